@@ -1,0 +1,47 @@
+# make run     a bridge and four carts on this machine, learning     (TASK=digits CARTS=8 ROUNDS=3 PORT=9000 PAGES=5001)
+# make test    lint, types, import contracts, tests with coverage
+# make bench   the benchmarks, each a table with ratios
+
+TASK ?= shopping
+CARTS ?= 4
+ROUNDS ?= 0
+PORT ?= 9000
+PAGES ?= 5001
+
+BIN := .venv/bin
+PIP := $(BIN)/pip install -q --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+run: .venv/run.stamp
+	@exec $(BIN)/python -m demo --task $(TASK) --carts $(CARTS) --rounds $(ROUNDS) --bridge-port $(PORT) --first-page-port $(PAGES)
+
+test: lint
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/run.stamp
+	@for script in benchmarks/*.py; do echo; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+
+# A stamp is newer than the lists it was made from, so that the second time starts at once.
+.venv/run.stamp: requirements.txt parent_cart/requirements.txt child_cart/requirements.txt
+	@sh .ci/venv
+	@echo "Installing requirements (TensorFlow takes a minute)"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/test.stamp: .venv/run.stamp requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

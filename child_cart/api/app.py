@@ -1,0 +1,60 @@
+"""The Flask application of a cart: JSON under ``/api``, the shop at ``/``, the admin page at ``/admin``.
+
+Translates between HTTP and the desk; decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from ..db.store import StoreError
+from ..desk import Desk, RequestError
+from ..network.settings import SettingError
+from ..shop import BillError
+from .guard import refuse_foreign_origin
+from .pages import pages
+from .service import service
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+
+
+def create_app(desk: Desk) -> Flask:
+    """Return the application that shows this desk."""
+    application = Flask(__name__)
+    application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    application.json.sort_keys = False  # type: ignore[attr-defined]
+    application.before_request(refuse_foreign_origin)
+    application.after_request(_harden)
+    application.register_blueprint(service(desk), url_prefix="/api")
+    application.register_blueprint(pages(desk))
+    for kind in (BillError, RequestError, SettingError):
+        application.register_error_handler(kind, _refused)
+    application.register_error_handler(StoreError, _out_of_order)
+    application.register_error_handler(HTTPException, _http_error)
+    return application
+
+
+def _harden(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    if request.path.startswith("/api/"):
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _refused(error: Exception) -> tuple[Response, int]:
+    return jsonify(error=str(error)), 400
+
+
+def _out_of_order(error: Exception) -> tuple[Response, int]:
+    return jsonify(error=str(error)), 503
+
+
+def _http_error(error: HTTPException) -> Any:
+    if request.path.startswith("/api/"):
+        return jsonify(error=error.description), error.code
+    return error

@@ -1,0 +1,188 @@
+"""A cart: builds its parts, wires them, runs them, and stops them in order. Everything else is handed what it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from .activity import Activity
+from .api.app import create_app
+from .api.server import PageServer
+from .config import Settings, SettingsBook
+from .db.embedded import EmbeddedStore
+from .db.store import Store
+from .desk import Desk
+from .model.codec import CODEC
+from .model.deal import Share
+from .model.task import Task
+from .model.trainer import ProcessTrainer, TrainerSetup
+from .network.backoff import Backoff
+from .network.exchange import Exchange, ExchangeLimits
+from .network.identity import Identity
+from .network.link import Link, Standing
+from .network.spool import Spool
+from .network.tasks import background, in_thread
+from .preparation import Preparation
+from .rounds import Rounds
+from .shop import CATALOGUE
+from .versions import Versions
+
+log = logging.getLogger("cart")
+
+LEAVE_S = 2.0
+
+
+class Cart:
+    """One cart, from its data folder to its pages.
+
+    Args:
+        settings: those of the start.
+        task: what is learned.
+        folder: the data folder, which nobody else uses now.
+
+    Raises:
+        StoreError, IdentityError, SettingError: if what lies in the folder, or the port, cannot be used.
+    """
+
+    def __init__(self, settings: Settings, task: Task, folder: Path) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._model_known = asyncio.Event()
+        self._reset_asked = asyncio.Event()
+        self._store: Store = EmbeddedStore(folder / "cart.db")
+        if not self._store.items():
+            self._store.put_items(CATALOGUE)
+        self._book = SettingsBook(settings, self._store)
+        self._versions = Versions(self._store, folder / "models")
+        self._signature = self._versions.newest.signature if self._versions.current else ""
+        self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
+        identity = Identity.load_or_create(folder / "key.pem")
+        self._link = Link(
+            settings.bridge,
+            identity,
+            self._standing,
+            Backoff(settings.reconnect_first_s, settings.reconnect_cap_s),
+            settings.heartbeat_s,
+            settings.connect_timeout_s,
+        )
+        self._exchange = Exchange(
+            identity.cart_id.hex(),
+            self._link,
+            Spool(folder / "incoming"),
+            self._versions.offerable,
+            lambda: (self._signature, CODEC),
+            lambda: _exchange_limits(self._book.current),
+        )
+        self._activity = Activity()
+        self._rounds = Rounds(
+            self._book, self._store, self._versions, self._trainer, self._exchange, self._link, self._activity
+        )
+        self._preparation = Preparation(
+            self._book,
+            self._versions,
+            self._trainer,
+            self._exchange,
+            self._activity,
+            self._rounds.become,
+            self._link.wait_attached,
+            self._on_model_known,
+        )
+        self._desk = Desk(
+            identity.cart_id.hex(),
+            task,
+            self._book,
+            self._store,
+            self._versions,
+            self._rounds,
+            self._exchange,
+            self._link,
+            self._activity,
+            on_rows=lambda: self._in_loop(self._rounds.wake.set),
+            ask_training=lambda: self._in_loop(self._ask_training),
+            ask_reset=lambda: self._in_loop(self._reset_asked.set),
+            trainer_process=lambda: self._trainer.process_id,
+        )
+        self._book.on_change(lambda: self._in_loop(self._rounds.wake.set))
+        self._pages = PageServer(create_app(self._desk), settings.host, settings.port)
+
+    @property
+    def page_url(self) -> str:
+        """Where the pages are."""
+        return self._pages.url
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve pages, stay attached and learn until ``stop`` is set; then leave the bridge and close everything."""
+        try:
+            with self._pages:
+                async with asyncio.TaskGroup() as group:
+                    link = group.create_task(self._stay_attached(), name="link")
+                    learning = group.create_task(self._learn(), name="learning")
+                    await stop.wait()
+                    log.info("stopping")
+                    learning.cancel()
+                    await self._leave()
+                    link.cancel()
+        finally:
+            await self._exchange.close()
+            await self._trainer.close()
+            await in_thread(self._store.close)
+
+    async def _stay_attached(self) -> None:
+        await self._model_known.wait()
+        await self._link.run(self._exchange)
+
+    async def _learn(self) -> None:
+        """Prepare and go through rounds; begin anew after each reset."""
+        while True:
+            async with background(self._prepare_and_learn()):
+                await self._reset_asked.wait()
+            self._reset_asked.clear()
+            await in_thread(self._versions.forget)
+            self._activity.note("The model was reset; sales and rows are kept, and all rows wait again.")
+
+    async def _prepare_and_learn(self) -> None:
+        await self._preparation.run()
+        await self._rounds.run()
+
+    async def _leave(self) -> None:
+        with suppress(Exception):  # on the way out, a link that is broken is as good as one that was left
+            await self._link.leave(LEAVE_S)
+
+    def _on_model_known(self) -> None:
+        self._signature = self._versions.newest.signature
+        self._model_known.set()
+
+    def _standing(self) -> Standing:
+        version = self._versions.current
+        return Standing(self._rounds.role, self._signature, version.number if version else 0)
+
+    def _ask_training(self) -> None:
+        self._rounds.train_now = True
+        self._rounds.wake.set()
+
+    def _in_loop(self, call: object) -> None:
+        self._loop.call_soon_threadsafe(call)  # type: ignore[arg-type]
+
+
+def _trainer_setup(settings: Settings, folder: Path) -> TrainerSetup:
+    share = Share.parse(settings.share)
+    return TrainerSetup(
+        task=settings.task,
+        share=(share.index, share.count),
+        data=os.path.abspath(settings.data) if settings.data else "",
+        starter_rows=settings.starter_rows,
+        threads=settings.train_threads,
+        idle_s=settings.trainer_idle_s,
+        log_path=folder / "trainer.log",
+    )
+
+
+def _exchange_limits(settings: Settings) -> ExchangeLimits:
+    return ExchangeLimits(
+        max_model_bytes=settings.max_model_bytes,
+        window_bytes=settings.window_bytes,
+        answer_timeout_s=settings.answer_timeout_s,
+        stall_timeout_s=settings.stall_timeout_s,
+    )

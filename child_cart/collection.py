@@ -1,0 +1,115 @@
+"""Getting the models of a cluster: all peers at the same time, each received model checked, scored and judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .db.records import Json, Verdict
+from .model.trainer import Score, Trainer, TrainerError
+from .model.verdict import Reason, Window
+from .network.exchange import Exchange, PickedCluster
+from .network.incoming import Received
+from .network.transfer import TransferError
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A received model that takes part: its payload file, its accuracy here, and the samples its giver claims."""
+
+    path: Path
+    accuracy: float
+    samples: int
+
+
+class Collection:
+    """One round's received models and their files.
+
+    Args:
+        exchange: fetches models.
+        trainer: checks and scores them.
+        own_rows: the cart's held-out rows, to score on.
+        judge: decides by accuracy.
+        on_verdict: is told each verdict as it falls.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        trainer: Trainer,
+        own_rows: list[Json],
+        judge: Callable[[float], Reason],
+        on_verdict: Callable[[Verdict], Awaitable[None]],
+    ) -> None:
+        self._exchange = exchange
+        self._trainer = trainer
+        self._own_rows = own_rows
+        self._judge = judge
+        self._on_verdict = on_verdict
+        self.accepted: list[Accepted] = []
+
+    async def ask(self, cluster: PickedCluster) -> None:
+        """Fetch and judge the models of all peers of the cluster.
+
+        Raises:
+            TrainerError: if the trainer fails; what was under way is given up.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for peer in cluster.peers:
+                    group.create_task(self._ask_one(peer, cluster.cluster_id))
+        except* TrainerError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _ask_one(self, peer: str, cluster_id: str) -> None:
+        try:
+            received = await self._exchange.fetch(peer, cluster_id)
+        except TransferError as error:
+            await self._on_verdict(Verdict(peer, Reason.NOT_RECEIVED, f"{error.sentence} ({error.code})"))
+            return
+        reason = None
+        try:
+            score = await self._trainer.score(received.path, self._own_rows)
+            reason = score.reason or self._judge(score.accuracy or 0.0)
+            await self._on_verdict(_verdict(peer, received, score, reason))
+        finally:
+            if reason is Reason.ACCEPTED:
+                self.accepted.append(Accepted(received.path, score.accuracy or 0.0, received.offer.samples))
+            else:
+                received.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Remove the files of the accepted models: they are averaged, or nobody wants them any more."""
+        for model in self.accepted:
+            model.path.unlink(missing_ok=True)
+
+
+def window_judge(window: Window, local_accuracy: float) -> Callable[[float], Reason]:
+    """Return the judge of a round: the accept window around the cart's own accuracy."""
+    return lambda accuracy: window.judge(local_accuracy, accuracy)
+
+
+SENTENCES = {
+    Reason.ACCEPTED: "It takes part in the average.",
+    Reason.TOO_WEAK: "It is less accurate than the accept window allows.",
+    Reason.TOO_STRONG: "It is more accurate than the accept window allows.",
+    Reason.BAD_PAYLOAD: "Its bytes cannot be decoded.",
+    Reason.WRONG_SHAPE: "Its arrays have other shapes than this cart's model.",
+    Reason.NOT_FINITE: "It holds numbers that are infinite or none at all.",
+    Reason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
+}
+
+
+def _verdict(peer: str, received: Received, score: Score, reason: Reason) -> Verdict:
+    offer = received.offer
+    return Verdict(
+        peer=peer,
+        reason=reason,
+        sentence=SENTENCES[reason],
+        accuracy=score.accuracy,
+        model_version=offer.model_version,
+        samples=offer.samples,
+        payload_bytes=offer.total_bytes,
+    )

@@ -1,0 +1,169 @@
+"""The cart's settings: their names, defaults and help in one table, and the changes made while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .db.store import Store
+from .model.deal import Share
+from .network.settings import SettingError, field_named, option, option_of, parse_value
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a cart; also ``CART_…`` in the environment. Those with ``live`` can be changed while it runs."""
+
+    bridge: str = option("ws://127.0.0.1:9000", "the bridge to attach to, as ws://host:port")
+    host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
+    port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
+    data_dir: str = option("data/cart", "folder for everything that this cart keeps")
+    task: str = option("shopping", "what to learn: shopping, digits, or your own class as package.module:Class")
+    data: str = option("", "CSV file with rows of your own to start from, instead of the task's")
+    share: str = option("1/1", "which part of the task's starter data is this cart's; 2/4 is the second of four")
+    starter_rows: int = option(10_000, "most rows of the starter data to train on", minimum=0, maximum=10_000_000)
+
+    dataset_size: int = option(100, "waiting rows that start a round", minimum=1, maximum=1_000_000, live=True)
+    max_round_rows: int = option(10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True)
+    cluster_size: int = option(3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True)
+    min_peers: int = option(1, "peers without which a round waits", minimum=1, maximum=256, live=True)
+    accept_backward: float = option(
+        25.0,
+        "how much less accurate than its own a cart lets a received model be, in points",
+        minimum=0,
+        maximum=100,
+        live=True,
+    )
+    accept_forward: float = option(
+        75.0,
+        "how much more accurate than its own a cart lets a received model be, in points",
+        minimum=0,
+        maximum=100,
+        live=True,
+    )
+    weighting: str = option(
+        "accuracy", "what models are weighted by in the average", choices=("accuracy", "samples", "uniform"), live=True
+    )
+    cluster_wait_s: float = option(
+        60.0, "seconds to look for peers before a round ends without them", minimum=0, maximum=86400, live=True
+    )
+    keep_versions: int = option(5, "weights files to keep, the newest ones", minimum=1, maximum=10_000, live=True)
+
+    max_model_bytes: int = option(
+        256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True
+    )
+    window_bytes: int = option(
+        MIB, "how far a sender may run ahead, in bytes", minimum=65536, maximum=1 << 30, live=True
+    )
+    answer_timeout_s: float = option(
+        15.0, "seconds for the bridge or a peer to answer a request", minimum=0.1, maximum=3600, live=True
+    )
+    stall_timeout_s: float = option(
+        30.0, "seconds without a chunk after which a transfer is given up", minimum=0.1, maximum=3600, live=True
+    )
+    join_wait_s: float = option(
+        5.0, "seconds for a new cart to find the bridge before it starts on its own", minimum=0, maximum=3600
+    )
+    connect_timeout_s: float = option(10.0, "seconds for connecting and attaching", minimum=0.1, maximum=300)
+    heartbeat_s: float = option(20.0, "seconds between pings to the bridge", minimum=0.1, maximum=3600)
+    reconnect_first_s: float = option(0.5, "seconds before the first new try to attach", minimum=0.01, maximum=3600)
+    reconnect_cap_s: float = option(30.0, "most seconds between two tries to attach", minimum=0.01, maximum=3600)
+
+    train_threads: int = option(1, "threads of the trainer process", minimum=1, maximum=256)
+    trainer_idle_s: float = option(
+        60.0, "seconds after which a trainer process without work ends", minimum=0, maximum=86400
+    )
+    log_level: str = option("INFO", "how much to log", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def check(settings: Settings) -> None:
+    """Hold against each other what single values cannot tell.
+
+    Raises:
+        SettingError: for the first thing that does not fit.
+    """
+    parts = urlsplit(settings.bridge)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise SettingError(f"--bridge (CART_BRIDGE) is {settings.bridge!r}; it must be like ws://127.0.0.1:9000.")
+    try:
+        Share.parse(settings.share)
+    except ValueError as error:
+        raise SettingError(f"--share (CART_SHARE): {error}") from None
+    if settings.min_peers > settings.cluster_size:
+        raise SettingError(
+            f"min_peers is {settings.min_peers}, but cluster_size is {settings.cluster_size}: "
+            "a round could never have enough peers."
+        )
+    if settings.data and not Path(settings.data).is_file():
+        raise SettingError(f"--data (CART_DATA) is {settings.data!r}; there is no such file.")
+
+
+class SettingsBook:
+    """The settings as they hold now: those of the start, with the changes that were made on the admin page.
+
+    A change outlives a restart, and wins over flags and environment until it is taken back: whoever changed it did so
+    later than whoever wrote the start-up command.
+    """
+
+    def __init__(self, start: Settings, store: Store) -> None:
+        self._start = start
+        self._store = store
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        self.current = self._with_changes(store.settings())
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call this after each change, from the thread that makes it."""
+        self._listeners.append(listener)
+
+    def change(self, name: str, value: object) -> None:
+        """Change a live setting, now and for later starts; None takes an earlier change back.
+
+        Raises:
+            SettingError: if there is no such setting, it needs a restart, or the value does not do.
+        """
+        entry = field_named(fields(Settings), name)
+        if not option_of(entry).live:
+            raise SettingError(f"{name} can only be set when the cart starts.")
+        with self._lock:
+            changes = self._store.settings()
+            changes.pop(name, None)
+            if value is not None:
+                changes[name] = str(parse_value(entry, value, name))
+            changed = self._with_changes(changes)
+            check(changed)
+            self._store.put_setting(name, changes.get(name))
+            self.current = changed
+        for listener in self._listeners:
+            listener()
+
+    def describe(self) -> list[dict[str, object]]:
+        """Return every setting with its value, its help, and whether it was changed here."""
+        changes = self._store.settings()
+        return [
+            {
+                "name": entry.name,
+                "value": getattr(self.current, entry.name),
+                "start_value": getattr(self._start, entry.name),
+                "changed": entry.name in changes,
+                "live": declared.live,
+                "help": declared.help,
+                "type": entry.type,
+                "choices": list(declared.choices),
+                "minimum": declared.minimum,
+                "maximum": declared.maximum,
+            }
+            for entry in fields(Settings)
+            for declared in (option_of(entry),)
+        ]
+
+    def _with_changes(self, changes: dict[str, str]) -> Settings:
+        known = {entry.name: entry for entry in fields(Settings)}
+        # A change kept by another version of the program may name a setting that is gone.
+        parsed = {name: parse_value(known[name], text, name) for name, text in changes.items() if name in known}
+        return replace(self._start, **parsed)

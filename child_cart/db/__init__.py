@@ -1,0 +1,1 @@
+"""Where a cart keeps its sales, rows, versions and rounds."""

@@ -1,0 +1,129 @@
+"""What a cart keeps: plain frozen records, the same ones for every backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """An article of the catalogue. Prices are whole cents."""
+
+    code: str
+    name: str
+    category: int
+    price_cents: int
+
+
+@dataclass(frozen=True)
+class BillLine:
+    """An item and its amount, at the price of the moment of sale."""
+
+    code: str
+    name: str
+    category: int
+    price_cents: int
+    amount: int
+
+
+@dataclass(frozen=True)
+class Sale:
+    """A bill that was paid. ``sale_id`` comes from whoever checks out, so that a repeated request sells once."""
+
+    sale_id: str
+    sold_at: float
+    sold_on: str
+    gender: int
+    lines: tuple[BillLine, ...]
+    total_cents: int
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A cart-data row. ``held_out`` rows are for measuring and never trained on."""
+
+    sequence: int
+    row: Json
+    held_out: bool
+
+
+class Origin(StrEnum):
+    """Where a model version comes from."""
+
+    INITIAL = "INITIAL"
+    JOINED = "JOINED"
+    STARTER = "STARTER"
+    LOCAL = "LOCAL"
+    AGGREGATED = "AGGREGATED"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of the cart's model. Writing this record is the commit point of a training.
+
+    ``trained_to`` is the sequence number of the last row that is spent: waiting rows are those above it.
+    """
+
+    number: int
+    origin: Origin
+    file_name: str
+    digest: str
+    signature: str
+    accuracy: float
+    samples: int
+    trained_from: int
+    trained_to: int
+    created_at: float
+    summary: Json = field(default_factory=dict)
+
+
+class Outcome(StrEnum):
+    """How a round ended."""
+
+    AGGREGATED = "AGGREGATED"
+    NONE_ACCEPTED = "NONE_ACCEPTED"
+    NOT_ENOUGH_PEERS = "NOT_ENOUGH_PEERS"
+    BRIDGE_AWAY = "BRIDGE_AWAY"
+    TRAINER_FAILED = "TRAINER_FAILED"
+    INTERRUPTED = "INTERRUPTED"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one peer's model in a round, and why."""
+
+    peer: str
+    reason: str
+    sentence: str
+    accuracy: float | None = None
+    model_version: int | None = None
+    samples: int | None = None
+    payload_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A round: what was trained, who was asked, every verdict, and the outcome. No outcome: it is still running."""
+
+    round_id: str
+    number: int
+    started_at: float
+    local_version: int | None = None
+    local_accuracy: float | None = None
+    rows: int = 0
+    cluster_id: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    new_version: int | None = None
+    new_accuracy: float | None = None
+    phase_s: dict[str, float] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    sentence: str = ""
+    ended_at: float | None = None
+
+    def with_verdict(self, verdict: Verdict) -> RoundRecord:
+        """Return the record with one more verdict."""
+        return replace(self, verdicts=(*self.verdicts, verdict))

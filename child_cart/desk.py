@@ -1,0 +1,210 @@
+"""What the pages may ask of a cart and tell it. Every method may be called from any thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from . import __version__, shop
+from .activity import Activity
+from .config import SettingsBook
+from .db.records import Item, Json, ModelVersion, Sale
+from .db.store import Store
+from .model.task import RowError, SoldLine, Task
+from .network.exchange import Exchange
+from .network.link import Link
+from .rounds import Rounds
+from .versions import Versions
+
+MAX_BATCH_ROWS = 10_000
+MAX_ID_CHARS = 64
+
+
+class RequestError(ValueError):
+    """A request that cannot be carried out; the message is a sentence for whoever sent it."""
+
+
+class Desk:
+    """The cart as its pages see it.
+
+    Args:
+        cart_id: in hexadecimal.
+        on_rows: is told that rows have come.
+        ask_training: asks for a round now.
+        ask_reset: forgets the model and starts again.
+        trainer_process: gives the id of the trainer process, or None.
+    """
+
+    def __init__(
+        self,
+        cart_id: str,
+        task: Task,
+        book: SettingsBook,
+        store: Store,
+        versions: Versions,
+        rounds: Rounds,
+        exchange: Exchange,
+        link: Link,
+        activity: Activity,
+        on_rows: Callable[[], None],
+        ask_training: Callable[[], None],
+        ask_reset: Callable[[], None],
+        trainer_process: Callable[[], int | None],
+    ) -> None:
+        self._cart_id = cart_id
+        self._task = task
+        self._book = book
+        self._store = store
+        self._versions = versions
+        self._rounds = rounds
+        self._exchange = exchange
+        self._link = link
+        self._activity = activity
+        self._on_rows = on_rows
+        self._trainer_process = trainer_process
+        self._started_at = time.time()
+        self.ask_training = ask_training
+        self.ask_reset = ask_reset
+
+    # Watching.
+
+    def status(self) -> Json:
+        """Return what the cart is and does now. Times in seconds since the epoch, accuracies 0 to 1."""
+        activity, link, version = self._activity, self._link.status, self._versions.current
+        record, epoch = self._rounds.record, self._activity.epoch
+        return {
+            "cart_id": self._cart_id,
+            "program_version": __version__,
+            "task": self._task.name,
+            "share": self._book.current.share,
+            "started_at": self._started_at,
+            "now": time.time(),
+            "link": asdict(link),
+            "role": self._rounds.role,
+            "stage": activity.stage,
+            "stage_since": activity.since,
+            "epoch": asdict(epoch) if epoch else None,
+            "trainer_process": self._trainer_process(),
+            "model": _model_facts(version) if version else None,
+            "rows": {
+                "waiting": self._store.waiting_count(),
+                "dataset_size": self._book.current.dataset_size,
+                "total": self._store.row_count(),
+            },
+            "sales": self._store.sale_count(),
+            "round": asdict(record) if record else None,
+            "rounds_ended": self.rounds_ended(),
+            "transfers": [asdict(view) for view in self._exchange.views()],
+            "bytes_in": self._exchange.bytes_in,
+            "bytes_out": self._exchange.bytes_out,
+            "events": [asdict(event) for event in activity.events()],
+        }
+
+    def rounds(self, limit: int) -> list[Json]:
+        """Return the newest rounds with their verdicts, newest first."""
+        return [asdict(record) for record in self._store.rounds(limit)]
+
+    def rounds_ended(self) -> int:
+        """Return how many rounds have ended."""
+        newest = next(iter(self._store.rounds(1)), None)
+        if newest is None:
+            return 0
+        return newest.number if newest.outcome else newest.number - 1
+
+    def versions(self, limit: int) -> list[Json]:
+        """Return the newest model versions, newest first."""
+        return [_model_facts(version) for version in self._store.versions(limit)]
+
+    def trending(self, month: int, gender: int) -> list[Json]:
+        """Return the categories that the current model expects to sell, the likeliest first."""
+        version = self._versions.current
+        tables = version.summary.get("trending", []) if version else []
+        for table in tables:
+            if (table["month"], table["gender"]) == (month, gender):
+                shares = [
+                    {"category": place + 1, "name": shop.CATEGORIES.get(place + 1, str(place + 1)), "share": share}
+                    for place, share in enumerate(table["shares"])
+                ]
+                return sorted(shares, key=lambda entry: -entry["share"])
+        return []
+
+    # Selling.
+
+    def items(self) -> list[Item]:
+        """Return the catalogue."""
+        return self._store.items()
+
+    def quote(self, lines: object) -> shop.Bill:
+        """Return the priced bill of lines, without selling anything; raises ``BillError``."""
+        return shop.price(lines, shop.index(self._store.items()))
+
+    def check_out(self, request: Json) -> tuple[Sale, bool]:
+        """Sell a bill: keep the sale and the rows it makes. Returns the sale, and False if it was there already.
+
+        Raises:
+            RequestError, BillError: if the request makes no sale; nothing is kept then.
+        """
+        sale_id = _id_of(request, "sale_id")
+        gender = request.get("gender")
+        if gender not in (0, 1) or isinstance(gender, bool):
+            raise RequestError("gender is missing; it is 0 or 1.")
+        day = shop.sale_day(request.get("sold_on"), date.today())
+        bill = self.quote(request.get("lines"))
+        sale = Sale(sale_id, time.time(), day.isoformat(), gender, bill.lines, bill.total_cents)
+        sold = [SoldLine(day, line.category, gender, line.amount) for line in bill.lines]
+        rows = [row for row in map(self._task.sale_row, sold) if row is not None]
+        added = self._store.record_sale(sale, rows)
+        if rows:
+            self._on_rows()
+        return sale, added
+
+    def add_rows(self, request: Json) -> tuple[int, bool]:
+        """Keep rows that come from no sale. Returns how many, and False if the batch was there already.
+
+        Raises:
+            RequestError: if one of them is no row of the task; nothing is kept then.
+        """
+        batch_id = _id_of(request, "batch_id")
+        sent = request.get("rows")
+        if not isinstance(sent, list) or not 1 <= len(sent) <= MAX_BATCH_ROWS:
+            raise RequestError(f"rows is to be a list of 1 to {MAX_BATCH_ROWS} rows.")
+        added = self._store.record_rows(batch_id, self._parsed(sent))
+        self._on_rows()
+        return len(sent), added
+
+    def _parsed(self, sent: Sequence[object]) -> list[Json]:
+        rows = []
+        for place, fields in enumerate(sent, 1):
+            if not isinstance(fields, dict):
+                raise RequestError(f"Row {place} is not an object with fields.")
+            try:
+                rows.append(self._task.parse_row(fields))
+            except RowError as error:
+                raise RequestError(f"Row {place}: {error}.") from None
+        return rows
+
+    # Settings.
+
+    def settings(self) -> list[dict[str, object]]:
+        """Return every setting with its value and its help."""
+        return self._book.describe()
+
+    def change_setting(self, name: str, value: object) -> None:
+        """Change a live setting; None takes a change back. Raises ``SettingError``."""
+        self._book.change(name, value)
+
+
+def _model_facts(version: ModelVersion) -> dict[str, Any]:
+    facts = asdict(version)
+    del facts["summary"]
+    return facts
+
+
+def _id_of(request: Json, field: str) -> str:
+    value = request.get(field)
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS:
+        raise RequestError(f"{field} is missing: a text of 1 to {MAX_ID_CHARS} characters that is new for each one.")
+    return value

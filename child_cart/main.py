@@ -1,0 +1,85 @@
+"""Start a cart: read its settings, claim its data folder, run it, and stop cleanly on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Also as a plain script from anywhere, without an installation.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from child_cart.cart import Cart
+from child_cart.config import Settings, check
+from child_cart.db.store import StoreError
+from child_cart.model.csv_rows import CsvError, read_rows
+from child_cart.model.task import Task, TaskError, load_task
+from child_cart.network.identity import IdentityError
+from child_cart.network.settings import SettingError, load
+
+log = logging.getLogger("cart")
+
+DESCRIPTION = (
+    "Run a cart: it sells, keeps its purchases to itself, learns from them, and averages its model with those of "
+    "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin."
+)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """Make the data folder and keep other carts off it for the length of the block.
+
+    Raises:
+        SettingError: if it cannot be made, or another cart uses it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(folder / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SettingError(
+                    f"Another cart is running on the data folder {folder}. Stop it, or give this one a folder of its "
+                    "own with --data-dir (CART_DATA_DIR)."
+                ) from None
+            yield folder
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise SettingError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
+
+
+async def serve(settings: Settings, task: Task, folder: Path) -> None:
+    """Run a cart until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    cart = Cart(settings, task, folder)
+    log.info("shop page at %s, admin page at %sadmin", cart.page_url, cart.page_url)
+    await cart.run(stop)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the process's exit status."""
+    try:
+        settings = load(Settings, "CART", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
+        check(settings)
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        task = load_task(settings.task)
+        if settings.data:
+            read_rows(task, Path(settings.data))  # a wrong line is named now, not by the trainer later
+        with claimed(Path(settings.data_dir)) as folder:
+            asyncio.run(serve(settings, task, folder))
+    except (SettingError, StoreError, IdentityError, TaskError, CsvError) as error:
+        print(f"cart: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The weighted average of models (FedAvg, McMahan et al. 2017, applied peer to peer). Pure NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from .arrays import Array, Weights, specs_of
+
+# Elements averaged at a time: the float64 blocks stay in a core's cache, so the models are read from memory once, and
+# no more is held than the result, however many models there are.
+BLOCK_ELEMENTS: Final = 16 * 1024
+
+
+class AggregationError(ValueError):
+    """Models that cannot be averaged."""
+
+
+def average(models: Sequence[Weights], shares: Sequence[float]) -> list[Array]:
+    """Return the average of the models, weighted by their shares.
+
+    Each element is summed in float64 and rounded once, to the dtype of the first model. One pass; memory for the
+    result beside the models (which may be views of files).
+
+    Args:
+        models: arrays of the same shapes and dtypes for each model.
+        shares: one weight a model, at least 0, of any scale.
+
+    Raises:
+        AggregationError: for no models, models that do not fit, or shares that are negative, not finite or all zero.
+    """
+    parts = normalised(shares)
+    if not models or len(models) != len(parts):
+        raise AggregationError(f"{len(models)} models cannot be averaged with {len(parts)} shares.")
+    expected = specs_of(models[0])
+    for place, model in enumerate(models):
+        if specs_of(model) != expected:
+            raise AggregationError(f"Model {place + 1} has other shapes or dtypes than the first one.")
+    return [_average_tensor(tensors, parts) for tensors in zip(*models, strict=True)]
+
+
+def normalised(shares: Sequence[float]) -> list[float]:
+    """Return the shares scaled to sum to one.
+
+    Raises:
+        AggregationError: if one is negative or not finite, or all are zero.
+    """
+    if any(not math.isfinite(share) or share < 0 for share in shares):
+        raise AggregationError(f"The shares {list(shares)} are not all finite and at least 0.")
+    # Scaled by the largest first: the sum of huge shares would not be finite.
+    largest = max(shares, default=0.0)
+    if largest == 0:
+        raise AggregationError("All shares are 0: there is nothing to average.")
+    scaled = [share / largest for share in shares]
+    total = math.fsum(scaled)
+    return [share / total for share in scaled]
+
+
+def _average_tensor(tensors: Sequence[Array], parts: Sequence[float]) -> Array:
+    result = np.empty_like(tensors[0], order="C")
+    whole_numbers = result.dtype.kind in "iu"
+    flat_result = result.reshape(-1)
+    flat = [np.ascontiguousarray(tensor).reshape(-1) for tensor in tensors]
+    total = np.empty(min(BLOCK_ELEMENTS, flat_result.size))
+    term = np.empty_like(total)
+    for start in range(0, flat_result.size, BLOCK_ELEMENTS):
+        block = slice(start, start + BLOCK_ELEMENTS)
+        size = len(flat_result[block])
+        # The dtype must be said: a float32 array times a Python number is multiplied in float32, whatever ``out`` is.
+        np.multiply(flat[0][block], parts[0], out=total[:size], dtype=np.float64)
+        for tensor, part in zip(flat[1:], parts[1:], strict=True):
+            np.multiply(tensor[block], part, out=term[:size], dtype=np.float64)
+            total[:size] += term[:size]
+        flat_result[block] = np.rint(total[:size]) if whole_numbers else total[:size]
+    return result

@@ -1,0 +1,81 @@
+"""A compiled Keras model as a ``Learner``. Imports TensorFlow: only the trainer process does this.
+
+An epoch is one compiled function over all its batches. On the small models and sets of a cart, ``Model.fit`` spends
+most of its time on callbacks and iterators, and ``Model.predict`` more still.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .arrays import Array, Weights
+from .learner import EpochReport
+
+
+class KerasLearner:
+    """Train and ask a compiled Keras model.
+
+    Args:
+        model: built and compiled; its loss and optimizer are used.
+        epochs: passes over the rows in one training.
+        batch_size: rows per step.
+        seed: of the order in which the rows are taken.
+    """
+
+    def __init__(self, model: Any, epochs: int, batch_size: int, seed: int) -> None:
+        self._model = model
+        self._epochs = epochs
+        self._batch_size = batch_size
+        self._random = np.random.default_rng(seed)
+        self._optimizer = model.optimizer
+        self._optimizer.build(model.trainable_variables)
+        self._fresh_optimizer = [variable.numpy() for variable in self._optimizer.variables]
+        self._epoch = tf.function(self._run_epoch, reduce_retracing=True)
+        self._scores = tf.function(lambda inputs: self._model(inputs, training=False), reduce_retracing=True)
+
+    def weights(self) -> list[Array]:
+        """Return copies of all weights."""
+        return [np.array(variable) for variable in self._model.get_weights()]
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take other weights of the same shapes."""
+        self._model.set_weights(list(weights))
+
+    def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+        """Train on these rows; the optimizer starts afresh, since its moments belong to other weights."""
+        for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
+            variable.assign(value)
+        for epoch in range(self._epochs):
+            order = self._random.permutation(len(inputs))
+            loss = self._epoch(_tensor(inputs[order]), _tensor(targets[order]))
+            report(epoch + 1, self._epochs, float(loss))
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the scores of the classes: (rows, classes)."""
+        return np.asarray(self._scores(_tensor(inputs)))
+
+    def _run_epoch(self, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        rows = tf.shape(inputs)[0]
+        total = tf.constant(0.0)
+        for start in tf.range(0, rows, self._batch_size):
+            batch, wanted = inputs[start : start + self._batch_size], targets[start : start + self._batch_size]
+            with tf.GradientTape() as tape:
+                scores = self._model(batch, training=True)
+                loss = self._model.compute_loss(x=batch, y=wanted, y_pred=scores)
+            gradients = tape.gradient(loss, self._model.trainable_variables)
+            self._optimizer.apply(gradients, self._model.trainable_variables)
+            total += loss * tf.cast(tf.shape(batch)[0], tf.float32)
+        return total / tf.cast(rows, tf.float32)
+
+
+def _tensor(array: Array) -> tf.Tensor:
+    return tf.convert_to_tensor(np.ascontiguousarray(array))
+
+
+def set_seed(seed: int) -> None:
+    """Make the next models start from the weights of this seed, on every cart."""
+    keras.utils.set_random_seed(seed)

@@ -1,0 +1,41 @@
+"""What the rest of the model package needs of a model, whatever library it is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .arrays import Array, Weights
+
+EpochReport = Callable[[int, int, float], None]
+"""Told after each epoch: how many are done, of how many, and the mean loss."""
+
+
+class Learner(Protocol):
+    """A model that can be trained, asked, and given other weights."""
+
+    def weights(self) -> list[Array]:
+        """Return copies of all weights, in an order that never changes."""
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take other weights of the same shapes."""
+
+    def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+        """Train on these rows, starting from the present weights. ``inputs``: (rows, ...), ``targets``: (rows, ...)."""
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the scores of the classes: (rows, classes)."""
+
+
+def accuracy(learner: Learner, inputs: Array, targets: Array) -> float:
+    """Return the share of rows whose highest score is the right class; 0 for no rows.
+
+    Args:
+        learner: the model.
+        inputs: (rows, ...).
+        targets: (rows,) class numbers, or (rows, classes) one-hot.
+    """
+    if len(inputs) == 0:
+        return 0.0
+    classes = targets.argmax(axis=-1) if targets.ndim > 1 else targets
+    return float((learner.predict(inputs).argmax(axis=-1) == classes).mean())

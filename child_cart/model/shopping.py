@@ -1,0 +1,110 @@
+"""The built-in task ``shopping``: from month and gender to the category of the item that is bought."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from .arrays import Array
+from .deal import Share, deal
+from .task import KerasTask, Row, SoldLine, whole_number
+
+CATEGORIES: Final = 6
+CLASSES: Final = CATEGORIES + 1  # category 0 is not used
+MONTHS: Final = 12
+STARTER_ROWS: Final = 10_000
+EVALUATION_ROWS: Final = 300
+FIRST_DAY: Final = date(2020, 1, 1)
+LAST_DAY: Final = date(2023, 12, 31)
+OWN_MONTHS: Final = 0.97
+"""How much of a share's rows are of its own months."""
+
+
+class Shopping(KerasTask):
+    """Learn what sells in which month to whom."""
+
+    name = "shopping"
+    seed = 2020
+    epochs = 20
+    batch_size = 32
+
+    def build_model(self) -> Any:
+        """Return the 2-512-512-7 dense network."""
+        import keras  # noqa: PLC0415 - takes seconds; only the trainer needs it
+
+        model = keras.Sequential(
+            [
+                keras.Input((2,)),
+                keras.layers.Dense(512, activation="relu"),
+                keras.layers.Dense(512, activation="relu"),
+                keras.layers.Dense(CLASSES, activation="softmax"),
+            ]
+        )
+        model.compile(optimizer="adam", loss="categorical_crossentropy")
+        return model
+
+    def parse_row(self, fields: Mapping[str, object]) -> Row:
+        """Return month (1-12), gender (0 or 1) and item (category 1-6)."""
+        return {
+            "month": whole_number(fields, "month", 1, MONTHS),
+            "gender": whole_number(fields, "gender", 0, 1),
+            "item": whole_number(fields, "item", 1, CATEGORIES),
+        }
+
+    def sale_row(self, line: SoldLine) -> Row | None:
+        """Return the row of a bill line."""
+        return {"month": line.sold_on.month, "gender": line.gender, "item": line.category}
+
+    def starter_rows(self, share: Share) -> list[Row]:
+        """Return this share's part of 10,000 purchases of 2020-2023: mainly a few months of the year."""
+        rows = purchases(STARTER_ROWS, seed=1)
+        if share.count == 1:
+            return rows
+        months = [row["month"] - 1 for row in rows]
+        return [rows[place] for place in deal(months, MONTHS, share, OWN_MONTHS, width=2.0, seed=2)]
+
+    def evaluation_rows(self) -> list[Row]:
+        """Return 300 purchases of all months that are in nobody's starter rows."""
+        return purchases(EVALUATION_ROWS, seed=3)
+
+    def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
+        """Return inputs (rows, 2): month / 12 and gender; targets (rows, 7), one-hot."""
+        inputs = np.array([(row["month"] / MONTHS, row["gender"]) for row in rows], np.float32).reshape(-1, 2)
+        targets = np.eye(CLASSES, dtype=np.float32)[[row["item"] for row in rows]]
+        return inputs, targets.reshape(-1, CLASSES)
+
+    def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
+        """Return ``trending``: for each month and gender, the share that the model expects of each category."""
+        people = [{"month": month, "gender": gender, "item": 0} for month in range(1, 13) for gender in (0, 1)]
+        inputs, _ = self.arrays(people)
+        scores = predict(inputs)
+        return {
+            "trending": [
+                {"month": person["month"], "gender": person["gender"], "shares": [round(float(s), 4) for s in row[1:]]}
+                for person, row in zip(people, scores, strict=True)
+            ]
+        }
+
+
+def purchases(count: int, seed: int) -> list[Row]:
+    """Return seeded purchases over the days of 2020-2023.
+
+    Months in pairs (1-2, 3-4, ...) have a main category 1 to 6 and a main gender 0, 1, 0, ... With probability 0.8 a
+    purchase is of the main category by the main gender; otherwise of one of the next two categories by the other one.
+    So nobody can be right more often than 0.9 of the time.
+    """
+    random = np.random.default_rng(seed)
+    days = random.integers(0, (LAST_DAY - FIRST_DAY).days + 1, count)
+    is_main = random.random(count) < 0.8
+    steps = random.integers(1, 3, count)
+    rows: list[Row] = []
+    for day, main, step in zip(days.tolist(), is_main.tolist(), steps.tolist(), strict=True):
+        month = (FIRST_DAY + timedelta(days=day)).month
+        pair = (month - 1) // 2
+        item = pair if main else (pair + step) % CATEGORIES
+        gender = pair % 2 if main else 1 - pair % 2
+        rows.append({"month": month, "gender": gender, "item": item + 1})
+    return rows

@@ -1,0 +1,158 @@
+"""A task: what is learned, from which rows, by which model. A user's own is named as ``package.module:Class``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final, Protocol
+
+from .arrays import Array
+from .deal import Share
+from .learner import Learner
+
+Row = dict[str, Any]
+"""One observation, as plain JSON."""
+
+BUILT_IN: Final = {
+    "shopping": "child_cart.model.shopping:Shopping",
+    "digits": "child_cart.model.digits:Digits",
+}
+
+
+class TaskError(Exception):
+    """A task cannot be loaded or is not one."""
+
+
+class RowError(ValueError):
+    """Fields that make no row of the task; the message is a sentence that names the field and its value."""
+
+
+@dataclass(frozen=True)
+class SoldLine:
+    """One line of a bill, as a task sees it."""
+
+    sold_on: date
+    category: int
+    gender: int
+    amount: int
+
+
+class Task(Protocol):
+    """What a cart needs to know of a task.
+
+    Everything but ``build_learner``, ``arrays`` and the two data sets is called in the cart's own process and must not
+    import TensorFlow; those are called in the trainer process.
+    """
+
+    name: str
+
+    def parse_row(self, fields: Mapping[str, object]) -> Row:
+        """Check the fields of one observation (texts or numbers) and return it as a row; raises ``RowError``."""
+
+    def sale_row(self, line: SoldLine) -> Row | None:
+        """Return the row that a bill line makes, or None if sales teach this task nothing."""
+
+    def starter_rows(self, share: Share) -> list[Row]:
+        """Return the rows of this share that come with the task, the same ones each time."""
+
+    def evaluation_rows(self) -> list[Row]:
+        """Return the small set on which every cart of the task measures models."""
+
+    def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
+        """Return inputs (rows, ...) and targets (rows, ...) of the rows."""
+
+    def build_learner(self) -> Learner:
+        """Return the model with its starting weights, which are the same on every cart."""
+
+    def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
+        """Return what the pages show of a model, as JSON; ``predict`` gives the scores of inputs."""
+
+
+class KerasTask:
+    """A base for tasks with a Keras model: give ``name``, ``parse_row``, ``arrays`` and ``build_model``.
+
+    Attributes:
+        name: part of the model signature, so that only carts of one task average with each other.
+        seed: of the starting weights.
+        epochs: passes over the waiting rows in one training.
+        batch_size: rows per step.
+    """
+
+    name = ""
+    seed = 1
+    epochs = 10
+    batch_size = 32
+
+    def build_model(self) -> Any:
+        """Return a compiled ``keras.Model``."""
+        raise NotImplementedError
+
+    def build_learner(self) -> Learner:
+        """Return the model with the starting weights that belong to the seed."""
+        from .keras_learner import KerasLearner, set_seed  # noqa: PLC0415 - imports TensorFlow
+
+        set_seed(self.seed)
+        return KerasLearner(self.build_model(), self.epochs, self.batch_size, self.seed)
+
+    def sale_row(self, line: SoldLine) -> Row | None:
+        """Learn nothing from sales."""
+        return None
+
+    def starter_rows(self, share: Share) -> list[Row]:
+        """Come without starter data."""
+        return []
+
+    def evaluation_rows(self) -> list[Row]:
+        """Come without common evaluation rows."""
+        return []
+
+    def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
+        """Show nothing more."""
+        return {}
+
+
+def load_task(name: str) -> Task:
+    """Return the task of this name: a built-in one, or ``package.module:Class``.
+
+    Raises:
+        TaskError: if there is none, as a sentence.
+    """
+    module_name, colon, class_name = BUILT_IN.get(name, name).partition(":")
+    if not colon:
+        known = " or ".join(BUILT_IN)
+        raise TaskError(f"There is no task {name!r}: it is {known}, or a class of yours as package.module:Class.")
+    try:
+        task = getattr(importlib.import_module(module_name), class_name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise TaskError(f"The task {name!r} cannot be loaded: {error}.") from error
+    missing = [part for part in _PARTS if not callable(getattr(task, part, None))]
+    if missing or not isinstance(getattr(task, "name", None), str) or not task.name:
+        lacking = ", ".join([*missing, *([] if getattr(task, "name", "") else ["name"])])
+        raise TaskError(f"{name!r} is not a task: it lacks {lacking}.")
+    loaded: Task = task
+    return loaded
+
+
+_PARTS: Final = tuple(part for part in vars(Task) if not part.startswith("_"))
+
+
+def whole_number(fields: Mapping[str, object], field: str, low: int, high: int) -> int:
+    """Return a field as a whole number in this range.
+
+    Raises:
+        RowError: naming the field and its value.
+    """
+    if field not in fields:
+        raise RowError(f"{field} is missing")
+    value = fields[field]
+    try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
+        number = int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        number = low - 1
+    if not low <= number <= high:
+        raise RowError(f"{field} is {str(value)[:40]!r}; it must be a whole number from {low} to {high}")
+    return int(number)

@@ -1,0 +1,60 @@
+"""Whether a received model takes part in the average, and why not. Plain values in, plain values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from .arrays import TensorSpec, Weights, specs_of
+
+# Far beyond what training gives and far below where a float32 average would overflow.
+MAX_WEIGHT: Final = 1e6
+
+
+class Reason(StrEnum):
+    """Why a model was accepted or dropped: the same words in log, store and page."""
+
+    ACCEPTED = "ACCEPTED"
+    TOO_WEAK = "TOO_WEAK"
+    TOO_STRONG = "TOO_STRONG"
+    BAD_PAYLOAD = "BAD_PAYLOAD"
+    WRONG_SHAPE = "WRONG_SHAPE"
+    NOT_FINITE = "NOT_FINITE"
+    HUGE_WEIGHTS = "HUGE_WEIGHTS"
+    NOT_RECEIVED = "NOT_RECEIVED"
+
+
+@dataclass(frozen=True)
+class Window:
+    """How far from its own a cart lets a received model's accuracy be, in points (hundredths)."""
+
+    backward_points: float
+    forward_points: float
+
+    def judge(self, local: float, received: float) -> Reason:
+        """Decide by accuracy (0 to 1): accepted if ``local - backward < received < local + forward``."""
+        if not received > local - self.backward_points / 100:
+            return Reason.TOO_WEAK
+        if not received < local + self.forward_points / 100:
+            return Reason.TOO_STRONG
+        return Reason.ACCEPTED
+
+
+def check_weights(weights: Weights, expected: Sequence[TensorSpec]) -> Reason | None:
+    """Return what is wrong with received weights before they are scored, or None."""
+    if list(specs_of(weights)) != list(expected):
+        return Reason.WRONG_SHAPE
+    for array in weights:
+        if array.size == 0:
+            continue
+        # One pass for both: the extremes are NaN or infinite if any element is.
+        low, high = float(np.min(array)), float(np.max(array))
+        if not np.isfinite(low) or not np.isfinite(high):
+            return Reason.NOT_FINITE
+        if max(-low, high) > MAX_WEIGHT:
+            return Reason.HUGE_WEIGHTS
+    return None

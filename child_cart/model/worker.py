@@ -1,0 +1,189 @@
+"""The trainer process: one JSON line in per command, JSON lines out for its progress and its result.
+
+The only process of a cart that imports TensorFlow, and the only one that decodes what peers sent. It holds nothing that
+matters: each command names all that it needs, so killing it costs the command and no more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import logging
+import mmap
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from . import codec
+from .aggregation import average
+from .arrays import Array, Weights, specs_of
+from .csv_rows import read_rows
+from .deal import Share
+from .learner import EpochReport, accuracy
+from .task import Row, Task, load_task
+from .verdict import check_weights
+from .weights import read_weights, write_weights
+
+log = logging.getLogger("trainer")
+
+Json = dict[str, Any]
+Report = Callable[[Json], None]
+
+
+class Worker:
+    """The commands of the trainer process; each is a method, and its result is JSON.
+
+    Args:
+        task: what is learned.
+        share: this cart's part of the starter rows.
+        data: a CSV file of the user's own rows instead of the task's starter rows, or None.
+        starter_limit: most starter rows to train on.
+    """
+
+    def __init__(self, task: Task, share: Share, data: Path | None, starter_limit: int) -> None:
+        self._task = task
+        self._share = share
+        self._data = data
+        self._starter_limit = starter_limit
+        self._learner = task.build_learner()
+        self._initial = self._learner.weights()
+        self._specs = specs_of(self._initial)
+        self._common_rows = task.evaluation_rows()
+
+    def initialise(self, target: str, report: Report) -> Json:
+        """Write the starting weights; say what the model is."""
+        return {
+            "digest": write_weights(Path(target), self._initial),
+            "signature": model_signature(self._task.name, self._initial),
+            "parameters": sum(array.size for array in self._initial),
+            "payload_bytes": len(codec.encode(self._initial)),
+        }
+
+    def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str, report: Report) -> Json:
+        """Train the base model on these rows and write it to the target."""
+        self._learner.set_weights(read_weights(Path(base["path"]), base["digest"]))
+        if rows:
+            inputs, targets = self._task.arrays(rows)
+            self._learner.train(inputs, targets, _epochs_to(report))
+        return {**self._written(self._learner.weights(), own_rows, target), "rows": len(rows)}
+
+    def start(self, base: Json, own_rows: list[Row], target: str, report: Report) -> Json:
+        """Train the base model on the starter rows and write it to the target."""
+        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._share)
+        return self.train(base, rows[: self._starter_limit], own_rows, target, report)
+
+    def score(self, path: str, own_rows: list[Row], report: Report) -> Json:
+        """Check a received payload and measure its accuracy."""
+        with _Payload(path) as received:
+            reason = check_weights(received.weights, self._specs)
+            if reason is not None:
+                return {"reason": str(reason)}
+            self._learner.set_weights(received.weights)
+        return {"accuracy": self._accuracy(own_rows)}
+
+    def adopt(self, path: str, own_rows: list[Row], target: str, report: Report) -> Json:
+        """Write a received payload, which ``score`` has passed, to the target as it is."""
+        with _Payload(path) as received:
+            return self._written(received.weights, own_rows, target)
+
+    def average(self, base: Json, received: list[Json], own_rows: list[Row], target: str, report: Report) -> Json:
+        """Average the base model with received payloads by their shares, and write the result to the target."""
+        payloads = [_Payload(entry["path"]) for entry in received]
+        try:
+            models: list[Weights] = [read_weights(Path(base["path"]), base["digest"])]
+            models += [payload.weights for payload in payloads]
+            merged = average(models, [base["share"], *(entry["share"] for entry in received)])
+        finally:
+            for payload in payloads:
+                payload.close()
+        return self._written(merged, own_rows, target)
+
+    def _written(self, weights: Weights, own_rows: list[Row], target: str) -> Json:
+        self._learner.set_weights(weights)
+        return {
+            "accuracy": self._accuracy(own_rows),
+            "summary": self._task.summary(self._learner.predict),
+            "digest": write_weights(Path(target), weights),
+        }
+
+    def _accuracy(self, own_rows: list[Row]) -> float:
+        rows = [*self._common_rows, *own_rows]
+        return accuracy(self._learner, *self._task.arrays(rows)) if rows else 0.0
+
+
+class _Payload:
+    """A received payload, mapped: its arrays are views of the file."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, "rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.weights: list[Array] = codec.decode(memoryview(self._mapped))
+
+    def close(self) -> None:
+        """Let the arrays go. The mapping ends with the last view of it."""
+        self.weights = []
+
+    def __enter__(self) -> _Payload:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def model_signature(task_name: str, weights: Weights) -> str:
+    """Return what must be equal for two models to be averaged: 16 bytes of SHA-256, in hexadecimal."""
+    shapes = [[spec.dtype, list(spec.shape)] for spec in specs_of(weights)]
+    return hashlib.sha256(json.dumps([task_name, shapes]).encode()).hexdigest()[:32]
+
+
+def _epochs_to(report: Report) -> EpochReport:
+    return lambda epoch, epochs, loss: report({"epoch": epoch, "epochs": epochs, "loss": loss})
+
+
+def serve(worker: Worker, commands: IO[str], answers: IO[str]) -> None:
+    """Carry out commands, one a line, until there are no more."""
+
+    def say(answer: Json) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    say({"ready": True})
+    for line in commands:
+        command = json.loads(line)
+        name, arguments = command["command"], command["arguments"]
+        try:
+            result = getattr(worker, name)(**arguments, report=lambda progress: say({"progress": progress}))
+            say({"result": result})
+        except Exception as error:
+            log.exception("command %s failed", name)
+            say({"error": type(error).__name__, "sentence": str(error)})
+
+
+def _die_with_parent() -> None:
+    """Let the kernel end this process when the cart's ends, however that ends (Linux)."""
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):
+        log.debug("this system has no prctl; the process ends when its input does")
+
+
+def main() -> None:
+    """Run the trainer process; its one argument is its set-up, as JSON."""
+    _die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    setup = json.loads(sys.argv[1])
+    # Libraries print to the standard output; it carries the answers, so they get the error stream instead.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    data = Path(setup["data"]) if setup["data"] else None
+    share = Share(setup["share"][0], setup["share"][1])
+    worker = Worker(load_task(setup["task"]), share, data, setup["starter_rows"])
+    serve(worker, sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The header of a binary frame. The bridge reads it and passes the frame on untouched; it never looks behind it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+CHUNK_VERSION: Final = 1
+KIND_CHUNK: Final = 1
+FLAG_FINAL: Final = 1
+# version, kind, flags, reserved, source id, destination id, transfer id, sequence number; network byte order
+_HEADER: Final = struct.Struct("!BBBx16s16s16sI")
+HEADER_BYTES: Final = _HEADER.size
+MAX_CHUNK_BYTES: Final = 1024 * 1024
+MAX_SEQUENCE: Final = 2**32 - 1
+
+
+class ChunkError(ValueError):
+    """A binary frame is not a chunk of this protocol version."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHeader:
+    """Where a chunk comes from, where it goes, and its place in the transfer."""
+
+    source: bytes
+    destination: bytes
+    transfer: bytes
+    sequence: int
+    final: bool
+
+
+def pack_chunk(header: ChunkHeader, payload: bytes | memoryview) -> bytes:
+    """Return the binary frame of one chunk."""
+    flags = FLAG_FINAL if header.final else 0
+    packed = _HEADER.pack(
+        CHUNK_VERSION, KIND_CHUNK, flags, header.source, header.destination, header.transfer, header.sequence
+    )
+    return b"".join((packed, payload))
+
+
+def unpack_header(frame: bytes) -> ChunkHeader:
+    """Return the header of a binary frame; the payload is ``frame[HEADER_BYTES:]``.
+
+    Raises:
+        ChunkError: if the frame is too short or too long, or of another version, kind or flag.
+    """
+    if not HEADER_BYTES < len(frame) <= HEADER_BYTES + MAX_CHUNK_BYTES:
+        raise ChunkError(
+            f"A binary frame has {len(frame)} bytes; a chunk has {HEADER_BYTES + 1} to "
+            f"{HEADER_BYTES + MAX_CHUNK_BYTES}."
+        )
+    version, kind, flags, source, destination, transfer, sequence = _HEADER.unpack_from(frame)
+    if version != CHUNK_VERSION or kind != KIND_CHUNK or flags & ~FLAG_FINAL:
+        raise ChunkError(f"A binary frame has version {version}, kind {kind}, flags {flags}; none such is known here.")
+    return ChunkHeader(source, destination, transfer, sequence, bool(flags & FLAG_FINAL))

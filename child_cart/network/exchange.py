@@ -1,0 +1,264 @@
+"""Models to and from other carts: many transfers at the same time, in both directions, over one link.
+
+Knows which transfer a message belongs to and runs each to its end: a file with the offered bytes, or a
+``TransferError`` that says why not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from .chunk import ChunkHeader
+from .incoming import Incoming, Received
+from .link import LinkDown
+from .messages import (
+    MAX_SENTENCE_CHARS,
+    Cancel,
+    Cluster,
+    Code,
+    Credit,
+    Done,
+    ErrorMessage,
+    Message,
+    ModelParameters,
+    ModelRequest,
+    PeerList,
+    Welcome,
+)
+from .outgoing import Offerable, Outgoing
+from .running import Direction, Sends, TransferView
+from .spool import Spool
+from .transfer import DEFAULT_CHUNK_BYTES, TransferError, check_offer
+
+log = logging.getLogger("cart.exchange")
+T = TypeVar("T")
+
+FINISHED_SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class PickedCluster:
+    """The peers that the bridge has picked."""
+
+    cluster_id: str
+    peers: tuple[str, ...]
+
+
+class NotEnoughPeers(Exception):
+    """The bridge has fewer carts than were asked for; ``available`` says how many."""
+
+    def __init__(self, sentence: str, available: int) -> None:
+        super().__init__(sentence)
+        self.available = available
+
+
+@dataclass(frozen=True)
+class ExchangeLimits:
+    """What a cart takes and how long it waits."""
+
+    max_model_bytes: int
+    window_bytes: int
+    answer_timeout_s: float
+    stall_timeout_s: float
+    max_outgoing: int = 16
+
+
+class Exchange:
+    """All transfers of one cart; the handler of its link.
+
+    Args:
+        cart_id: this cart, in hexadecimal.
+        link: sends messages and chunks.
+        spool: where incoming models are put together.
+        current: gives the model to offer, or None while there is none.
+        wanted: gives the model signature and the codec that an incoming model must have.
+        limits: sizes and waits; asked anew for each transfer, since settings change while the cart runs.
+    """
+
+    def __init__(
+        self,
+        cart_id: str,
+        link: Sends,
+        spool: Spool,
+        current: Callable[[], Awaitable[Offerable | None]],
+        wanted: Callable[[], tuple[str, str]],
+        limits: Callable[[], ExchangeLimits],
+    ) -> None:
+        self._cart_id = cart_id
+        self._link = link
+        self._spool = spool
+        self._current = current
+        self._wanted = wanted
+        self._limits = limits
+        self._chunk_bytes = DEFAULT_CHUNK_BYTES
+        self._max_window_bytes = DEFAULT_CHUNK_BYTES
+        self._incoming: dict[str, Incoming] = {}
+        self._outgoing: dict[str, Outgoing] = {}
+        self._giving: set[asyncio.Task[None]] = set()
+        self._clusters: dict[str, asyncio.Future[PickedCluster]] = {}
+        self._finished: deque[TransferView] = deque(maxlen=FINISHED_SHOWN)
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    # What the cart asks for.
+
+    async def ask_cluster(self, size: int, minimum: int) -> PickedCluster:
+        """Ask the bridge for peers.
+
+        Raises:
+            NotEnoughPeers: if fewer than ``minimum`` are there.
+            TransferError: if the link is gone or the bridge does not answer.
+        """
+        request = os.urandom(16).hex()
+        answer: asyncio.Future[PickedCluster] = asyncio.get_running_loop().create_future()
+        self._clusters[request] = answer
+        try:
+            self._link.send(Cluster(request, size, minimum))
+            return await asyncio.wait_for(answer, self._limits().answer_timeout_s)
+        except TimeoutError:
+            raise TransferError(Code.TIMED_OUT, "The bridge did not answer the request for a cluster.") from None
+        except LinkDown as down:
+            raise TransferError(Code.LINK_LOST, str(down)) from None
+        finally:
+            del self._clusters[request]
+
+    async def fetch(self, peer: str, cluster_id: str) -> Received:
+        """Get the current model of a peer of the cluster.
+
+        Raises:
+            TransferError: why it did not come; nothing of it is left behind.
+        """
+        limits = self._limits()
+        view = TransferView(os.urandom(16).hex(), peer, Direction.IN)
+        window_bytes = min(limits.window_bytes, self._max_window_bytes)
+        incoming = Incoming(view, self._link, limits.stall_timeout_s, window_bytes)
+        request = ModelRequest(view.transfer_id, cluster_id, self._cart_id, peer)
+
+        def check(offer: ModelParameters) -> None:
+            signature, codec = self._wanted()
+            check_offer(offer, signature, codec, limits.max_model_bytes)
+
+        self._incoming[view.transfer_id] = incoming
+        try:
+            return await self._to_its_end(view, incoming.run(request, limits.answer_timeout_s, check, self._spool))
+        finally:
+            del self._incoming[view.transfer_id]
+            self.bytes_in += view.moved_bytes
+
+    # What arrives: LinkHandler. Nothing that a peer can send raises here.
+
+    def on_attached(self, welcome: Welcome) -> None:
+        """Take the bridge's limits."""
+        self._chunk_bytes = min(DEFAULT_CHUNK_BYTES, welcome.max_chunk_bytes)
+        self._max_window_bytes = welcome.max_window_bytes
+
+    def on_message(self, message: Message) -> None:
+        """Take a control message; one that fits no transfer has crossed its end on the way and is passed over."""
+        match message:
+            case PeerList():
+                self._answer(message.request, PickedCluster(message.cluster, message.peers))
+            case ErrorMessage():
+                self._answer(message.request, NotEnoughPeers(message.sentence, message.available))
+            case ModelRequest():
+                self._serve(message)
+            case ModelParameters() if incoming := self._incoming.get(message.transfer):
+                incoming.take_offer(message)
+            case Credit() if outgoing := self._outgoing.get(message.transfer):
+                outgoing.take_credit(message.up_to_bytes)
+            case Done() if outgoing := self._outgoing.get(message.transfer):
+                outgoing.take_done()
+            case Cancel():
+                running = self._incoming.get(message.transfer) or self._outgoing.get(message.transfer)
+                if running is not None:
+                    running.fail(TransferError(message.code, message.sentence))
+
+    def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
+        """Put a chunk at its place."""
+        incoming = self._incoming.get(header.transfer.hex())
+        if incoming is not None:
+            incoming.take_chunk(header, payload)
+
+    def on_lost(self) -> None:
+        """End all that was under way on the lost link."""
+        lost = TransferError(Code.LINK_LOST, "The link to the bridge broke.")
+        for running in (*self._incoming.values(), *self._outgoing.values()):
+            running.fail(lost)
+        for answer in self._clusters.values():
+            if not answer.done():
+                answer.set_exception(lost)
+
+    def views(self) -> list[TransferView]:
+        """Return running and lately finished transfers, newest first. Safe from other threads."""
+        # dict.copy is one step of the interpreter; the loop goes on changing the original meanwhile.
+        running = [entry.view for entry in (*self._incoming.copy().values(), *self._outgoing.copy().values())]
+        return sorted([*running, *self._finished.copy()], key=lambda view: view.started_at, reverse=True)
+
+    async def close(self) -> None:
+        """Give up all transfers and wait until they have ended."""
+        self.on_lost()
+        if self._giving:
+            await asyncio.wait(self._giving)
+
+    def _answer(self, request: str, answer: PickedCluster | NotEnoughPeers) -> None:
+        waiting = self._clusters.get(request)
+        if waiting is None or waiting.done():
+            return
+        if isinstance(answer, PickedCluster):
+            waiting.set_result(answer)
+        else:
+            waiting.set_exception(answer)
+
+    def _serve(self, request: ModelRequest) -> None:
+        limits = self._limits()
+        if request.transfer in self._outgoing or request.transfer in self._incoming:
+            return
+        if len(self._outgoing) >= limits.max_outgoing:
+            sentence = f"This cart is sending {limits.max_outgoing} models already."
+            self._cancel(request.transfer, TransferError(Code.TOO_MANY_TRANSFERS, sentence))
+            return
+        view = TransferView(request.transfer, request.source, Direction.OUT)
+        outgoing = Outgoing(view, self._link, limits.stall_timeout_s, self._cart_id)
+        self._outgoing[request.transfer] = outgoing
+        task = asyncio.create_task(self._give(outgoing), name=f"give {request.transfer[:8]}")
+        self._giving.add(task)
+        task.add_done_callback(self._giving.discard)
+
+    async def _give(self, outgoing: Outgoing) -> None:
+        try:
+            with suppress(TransferError):  # it is in the view
+                await self._to_its_end(outgoing.view, outgoing.run(self._current, self._chunk_bytes))
+        finally:
+            del self._outgoing[outgoing.view.transfer_id]
+            self.bytes_out += outgoing.view.moved_bytes
+
+    async def _to_its_end(self, view: TransferView, work: Awaitable[T]) -> T:
+        """Run one transfer; whatever ends it, the other cart is told and the view is closed."""
+        failure: TransferError | None = TransferError(Code.ABANDONED, "The transfer was given up.")
+        try:
+            result = await work
+            failure = None
+            return result
+        except TransferError as error:
+            failure = error
+            raise
+        except LinkDown as down:
+            failure = TransferError(Code.LINK_LOST, str(down))
+            raise failure from None
+        finally:
+            if failure is not None:
+                self._cancel(view.transfer_id, failure)
+                log.info("transfer %s with cart %s failed: %s", view.transfer_id[:8], view.peer[:8], failure)
+            view.end(failure)
+            self._finished.append(view)
+
+    def _cancel(self, transfer_id: str, failure: TransferError) -> None:
+        # Also after a failure that the other side named: its transfer is over there, and the bridge passes this over.
+        with suppress(LinkDown):
+            self._link.send(Cancel(transfer_id, failure.code, failure.sentence[:MAX_SENTENCE_CHARS]))

@@ -1,0 +1,91 @@
+"""One model on its way in: ask, judge the offer, grant credit, put the chunks together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .chunk import ChunkHeader
+from .link import LinkDown
+from .messages import Code, Credit, Done, ModelParameters, ModelRequest
+from .running import Progress, RunningTransfer, Sends, TransferView
+from .spool import Spool
+from .transfer import Assembler, TransferError
+
+
+@dataclass(frozen=True)
+class Received:
+    """A model that has come whole: its bytes lie in ``path``, which whoever takes it removes."""
+
+    path: Path
+    offer: ModelParameters
+
+
+class Incoming(RunningTransfer):
+    """The receiving side of one transfer."""
+
+    def __init__(self, view: TransferView, link: Sends, stall_timeout_s: float, window_bytes: int) -> None:
+        super().__init__(view, link, stall_timeout_s)
+        self._window_bytes = window_bytes
+        self._offer: ModelParameters | None = None
+        self._assembler: Assembler | None = None
+
+    async def run(
+        self,
+        request: ModelRequest,
+        answer_timeout_s: float,
+        check: Callable[[ModelParameters], None],
+        spool: Spool,
+    ) -> Received:
+        """Get the model.
+
+        Raises:
+            TransferError: why it did not come.
+            LinkDown: if the link is gone.
+        """
+        self._link.send(request)
+        while self._offer is None:
+            await self._wait_for_news(answer_timeout_s, "The peer's offer")
+        check(self._offer)
+        with spool.room_for(self.view.transfer_id, self._offer.total_bytes) as room:
+            self._assembler = Assembler(self._offer, room.view, self._window_bytes)
+            try:
+                self.view.state = Progress.RUNNING
+                self._grant(self._assembler)
+                while not self._assembler.complete:
+                    await self._wait_for_news(self._stall_timeout_s, "The next chunk")
+            finally:
+                self._assembler = None  # the room is about to close: nothing more may be written to it
+            self._link.send(Done(self.view.transfer_id))
+            return Received(room.keep(), self._offer)
+
+    def take_offer(self, offer: ModelParameters) -> None:
+        """Take the peer's offer."""
+        if offer.source != self.view.peer:
+            self.fail(TransferError(Code.WRONG_SOURCE, "An offer came from another cart than the one asked."))
+        elif self._offer is None:
+            self._offer = offer
+            self.view.total_bytes, self.view.state = offer.total_bytes, Progress.OFFERED
+            self._news.set()
+
+    def take_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
+        """Put a chunk at its place."""
+        if self._assembler is None or self._failure is not None:
+            return
+        try:
+            if header.source.hex() != self.view.peer:
+                raise TransferError(Code.WRONG_SOURCE, "A chunk came from another cart than the one asked.")
+            self._assembler.add(header.sequence, payload, header.final)
+            self.view.moved_bytes = self._assembler.received_bytes
+            self._grant(self._assembler)
+        except TransferError as error:
+            self.fail(error)
+        except LinkDown as down:
+            self.fail(TransferError(Code.LINK_LOST, str(down)))
+        self._news.set()
+
+    def _grant(self, assembler: Assembler) -> None:
+        up_to_bytes = assembler.next_grant()
+        if up_to_bytes is not None:
+            self._link.send(Credit(self.view.transfer_id, up_to_bytes))

@@ -1,0 +1,317 @@
+"""A cart's one connection to its bridge: attach, read, write, and come back by itself for as long as it takes.
+
+Knows nothing of models. What arrives goes to a ``LinkHandler``; what is to leave goes through ``send``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+import aiohttp
+
+from .backoff import Backoff
+from .chunk import HEADER_BYTES, MAX_CHUNK_BYTES, ChunkError, ChunkHeader, unpack_header
+from .identity import Identity, attach_statement
+from .messages import (
+    PROTOCOL_VERSION,
+    Attach,
+    Attached,
+    ErrorMessage,
+    Exit,
+    ExitDone,
+    Message,
+    MessageError,
+    PeerType,
+    Role,
+    Welcome,
+    encode,
+    parse,
+)
+from .outbox import Outbox, OutboxClosed, OutboxFull
+from .tasks import background
+
+log = logging.getLogger("cart.link")
+M = TypeVar("M", bound=Message)
+
+# What waits on this side before a sending transfer pauses: enough to keep the socket busy, little enough that
+# control is never far behind and that several transfers take turns.
+CHUNKS_AHEAD_BYTES: Final = 512 * 1024
+
+
+class LinkState(StrEnum):
+    """The life of the link."""
+
+    WAITING = "WAITING"
+    CONNECTING = "CONNECTING"
+    ATTACHING = "ATTACHING"
+    ATTACHED = "ATTACHED"
+    CLOSED = "CLOSED"
+
+
+class LinkDown(Exception):
+    """There is no attached link to send on."""
+
+
+class _Refused(Exception):
+    """The bridge has refused this cart, or does not speak the protocol."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the cart tells the bridge about itself."""
+
+    role: Role
+    model_signature: str
+    model_version: int
+
+
+class LinkHandler(Protocol):
+    """Who is told what arrives."""
+
+    def on_attached(self, welcome: Welcome) -> None:
+        """Take note that messages can be sent."""
+
+    def on_message(self, message: Message) -> None:
+        """Take a control message."""
+
+    def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
+        """Take a chunk."""
+
+    def on_lost(self) -> None:
+        """Take note that the link is gone, with all that was under way on it."""
+
+
+@dataclass(frozen=True)
+class LinkStatus:
+    """The link as a page shows it."""
+
+    state: LinkState
+    url: str
+    since: float
+    """When the state began, in seconds since the epoch."""
+    reason: str
+    """Why the last link ended or could not be made; empty while attached."""
+
+
+class Link:
+    """The connection to one bridge.
+
+    Args:
+        url: the bridge, as ``ws://host:port``.
+        identity: the cart's key pair.
+        standing: gives what to attach with, asked anew at each attach.
+        backoff: the delays between tries.
+        heartbeat_s: seconds between pings.
+        connect_timeout_s: seconds for connecting and attaching.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        identity: Identity,
+        standing: Callable[[], Standing],
+        backoff: Backoff,
+        heartbeat_s: float,
+        connect_timeout_s: float,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._identity = identity
+        self._standing = standing
+        self._backoff = backoff
+        self._heartbeat_s = heartbeat_s
+        self._connect_timeout_s = connect_timeout_s
+        self._handler: LinkHandler
+        self._outbox: Outbox | None = None
+        self._told: Standing | None = None
+        self._leaving = asyncio.Event()
+        self._exit_done = asyncio.Event()
+        self._attached = asyncio.Event()
+        self.status = LinkStatus(LinkState.WAITING, self._url, time.time(), "not started yet")
+
+    async def run(self, handler: LinkHandler) -> None:
+        """Keep the cart attached until ``leave`` has been called; the handler is told what arrives."""
+        self._handler = handler
+        async with aiohttp.ClientSession() as session:
+            while not self._leaving.is_set():
+                reason = await self._attach_once(session)
+                if self._leaving.is_set():
+                    break
+                delay_s = self._backoff.next_delay_s()
+                self._move_to(LinkState.WAITING, f"{reason} Trying again in {delay_s:.1f} s.")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._leaving.wait(), delay_s)
+        self._move_to(LinkState.CLOSED, "the cart is stopping")
+
+    async def wait_attached(self) -> None:
+        """Wait until the link is attached."""
+        await self._attached.wait()
+
+    def send(self, message: Message) -> None:
+        """Send a control message.
+
+        Raises:
+            LinkDown: if the cart is not attached, or its link does not take any more.
+        """
+        if self._outbox is None:
+            raise LinkDown("The cart is not attached to a bridge.")
+        try:
+            self._outbox.put_control(encode(message))
+        except OutboxFull as full:
+            raise LinkDown(f"The link to the bridge is stuck: {full}") from None
+
+    async def send_chunk(self, frame: bytes) -> None:
+        """Send a chunk frame, after waiting for its turn.
+
+        Raises:
+            LinkDown: if the cart is not attached.
+        """
+        if self._outbox is None:
+            raise LinkDown("The cart is not attached to a bridge.")
+        try:
+            await self._outbox.put_chunk_when_room(frame)
+        except OutboxClosed:
+            raise LinkDown("The link to the bridge broke.") from None
+
+    def announce(self) -> None:
+        """Tell the bridge the present role and model version; without a link the next attach tells it."""
+        standing = self._standing()
+        if self._outbox is not None and standing != self._told:
+            self.send(PeerType(standing.role, standing.model_version))
+            self._told = standing
+
+    async def leave(self, timeout_s: float) -> None:
+        """Tell the bridge that the cart goes, and stop coming back."""
+        self._leaving.set()
+        if self._outbox is None:
+            return
+        self._exit_done.clear()
+        try:
+            self.send(Exit())
+            await asyncio.wait_for(self._exit_done.wait(), timeout_s)
+        except TimeoutError:
+            log.info("the bridge did not answer EXIT within %g s", timeout_s)
+        except LinkDown as down:
+            log.info("the bridge was not told EXIT: %s", down)
+
+    async def _attach_once(self, session: aiohttp.ClientSession) -> str:
+        """Hold one connection from its beginning to its end; return why it ended, as a sentence."""
+        self._move_to(LinkState.CONNECTING, self.status.reason)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s) as deadline:
+                async with session.ws_connect(
+                    f"{self._url}/v1/cart",
+                    heartbeat=self._heartbeat_s,
+                    compress=0,
+                    max_msg_size=MAX_CHUNK_BYTES + HEADER_BYTES,
+                ) as socket:
+                    self._move_to(LinkState.ATTACHING, self.status.reason)
+                    welcome = await self._shake_hands(socket)
+                    deadline.reschedule(None)
+                    if self._leaving.is_set():
+                        return "The cart is stopping."
+                    return await self._hold(socket, welcome)
+        except TimeoutError:
+            return f"The bridge at {self._url} did not answer within {self._connect_timeout_s:g} s."
+        except _Refused as refused:
+            return str(refused)
+        except aiohttp.ClientConnectorError as error:
+            return f"No bridge answers at {self._url} ({error.os_error.strerror or error.os_error})."
+        except aiohttp.WSServerHandshakeError as error:
+            return f"{self._url} is not a bridge (it answers with HTTP status {error.status})."
+        except (aiohttp.ClientError, OSError) as error:
+            return f"The link to {self._url} failed ({error})."
+
+    async def _shake_hands(self, socket: aiohttp.ClientWebSocketResponse) -> Welcome:
+        welcome = await self._expect(socket, Welcome)
+        if welcome.version != PROTOCOL_VERSION:
+            raise _Refused(f"The bridge speaks version {welcome.version}, this cart {PROTOCOL_VERSION}.")
+        statement = attach_statement(bytes.fromhex(welcome.nonce), bytes.fromhex(welcome.bridge_id))
+        standing = self._standing()
+        attach = Attach(
+            version=PROTOCOL_VERSION,
+            public_key=self._identity.public_key.hex(),
+            signature=self._identity.sign(statement).hex(),
+            role=standing.role,
+            model_signature=standing.model_signature,
+            model_version=standing.model_version,
+        )
+        await socket.send_str(encode(attach))
+        await self._expect(socket, Attached)
+        self._told = standing
+        return welcome
+
+    async def _expect(self, socket: aiohttp.ClientWebSocketResponse, kind: type[M]) -> M:
+        message = _message_of(await socket.receive())
+        if isinstance(message, ErrorMessage):
+            raise _Refused(f"The bridge at {self._url} refused this cart: {message.sentence} ({message.code})")
+        if not isinstance(message, kind):
+            raise _Refused(f"{self._url} sent {message.KIND} where {kind.KIND} was due.")
+        return message
+
+    async def _hold(self, socket: aiohttp.ClientWebSocketResponse, welcome: Welcome) -> str:
+        """Serve an attached link until it ends."""
+        self._outbox = Outbox(CHUNKS_AHEAD_BYTES)
+        self._backoff.reset()
+        self._move_to(LinkState.ATTACHED, "")
+        self._attached.set()
+        reason = "The bridge closed the link."
+        try:
+            async with background(self._outbox.write_to(socket.send_str, socket.send_bytes)):
+                self.announce()  # it may have changed during the handshake
+                self._handler.on_attached(welcome)
+                async for frame in socket:
+                    if frame.type is aiohttp.WSMsgType.BINARY:
+                        self._take_chunk(frame.data)
+                        continue
+                    message = _message_of(frame)
+                    if isinstance(message, ExitDone):
+                        self._exit_done.set()
+                    elif isinstance(message, ErrorMessage) and not message.request:
+                        reason = f"The bridge ended the link: {message.sentence} ({message.code})"
+                    else:
+                        self._handler.on_message(message)
+        except _Refused as refused:
+            reason = str(refused)
+        finally:
+            self._outbox.close()
+            self._outbox = None
+            self._attached.clear()
+            self._exit_done.set()  # nobody will answer an EXIT any more
+            self._handler.on_lost()
+        return reason
+
+    def _take_chunk(self, frame: bytes) -> None:
+        try:
+            header = unpack_header(frame)
+        except ChunkError as error:
+            raise _Refused(f"The bridge passed on a wrong frame: {error}") from None
+        self._handler.on_chunk(header, memoryview(frame)[HEADER_BYTES:])
+
+    def _move_to(self, state: LinkState, reason: str) -> None:
+        earlier = self.status
+        self.status = LinkStatus(state, self._url, time.time(), reason)
+        # A bridge that is away for a night is one line, not thousands: the tries themselves are for DEBUG.
+        news = state is LinkState.ATTACHED or earlier.state is LinkState.ATTACHED or state is LinkState.CLOSED
+        log.log(logging.INFO if news else logging.DEBUG, "link to %s is %s %s", self._url, state, reason)
+
+
+def _message_of(frame: aiohttp.WSMessage) -> Message:
+    if frame.type is aiohttp.WSMsgType.ERROR:
+        raise _Refused(f"The link to the bridge broke ({frame.data}).")
+    if frame.type is not aiohttp.WSMsgType.TEXT:
+        raise _Refused("The bridge closed the link before it was ready." if frame.type in _ENDINGS else _NO_CONTROL)
+    try:
+        return parse(frame.data)
+    except MessageError as error:
+        raise _Refused(f"The bridge sent a wrong message: {error}") from None
+
+
+_ENDINGS: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
+_NO_CONTROL: Final = "The bridge sent a frame that is no control message."

@@ -1,0 +1,116 @@
+"""What waits to be written to one socket: a lane for control and one for chunks, both bounded by count and bytes.
+
+Control overtakes chunks, so that a verdict or a credit never waits behind megabytes. One task writes
+(``Outbox.write_to``); everybody else only puts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+MAX_CONTROL_FRAMES: Final = 1024
+MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
+
+
+class OutboxFull(Exception):
+    """The other side does not read: a lane has reached its limit."""
+
+
+class OutboxClosed(Exception):
+    """Nobody writes any more."""
+
+
+class Outbox:
+    """Two bounded lanes in front of one writer."""
+
+    def __init__(self, max_chunk_bytes: int) -> None:
+        self._control: deque[str] = deque()
+        self._control_bytes = 0
+        self._chunks: deque[bytes] = deque()
+        self._chunk_bytes = 0
+        self._max_chunk_bytes = max_chunk_bytes
+        self._closed = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._empty = asyncio.Event()
+        self._room.set()
+        self._empty.set()
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes of chunks wait."""
+        return self._chunk_bytes
+
+    def put_control(self, text: str) -> None:
+        """Append a control frame.
+
+        Raises:
+            OutboxFull: if too many wait.
+        """
+        if len(self._control) >= MAX_CONTROL_FRAMES or self._control_bytes + len(text) > MAX_CONTROL_BYTES:
+            raise OutboxFull(f"{len(self._control)} control frames ({self._control_bytes} bytes) wait to be read.")
+        self._control.append(text)
+        self._control_bytes += len(text)
+        self._wake.set()
+        self._empty.clear()
+
+    def put_chunk(self, frame: bytes) -> None:
+        """Append a chunk frame.
+
+        Raises:
+            OutboxFull: if the bytes that wait would pass the limit.
+        """
+        if self._chunk_bytes + len(frame) > self._max_chunk_bytes:
+            raise OutboxFull(f"{self._chunk_bytes} bytes of chunks wait to be read.")
+        self._chunks.append(frame)
+        self._chunk_bytes += len(frame)
+        self._wake.set()
+        self._empty.clear()
+
+    async def put_chunk_when_room(self, frame: bytes) -> None:
+        """Append a chunk frame, after waiting until less than the limit waits.
+
+        Raises:
+            OutboxClosed: if the socket is gone.
+        """
+        # The lock wakes in the order of asking; the event alone always wakes the same sender first.
+        async with self._turn:
+            while self._chunk_bytes + len(frame) > self._max_chunk_bytes and not self._closed:
+                self._room.clear()
+                await self._room.wait()
+            if self._closed:
+                raise OutboxClosed("The socket is closed.")
+            self.put_chunk(frame)
+
+    def close(self) -> None:
+        """Let those who wait for room know that nobody writes any more."""
+        self._closed = True
+        self._room.set()
+
+    async def write_to(
+        self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Write what is put, for ever. The only writer of its socket; ends with the error of the socket."""
+        while True:
+            if self._control:
+                text = self._control.popleft()
+                self._control_bytes -= len(text)
+                await send_text(text)
+            elif self._chunks:
+                frame = self._chunks.popleft()
+                await send_bytes(frame)
+                # Counted until the socket has taken it: the limit is on all that this side still holds.
+                self._chunk_bytes -= len(frame)
+                self._room.set()
+            else:
+                self._empty.set()
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def flushed(self) -> None:
+        """Wait until nothing waits to be written."""
+        await self._empty.wait()

@@ -1,0 +1,90 @@
+"""One model on its way out: offer it, send chunks as far as credit reaches, wait for the receiver's word."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from .chunk import ChunkHeader, pack_chunk
+from .messages import Code, ModelParameters
+from .running import Progress, RunningTransfer, Sends, TransferView
+from .transfer import Splitter, TransferError, chunk_count
+
+
+@dataclass(frozen=True)
+class Offerable:
+    """The model that a cart gives away, encoded."""
+
+    payload: bytes
+    codec: str
+    model_signature: str
+    model_version: int
+    samples: int
+    accuracy: float
+
+
+class Outgoing(RunningTransfer):
+    """The giving side of one transfer."""
+
+    def __init__(self, view: TransferView, link: Sends, stall_timeout_s: float, cart_id: str) -> None:
+        super().__init__(view, link, stall_timeout_s)
+        self._cart_id = cart_id
+        self._splitter: Splitter | None = None
+        self._done = False
+
+    async def run(self, current: Callable[[], Awaitable[Offerable | None]], chunk_bytes: int) -> None:
+        """Give the current model.
+
+        Raises:
+            TransferError: why the receiver did not get it.
+            LinkDown: if the link is gone.
+        """
+        offerable = await current()
+        if offerable is None:
+            raise TransferError(Code.NO_MODEL, "This cart has no trained model yet.")
+        payload = memoryview(offerable.payload)
+        self._splitter = Splitter(payload, chunk_bytes)
+        self.view.total_bytes, self.view.state = len(payload), Progress.OFFERED
+        self._link.send(self._offer_of(offerable, chunk_bytes))
+        while not self._splitter.finished:
+            await self._send_what_credit_allows(self._splitter)
+            if not self._splitter.finished:
+                await self._wait_for_news(self._stall_timeout_s, "The receiver's credit")
+        while not self._done:
+            await self._wait_for_news(self._stall_timeout_s, "The receiver's word that all is there")
+
+    def take_credit(self, up_to_bytes: int) -> None:
+        """Take the receiver's credit; before the offer there is nothing to grant it for."""
+        if self._splitter is not None:
+            self._splitter.grant(up_to_bytes)
+            self._news.set()
+
+    def take_done(self) -> None:
+        """Take the receiver's word that the model is there."""
+        self._done = True
+        self._news.set()
+
+    async def _send_what_credit_allows(self, splitter: Splitter) -> None:
+        source, destination = bytes.fromhex(self._cart_id), bytes.fromhex(self.view.peer)
+        transfer = bytes.fromhex(self.view.transfer_id)
+        while self._failure is None and (chunk := splitter.next_chunk()) is not None:
+            header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
+            await self._link.send_chunk(pack_chunk(header, chunk.payload))
+            self.view.moved_bytes, self.view.state = splitter.sent_bytes, Progress.RUNNING
+
+    def _offer_of(self, offerable: Offerable, chunk_bytes: int) -> ModelParameters:
+        return ModelParameters(
+            transfer=self.view.transfer_id,
+            source=self._cart_id,
+            destination=self.view.peer,
+            total_bytes=len(offerable.payload),
+            chunk_bytes=chunk_bytes,
+            chunks=chunk_count(len(offerable.payload), chunk_bytes),
+            digest=hashlib.sha256(offerable.payload).hexdigest(),
+            codec=offerable.codec,
+            model_signature=offerable.model_signature,
+            model_version=offerable.model_version,
+            samples=offerable.samples,
+            accuracy=offerable.accuracy,
+        )

@@ -1,0 +1,44 @@
+"""Helpers for tasks that live exactly as long as a block of code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@asynccontextmanager
+async def background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Run ``work`` beside the block and end it with the block.
+
+    A broken link ends ``work`` early and quietly (the block sees the same link break); any other error of ``work`` is
+    raised at the end of the block.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        # Not ``await task``: its cancellation and one of the block itself would look the same.
+        await asyncio.wait((task,))
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ConnectionError):
+            raise error
+
+
+async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run blocking work in a thread, like ``asyncio.to_thread``, but never leave it behind.
+
+    A caller that is cancelled still waits for the end of the work: what writes must not go on after its owner is gone.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        if not work.done():
+            await asyncio.wait([work])
+        raise

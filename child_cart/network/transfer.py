@@ -1,0 +1,162 @@
+"""One model on its way: bytes to chunks and back, under credit. Pure: no socket, no clock, no file.
+
+A chunk that is lost, cut, repeated or out of order never changes the bytes that come out: a transfer ends in exactly
+what was sent, or in a ``TransferError`` that names what went wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from .chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE
+from .messages import Code, ModelParameters
+
+DEFAULT_CHUNK_BYTES: Final = 64 * 1024
+
+
+class TransferError(Exception):
+    """A transfer has ended without its bytes; ``code`` says why in the protocol's words."""
+
+    def __init__(self, code: Code, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+def chunk_count(total_bytes: int, chunk_bytes: int) -> int:
+    """Return how many chunks a payload takes."""
+    return -(-total_bytes // chunk_bytes)
+
+
+def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_bytes: int) -> None:
+    """Decide whether a receiver takes an offer.
+
+    Raises:
+        TransferError: with the code and the numbers to refuse it with.
+    """
+    if offer.model_signature != model_signature:
+        raise TransferError(
+            Code.WRONG_MODEL, f"The offered model has signature {offer.model_signature}, this cart's {model_signature}."
+        )
+    if offer.codec != codec:
+        raise TransferError(Code.UNKNOWN_CODEC, f"The offer is in codec {offer.codec!r}; this cart reads {codec!r}.")
+    if offer.total_bytes > max_bytes:
+        raise TransferError(
+            Code.MODEL_TOO_LARGE, f"The offered model has {offer.total_bytes} bytes; this cart takes {max_bytes}."
+        )
+    expected = chunk_count(offer.total_bytes, offer.chunk_bytes)
+    if offer.chunk_bytes > MAX_CHUNK_BYTES or offer.chunks != expected or offer.chunks > MAX_SEQUENCE:
+        raise TransferError(
+            Code.BAD_OFFER,
+            f"{offer.total_bytes} bytes do not come in {offer.chunks} chunks of {offer.chunk_bytes}.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of the payload at its place."""
+
+    sequence: int
+    payload: memoryview
+    final: bool
+
+
+class Splitter:
+    """Give the chunks of a payload, in order, as far as credit reaches."""
+
+    def __init__(self, payload: memoryview, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> None:
+        self._payload = payload
+        self._chunk_bytes = chunk_bytes
+        self._chunks = chunk_count(len(payload), chunk_bytes)
+        self._sequence = 0
+        self._granted_bytes = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        """How many payload bytes have been given out."""
+        return min(self._sequence * self._chunk_bytes, len(self._payload))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last chunk has been given out."""
+        return self._sequence == self._chunks
+
+    def grant(self, up_to_bytes: int) -> None:
+        """Take credit. It is a position in the payload, so a repeated or late one changes nothing."""
+        self._granted_bytes = max(self._granted_bytes, up_to_bytes)
+
+    def next_chunk(self) -> Chunk | None:
+        """Return the next chunk, or None while credit (or the payload) is used up."""
+        start = self.sent_bytes
+        end = min(start + self._chunk_bytes, len(self._payload))
+        if self.finished or end > self._granted_bytes:
+            return None
+        self._sequence += 1
+        return Chunk(self._sequence - 1, self._payload[start:end], self.finished)
+
+
+class Assembler:
+    """Put the chunks of an accepted offer into a buffer, and say when to grant more credit.
+
+    Args:
+        offer: an offer that ``check_offer`` has passed.
+        buffer: writable, ``offer.total_bytes`` long.
+        window_bytes: how far the sender may run ahead; at least one chunk.
+    """
+
+    def __init__(self, offer: ModelParameters, buffer: memoryview, window_bytes: int) -> None:
+        self._offer = offer
+        self._buffer = buffer
+        self._window_bytes = max(window_bytes, offer.chunk_bytes)
+        self._next_sequence = 0
+        self._granted_bytes = 0
+        self._digest = hashlib.sha256()
+        self.received_bytes = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is here and the digest was right."""
+        return self.received_bytes == self._offer.total_bytes
+
+    def next_grant(self) -> int | None:
+        """Return the position up to which to grant credit now, or None while no message is worth sending.
+
+        Credit is renewed when half a window is used: more often costs messages, less often stalls the sender.
+        """
+        wanted = min(self.received_bytes + self._window_bytes, self._offer.total_bytes)
+        half_used = self._granted_bytes - self.received_bytes <= self._window_bytes // 2
+        if wanted <= self._granted_bytes or not half_used:
+            return None
+        self._granted_bytes = wanted
+        return wanted
+
+    def add(self, sequence: int, payload: bytes | memoryview, final: bool) -> None:
+        """Take one chunk.
+
+        A chunk that was taken before is passed over. The digest is checked with the last one.
+
+        Raises:
+            TransferError: for a gap, a wrong length or flag, a chunk beyond the credit, or a wrong digest.
+        """
+        if sequence < self._next_sequence:
+            return
+        if sequence > self._next_sequence:
+            raise TransferError(Code.BAD_CHUNK, f"Chunk {sequence} came where {self._next_sequence} was due.")
+        start = self.received_bytes
+        end = start + len(payload)
+        is_last = sequence == self._offer.chunks - 1
+        due = min(start + self._offer.chunk_bytes, self._offer.total_bytes)
+        if end != due or final != is_last:
+            raise TransferError(
+                Code.BAD_CHUNK, f"Chunk {sequence} has {len(payload)} bytes (final: {final}); {due - start} were due."
+            )
+        if end > self._granted_bytes:
+            raise TransferError(Code.OVERRUN, f"Chunk {sequence} ends at {end}; credit reached {self._granted_bytes}.")
+        self._buffer[start:end] = payload
+        self._digest.update(payload)
+        if is_last and self._digest.hexdigest() != self._offer.digest:
+            raise TransferError(Code.DIGEST_MISMATCH, "The bytes that came are not the ones that were offered.")
+        self._next_sequence += 1
+        self.received_bytes = end

@@ -1,0 +1,287 @@
+"""The story of a round: train on the waiting rows, collect models from peers, judge, average, and serve again.
+
+Each step that must not be lost is one record in the store; a cart that is killed between two of them goes on from the
+last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from .activity import Activity, Stage
+from .collection import Accepted, Collection, window_judge
+from .config import SettingsBook
+from .db.records import Json, ModelVersion, Origin, Outcome, RoundRecord, Verdict
+from .db.store import Store
+from .model.trainer import Trainer, TrainerError
+from .model.verdict import Reason, Window
+from .network.backoff import Backoff
+from .network.exchange import Exchange, NotEnoughPeers, PickedCluster
+from .network.link import LinkDown
+from .network.messages import Role
+from .network.tasks import in_thread
+from .network.transfer import TransferError
+from .versions import Versions
+
+OWN_EVALUATION_ROWS: Final = 200
+RETRY_FIRST_S: Final = 0.5
+RETRY_CAP_S: Final = 10.0
+
+
+class Announces(Protocol):
+    """The part of the link that a round uses."""
+
+    def announce(self) -> None:
+        """Tell the bridge the present role and version; raises ``LinkDown``."""
+
+
+class _NoCluster(Exception):
+    def __init__(self, outcome: Outcome, sentence: str) -> None:
+        super().__init__(sentence)
+        self.outcome = outcome
+
+
+class Rounds:
+    """The learning of one cart.
+
+    Attributes:
+        role: what the cart is to its peers now.
+        record: the round that runs, or None.
+        wake: set it when rows have come, settings have changed or a round was asked for.
+    """
+
+    def __init__(
+        self,
+        book: SettingsBook,
+        store: Store,
+        versions: Versions,
+        trainer: Trainer,
+        exchange: Exchange,
+        link: Announces,
+        activity: Activity,
+    ) -> None:
+        self._book = book
+        self._store = store
+        self._versions = versions
+        self._trainer = trainer
+        self._exchange = exchange
+        self._link = link
+        self._activity = activity
+        self._saving = asyncio.Lock()
+        self._retry = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
+        self.role = Role.SHELL
+        self.record: RoundRecord | None = None
+        self.wake = asyncio.Event()
+        self.train_now = False
+
+    async def run(self) -> None:
+        """Go through rounds for ever, after finishing the one that an earlier process was killed in."""
+        self._activity.move_to(Stage.SERVING)
+        self.record = await self._unfinished_round()
+        while True:
+            if self.record is None:
+                await self._wait_for_rows()
+                self.record = await self._new_record()
+            ended = await self._round()
+            self.record = None
+            if ended.outcome is Outcome.TRAINER_FAILED:
+                await asyncio.sleep(self._retry.next_delay_s())
+            else:
+                self._retry.reset()
+
+    # A round, step by step.
+
+    async def _round(self) -> RoundRecord:
+        collection = None
+        try:
+            if self._running.local_version is None:
+                await self._train()
+            own_rows = await in_thread(self._store.held_out_rows, OWN_EVALUATION_ROWS)
+            collection = self._collection(own_rows)
+            await self._collect(collection)
+            await self._average(collection.accepted, own_rows)
+        except _NoCluster as none:
+            await self._end(none.outcome, str(none))
+        except TrainerError as error:
+            await self._end(Outcome.TRAINER_FAILED, str(error))
+        finally:
+            if collection is not None:
+                collection.close()
+            self.become(Role.SHELL)
+            self._activity.move_to(Stage.SERVING)
+        await in_thread(self._versions.remove_old, self._book.current.keep_versions)
+        return self._running
+
+    async def _train(self) -> None:
+        """Train on the waiting rows; the version that this writes is what spends them."""
+        self._activity.move_to(Stage.TRAINING)
+        waiting = await in_thread(self._store.waiting_rows, self._book.current.max_round_rows)
+        own_rows = await in_thread(self._store.held_out_rows, OWN_EVALUATION_ROWS)
+        own_rows = [entry.row for entry in waiting if entry.held_out] + own_rows
+        rows = [entry.row for entry in waiting if not entry.held_out]
+        target = self._versions.new_target()
+        with self._timed("training"):
+            trained = await self._trainer.train(
+                self._versions.stored(), rows, own_rows, target, self._activity.report_epoch
+            )
+            version = await in_thread(
+                self._versions.add, Origin.LOCAL, target, trained, trained_to=waiting[-1].sequence
+            )
+        self._announce()
+        self._activity.note(f"Trained on {len(rows)} rows: version {version.number}, accuracy {version.accuracy:.3f}.")
+        await self._save(local_version=version.number, local_accuracy=version.accuracy, rows=len(rows))
+
+    async def _collect(self, collection: Collection) -> None:
+        self._activity.move_to(Stage.CLUSTERING)
+        with self._timed("clustering"):
+            cluster = await self._find_cluster()
+        self._activity.move_to(Stage.COLLECTING)
+        await self._save(cluster_id=cluster.cluster_id)
+        with self._timed("collecting"):
+            await collection.ask(cluster)
+
+    async def _average(self, accepted: list[Accepted], own_rows: list[Json]) -> None:
+        asked = len(self._running.verdicts)
+        if not accepted:
+            await self._end(Outcome.NONE_ACCEPTED, f"None of the {asked} models that were asked for was accepted.")
+            return
+        self._activity.move_to(Stage.AVERAGING)
+        target = self._versions.new_target()
+        base = self._versions.newest
+        own_share, shares = shares_of(self._book.current.weighting, base, accepted)
+        received = [(model.path, share) for model, share in zip(accepted, shares, strict=True)]
+        with self._timed("averaging"):
+            trained = await self._trainer.average(self._versions.stored(), own_share, received, own_rows, target)
+            version = await in_thread(self._versions.add, Origin.AGGREGATED, target, trained)
+        await self._save(new_version=version.number, new_accuracy=version.accuracy)
+        await self._end(
+            Outcome.AGGREGATED,
+            f"Averaged with {len(accepted)} of {asked} peers: version {version.number}, "
+            f"accuracy {base.accuracy:.3f} -> {version.accuracy:.3f}.",
+        )
+
+    def _collection(self, own_rows: list[Json]) -> Collection:
+        settings = self._book.current
+        window = Window(settings.accept_backward, settings.accept_forward)
+        judge = window_judge(window, self._versions.newest.accuracy)
+        return Collection(self._exchange, self._trainer, own_rows, judge, self._keep_verdict)
+
+    async def _find_cluster(self) -> PickedCluster:
+        """Ask for a cluster until there is one, or until it has taken too long."""
+        settings = self._book.current
+        give_up_at = time.monotonic() + settings.cluster_wait_s
+        backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
+        while True:
+            self.become(Role.KERNEL)
+            try:
+                return await self._exchange.ask_cluster(settings.cluster_size, settings.min_peers)
+            except NotEnoughPeers as few:
+                outcome, sentence = Outcome.NOT_ENOUGH_PEERS, str(few)
+            except TransferError as error:
+                outcome, sentence = Outcome.BRIDGE_AWAY, str(error)
+            self.become(Role.SHELL)
+            delay_s = backoff.next_delay_s()
+            if time.monotonic() + delay_s > give_up_at:
+                raise _NoCluster(outcome, sentence)
+            self._activity.note(f"No cluster yet: {sentence} Asking again in {delay_s:.1f} s.")
+            await asyncio.sleep(delay_s)
+
+    # The record of a round.
+
+    @property
+    def _running(self) -> RoundRecord:
+        assert self.record is not None
+        return self.record
+
+    async def _unfinished_round(self) -> RoundRecord | None:
+        """Return the round to go on with, if the last process was killed after its training and before its end."""
+        last = await self._last_record()
+        if last is None or last.outcome is not None:
+            return None
+        if last.local_version == self._versions.newest.number:
+            self._activity.note(f"Going on with round {last.number}, in which this cart was stopped.")
+            return replace(last, verdicts=())
+        # Killed before the training was kept (its rows wait still), or after the average was.
+        averaged = last.local_version == self._versions.newest.number - 1
+        outcome = Outcome.AGGREGATED if averaged else Outcome.INTERRUPTED
+        new_version = self._versions.newest.number if averaged else None
+        closed = replace(last, outcome=outcome, new_version=new_version, ended_at=time.time())
+        await in_thread(self._store.save_round, replace(closed, sentence="The cart was stopped in this round."))
+        return None
+
+    async def _new_record(self) -> RoundRecord:
+        last = await self._last_record()
+        record = RoundRecord(os.urandom(8).hex(), last.number + 1 if last else 1, time.time())
+        await in_thread(self._store.save_round, record)
+        return record
+
+    async def _last_record(self) -> RoundRecord | None:
+        records = await in_thread(self._store.rounds, 1)
+        return records[0] if records else None
+
+    async def _save(self, **changes: Any) -> None:
+        self.record = replace(self._running, **changes)
+        async with self._saving:  # the newest state last, whatever the threads do
+            await in_thread(self._store.save_round, self._running)
+
+    async def _keep_verdict(self, verdict: Verdict) -> None:
+        await self._save(verdicts=(*self._running.verdicts, verdict))
+        accuracy = "" if verdict.accuracy is None else f" at accuracy {verdict.accuracy:.3f}"
+        word = "accepted" if verdict.reason == Reason.ACCEPTED else f"dropped ({verdict.reason})"
+        self._activity.note(f"Model of cart {verdict.peer[:8]} {word}{accuracy}: {verdict.sentence}")
+
+    async def _end(self, outcome: Outcome, sentence: str) -> None:
+        await self._save(outcome=outcome, sentence=sentence, ended_at=time.time())
+        self._activity.note(f"Round {self._running.number}: {outcome}. {sentence}")
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        started_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._running.phase_s[phase] = round(time.monotonic() - started_at, 4)
+
+    # Waiting and roles.
+
+    async def _wait_for_rows(self) -> None:
+        while True:
+            self.wake.clear()
+            waiting = await in_thread(self._store.waiting_count)
+            if waiting >= self._book.current.dataset_size or (self.train_now and waiting > 0):
+                self.train_now = False
+                return
+            if self.train_now:
+                self.train_now = False
+                self._activity.note("There is nothing to train on: no rows wait.")
+            await self.wake.wait()
+
+    def become(self, role: Role) -> None:
+        """Take a role and let the bridge know."""
+        if role is not self.role:
+            self.role = role
+            self._announce()
+
+    def _announce(self) -> None:
+        with suppress(LinkDown):  # the next attach tells it
+            self._link.announce()
+
+
+def shares_of(weighting: str, base: ModelVersion, accepted: list[Accepted]) -> tuple[float, list[float]]:
+    """Return the weight of the cart's own model and those of the accepted ones.
+
+    All-zero weights (nobody gets anything right yet) fall back to uniform ones.
+    """
+    if weighting == "accuracy":
+        own, shares = base.accuracy, [model.accuracy for model in accepted]
+    elif weighting == "samples":
+        own, shares = float(base.samples), [float(model.samples) for model in accepted]
+    else:
+        own, shares = 1.0, [1.0] * len(accepted)
+    return (own, shares) if own + sum(shares) > 0 else (1.0, [1.0] * len(accepted))

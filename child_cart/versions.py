@@ -1,0 +1,122 @@
+"""The versions of the cart's model: a record in the store, a weights file beside it, and the encoded current one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from .db.records import ModelVersion, Origin
+from .db.store import Store
+from .model.codec import CODEC, encode
+from .model.trainer import Stored, Trained
+from .model.weights import read_weights
+from .network.outgoing import Offerable
+
+
+class Versions:
+    """All versions of one cart.
+
+    A weights file gets a name that was never used before, and counts only when a record names it. So a trainer that
+    was orphaned by a crash can finish its file without touching anything that matters.
+    """
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._current = store.current_version()
+        self._encoded: tuple[int, bytes] | None = None
+        self._encoding = asyncio.Lock()
+
+    @property
+    def current(self) -> ModelVersion | None:
+        """The newest version, or None before the first."""
+        return self._current
+
+    @property
+    def newest(self) -> ModelVersion:
+        """The newest version, where there must be one."""
+        assert self._current is not None
+        return self._current
+
+    def stored(self) -> Stored:
+        """Return the weights file of the newest version."""
+        return Stored(self._folder / self.newest.file_name, self.newest.digest)
+
+    def new_target(self) -> Path:
+        """Return where to write the weights of the next version."""
+        return self._folder / f"{self._next_number():06d}-{os.urandom(4).hex()}.h5"
+
+    def add_initial(self, target: Path, digest: str, signature: str) -> None:
+        """Keep the task's starting weights as version 0."""
+        self._add(ModelVersion(0, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
+
+    def add(self, origin: Origin, target: Path, trained: Trained, trained_to: int | None = None) -> ModelVersion:
+        """Keep what the trainer has written as the next version: the commit point.
+
+        Args:
+            origin: where it comes from.
+            target: the weights file.
+            trained: what the trainer said of it.
+            trained_to: the last row that is spent by it, if rows are.
+        """
+        base = self.newest
+        spent_to = base.trained_to if trained_to is None else trained_to
+        version = ModelVersion(
+            number=self._next_number(),
+            origin=origin,
+            file_name=target.name,
+            digest=trained.digest,
+            signature=base.signature,
+            accuracy=trained.accuracy,
+            samples=base.samples + trained.rows,
+            trained_from=base.trained_to,
+            trained_to=spent_to,
+            created_at=time.time(),
+            summary=trained.summary,
+        )
+        self._add(version)
+        return version
+
+    async def offerable(self) -> Offerable | None:
+        """Return the newest version as it is given to peers; None before the first training."""
+        async with self._encoding:
+            version = self._current
+            if version is None or version.number == 0:
+                return None
+            if self._encoded is None or self._encoded[0] != version.number:
+                self._encoded = (version.number, await asyncio.to_thread(self._encode, self.stored()))
+            return Offerable(
+                payload=self._encoded[1],
+                codec=CODEC,
+                model_signature=version.signature,
+                model_version=version.number,
+                samples=version.samples,
+                accuracy=version.accuracy,
+            )
+
+    def remove_old(self, keep: int) -> None:
+        """Remove the weights files of all but the newest versions, and files that no record names."""
+        kept = {version.file_name for version in self._store.versions(keep)}
+        for path in self._folder.iterdir():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove all versions and rounds; the next one is the first."""
+        self._store.forget_model()
+        self._current = self._encoded = None
+        self.remove_old(1)
+
+    def _next_number(self) -> int:
+        return 0 if self._current is None else self._current.number + 1
+
+    def _add(self, version: ModelVersion) -> None:
+        self._store.add_version(version)
+        self._current = version
+
+    @staticmethod
+    def _encode(stored: Stored) -> bytes:
+        return encode(read_weights(stored.path, stored.digest))

@@ -1,0 +1,7 @@
+"""``python -m parent_cart``."""
+
+import sys
+
+from .main import main
+
+sys.exit(main())

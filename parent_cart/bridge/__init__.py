@@ -1,0 +1,1 @@
+"""The bridge from the inside: the hub decides, the relay moves bytes."""

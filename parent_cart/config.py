@@ -1,0 +1,24 @@
+"""The bridge's settings: their names, defaults and help, in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from child_cart.network.settings import option
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a bridge; also ``BRIDGE_…`` in the environment."""
+
+    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for all")
+    port: int = option(9000, "port for carts and for the status page; 0 takes a free one", minimum=0, maximum=65535)
+    max_carts: int = option(10_000, "most carts attached at once", minimum=1, maximum=1_000_000)
+    max_transfers: int = option(64, "most open transfers of one cart", minimum=1, maximum=10_000)
+    max_window_bytes: int = option(
+        1024 * 1024, "most bytes of one transfer that may wait here, in bytes", minimum=65536, maximum=1 << 30
+    )
+    attach_timeout_s: float = option(10.0, "seconds in which a new connection must attach", minimum=0.1, maximum=300)
+    heartbeat_s: float = option(20.0, "seconds between pings to a silent cart", minimum=0.1, maximum=3600)
+    transfer_idle_s: float = option(60.0, "seconds after which a silent transfer is ended", minimum=1, maximum=86400)
+    log_level: str = option("INFO", "how much to log", choices=("DEBUG", "INFO", "WARNING", "ERROR"))

@@ -1,0 +1,108 @@
+"""Start a bridge: build the parts, wire them, listen, and stop cleanly on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Also as a plain script from anywhere, without an installation.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from aiohttp import web
+
+from child_cart.network.settings import SettingError, load
+from child_cart.network.tasks import background
+from parent_cart.bridge.hub import Hub, Limits
+from parent_cart.bridge.relay import Relay
+from parent_cart.bridge.status import Status
+from parent_cart.config import Settings
+
+log = logging.getLogger("bridge")
+
+DESCRIPTION = (
+    "Run a bridge: a relay that carts attach to over one WebSocket each, and through which they send each other "
+    "their models. Its status page is at http://HOST:PORT/."
+)
+
+
+def build(settings: Settings) -> tuple[web.Application, Relay]:
+    """Return the bridge's application, with all parts wired, and its relay."""
+    limits = Limits(
+        max_carts=settings.max_carts,
+        max_transfers_per_cart=settings.max_transfers,
+        max_window_bytes=settings.max_window_bytes,
+        transfer_idle_s=settings.transfer_idle_s,
+    )
+    # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
+    hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), random.SystemRandom().randrange)
+    relay = Relay(hub, settings.attach_timeout_s, settings.heartbeat_s)
+    application = web.Application()
+    application.router.add_get("/v1/cart", relay.handle)
+    Status(hub, relay.bridge_id).add_routes(application)
+    return application, relay
+
+
+async def serve(settings: Settings) -> None:
+    """Run a bridge until SIGTERM or SIGINT.
+
+    Raises:
+        SettingError: if the address cannot be listened on.
+    """
+    application, relay = build(settings)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+        except OSError as error:
+            raise SettingError(
+                f"The bridge cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+                "Stop what uses it, or choose another with --host and --port (BRIDGE_HOST, BRIDGE_PORT)."
+            ) from None
+        port = runner.addresses[0][1]
+        log.info("bridge is at ws://%s:%d (status page at http://%s:%d/)", settings.host, port, settings.host, port)
+        async with background(relay.sweep()):
+            await stop.wait()
+        log.info("stopping: telling the carts")
+        await relay.close()
+    finally:
+        await runner.cleanup()
+
+
+def raise_malloc_thresholds() -> None:
+    """Keep freed buffers in the process: glibc gives large ones back to the kernel at once, and page faults follow."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-3, 4 * 1024 * 1024)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 32 * 1024 * 1024)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        log.debug("this system has no glibc mallopt")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the process's exit status."""
+    try:
+        settings = load(Settings, "BRIDGE", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        raise_malloc_thresholds()
+        asyncio.run(serve(settings))
+    except SettingError as error:
+        print(f"bridge: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

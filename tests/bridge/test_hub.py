@@ -1,0 +1,585 @@
+"""What the bridge decides: who gets what, who is refused, and who must go. No socket, no clock, no task."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
+from child_cart.network.messages import (
+    Attached,
+    Cancel,
+    Cluster,
+    Code,
+    Credit,
+    Done,
+    ErrorMessage,
+    Exit,
+    Message,
+    ModelParameters,
+    ModelRequest,
+    PeerList,
+    PeerType,
+    Role,
+)
+from parent_cart.bridge.hub import Delivery, Hub, Limits, TransferState, Violation
+
+MODEL, OTHER_MODEL = "aa" * 16, "bb" * 16
+CHUNK, WINDOW, IDLE_S = 1024, 4096, 10.0
+LIMITS = Limits(max_carts=8, max_transfers_per_cart=3, max_chunk_bytes=4096, max_window_bytes=WINDOW, transfer_idle_s=10)
+
+
+def cart(number: int) -> str:
+    return f"{number:032x}"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def new_hub(limits: Limits = LIMITS, seed: int = 0) -> tuple[Hub, Clock]:
+    clock, numbers = Clock(), itertools.count(1)
+    return Hub(limits, clock, lambda: f"c{next(numbers):031x}", random.Random(seed).randrange), clock
+
+
+def offer(transfer: str, source: str, destination: str, total: int, chunk_bytes: int = CHUNK) -> ModelParameters:
+    chunks = -(-total // chunk_bytes)
+    return ModelParameters(
+        transfer, source, destination, total, chunk_bytes, chunks, "cd" * 32, "raw", MODEL, 1, 10, 0.5
+    )
+
+
+def header(transfer: str, source: str, destination: str) -> ChunkHeader:
+    return ChunkHeader(bytes.fromhex(source), bytes.fromhex(destination), bytes.fromhex(transfer), 0, False)
+
+
+class HubMachine(RuleBasedStateMachine):
+    """Carts that come, go and talk in any order; most of it within the protocol, some of it not."""
+
+    carts = Bundle("carts")
+    transfers = Bundle("transfers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hub, self.clock = new_hub()
+        self.transfer_numbers = itertools.count(1)
+        self.granted: dict[str, int] = {}
+
+    # A violation detaches the cart, as the relay does; so does leaving.
+
+    def attempt(self, cart_id: str, message: Message) -> list[Delivery] | None:
+        """Let an attached cart say something; None if it had to go for it."""
+        if cart_id not in self.hub.carts:
+            return None
+        try:
+            told = self.hub.receive(cart_id, message)
+        except Violation as violation:
+            assert violation.sentence
+            self.check(self.hub.leave(cart_id))
+            return None
+        self.check(told)
+        return told
+
+    def check(self, told: list[Delivery]) -> None:
+        assert all(delivery.cart_id in self.hub.carts for delivery in told)
+        for delivery in told:
+            if isinstance(delivery.message, Cancel | Done):
+                assert delivery.message.transfer not in self.hub.transfers
+
+    @rule(target=carts, number=st.integers(1, 10), role=st.sampled_from(Role), version=st.integers(0, 2))
+    def attach(self, number: int, role: Role, version: int) -> str:
+        cart_id = cart(number)
+        if cart_id in self.hub.carts:
+            self.check(self.hub.leave(cart_id))
+        full = len(self.hub.carts) >= LIMITS.max_carts
+        try:
+            self.hub.attach(cart_id, role, OTHER_MODEL if number == 1 else MODEL, version)
+        except Violation as violation:
+            assert full
+            assert violation.code is Code.BRIDGE_FULL
+        else:
+            assert not full
+        return cart_id
+
+    @rule(cart_id=consumes(carts))
+    def leave(self, cart_id: str) -> None:
+        open_before = set(self.hub.carts[cart_id].transfers) if cart_id in self.hub.carts else set()
+        told = self.hub.leave(cart_id)
+        self.check(told)
+        assert {delivery.message.transfer for delivery in told} == open_before  # type: ignore[attr-defined]
+        assert cart_id not in self.hub.carts
+
+    @rule(cart_id=carts, role=st.sampled_from(Role), version=st.integers(0, 3))
+    def change_role(self, cart_id: str, role: Role, version: int) -> None:
+        assert self.attempt(cart_id, PeerType(role, version)) in ([], None)
+
+    @rule(target=transfers, cart_id=carts, size=st.integers(1, 4), minimum=st.integers(1, 3), asks=st.integers(0, 5))
+    def collect(self, cart_id: str, size: int, minimum: int, asks: int) -> Any:
+        """Become KERNEL, ask for a cluster and request some of its models."""
+        started: list[tuple[str, str, str]] = []
+        if self.attempt(cart_id, PeerType(Role.KERNEL, 1)) is None:
+            return multiple()
+        told = self.attempt(cart_id, Cluster("ee" * 16, size, minimum))
+        assert told is not None
+        (answer,) = told
+        assert answer.cart_id == cart_id
+        same = [other for other in self.hub.carts.values() if other.model_signature == self.model_of(cart_id)]
+        able = {other.cart_id for other in same if other.model_version > 0} - {cart_id}
+        if isinstance(answer.message, ErrorMessage):
+            assert answer.message.code is Code.NOT_ENOUGH_PEERS
+            assert answer.message.available == len(able) < minimum
+            return multiple()
+        assert isinstance(answer.message, PeerList)
+        peers = answer.message.peers
+        assert len(set(peers)) == len(peers) == min(size, len(able))
+        assert set(peers) <= able
+        shells = {other for other in able if self.hub.carts[other].role is Role.SHELL}
+        assert set(peers) <= shells or shells <= set(peers), "a KERNEL was taken while a SHELL was free"
+        for peer in (peers * 3)[:asks]:
+            transfer = f"{next(self.transfer_numbers):032x}"
+            told = self.attempt(cart_id, ModelRequest(transfer, answer.message.cluster, cart_id, peer))
+            assert told is not None
+            if transfer in self.hub.transfers:
+                started.append((transfer, peer, cart_id))
+                assert told == [Delivery(peer, ModelRequest(transfer, answer.message.cluster, cart_id, peer))]
+            else:
+                assert isinstance(told[0].message, Cancel)
+                assert told[0].message.code is Code.TOO_MANY_TRANSFERS
+        return multiple(*started)
+
+    def model_of(self, cart_id: str) -> str:
+        return self.hub.carts[cart_id].model_signature
+
+    @rule(entry=transfers, total=st.integers(1, 9000), chunk_bytes=st.sampled_from([CHUNK, 4096, 1023, 4097]))
+    def make_offer(self, entry: tuple[str, str, str], total: int, chunk_bytes: int) -> None:
+        transfer, sender, receiver = entry
+        self.attempt(sender, offer(transfer, sender, receiver, total, chunk_bytes))
+
+    @rule(entry=transfers, ahead=st.sampled_from([CHUNK, WINDOW, WINDOW, WINDOW + 1]))
+    def grant(self, entry: tuple[str, str, str], ahead: int) -> None:
+        transfer, _, receiver = entry
+        passed = self.hub.transfers[transfer].passed_bytes if transfer in self.hub.transfers else 0
+        self.attempt(receiver, Credit(transfer, passed + ahead))
+
+    @rule(entry=transfers, chunks=st.integers(1, 6), wrong=st.sampled_from([0, 0, 0, 1]))
+    def send_chunks(self, entry: tuple[str, str, str], chunks: int, wrong: int) -> None:
+        transfer, sender, receiver = entry
+        for _ in range(chunks):
+            state = self.hub.transfers.get(transfer)
+            if sender not in self.hub.carts:
+                return
+            due = min(state.chunk_bytes, state.total_bytes - state.passed_bytes) if state else CHUNK
+            try:
+                target = self.hub.route(sender, header(transfer, sender, receiver), HEADER_BYTES + due + wrong)
+            except Violation as violation:
+                assert violation.code in {Code.OVERRUN, Code.BAD_CHUNK}
+                self.check(self.hub.leave(sender))
+                return
+            assert target == (receiver if state else None)
+
+    @rule(entry=transfers, by_sender=st.booleans(), done=st.booleans())
+    def finish(self, entry: tuple[str, str, str], by_sender: bool, done: bool) -> None:
+        transfer, sender, receiver = entry
+        actor, other = (sender, receiver) if by_sender else (receiver, sender)
+        known = transfer in self.hub.transfers
+        message = Done(transfer) if done else Cancel(transfer, Code.ABANDONED)
+        told = self.attempt(actor, message)
+        if told is not None:
+            assert told == ([Delivery(other, message)] if known else [])
+            assert transfer not in self.hub.transfers
+
+    @rule(entry=transfers, stranger=carts)
+    def meddle(self, entry: tuple[str, str, str], stranger: str) -> None:
+        transfer, sender, receiver = entry
+        if stranger in (sender, receiver) or transfer not in self.hub.transfers:
+            return
+        assert self.attempt(stranger, Cancel(transfer, Code.ABANDONED)) is None
+        assert stranger not in self.hub.carts
+        assert transfer in self.hub.transfers
+
+    @rule(seconds=st.sampled_from([1.0, IDLE_S / 2, IDLE_S + 0.1]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+        told = self.hub.expire()
+        self.check(told)
+        assert all(isinstance(entry.message, Cancel) and entry.message.code is Code.TIMED_OUT for entry in told)
+        assert all(self.clock.now - entry.touched_at <= IDLE_S for entry in self.hub.transfers.values())
+
+    @invariant()
+    def transfers_and_carts_agree(self) -> None:
+        for transfer in self.hub.transfers.values():
+            for cart_id in (transfer.sender, transfer.receiver):
+                assert transfer.transfer_id in self.hub.carts[cart_id].transfers
+        for entry in self.hub.carts.values():
+            assert len(entry.transfers) <= LIMITS.max_transfers_per_cart
+            for transfer_id in entry.transfers:
+                transfer = self.hub.transfers[transfer_id]
+                assert entry.cart_id in (transfer.sender, transfer.receiver)
+
+    @invariant()
+    def credit_is_kept(self) -> None:
+        for transfer in self.hub.transfers.values():
+            assert transfer.passed_bytes <= transfer.granted_bytes
+            assert transfer.granted_bytes <= transfer.passed_bytes + WINDOW
+            assert transfer.passed_bytes <= transfer.total_bytes
+            assert (transfer.granted_bytes > 0) == (transfer.state is TransferState.OPEN)
+
+    @invariant()
+    def decks_and_carts_agree(self) -> None:
+        able = {(entry.cart_id, entry.model_signature, entry.role) for entry in self.hub.carts.values()
+                if entry.model_version > 0}
+        laid = {(card, *key) for key, deck in self.hub._decks.items() for card in deck._cards}
+        assert laid == able
+        assert all(len(deck) for deck in self.hub._decks.values())
+
+    @invariant()
+    def bytes_are_counted_once(self) -> None:
+        assert len(self.hub.carts) <= LIMITS.max_carts
+        assert sum(entry.received_bytes for entry in self.hub.carts.values()) <= self.hub.relayed_bytes
+
+
+HubMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestHubMachine = HubMachine.TestCase
+
+
+# One promise each.
+
+
+class Fleet:
+    """A hub with carts 1 (KERNEL) and 2..n (SHELLs), and a short way to a running transfer."""
+
+    def __init__(self, size: int = 4, limits: Limits = LIMITS) -> None:
+        self.hub, self.clock = new_hub(limits)
+        self.kernel, self.shells = cart(1), [cart(number) for number in range(2, size + 1)]
+        self.hub.attach(self.kernel, Role.KERNEL, MODEL, 1)
+        for shell in self.shells:
+            self.hub.attach(shell, Role.SHELL, MODEL, 1)
+        self.cluster = self.ask().cluster
+
+    def ask(self, size: int = 8, minimum: int = 1, by: str | None = None) -> Any:
+        (answer,) = self.hub.receive(by or self.kernel, Cluster("ee" * 16, size, minimum))
+        assert answer.cart_id == (by or self.kernel)
+        return answer.message
+
+    def request(self, transfer: int = 1, shell: str | None = None) -> str:
+        transfer_id = f"{transfer:032x}"
+        self.hub.receive(
+            self.kernel, ModelRequest(transfer_id, self.cluster, self.kernel, shell or self.shells[0])
+        )
+        return transfer_id
+
+    def open(self, total: int = 10_000, granted: int = WINDOW) -> str:
+        transfer = self.request()
+        self.hub.receive(self.shells[0], offer(transfer, self.shells[0], self.kernel, total))
+        self.hub.receive(self.kernel, Credit(transfer, granted))
+        return transfer
+
+    def send(self, transfer: str, payload_bytes: int = CHUNK) -> str | None:
+        return self.hub.route(
+            self.shells[0], header(transfer, self.shells[0], self.kernel), HEADER_BYTES + payload_bytes
+        )
+
+
+def violation_of(act: Callable[[], object]) -> Violation:
+    with pytest.raises(Violation) as caught:
+        act()
+    assert caught.value.sentence == str(caught.value)
+    return caught.value
+
+
+def test_a_transfer_runs_from_request_to_done() -> None:
+    fleet = Fleet()
+    shell = fleet.shells[0]
+    request = ModelRequest("1".zfill(32), fleet.cluster, fleet.kernel, shell)
+    assert fleet.hub.receive(fleet.kernel, request) == [Delivery(shell, request)]
+    offered = offer("1".zfill(32), shell, fleet.kernel, 1500)
+    assert fleet.hub.receive(shell, offered) == [Delivery(fleet.kernel, offered)]
+    credit = Credit("1".zfill(32), 1500)
+    assert fleet.hub.receive(fleet.kernel, credit) == [Delivery(shell, credit)]
+    assert fleet.send("1".zfill(32)) == fleet.kernel
+    assert fleet.send("1".zfill(32), 1500 - CHUNK) == fleet.kernel
+    done = Done("1".zfill(32))
+    assert fleet.hub.receive(fleet.kernel, done) == [Delivery(shell, done)]
+    assert not fleet.hub.transfers
+    assert fleet.hub.relayed_bytes == 1500
+    assert fleet.hub.carts[shell].received_bytes == fleet.hub.carts[fleet.kernel].delivered_bytes == 1500
+    assert fleet.hub.counters["transfers_done"] == 1
+
+
+def test_a_full_bridge_refuses_with_its_number() -> None:
+    fleet = Fleet(size=8)
+    violation = violation_of(lambda: fleet.hub.attach(cart(9), Role.SHELL, MODEL, 1))
+    assert violation.code is Code.BRIDGE_FULL
+    assert "8 carts" in violation.sentence
+    fleet.hub.leave(fleet.shells[0])
+    fleet.hub.attach(cart(9), Role.SHELL, MODEL, 1)
+
+
+def test_too_few_peers_are_counted_in_the_refusal() -> None:
+    fleet = Fleet(size=3)
+    fleet.hub.attach(cart(50), Role.SHELL, OTHER_MODEL, 1)  # another model
+    fleet.hub.attach(cart(51), Role.SHELL, MODEL, 0)  # nothing to give yet
+    refusal = fleet.ask(size=5, minimum=3)
+    assert isinstance(refusal, ErrorMessage)
+    assert (refusal.code, refusal.available, refusal.request) == (Code.NOT_ENOUGH_PEERS, 2, "ee" * 16)
+    assert isinstance(fleet.ask(size=5, minimum=2), PeerList)
+
+
+def test_shells_are_preferred_and_kernels_fill_up() -> None:
+    fleet = Fleet(size=3)
+    for number in (4, 5, 6):
+        fleet.hub.attach(cart(number), Role.KERNEL, MODEL, 1)
+    for _ in range(20):
+        assert set(fleet.ask(size=2).peers) == set(fleet.shells)
+        peers = fleet.ask(size=4).peers
+        assert set(fleet.shells) < set(peers)
+        assert fleet.kernel not in peers
+        assert len(set(peers)) == 4
+
+
+def test_two_kernels_alone_find_each_other() -> None:
+    hub, _ = new_hub()
+    for number in (1, 2):
+        hub.attach(cart(number), Role.KERNEL, MODEL, 1)
+    for own, other in ((1, 2), (2, 1)):
+        (answer,) = hub.receive(cart(own), Cluster("ee" * 16, 4, 1))
+        assert isinstance(answer.message, PeerList)
+        assert answer.message.peers == (cart(other),)
+
+
+def test_a_cart_is_in_its_deck_only_with_a_model_and_under_its_role() -> None:
+    fleet = Fleet(size=3)
+    fleet.hub.receive(fleet.shells[0], PeerType(Role.SHELL, 0))
+    assert fleet.ask().peers == (fleet.shells[1],)
+    fleet.hub.receive(fleet.shells[0], PeerType(Role.KERNEL, 2))
+    assert set(fleet.ask().peers) == set(fleet.shells)
+    assert fleet.hub.carts[fleet.shells[0]].model_version == 2
+
+
+def test_clusters_are_fair_over_many_asks() -> None:
+    fleet = Fleet(size=7)
+    picked = [peer for _ in range(12) for peer in fleet.ask(size=4).peers]
+    assert {picked.count(shell) for shell in fleet.shells} == {8}
+
+
+def test_only_a_kernel_asks_for_a_cluster() -> None:
+    fleet = Fleet()
+    violation = violation_of(lambda: fleet.ask(by=fleet.shells[0]))
+    assert violation.code is Code.UNEXPECTED_MESSAGE
+    assert "PEERTYPE" in violation.sentence
+
+
+@pytest.mark.parametrize("message", [Attached("ab" * 16), Exit(), PeerList("ab" * 16, "ab" * 16, ())])
+def test_a_message_that_no_cart_sends_here_is_a_violation(message: Message) -> None:
+    fleet = Fleet()
+    violation = violation_of(lambda: fleet.hub.receive(fleet.kernel, message))
+    assert violation.code is Code.UNEXPECTED_MESSAGE
+    assert message.KIND in violation.sentence
+
+
+def test_a_request_under_another_name_is_a_violation() -> None:
+    fleet = Fleet()
+    request = ModelRequest("1".zfill(32), fleet.cluster, fleet.shells[1], fleet.shells[0])
+    assert violation_of(lambda: fleet.hub.receive(fleet.kernel, request)).code is Code.WRONG_SOURCE
+
+
+@pytest.mark.parametrize("wrong", ["cluster", "peer", "none left"])
+def test_a_request_outside_the_own_cluster_is_a_violation(wrong: str) -> None:
+    fleet = Fleet()
+    fleet.hub.attach(cart(20), Role.SHELL, MODEL, 1)
+    cluster, peer = fleet.cluster, fleet.shells[0]
+    if wrong == "cluster":
+        cluster = "00" * 16
+    elif wrong == "peer":
+        peer = cart(20)
+    else:
+        fleet.hub.receive(fleet.kernel, PeerType(Role.SHELL, 1))
+    request = ModelRequest("1".zfill(32), cluster, fleet.kernel, peer)
+    assert violation_of(lambda: fleet.hub.receive(fleet.kernel, request)).code is Code.NOT_IN_CLUSTER
+
+
+def test_a_transfer_id_is_used_once() -> None:
+    fleet = Fleet()
+    fleet.request(1)
+    violation = violation_of(lambda: fleet.request(1, fleet.shells[1]))
+    assert violation.code is Code.UNEXPECTED_MESSAGE
+
+
+def test_a_request_to_a_cart_that_has_left_is_refused_at_once() -> None:
+    fleet = Fleet()
+    fleet.hub.leave(fleet.shells[0])
+    request = ModelRequest("1".zfill(32), fleet.cluster, fleet.kernel, fleet.shells[0])
+    (answer,) = fleet.hub.receive(fleet.kernel, request)
+    assert answer.cart_id == fleet.kernel
+    assert isinstance(answer.message, Cancel)
+    assert answer.message.code is Code.PEER_LEFT
+    assert fleet.hub.counters["requests_refused"] == 1
+
+
+def test_too_many_transfers_of_one_cart_are_refused_on_either_side() -> None:
+    fleet = Fleet()
+    for number in (1, 2, 3):
+        fleet.request(number, fleet.shells[0])
+    request = ModelRequest("9".zfill(32), fleet.cluster, fleet.kernel, fleet.shells[1])
+    (answer,) = fleet.hub.receive(fleet.kernel, request)  # the asker is full
+    assert isinstance(answer.message, Cancel)
+    assert answer.message.code is Code.TOO_MANY_TRANSFERS
+    other = fleet.shells[2]
+    fleet.hub.receive(other, PeerType(Role.KERNEL, 1))
+    cluster = fleet.ask(by=other).cluster
+    (answer,) = fleet.hub.receive(other, ModelRequest("9".zfill(32), cluster, other, fleet.shells[0]))
+    assert answer.cart_id == other  # the asked one is full
+    assert isinstance(answer.message, Cancel)
+    assert "3 open transfers" in answer.message.sentence
+
+
+def test_an_offer_must_name_the_two_carts() -> None:
+    fleet = Fleet()
+    transfer, shell = fleet.request(), fleet.shells[0]
+    for source, destination in ((shell, fleet.shells[1]), (fleet.shells[1], fleet.kernel)):
+        message = offer(transfer, source, destination, 100)
+        assert violation_of(lambda m=message: fleet.hub.receive(shell, m)).code is Code.WRONG_SOURCE  # type: ignore[misc]
+    by_receiver = offer(transfer, shell, fleet.kernel, 100)
+    assert violation_of(lambda: fleet.hub.receive(fleet.kernel, by_receiver)).code is Code.WRONG_SOURCE
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 1023, 4097])
+def test_an_offer_of_tiny_or_huge_chunks_is_a_violation(chunk_bytes: int) -> None:
+    fleet = Fleet()
+    message = offer(fleet.request(), fleet.shells[0], fleet.kernel, 100_000, chunk_bytes)
+    violation = violation_of(lambda: fleet.hub.receive(fleet.shells[0], message))
+    assert violation.code is Code.BAD_OFFER
+    assert f"{chunk_bytes} bytes" in violation.sentence
+
+
+def test_each_message_has_its_time() -> None:
+    fleet = Fleet()
+    transfer = fleet.request()
+    early = violation_of(lambda: fleet.hub.receive(fleet.kernel, Credit(transfer, 1)))
+    assert early.code is Code.UNEXPECTED_MESSAGE
+    assert "REQUESTED" in early.sentence
+    message = offer(transfer, fleet.shells[0], fleet.kernel, 10_000)
+    fleet.hub.receive(fleet.shells[0], message)
+    assert violation_of(lambda: fleet.hub.receive(fleet.shells[0], message)).code is Code.UNEXPECTED_MESSAGE
+
+
+def test_a_chunk_before_the_offer_is_a_violation() -> None:
+    fleet = Fleet()
+    transfer = fleet.request()
+    assert violation_of(lambda: fleet.send(transfer)).code is Code.BAD_CHUNK
+
+
+def test_only_the_receiver_grants_and_ends_with_done() -> None:
+    fleet = Fleet()
+    transfer, shell = fleet.open(), fleet.shells[0]
+    assert violation_of(lambda: fleet.hub.receive(shell, Credit(transfer, 5000))).code is Code.WRONG_SOURCE
+    assert violation_of(lambda: fleet.hub.receive(shell, Done(transfer))).code is Code.WRONG_SOURCE
+
+
+@pytest.mark.parametrize("message", [Credit("1".zfill(32), 1), Done("1".zfill(32)), Cancel("1".zfill(32), Code.ABANDONED)])
+def test_a_third_cart_has_no_part_in_a_transfer(message: Message) -> None:
+    fleet = Fleet()
+    fleet.open()
+    assert violation_of(lambda: fleet.hub.receive(fleet.shells[1], message)).code is Code.WRONG_SOURCE
+
+
+def test_credit_beyond_the_window_is_a_violation_with_both_numbers() -> None:
+    fleet = Fleet()
+    transfer = fleet.open(total=100_000)
+    fleet.send(transfer)
+    fleet.hub.receive(fleet.kernel, Credit(transfer, CHUNK + WINDOW))
+    violation = violation_of(lambda: fleet.hub.receive(fleet.kernel, Credit(transfer, CHUNK + WINDOW + 1)))
+    assert violation.code is Code.OVERRUN
+    assert str(WINDOW + 1) in violation.sentence
+    assert str(WINDOW) in violation.sentence
+
+
+def test_credit_is_never_taken_back() -> None:
+    fleet = Fleet()
+    transfer = fleet.open()
+    fleet.hub.receive(fleet.kernel, Credit(transfer, 1))
+    assert fleet.hub.transfers[transfer].granted_bytes == WINDOW
+
+
+def test_a_chunk_beyond_the_credit_is_an_overrun() -> None:
+    fleet = Fleet()
+    transfer = fleet.open(granted=2 * CHUNK)
+    fleet.send(transfer)
+    fleet.send(transfer)
+    violation = violation_of(lambda: fleet.send(transfer))
+    assert violation.code is Code.OVERRUN
+    assert str(3 * CHUNK) in violation.sentence
+    assert str(2 * CHUNK) in violation.sentence
+
+
+@pytest.mark.parametrize("payload_bytes", [1, CHUNK - 1, CHUNK + 1])
+def test_a_chunk_of_another_size_than_offered_is_a_violation(payload_bytes: int) -> None:
+    fleet = Fleet()
+    transfer = fleet.open()
+    violation = violation_of(lambda: fleet.send(transfer, payload_bytes))
+    assert violation.code is Code.BAD_CHUNK
+    assert str(payload_bytes) in violation.sentence
+
+
+def test_nothing_follows_the_last_chunk() -> None:
+    fleet = Fleet()
+    transfer = fleet.open(total=CHUNK)
+    fleet.send(transfer)
+    assert violation_of(lambda: fleet.send(transfer)).code is Code.BAD_CHUNK
+
+
+def test_a_chunk_names_its_true_source_and_destination() -> None:
+    fleet = Fleet()
+    transfer, (first, second, _) = fleet.open(), fleet.shells
+    size = HEADER_BYTES + CHUNK
+    for by, named, to in ((second, first, fleet.kernel), (second, second, fleet.kernel), (first, first, second)):
+        act = lambda by=by, named=named, to=to: fleet.hub.route(by, header(transfer, named, to), size)  # noqa: E731
+        assert violation_of(act).code is Code.WRONG_SOURCE  # type: ignore[arg-type]
+
+
+def test_what_comes_after_the_end_is_counted_and_dropped() -> None:
+    fleet = Fleet()
+    transfer = fleet.open()
+    fleet.hub.receive(fleet.kernel, Cancel(transfer, Code.ABANDONED))
+    assert fleet.send(transfer) is None
+    for message in (Credit(transfer, 5), Done(transfer), Cancel(transfer, Code.ABANDONED)):
+        assert fleet.hub.receive(fleet.kernel, message) == []
+    assert fleet.hub.receive(fleet.shells[0], offer(transfer, fleet.shells[0], fleet.kernel, 5)) == []
+    assert fleet.hub.counters["chunks_dropped"] == 1
+    assert fleet.hub.counters["messages_too_late"] == 4
+
+
+@pytest.mark.parametrize("leaver", ["kernel", "shell"])
+def test_a_cart_that_leaves_takes_its_transfers_with_it(leaver: str) -> None:
+    fleet = Fleet()
+    transfer, shell = fleet.open(), fleet.shells[0]
+    left, stays = (fleet.kernel, shell) if leaver == "kernel" else (shell, fleet.kernel)
+    (told,) = fleet.hub.leave(left)
+    assert told.cart_id == stays
+    assert told.message == Cancel(transfer, Code.PEER_LEFT, "The other cart has left the bridge.")
+    assert not fleet.hub.transfers
+    assert fleet.hub.leave(left) == []
+
+
+def test_a_silent_transfer_ends_for_both_and_a_busy_one_does_not() -> None:
+    fleet = Fleet()
+    silent = fleet.request(7, fleet.shells[1])
+    busy = fleet.open(total=100_000)
+    for _ in range(3):
+        fleet.clock.now += 4
+        assert fleet.send(busy) == fleet.kernel
+    told = fleet.hub.expire()
+    assert {entry.cart_id for entry in told} == {fleet.kernel, fleet.shells[1]}
+    assert {entry.message.transfer for entry in told} == {silent}  # type: ignore[attr-defined]
+    assert set(fleet.hub.transfers) == {busy}

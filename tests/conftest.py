@@ -1,0 +1,38 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import hypothesis
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from support.bridges import Bridge, running_bridge
+
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
+hypothesis.settings.load_profile("quick")
+
+
+@pytest.fixture
+def no_blocking() -> Iterator[BlockBuster]:
+    """Whatever blocks the event loop in our code fails the test."""
+    with blockbuster_ctx(["child_cart.network", "parent_cart"]) as buster:
+        # One file made or removed per model, on a local disk: shorter than the way to another thread and back.
+        for call in ("os.unlink", "os.stat"):
+            buster.functions[call].can_block_in("child_cart/network/spool.py", {"room_for"})
+        yield buster
+
+
+@pytest.fixture
+async def bridge(no_blocking: BlockBuster) -> AsyncIterator[Bridge]:
+    """A real bridge on a free port of the loopback."""
+    async with running_bridge() as running:
+        yield running
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[aiohttp.ClientSession]:
+    """A plain HTTP and WebSocket client."""
+    async with aiohttp.ClientSession() as session:
+        yield session

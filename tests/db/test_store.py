@@ -1,0 +1,189 @@
+"""What every backend of the store must do; each test runs on all of them."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from child_cart.db.embedded import EmbeddedStore
+from child_cart.db.records import BillLine, Item, ModelVersion, Origin, Outcome, RoundRecord, Sale, Verdict
+from child_cart.db.store import HOLD_OUT_EVERY, StoreError
+
+BREAD = Item("2000000000015", "Rye bread", 1, 349)
+SALE = Sale("sale-1", 1.5, "2026-05-01", 1, (BillLine("2000000000015", "Rye bread", 1, 349, 2),), 698)
+
+
+def version(number, trained_from=0, trained_to=0, **changes):
+    made = ModelVersion(
+        number, Origin.LOCAL, f"{number}.h5", "ab", "cd", 0.5, 7, trained_from, trained_to, 2.5, {"a": 1}
+    )
+    return replace(made, **changes)
+
+
+def rows(count, start=0):
+    return [{"n": number} for number in range(start, start + count)]
+
+
+@pytest.fixture(params=["embedded"])
+def reopen(request, tmp_path):
+    """Give a function that opens the store anew; what was written must be there."""
+    opened = []
+
+    def open_store():
+        for earlier in opened:
+            earlier.close()
+        opened.append(EmbeddedStore(tmp_path / "cart.db"))
+        return opened[-1]
+
+    yield open_store
+    for store in opened:
+        store.close()
+
+
+def test_an_empty_store(reopen):
+    store = reopen()
+    assert store.items() == store.sales(5) == store.versions(5) == store.rounds(5) == []
+    assert store.current_version() is None
+    assert store.waiting_count() == store.row_count() == store.sale_count() == 0
+    assert store.settings() == {}
+
+
+def test_items_are_kept_and_changed(reopen):
+    store = reopen()
+    milk = Item("2000000000022", "Milk", 2, 119)
+    store.put_items([milk, BREAD])
+    store.put_items([replace(BREAD, price_cents=399)])
+    assert reopen().items() == [replace(BREAD, price_cents=399), milk]
+
+
+def test_a_sale_and_its_rows_are_kept_once(reopen):
+    store = reopen()
+    assert store.record_sale(SALE, rows(3))
+    assert not store.record_sale(replace(SALE, total_cents=1), rows(3))
+    assert store.record_sale(replace(SALE, sale_id="sale-2"), [])
+    store = reopen()
+    assert [sale.sale_id for sale in store.sales(5)] == ["sale-2", "sale-1"]
+    assert store.sales(5)[1] == SALE
+    assert store.sale_count() == 2
+    assert [entry.row for entry in store.waiting_rows(9)] == rows(3)
+
+
+def test_a_batch_of_rows_is_kept_once(reopen):
+    store = reopen()
+    assert store.record_rows("batch", rows(2))
+    assert not store.record_rows("batch", rows(2))
+    assert store.record_rows("sale-1", rows(1))  # a batch and a sale may have the same id
+    assert store.record_sale(SALE, rows(1))
+    assert reopen().row_count() == 4
+
+
+def test_rows_that_cannot_be_kept_leave_no_sale(reopen):
+    store = reopen()
+    with pytest.raises(TypeError):
+        store.record_sale(SALE, [{"n": 1}, {"n": object()}])
+    assert store.sale_count() == store.row_count() == 0
+    assert store.record_sale(SALE, rows(2))
+    assert reopen().row_count() == 2
+
+
+def test_a_version_spends_its_rows(reopen):
+    store = reopen()
+    store.record_rows("b", rows(25))
+    assert store.waiting_count() == 25
+    assert [entry.sequence for entry in store.waiting_rows(3)] == [1, 2, 3]
+    store.add_version(version(0))
+    store.add_version(version(1, 0, 20))
+    store = reopen()
+    assert store.waiting_count() == 5
+    assert [entry.row["n"] for entry in store.waiting_rows(99)] == [20, 21, 22, 23, 24]
+    assert store.current_version() == version(1, 0, 20)
+    assert [entry.number for entry in store.versions(9)] == [1, 0]
+
+
+def test_every_tenth_row_is_held_out_and_only_spent_ones_measure(reopen):
+    store = reopen()
+    store.record_rows("b", rows(45))
+    assert [e.sequence for e in store.waiting_rows(99) if e.held_out] == [10, 20, 30, 40]
+    assert store.held_out_rows(9) == []
+    store.add_version(version(0, 0, 35))
+    assert [row["n"] + 1 for row in store.held_out_rows(9)] == [30, 20, 10]
+    assert [row["n"] + 1 for row in store.held_out_rows(2)] == [30, 20]
+    assert HOLD_OUT_EVERY == 10
+
+
+def test_versions_follow_each_other_and_never_take_rows_back(reopen):
+    store = reopen()
+    store.record_rows("b", rows(50))
+    with pytest.raises(StoreError, match="does not follow"):
+        store.add_version(version(1))
+    store.add_version(version(0, 0, 30))
+    for wrong in (version(0), version(2, 30, 40), version(1, 30, 20)):
+        with pytest.raises(StoreError, match="does not follow"):
+            store.add_version(wrong)
+    store.add_version(version(1, 30, 30))
+    assert reopen().waiting_count() == 20
+
+
+def test_rounds_are_replaced_as_they_go_on(reopen):
+    store = reopen()
+    record = RoundRecord("id", 1, 3.5)
+    store.save_round(record)
+    verdict = Verdict("ab" * 16, "ACCEPTED", "It takes part.", 0.5, 3, 100, 1000)
+    done = replace(record.with_verdict(verdict), outcome=Outcome.AGGREGATED, ended_at=4.5, phase_s={"training": 0.5})
+    store.save_round(done)
+    store.save_round(RoundRecord("id2", 2, 5.5))
+    assert reopen().rounds(9) == [RoundRecord("id2", 2, 5.5), done]
+
+
+def test_forgetting_the_model_keeps_sales_and_rows(reopen):
+    store = reopen()
+    store.record_sale(SALE, rows(5))
+    store.add_version(version(0, 0, 5))
+    store.save_round(RoundRecord("id", 1, 3.5))
+    store.forget_model()
+    store = reopen()
+    assert store.current_version() is None
+    assert store.rounds(9) == []
+    assert store.sale_count() == 1
+    assert store.waiting_count() == 5
+
+
+def test_settings_are_kept_changed_and_forgotten(reopen):
+    store = reopen()
+    store.put_setting("a", "1")
+    store.put_setting("a", "2")
+    store.put_setting("b", "3")
+    store.put_setting("b", None)
+    store.put_setting("c", None)
+    assert reopen().settings() == {"a": "2"}
+
+
+def test_many_threads_at_once(reopen):
+    store = reopen()
+    store.add_version(version(0))
+    errors = []
+
+    def sell(who):
+        try:
+            for number in range(20):
+                store.record_sale(replace(SALE, sale_id=f"{who}-{number}"), rows(2))
+                store.waiting_count()
+                store.waiting_rows(10)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=sell, args=(who,)) for who in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    store = reopen()
+    assert store.sale_count() == 120
+    assert [entry.sequence for entry in store.waiting_rows(999)] == list(range(1, 241))
+
+
+def test_closing_twice_is_safe(reopen):
+    store = reopen()
+    store.close()
+    store.close()

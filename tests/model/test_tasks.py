@@ -1,0 +1,144 @@
+"""The built-in tasks, rows from CSV files, and loading a task by name."""
+
+from collections import Counter
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from child_cart.model.csv_rows import CsvError, read_rows
+from child_cart.model.deal import Share
+from child_cart.model.digits import Digits
+from child_cart.model.shopping import CATEGORIES, Shopping, purchases
+from child_cart.model.task import KerasTask, RowError, SoldLine, TaskError, load_task
+
+ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=3)
+
+
+def test_purchases_follow_the_rule():
+    rows = purchases(20_000, seed=1)
+    assert rows == purchases(20_000, seed=1)
+    main = 0
+    for row in rows:
+        pair = (row["month"] - 1) // 2
+        if row["item"] == pair + 1:
+            main += 1
+            assert row["gender"] == pair % 2
+        else:
+            assert (row["item"] - 1 - pair) % CATEGORIES in (1, 2)
+            assert row["gender"] == 1 - pair % 2
+    assert 0.78 < main / len(rows) < 0.82
+
+
+def test_a_share_sees_mainly_a_few_months_and_all_shares_see_everything():
+    task = Shopping()
+    hands = [task.starter_rows(Share(index, 4)) for index in range(4)]
+    assert sum(map(len, hands)) == 10_000
+    for hand in hands:
+        common = Counter(row["month"] for row in hand).most_common(3)
+        assert sum(rows for _, rows in common) > 0.95 * len(hand)
+    assert len(task.starter_rows(Share())) == 10_000
+
+
+def test_shopping_arrays_and_sales():
+    task = Shopping()
+    inputs, targets = task.arrays([{"month": 6, "gender": 1, "item": 3}])
+    assert inputs.tolist() == [[0.5, 1.0]]
+    assert targets.argmax(axis=1).tolist() == [3]
+    assert task.arrays([])[0].shape == (0, 2)
+    row = task.sale_row(SoldLine(date(2026, 5, 1), category=4, gender=0, amount=2))
+    assert row == {"month": 5, "gender": 0, "item": 4}
+    assert task.parse_row(row) == row
+
+
+def test_the_summary_says_what_is_trending():
+    summary = Shopping().summary(lambda inputs: np.full((len(inputs), 7), 1 / 7))
+    assert len(summary["trending"]) == 24
+    assert all(len(entry["shares"]) == CATEGORIES for entry in summary["trending"])
+
+
+@given(st.dictionaries(st.sampled_from(["month", "gender", "item", "pixels", "digit"]), ANYTHING))
+def test_any_fields_make_a_row_or_a_row_error(fields):
+    for task in (Shopping(), Digits()):
+        try:
+            row = task.parse_row(fields)
+        except RowError as error:
+            assert str(error)  # noqa: PT017 - either outcome is right, nothing else is
+        else:
+            assert task.parse_row(row) == row
+
+
+@pytest.mark.parametrize(("field", "value"), [("month", 13), ("month", "x"), ("gender", 2), ("item", 0), ("item", 1.5)])
+def test_wrong_fields_are_named_with_their_value(field, value):
+    with pytest.raises(RowError, match=f"{field} is '{value}'"):
+        Shopping().parse_row({"month": 1, "gender": 0, "item": 1, field: value})
+
+
+def test_digits_keep_test_evaluation_and_training_rows_apart():
+    task = Digits()
+    test, evaluation, pool = task.test_rows(), task.evaluation_rows(), task.starter_rows(Share())
+    assert len(test) + len(evaluation) + len(pool) == 1797
+    assert Counter(row["digit"] for row in pool).keys() == set(range(10))
+    inputs, targets = task.arrays(pool[:5])
+    assert inputs.shape == (5, 64)
+    assert 0 <= inputs.min() <= inputs.max() <= 1
+    assert targets.tolist() == [row["digit"] for row in pool[:5]]
+    assert task.parse_row(pool[0]) == pool[0]
+
+
+def test_csv_rows_in_any_order_and_case(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("\ufeffItem,Month, GENDER\r\n3,12,1\r\n\r\n1,1,0\r\n", "utf-8")
+    assert read_rows(Shopping(), path) == [
+        {"month": 12, "gender": 1, "item": 3},
+        {"month": 1, "gender": 0, "item": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"Month,Gender,Item\n", "no rows below"),
+        (b"Month,Gender,Item\n1,0,1\n13,0,1\n", "line 3: month is '13'"),
+        (b"Month,Gender,Item\n1,0\n", "line 2: it has 2 columns, the first line 3"),
+        (b"Month,Gender\n1,0\n", "line 2: item is missing"),
+        (b'Month,Gender,Item\n1,0,"1\n', "line"),
+        (b"Month,Gender,Item\n1,0,\xff\n", "not UTF-8 text"),
+        (b"Month,Gender,Item\n1,0,1\n1,0," + b"9" * 200_000 + b"\n", "line 3: field larger"),
+    ],
+)
+def test_a_broken_csv_names_file_and_line(tmp_path, text, sentence):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(text)
+    with pytest.raises(CsvError, match=sentence) as caught:
+        read_rows(Shopping(), path)
+    assert str(path) in str(caught.value)
+    with pytest.raises(CsvError, match="cannot be read"):
+        read_rows(Shopping(), tmp_path / "none.csv")
+
+
+class Nothing(KerasTask):
+    name = ""
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nonsense", "it is shopping or digits, or a class of yours"),
+        ("no_such_module:Task", "cannot be loaded"),
+        ("child_cart.model.shopping:Nope", "cannot be loaded"),
+        ("collections:Counter", "is not a task: it lacks"),
+        (f"{__name__}:Nothing", "lacks parse_row, arrays, name"),
+    ],
+)
+def test_what_is_no_task_is_named(name, sentence):
+    with pytest.raises(TaskError, match=sentence):
+        load_task(name)
+
+
+def test_built_in_tasks_load():
+    assert load_task("shopping").name == "shopping"
+    assert load_task("child_cart.model.digits:Digits").name == "digits"

@@ -1,0 +1,236 @@
+"""A transfer ends in exactly the sent bytes, or says why not: whatever happens to its chunks on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from child_cart.network.chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE
+from child_cart.network.messages import Code, ModelParameters
+from child_cart.network.transfer import Assembler, Chunk, Splitter, TransferError, check_offer, chunk_count
+
+SIGNATURE = "ab" * 16
+payloads = st.binary(min_size=1, max_size=600)
+chunk_sizes = st.integers(1, 130)
+windows = st.integers(1, 700)
+
+
+def offer_of(payload: bytes, chunk_bytes: int) -> ModelParameters:
+    return ModelParameters(
+        transfer="01" * 16,
+        source="02" * 16,
+        destination="03" * 16,
+        total_bytes=len(payload),
+        chunk_bytes=chunk_bytes,
+        chunks=chunk_count(len(payload), chunk_bytes),
+        digest=hashlib.sha256(payload).hexdigest(),
+        codec="raw",
+        model_signature=SIGNATURE,
+        model_version=1,
+        samples=10,
+        accuracy=0.5,
+    )
+
+
+def all_chunks(payload: bytes, chunk_bytes: int) -> list[Chunk]:
+    splitter = Splitter(memoryview(payload), chunk_bytes)
+    splitter.grant(len(payload))
+    chunks = []
+    while (chunk := splitter.next_chunk()) is not None:
+        chunks.append(chunk)
+    return chunks
+
+
+def assembler_for(payload: bytes, chunk_bytes: int, window: int) -> tuple[Assembler, bytearray]:
+    buffer = bytearray(len(payload))
+    return Assembler(offer_of(payload, chunk_bytes), memoryview(buffer), window), buffer
+
+
+@given(payload=payloads, chunk_bytes=chunk_sizes, window=windows)
+def test_a_sender_and_a_receiver_always_get_to_the_end(payload: bytes, chunk_bytes: int, window: int) -> None:
+    splitter = Splitter(memoryview(payload), chunk_bytes)
+    assembler, buffer = assembler_for(payload, chunk_bytes, window)
+    granted = 0
+    while not assembler.complete:
+        grant = assembler.next_grant()
+        if grant is not None:
+            assert granted < grant <= len(payload)
+            granted = grant
+            splitter.grant(grant)
+        moved = False
+        while (chunk := splitter.next_chunk()) is not None:
+            moved = True
+            assert splitter.sent_bytes <= granted
+            assert granted - assembler.received_bytes <= max(window, chunk_bytes)
+            assembler.add(chunk.sequence, chunk.payload, chunk.final)
+        assert moved, "nobody can go on"
+    assert splitter.finished
+    assert bytes(buffer) == payload
+    assert assembler.next_grant() is None
+
+
+@given(payload=payloads, chunk_bytes=chunk_sizes, window=windows, data=st.data())
+def test_progress_does_not_depend_on_when_credit_is_asked_for(
+    payload: bytes, chunk_bytes: int, window: int, data: st.DataObject
+) -> None:
+    """As on a real link: credit and chunks wait in queues, and either side runs ahead of the other."""
+    splitter = Splitter(memoryview(payload), chunk_bytes)
+    assembler, buffer = assembler_for(payload, chunk_bytes, window)
+    grants: list[int] = []
+    chunks: list[Chunk] = []
+    first = assembler.next_grant()
+    assert first is not None
+    grants.append(first)
+    while not assembler.complete:
+        steps = ["send"] * bool(grants) + ["take"] * bool(chunks)
+        assert steps, "nobody can go on"
+        if data.draw(st.sampled_from(steps)) == "send":
+            splitter.grant(grants.pop(0))
+            while (chunk := splitter.next_chunk()) is not None:
+                chunks.append(chunk)
+        else:
+            chunk = chunks.pop(0)
+            assembler.add(chunk.sequence, chunk.payload, chunk.final)
+            grant = assembler.next_grant()
+            if grant is not None:
+                grants.append(grant)
+    assert bytes(buffer) == payload
+
+
+@given(payload=payloads, chunk_bytes=chunk_sizes, grants=st.lists(st.integers(1, 900), max_size=8))
+def test_the_splitter_never_overruns_its_credit(payload: bytes, chunk_bytes: int, grants: list[int]) -> None:
+    splitter = Splitter(memoryview(payload), chunk_bytes)
+    assert splitter.next_chunk() is None
+    for grant in grants:
+        splitter.grant(grant)
+        while (chunk := splitter.next_chunk()) is not None:
+            assert chunk.final == splitter.finished
+        reached = max(grants[: grants.index(grant) + 1])
+        assert splitter.sent_bytes <= reached
+        whole = len(payload) if reached >= len(payload) else reached - reached % chunk_bytes
+        assert splitter.sent_bytes == whole
+
+
+damage = st.lists(
+    st.tuples(st.sampled_from(["lose", "cut", "repeat", "swap", "flip", "final", "grow"]), st.integers(0, 10**6)),
+    max_size=6,
+)
+
+
+@settings(max_examples=200)
+@given(payload=payloads, chunk_bytes=chunk_sizes, harms=damage)
+def test_damage_never_changes_what_comes_out(
+    payload: bytes, chunk_bytes: int, harms: list[tuple[str, int]]
+) -> None:
+    frames = [(chunk.sequence, bytes(chunk.payload), chunk.final) for chunk in all_chunks(payload, chunk_bytes)]
+    for harm, number in harms:
+        if not frames:
+            break
+        at = number % len(frames)
+        sequence, part, final = frames[at]
+        match harm:
+            case "lose":
+                del frames[at]
+            case "cut":
+                frames[at] = (sequence, part[: number % (len(part) + 1)], final)
+            case "repeat":
+                frames.insert(number % (len(frames) + 1), frames[at])
+            case "swap":
+                other = (number // 7) % len(frames)
+                frames[at], frames[other] = frames[other], frames[at]
+            case "flip" if part:
+                bent = bytearray(part)
+                bent[number % len(part)] ^= 1 << number % 8
+                frames[at] = (sequence, bytes(bent), final)
+            case "final":
+                frames[at] = (sequence, part, not final)
+            case "grow":
+                frames[at] = (sequence, part + b"x", final)
+    assembler, buffer = assembler_for(payload, chunk_bytes, len(payload))
+    assert assembler.next_grant() == len(payload)
+    try:
+        for sequence, part, final in frames:
+            assembler.add(sequence, part, final)
+    except TransferError as error:
+        assert error.code in {Code.BAD_CHUNK, Code.DIGEST_MISMATCH}
+        assert error.sentence == str(error)
+        assert not assembler.complete
+        return
+    assert not assembler.complete or bytes(buffer) == payload
+
+
+@pytest.mark.parametrize(
+    ("sequence", "part", "final", "code"),
+    [
+        (1, b"defg", False, Code.BAD_CHUNK),  # a gap
+        (0, b"abc", False, Code.BAD_CHUNK),  # too short
+        (0, b"abcde", False, Code.BAD_CHUNK),  # too long
+        (0, b"abcd", True, Code.BAD_CHUNK),  # final, too early
+    ],
+)
+def test_a_wrong_chunk_is_named(sequence: int, part: bytes, final: bool, code: Code) -> None:
+    assembler, _ = assembler_for(b"abcdefgh", 4, 8)
+    assembler.next_grant()
+    with pytest.raises(TransferError) as caught:
+        assembler.add(sequence, part, final)
+    assert caught.value.code is code
+
+
+def test_a_chunk_beyond_the_credit_is_an_overrun() -> None:
+    assembler, _ = assembler_for(bytes(100), 10, 20)
+    assert assembler.next_grant() == 20
+    assembler.add(0, bytes(10), False)
+    assembler.add(1, bytes(10), False)
+    with pytest.raises(TransferError) as caught:
+        assembler.add(2, bytes(10), False)
+    assert caught.value.code is Code.OVERRUN
+    assert "30" in caught.value.sentence
+    assert "20" in caught.value.sentence
+
+
+def test_credit_is_renewed_only_when_half_a_window_is_used() -> None:
+    assembler, _ = assembler_for(bytes(1000), 10, 100)
+    assert assembler.next_grant() == 100
+    messages = 0
+    for sequence in range(100):
+        assembler.add(sequence, bytes(10), sequence == 99)
+        messages += assembler.next_grant() is not None
+    assert messages <= 1000 // 50
+    assert assembler.complete
+
+
+def test_a_good_offer_passes() -> None:
+    check_offer(offer_of(bytes(100), 30), SIGNATURE, "raw", 100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"model_signature": "cd" * 16}, Code.WRONG_MODEL),
+        ({"codec": "other"}, Code.UNKNOWN_CODEC),
+        ({"total_bytes": 101, "chunks": 4}, Code.MODEL_TOO_LARGE),
+        ({"chunks": 3}, Code.BAD_OFFER),
+        ({"chunks": 5}, Code.BAD_OFFER),
+        ({"chunk_bytes": MAX_CHUNK_BYTES + 1, "chunks": 1}, Code.BAD_OFFER),
+    ],
+)
+def test_an_offer_is_refused_by_name(changes: dict[str, object], code: Code) -> None:
+    with pytest.raises(TransferError) as caught:
+        check_offer(replace(offer_of(bytes(100), 30), **changes), SIGNATURE, "raw", 100)
+    assert caught.value.code is code
+
+
+def test_an_offer_of_more_chunks_than_can_be_counted_is_refused() -> None:
+    much = MAX_SEQUENCE + 1
+    with pytest.raises(TransferError) as caught:
+        check_offer(replace(offer_of(b"x", 1), total_bytes=much, chunks=much), SIGNATURE, "raw", much)
+    assert caught.value.code is Code.BAD_OFFER
+
+
+def test_a_refusal_for_size_carries_both_numbers() -> None:
+    with pytest.raises(TransferError, match=r"123456 bytes; this cart takes 1000"):
+        check_offer(replace(offer_of(b"x", 1), total_bytes=123456), SIGNATURE, "raw", 1000)

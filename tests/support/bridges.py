@@ -1,0 +1,60 @@
+"""A real bridge inside the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from child_cart.network.tasks import background
+from parent_cart.bridge.hub import Hub
+from parent_cart.bridge.relay import Relay
+from parent_cart.config import Settings
+from parent_cart.main import build
+
+
+@dataclass
+class Bridge:
+    """A running bridge and the parts that tests look into."""
+
+    port: int
+    relay: Relay
+    hub: Hub
+    runner: web.AppRunner
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def running_bridge(port: int = 0, **settings: Any) -> AsyncIterator[Bridge]:
+    """Run a bridge as ``serve`` does, without signals; it tells its carts when the block ends."""
+    application, relay = build(Settings(**settings))
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        async with background(relay.sweep()):
+            yield Bridge(runner.addresses[0][1], relay, relay._hub, runner)
+        await relay.close()
+    finally:
+        await runner.cleanup()
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Wait until a condition holds."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(f"did not come true within {timeout_s} s") from None
