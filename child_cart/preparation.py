@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from .activity import Activity, Stage
 from .collection import Collection
@@ -17,6 +18,9 @@ from .network.messages import Role
 from .network.tasks import in_thread
 from .network.transfer import TransferError
 from .versions import Versions
+
+RETRY_FIRST_S: Final = 1.0
+RETRY_CAP_S: Final = 60.0
 
 
 class Preparation:
@@ -50,7 +54,7 @@ class Preparation:
 
     async def run(self) -> None:
         """Do what is left to do, trying again for as long as the trainer fails."""
-        backoff = Backoff(1.0, 60.0)
+        backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
         while True:
             self._activity.move_to(Stage.PREPARING)
             try:

@@ -20,7 +20,6 @@ if __name__ == "__main__":
 from aiohttp import web
 
 from child_cart.network.settings import SettingError, load
-from child_cart.network.tasks import background
 from parent_cart.bridge.hub import Hub, Limits
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.status import Status
@@ -73,8 +72,10 @@ async def serve(settings: Settings) -> None:
             ) from None
         port = runner.addresses[0][1]
         log.info("bridge is at ws://%s:%d (status page at http://%s:%d/)", settings.host, port, settings.host, port)
-        async with background(relay.sweep()):
+        async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly
+            sweeping = group.create_task(relay.sweep())
             await stop.wait()
+            sweeping.cancel()
         log.info("stopping: telling the carts")
         await relay.close()
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -222,7 +223,7 @@ class Link:
         except _Refused as refused:
             return str(refused)
         except aiohttp.ClientConnectorError as error:
-            return f"No bridge answers at {self._url} ({error.os_error.strerror or error.os_error})."
+            return f"No bridge answers at {self._url} ({_words(error.os_error)})."
         except aiohttp.WSServerHandshakeError as error:
             return f"{self._url} is not a bridge (it answers with HTTP status {error.status})."
         except (aiohttp.ClientError, OSError) as error:
@@ -300,6 +301,11 @@ class Link:
         # A bridge that is away for a night is one line, not thousands: the tries themselves are for DEBUG.
         news = state is LinkState.ATTACHED or earlier.state is LinkState.ATTACHED or state is LinkState.CLOSED
         log.log(logging.INFO if news else logging.DEBUG, "link to %s is %s %s", self._url, state, reason)
+
+
+def _words(error: OSError) -> str:
+    # asyncio puts the address in the place of the system's words; resolving a name has its own numbers, below zero.
+    return os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror or error)
 
 
 def _message_of(frame: aiohttp.WSMessage) -> Message:

@@ -1,0 +1,177 @@
+"""The bridge as a process: it starts, shows itself, stops on a signal, and says in one sentence why it cannot."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.raw_cart import attached, greeted
+
+from child_cart.network.settings import flag_name
+from parent_cart import main as bridge_main
+from parent_cart.config import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = (sys.executable, "-m", "parent_cart")
+
+
+class Process:
+    """A bridge process and the port that it has told."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+        self.ws = f"ws://127.0.0.1:{port}"
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def stop(self, number: int) -> tuple[int, float, str]:
+        """Signal it; return its exit status, the seconds that it took, and what it wrote meanwhile."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=10)
+        return self.process.returncode, time.monotonic() - began, errors
+
+
+@contextmanager
+def started(*command: str, cwd: Path = ROOT, **environ: str) -> Iterator[Process]:
+    process = subprocess.Popen(
+        [*(command or MODULE), "--port", "0"],
+        cwd=cwd,
+        env=os.environ | environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"bridge is at ws://[\d.]+:(\d+) ", line)
+        assert found, line + process.stderr.read()
+        yield Process(process, int(found[1]))
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate(timeout=10)
+
+
+def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MODULE, *argv], cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+async def test_it_starts_shows_itself_and_stops_cleanly() -> None:
+    with started() as bridge:
+        assert bridge.get("/healthz") == '{"status": "ok", "carts": 0}'
+        async with attached(bridge.ws, role="KERNEL") as cart, greeted(bridge.ws) as visitor:
+            page = bridge.get("/")
+            assert cart.id in page
+            assert "KERNEL" in page
+            metrics = {
+                (sample.name, *sample.labels.values()): sample.value
+                for family in text_string_to_metric_families(bridge.get("/metrics"))
+                for sample in family.samples
+            }
+            assert metrics["bridge_carts", "KERNEL"] == 1
+            # Both are deaf while this waits: neither may hold up the end.
+            status, took_s, errors = bridge.stop(signal.SIGTERM)
+            assert status == 0
+            assert took_s < 6
+            assert "Traceback" not in errors
+            for each in (cart, visitor):
+                error = await each.hear_end()
+                assert error is not None
+                assert error["code"] == "BRIDGE_STOPPING"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_bridge_stops_at_once(number: int) -> None:
+    with started() as bridge:
+        status, took_s, errors = bridge.stop(number)
+        assert status == 0
+        assert took_s < 2
+        assert "Traceback" not in errors
+
+
+def test_it_runs_as_a_plain_script_from_anywhere(tmp_path: Path) -> None:
+    with started(sys.executable, str(ROOT / "parent_cart" / "main.py"), cwd=tmp_path) as bridge:
+        assert "ok" in bridge.get("/healthz")
+
+
+def test_the_environment_is_read() -> None:
+    with started(BRIDGE_HOST="127.0.0.1", BRIDGE_LOG_LEVEL="DEBUG", BRIDGE_PORT="1") as bridge:
+        assert bridge.port != 1  # the flag wins
+
+
+def test_a_taken_port_is_one_sentence_and_status_2() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = run("--port", port, "--log-level", "ERROR")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"bridge: The bridge cannot listen on 127.0.0.1 port {port}:")
+    assert ended.stderr.count("\n") == 1
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_host_that_is_not_here_is_status_2() -> None:
+    ended = run("--port", "0", "--host", "192.0.2.1", "--log-level", "ERROR")
+    assert ended.returncode == 2
+    assert "192.0.2.1" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "says"),
+    [
+        (["--port", "x"], {}, "--port is 'x'"),
+        ([], {"BRIDGE_MAX_CARTS": "0"}, "BRIDGE_MAX_CARTS is '0'"),
+        (["--heartbeat-s", "nan"], {}, "--heartbeat-s is 'nan'"),
+        ([], {"BRIDGE_LOG_LEVEL": "LOUD"}, "BRIDGE_LOG_LEVEL is 'LOUD'"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_status_2(argv: list[str], environ: dict[str, str], says: str) -> None:
+    ended = run(*argv, **environ)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"bridge: {says}; it must be ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_help_names_every_setting() -> None:
+    ended = run("--help")
+    assert ended.returncode == 0
+    assert all(flag_name(entry.name) in ended.stdout for entry in fields(Settings))
+
+
+async def test_work_that_crashes_stops_the_bridge_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def crash(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(bridge_main.Relay, "sweep", crash)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await bridge_main.serve(Settings(port=0))
+    assert caught.group_contains(RuntimeError, match="a bug")
+
+
+def test_a_system_without_mallopt_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise OSError(f"no {name}")
+
+    monkeypatch.setattr(bridge_main.ctypes, "CDLL", refuse)
+    bridge_main.raise_malloc_thresholds()

@@ -1,0 +1,374 @@
+"""Models from cart to cart over a real bridge: exactly the offered bytes, or a named failure and nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.bridges import Bridge, running_bridge, until
+from support.nodes import Node, model_of, running
+
+from child_cart.network.chunk import HEADER_BYTES
+from child_cart.network.exchange import FINISHED_SHOWN, NotEnoughPeers
+from child_cart.network.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest, Role
+from child_cart.network.outgoing import Offerable
+from child_cart.network.running import Direction, Progress
+from child_cart.network.transfer import TransferError
+
+
+def states(node: Node) -> list[Progress]:
+    return [view.state for view in node.exchange.views()]
+
+
+async def failure_of(node: Node, peer: Node) -> TransferError:
+    """Fetch what cannot come; both sides end, nothing is left in the spool and the view says why."""
+    with pytest.raises(TransferError) as caught:
+        await node.fetch_from(peer)
+    error = caught.value
+    assert node.spooled == []
+    view = node.exchange.views()[0]
+    assert view.state is Progress.FAILED
+    assert view.reason == f"{error.sentence} ({error.code})"
+    assert view.ended_at is not None
+    await until(lambda: Progress.FAILED in states(peer) or not states(peer))
+    return error
+
+
+@pytest.mark.parametrize("size", [1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 5_000_000])
+async def test_a_model_arrives_byte_for_byte(bridge: Bridge, tmp_path: Path, size: int) -> None:
+    payload = os.urandom(size)
+    giver, taker = Node(bridge.url, tmp_path, model_of(payload)), Node(bridge.url, tmp_path)
+    async with running(giver, taker):
+        assert await taker.fetch_from(giver) == payload
+        await until(lambda: states(giver) == [Progress.DONE])
+        (seen,) = taker.exchange.views()
+        assert (seen.state, seen.direction, seen.peer) == (Progress.DONE, Direction.IN, giver.id)
+        assert seen.moved_bytes == seen.total_bytes == taker.exchange.bytes_in == size
+        await until(lambda: giver.exchange.bytes_out == size)
+        assert bridge.hub.counters["violations"] == 0
+        assert not bridge.hub.transfers
+
+
+async def test_the_offer_comes_with_the_file(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(b"weights", samples=345, accuracy=0.5, model_version=9))
+    taker = Node(bridge.url, tmp_path)
+    async with running(giver, taker):
+        cluster = await taker.cluster()
+        received = await taker.exchange.fetch(giver.id, cluster.cluster_id)
+        offer = received.offer
+        assert (offer.samples, offer.accuracy, offer.model_version) == (345, 0.5, 9)
+        assert taker.spooled == [received.path.name]
+
+
+async def test_a_small_window_is_only_slower(bridge: Bridge, tmp_path: Path) -> None:
+    payload = os.urandom(1_000_000)
+    giver, taker = Node(bridge.url, tmp_path, model_of(payload)), Node(bridge.url, tmp_path, window_bytes=1)
+    async with running(giver, taker):
+        assert await taker.fetch_from(giver) == payload
+
+
+async def test_a_window_beyond_the_bridges_is_cut_to_it(tmp_path: Path, no_blocking: object) -> None:
+    async with running_bridge(max_window_bytes=65536) as bridge:
+        payload = os.urandom(500_000)
+        giver = Node(bridge.url, tmp_path, model_of(payload))
+        taker = Node(bridge.url, tmp_path, window_bytes=10_000_000)
+        async with running(giver, taker):
+            assert await taker.fetch_from(giver) == payload
+            assert bridge.hub.counters["violations"] == 0
+
+
+async def test_many_transfers_at_once_in_both_directions(bridge: Bridge, tmp_path: Path) -> None:
+    nodes = [Node(bridge.url, tmp_path, model_of(os.urandom(700_000 + number))) for number in range(4)]
+    async with running(*nodes):
+        for node in nodes:
+            node.become(Role.KERNEL)
+
+        async def collect(node: Node) -> None:
+            cluster = await node.exchange.ask_cluster(8, 3)
+            peers = {peer.id: peer for peer in nodes if peer is not node}
+            assert set(cluster.peers) == set(peers)
+            received = await asyncio.gather(
+                *(node.exchange.fetch(peer, cluster.cluster_id) for peer in cluster.peers for _ in range(2))
+            )
+            for peer_id, entry in zip([peer for peer in cluster.peers for _ in range(2)], received, strict=True):
+                model = peers[peer_id].model
+                assert model is not None
+                assert await asyncio.to_thread(entry.path.read_bytes) == model.payload
+
+        await asyncio.gather(*(collect(node) for node in nodes))
+        await until(lambda: not bridge.hub.transfers)
+        assert all(set(states(node)) == {Progress.DONE} for node in nodes)
+        assert bridge.hub.counters["violations"] == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        (model_of(b"x" * 100, model_signature="cd" * 16), Code.WRONG_MODEL),
+        (model_of(b"x" * 100, codec="zip"), Code.UNKNOWN_CODEC),
+        (model_of(b"x" * 1001), Code.MODEL_TOO_LARGE),
+        (None, Code.NO_MODEL),
+    ],
+)
+async def test_a_model_is_refused_at_the_offer(
+    bridge: Bridge, tmp_path: Path, model: Offerable | None, code: Code
+) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model), Node(bridge.url, tmp_path, max_model_bytes=1000)
+    async with running(giver, taker):
+        error = await failure_of(taker, giver)
+        assert error.code is code
+        assert bridge.hub.relayed_bytes == 0
+        assert str(code) in giver.exchange.views()[0].reason
+        giver.model = model_of(b"good")
+        assert await taker.fetch_from(giver) == b"good"
+
+
+async def test_a_busy_giver_says_so(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(bytes(300_000)), max_outgoing=1)
+    first, second = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path)
+    first.wire.pass_message = lambda message: not isinstance(message, Credit)  # never gets further
+    async with running(giver, first, second):
+        waiting = asyncio.create_task(first.fetch_from(giver))
+        await until(lambda: Progress.OFFERED in states(giver))
+        with pytest.raises(TransferError, match="sending 1 models already") as caught:
+            await second.fetch_from(giver)
+        assert caught.value.code is Code.TOO_MANY_TRANSFERS
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+
+
+def flip_last_bit(frame: bytes) -> bytes:
+    return frame[:-1] + bytes([frame[-1] ^ 1])
+
+
+def at_chunk(number: int, bend: Callable[[bytes], bytes | None]) -> Callable[[bytes], bytes | None]:
+    """Bend only the frame of this sequence number."""
+    return lambda frame: bend(frame) if int.from_bytes(frame[HEADER_BYTES - 4 : HEADER_BYTES]) == number else frame
+
+
+@pytest.mark.parametrize("number", [0, 3, 7])
+async def test_changed_bytes_are_a_digest_mismatch(bridge: Bridge, tmp_path: Path, number: int) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(500_000))), Node(bridge.url, tmp_path)
+    giver.wire.bend = at_chunk(number, flip_last_bit)
+    async with running(giver, taker):
+        assert (await failure_of(taker, giver)).code is Code.DIGEST_MISMATCH
+        assert Code.DIGEST_MISMATCH in giver.exchange.views()[0].reason
+
+
+def renumber(frame: bytes) -> bytes:
+    return frame[: HEADER_BYTES - 4] + (9).to_bytes(4) + frame[HEADER_BYTES:]
+
+
+async def test_chunks_out_of_order_are_a_bad_chunk(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(500_000))), Node(bridge.url, tmp_path)
+    giver.wire.bend = at_chunk(2, renumber)
+    async with running(giver, taker):
+        assert (await failure_of(taker, giver)).code is Code.BAD_CHUNK
+
+
+async def test_a_giver_that_stops_sending_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(os.urandom(500_000)))
+    taker = Node(bridge.url, tmp_path, stall_timeout_s=0.1)
+    giver.wire.bend = at_chunk(7, lambda frame: None)
+    async with running(giver, taker):
+        error = await failure_of(taker, giver)
+        assert error.code is Code.TIMED_OUT
+        assert "next chunk" in error.sentence
+
+
+async def test_a_giver_that_never_offers_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(b"x"))
+    taker = Node(bridge.url, tmp_path, answer_timeout_s=0.1)
+    giver.wire.pass_message = lambda message: not isinstance(message, ModelParameters)
+    async with running(giver, taker):
+        error = await failure_of(taker, giver)
+        assert error.code is Code.TIMED_OUT
+        assert "offer" in error.sentence
+
+
+@pytest.mark.parametrize(("kept_back", "missing"), [(Credit, "credit"), (Done, "word that all is there")])
+async def test_a_taker_that_falls_silent_is_timed_out(
+    bridge: Bridge, tmp_path: Path, kept_back: type[Message], missing: str
+) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(bytes(300_000)), stall_timeout_s=0.1)
+    taker = Node(bridge.url, tmp_path)
+    taker.wire.pass_message = lambda message: not isinstance(message, kept_back)
+    async with running(giver, taker):
+        fetching = asyncio.create_task(taker.fetch_from(giver))
+        await until(lambda: Progress.FAILED in states(giver))
+        assert missing in giver.exchange.views()[0].reason
+        assert Code.TIMED_OUT in giver.exchange.views()[0].reason
+        await asyncio.wait((fetching,))
+
+
+async def test_a_bridge_that_says_nothing_about_a_cluster_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:
+    node = Node(bridge.url, tmp_path, answer_timeout_s=0.05)
+    node.wire.pass_message = lambda message: False
+    async with running(node):
+        with pytest.raises(TransferError) as caught:
+            await node.cluster()
+        assert caught.value.code is Code.TIMED_OUT
+
+
+async def test_too_few_peers_are_counted(bridge: Bridge, tmp_path: Path) -> None:
+    node, other = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path)
+    async with running(node, other):
+        with pytest.raises(NotEnoughPeers, match="1 other") as caught:
+            await node.cluster(size=5, minimum=2)
+        assert caught.value.available == 1
+        assert (await node.cluster(size=5, minimum=1)).peers == (other.id,)
+
+
+async def test_a_giver_that_dies_in_the_middle_is_named(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5_000_000))), Node(bridge.url, tmp_path)
+    giver.wire.bend = at_chunk(40, lambda frame: None)
+    async with running(giver, taker):
+        fetching = asyncio.create_task(taker.fetch_from(giver))
+        await until(lambda: taker.exchange.views() and taker.exchange.views()[0].moved_bytes > 2_000_000)
+        assert len(taker.spooled) == 1
+        bridge.relay._connections[giver.id].abort()
+        with pytest.raises(TransferError) as caught:
+            await fetching
+        assert caught.value.code is Code.PEER_LEFT
+        assert taker.spooled == []
+        await until(lambda: states(giver) == [Progress.FAILED])
+        assert Code.LINK_LOST in giver.exchange.views()[0].reason
+
+
+async def test_a_taker_whose_link_breaks_ends_its_fetch_and_comes_back(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5_000_000))), Node(bridge.url, tmp_path)
+    giver.wire.bend = at_chunk(40, lambda frame: None)
+    async with running(giver, taker):
+        fetching = asyncio.create_task(taker.fetch_from(giver))
+        await until(lambda: taker.exchange.views() and taker.exchange.views()[0].moved_bytes > 2_000_000)
+        bridge.relay._connections[taker.id].abort()
+        with pytest.raises(TransferError) as caught:
+            await fetching
+        assert caught.value.code is Code.LINK_LOST
+        assert taker.spooled == []
+        await until(lambda: states(giver) == [Progress.FAILED])
+        assert Code.PEER_LEFT in giver.exchange.views()[0].reason
+        giver.wire.bend = lambda frame: frame
+        await taker.link.wait_attached()
+        assert len(await taker.fetch_from(giver)) == 5_000_000
+
+
+async def test_a_fetch_that_is_cancelled_tells_the_giver(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(500_000))), Node(bridge.url, tmp_path)
+    giver.wire.bend = at_chunk(7, lambda frame: None)
+    async with running(giver, taker):
+        fetching = asyncio.create_task(taker.fetch_from(giver))
+        await until(lambda: taker.exchange.views() and taker.exchange.views()[0].state is Progress.RUNNING)
+        fetching.cancel()
+        await asyncio.wait((fetching,))
+        assert fetching.cancelled()
+        assert taker.spooled == []
+        await until(lambda: states(giver) == [Progress.FAILED])
+        assert Code.ABANDONED in giver.exchange.views()[0].reason
+
+
+async def test_nothing_is_asked_for_on_a_link_that_is_down(tmp_path: Path) -> None:
+    node = Node("ws://127.0.0.1:1", tmp_path)
+    with pytest.raises(TransferError) as caught:
+        await node.exchange.fetch("ab" * 16, "cd" * 16)
+    assert caught.value.code is Code.LINK_LOST
+    with pytest.raises(TransferError) as caught:
+        await node.exchange.ask_cluster(1, 1)
+    assert caught.value.code is Code.LINK_LOST
+
+
+async def test_a_cluster_that_is_asked_for_while_the_link_breaks_is_a_named_failure(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    node = Node(bridge.url, tmp_path)
+    node.wire.pass_message = lambda message: False
+    async with running(node):
+        asking = asyncio.create_task(node.cluster())
+        await until(lambda: node.exchange._clusters)
+        bridge.relay._connections[node.id].abort()
+        with pytest.raises(TransferError) as caught:
+            await asking
+        assert caught.value.code is Code.LINK_LOST
+
+
+async def test_a_full_disk_is_told_to_the_giver(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5000))), Node(bridge.url, tmp_path)
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    async with running(giver, taker):
+        assert (await failure_of(taker, giver)).code is Code.DISK_FULL
+        assert Code.DISK_FULL in giver.exchange.views()[0].reason
+
+
+async def test_messages_that_fit_nothing_are_passed_over(bridge: Bridge, tmp_path: Path) -> None:
+    node, stranger = Node(bridge.url, tmp_path, model_of(b"x")), "77" * 16
+    async with running(node):
+        for message in (
+            Credit("01" * 16, 5),
+            Done("01" * 16),
+            Cancel("01" * 16, Code.ABANDONED),
+            ModelParameters(*("01" * 16, stranger, node.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)),
+        ):
+            node.exchange.on_message(message)
+        request = ModelRequest("02" * 16, "03" * 16, stranger, node.id)
+        node.exchange.on_message(request)
+        node.exchange.on_message(request)  # the same id again
+        assert len(node.exchange.views()) == 1
+        await node.exchange.close()
+        assert states(node) == [Progress.FAILED]
+
+
+async def test_an_offer_from_another_cart_than_the_one_asked_is_refused(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(b"x")), Node(bridge.url, tmp_path)
+    giver.wire.pass_message = lambda message: False
+    async with running(giver, taker):
+        fetching = asyncio.create_task(taker.fetch_from(giver))
+        await until(lambda: giver.exchange.views())
+        transfer = giver.exchange.views()[0].transfer_id
+        offer = ModelParameters(transfer, "77" * 16, taker.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)
+        taker.exchange.on_message(offer)
+        with pytest.raises(TransferError) as caught:
+            await fetching
+        assert caught.value.code is Code.WRONG_SOURCE
+
+
+async def test_the_views_keep_the_latest_and_are_safe_to_read_from_a_thread(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(b"weights")), Node(bridge.url, tmp_path)
+    stop, faults = threading.Event(), []
+
+    def look() -> None:
+        while not stop.wait(0.0002):
+            try:
+                giver.exchange.views()
+                taker.exchange.views()
+            except Exception as error:
+                faults.append(error)
+                return
+
+    async with running(giver, taker):
+        looking = asyncio.create_task(asyncio.to_thread(look))
+        for _ in range(FINISHED_SHOWN + 5):
+            assert await taker.fetch_from(giver) == b"weights"
+        stop.set()
+        await looking
+        assert faults == []
+        views = taker.exchange.views()
+        assert len(views) == FINISHED_SHOWN
+        assert views == sorted(views, key=lambda view: view.started_at, reverse=True)
+
+
+async def test_the_limits_are_asked_anew_for_each_transfer(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(1001))), Node(bridge.url, tmp_path, max_model_bytes=1000)
+    async with running(giver, taker):
+        assert (await failure_of(taker, giver)).code is Code.MODEL_TOO_LARGE
+        taker.limits = replace(taker.limits, max_model_bytes=1001)
+        assert len(await taker.fetch_from(giver)) == 1001

@@ -1,0 +1,455 @@
+"""A link attaches, comes back by itself, says why it is down, and leaves when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+import pytest
+from aiohttp import web
+from blockbuster import BlockBuster
+from support.bridges import Bridge, running_bridge, until
+
+from child_cart.network.backoff import Backoff
+from child_cart.network.chunk import ChunkHeader
+from child_cart.network.identity import Identity
+from child_cart.network.link import Link, LinkDown, LinkState, Standing
+from child_cart.network.messages import Cluster, Done, Message, PeerList, Role, Welcome
+from child_cart.network.outbox import MAX_CONTROL_FRAMES
+
+STANDING = Standing(Role.SHELL, "ab" * 16, 1)
+
+
+@dataclass
+class Listener:
+    """Writes down what the link tells it."""
+
+    events: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    chunks: list[tuple[ChunkHeader, bytes]] = field(default_factory=list)
+
+    def on_attached(self, welcome: Welcome) -> None:
+        self.events.append("attached")
+
+    def on_message(self, message: Message) -> None:
+        self.messages.append(message)
+
+    def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
+        self.chunks.append((header, bytes(payload)))
+
+    def on_lost(self) -> None:
+        self.events.append("lost")
+
+
+class Cart:
+    """A link with its listener."""
+
+    def __init__(self, url: str, first_s: float = 0.01, connect_timeout_s: float = 5.0) -> None:
+        self.listener = Listener()
+        self.standing = STANDING
+        self.identity = Identity.generate()
+        self.id = self.identity.cart_id.hex()
+        self.backoff = Backoff(first_s, 60.0, lambda low, high: high)
+        self.link = Link(
+            url, self.identity, lambda: self.standing, self.backoff, 20.0, connect_timeout_s
+        )
+
+    @property
+    def state(self) -> LinkState:
+        return self.link.status.state
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.link.run(self.listener))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def waits_with(self, *words: str) -> str:
+        """Wait until the link has failed for a reason with these words."""
+        await until(lambda: self.state is LinkState.WAITING and all(word in self.link.status.reason for word in words))
+        return self.link.status.reason
+
+
+Script = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+@asynccontextmanager
+async def odd_bridge(script: Script) -> AsyncIterator[str]:
+    """Something that takes a WebSocket at the bridge's place and does as the script says."""
+
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await script(socket)
+        return socket
+
+    application = web.Application()
+    application.router.add_get("/v1/cart", handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"ws://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+WELCOME = {
+    "type": "WELCOME",
+    "version": 1,
+    "bridge_id": "ab" * 16,
+    "nonce": "cd" * 32,
+    "max_chunk_bytes": 65536,
+    "max_window_bytes": 1048576,
+}
+
+
+def says(*frames: object, then_wait: bool = False) -> Script:
+    """Send these frames (text for a dict), after WELCOME and ATTACHED, then close."""
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps(WELCOME))
+        await socket.receive()
+        await socket.send_str(json.dumps({"type": "ATTACHED", "cart_id": "ab" * 16}))
+        for frame in frames:
+            await (socket.send_bytes(frame) if isinstance(frame, bytes) else socket.send_str(json.dumps(frame)))
+        if then_wait:
+            await socket.receive()
+        await socket.close()
+
+    return script
+
+
+async def test_it_attaches_and_says_so(bridge: Bridge) -> None:
+    cart = Cart(bridge.url + "/")
+    assert cart.state is LinkState.WAITING
+    before = time.time()
+    async with cart.running():
+        await cart.link.wait_attached()
+        assert cart.state is LinkState.ATTACHED
+        assert cart.link.status.reason == ""
+        assert cart.link.status.url == bridge.url
+        assert before <= cart.link.status.since <= time.time()
+        assert list(bridge.hub.carts) == [cart.id]
+        assert cart.listener.events == ["attached"]
+    assert cart.listener.events == ["attached", "lost"]
+    await until(lambda: not bridge.hub.carts)
+
+
+async def test_messages_go_both_ways(bridge: Bridge) -> None:
+    first, second = Cart(bridge.url), Cart(bridge.url)
+    first.standing = replace(STANDING, role=Role.KERNEL)
+    async with first.running(), second.running():
+        await first.link.wait_attached()
+        await second.link.wait_attached()
+        first.link.send(Cluster("01" * 16, 3, 1))
+        await until(lambda: first.listener.messages)
+        (answer,) = first.listener.messages
+        assert isinstance(answer, PeerList)
+        assert answer.peers == (second.id,)
+
+
+async def test_a_changed_standing_is_announced_once(bridge: Bridge) -> None:
+    cart = Cart(bridge.url)
+    cart.link.announce()  # without a link there is nobody to tell
+    async with cart.running():
+        await cart.link.wait_attached()
+        cart.standing = Standing(Role.KERNEL, "ab" * 16, 7)
+        cart.link.announce()
+        await until(lambda: bridge.hub.carts[cart.id].role is Role.KERNEL)
+        assert bridge.hub.carts[cart.id].model_version == 7
+
+
+async def test_a_standing_that_changes_during_the_handshake_is_told(bridge: Bridge) -> None:
+    cart = Cart(bridge.url)
+    asked = 0
+
+    def standing() -> Standing:
+        nonlocal asked
+        asked += 1
+        return replace(STANDING, model_version=min(asked, 2))
+
+    cart.link._standing = standing
+    async with cart.running():
+        await until(lambda: cart.id in bridge.hub.carts and bridge.hub.carts[cart.id].model_version == 2)
+
+
+async def test_nothing_is_sent_without_a_link() -> None:
+    cart = Cart("ws://127.0.0.1:1")
+    with pytest.raises(LinkDown):
+        cart.link.send(Done("01" * 16))
+    with pytest.raises(LinkDown):
+        await cart.link.send_chunk(b"x")
+
+
+async def test_a_link_that_takes_no_more_is_down(bridge: Bridge) -> None:
+    cart = Cart(bridge.url)
+    async with cart.running():
+        await cart.link.wait_attached()
+        with pytest.raises(LinkDown, match="stuck"):
+            for _ in range(MAX_CONTROL_FRAMES + 1):
+                cart.link.send(Done("01" * 16))
+
+
+async def test_a_sender_that_waits_for_its_turn_hears_of_the_end(bridge: Bridge) -> None:
+    cart = Cart(bridge.url)
+    async with cart.running():
+        await cart.link.wait_attached()
+        bridge_side = bridge.relay._connections[cart.id]
+        frame = bytes(64 * 1024)
+
+        async def send_for_ever() -> None:
+            while True:
+                await cart.link.send_chunk(frame)
+
+        bridge_side.socket._req.transport.pause_reading()
+        sending = asyncio.create_task(send_for_ever())
+        await until(lambda: cart.link._outbox is not None and cart.link._outbox.chunk_bytes > 400_000)
+        bridge_side.abort()
+        with pytest.raises(LinkDown):
+            await sending
+
+
+async def test_it_comes_back_when_the_bridge_does(no_blocking: BlockBuster) -> None:
+    async with running_bridge() as bridge:
+        port = bridge.port
+        cart = Cart(bridge.url)
+        task = asyncio.create_task(cart.link.run(cart.listener))
+        await cart.link.wait_attached()
+    await cart.waits_with("No bridge answers", str(port), "Trying again in")
+    async with running_bridge(port=port) as again:
+        await cart.link.wait_attached()
+        assert list(again.hub.carts) == [cart.id]
+        assert cart.listener.events == ["attached", "lost", "attached"]
+        assert cart.backoff._tries == 0  # a success starts the delays anew
+        await cart.link.leave(1)
+        await task
+    assert cart.state is LinkState.CLOSED
+
+
+async def test_a_bridge_that_stops_is_named(no_blocking: BlockBuster) -> None:
+    async with running_bridge() as bridge:
+        cart = Cart(bridge.url, first_s=30.0)
+        task = asyncio.create_task(cart.link.run(cart.listener))
+        await cart.link.wait_attached()
+    await cart.waits_with("BRIDGE_STOPPING")
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+async def test_the_delays_grow_while_nobody_answers() -> None:
+    cart = Cart("ws://127.0.0.1:1", first_s=0.01)
+    async with cart.running():
+        await cart.waits_with("No bridge answers at ws://127.0.0.1:1", "refused")
+        await until(lambda: cart.backoff._tries >= 4)
+
+
+async def test_two_carts_with_one_key_are_told(bridge: Bridge) -> None:
+    first, second = Cart(bridge.url, first_s=30), Cart(bridge.url)
+    second.link._identity = first.identity
+    async with first.running():
+        await first.link.wait_attached()
+        async with second.running():
+            await second.link.wait_attached()
+            await first.waits_with("REPLACED")
+
+
+# Leaving.
+
+
+async def test_leaving_says_exit_and_ends_the_link(bridge: Bridge) -> None:
+    cart = Cart(bridge.url)
+    async with cart.running() as task:
+        await cart.link.wait_attached()
+        await cart.link.leave(5)
+        assert not bridge.hub.carts
+        await asyncio.wait_for(task, 1)
+        assert cart.state is LinkState.CLOSED
+        assert bridge.hub.counters["violations"] == 0
+
+
+async def test_leaving_during_a_long_delay_ends_it() -> None:
+    cart = Cart("ws://127.0.0.1:1", first_s=60.0)
+    async with cart.running() as task:
+        await cart.waits_with("No bridge answers")
+        await cart.link.leave(5)
+        await asyncio.wait_for(task, 1)
+        assert cart.state is LinkState.CLOSED
+
+
+async def test_leaving_during_the_handshake_ends_the_link() -> None:
+    greeted, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps(WELCOME))
+        await socket.receive()
+        greeted.set()
+        await go_on.wait()
+        await socket.send_str(json.dumps({"type": "ATTACHED", "cart_id": "ab" * 16}))
+        await socket.receive()
+
+    async with odd_bridge(script) as url:
+        cart = Cart(url)
+        async with cart.running() as task:
+            await greeted.wait()
+            await cart.link.leave(5)
+            go_on.set()
+            await asyncio.wait_for(task, 1)
+            assert cart.state is LinkState.CLOSED
+            assert cart.listener.events == []
+
+
+async def test_a_bridge_that_does_not_answer_exit_holds_nobody_up() -> None:
+    async with odd_bridge(says(then_wait=True)) as url:
+        cart = Cart(url)
+        async with cart.running():
+            await cart.link.wait_attached()
+            await cart.link.leave(0.05)
+
+    silent = asyncio.Event()
+
+    async def never_answer(socket: web.WebSocketResponse) -> None:
+        await says()(socket) if silent.is_set() else await attach_and_wait(socket)
+
+    async def attach_and_wait(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps(WELCOME))
+        await socket.receive()
+        await socket.send_str(json.dumps({"type": "ATTACHED", "cart_id": "ab" * 16}))
+        await silent.wait()
+
+    async with odd_bridge(never_answer) as url:
+        cart = Cart(url)
+        async with cart.running():
+            await cart.link.wait_attached()
+            began = time.monotonic()
+            await cart.link.leave(0.05)
+            assert time.monotonic() - began < 1
+            silent.set()
+
+
+async def test_leaving_a_link_that_takes_no_more_raises_nothing(bridge: Bridge) -> None:
+    cart = Cart(bridge.url)
+    async with cart.running():
+        await cart.link.wait_attached()
+        for _ in range(MAX_CONTROL_FRAMES):
+            cart.link.send(Done("01" * 16))
+        await cart.link.leave(1)
+
+
+# Bridges that are none, or speak nonsense: each is named, none breaks the link's loop.
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([{"type": "NOSUCH"}], "wrong message"),
+        ([b"garbage"], "wrong frame"),
+        ([b"\1\1\0\0" + bytes(52) + b"payload", b"\2"], "wrong frame"),
+        ([{"type": "ERROR", "code": "SLOW_READER", "sentence": "Too slow."}], "Too slow. (SLOW_READER)"),
+        ([bytes(2_000_000)], "broke"),
+        ([], "closed the link"),
+    ],
+)
+async def test_a_bridge_that_speaks_nonsense_is_named(frames: list[object], reason: str) -> None:
+    async with odd_bridge(says(*frames)) as url:
+        cart = Cart(url, first_s=30)
+        async with cart.running():
+            await cart.waits_with(reason)
+            assert cart.listener.events == ["attached", "lost"]
+
+
+async def test_a_good_chunk_and_an_answer_reach_the_handler() -> None:
+    frame = b"\1\1\1\0" + b"s" * 16 + b"d" * 16 + b"t" * 16 + b"\0\0\0\5" + b"payload"
+    answer = {"type": "ERROR", "code": "NOT_ENOUGH_PEERS", "request": "01" * 16, "available": 2}
+    async with odd_bridge(says(frame, answer)) as url:
+        cart = Cart(url, first_s=30)
+        async with cart.running():
+            await cart.waits_with("closed the link")
+    assert cart.listener.chunks == [(ChunkHeader(b"s" * 16, b"d" * 16, b"t" * 16, 5, True), b"payload")]
+    assert len(cart.listener.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (json.dumps(WELCOME | {"version": 2}), "speaks version 2"),
+        (json.dumps({"type": "EXITDONE"}), "EXITDONE where WELCOME was due"),
+        (json.dumps({"type": "ERROR", "code": "BRIDGE_FULL", "sentence": "Full."}), "refused this cart: Full."),
+        ("nonsense", "wrong message"),
+        (b"nonsense", "no control message"),
+        (None, "closed the link before it was ready"),
+    ],
+)
+async def test_a_handshake_that_fails_is_named(first: str | bytes | None, reason: str) -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        if first is not None:
+            await (socket.send_bytes(first) if isinstance(first, bytes) else socket.send_str(first))
+        await socket.close()
+
+    async with odd_bridge(script) as url:
+        cart = Cart(url, first_s=30)
+        async with cart.running():
+            await cart.waits_with(reason)
+            assert cart.listener.events == []
+
+
+async def test_a_bridge_that_stays_silent_is_timed_out() -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+
+    async with odd_bridge(script) as url:
+        cart = Cart(url, first_s=30, connect_timeout_s=0.1)
+        async with cart.running():
+            await cart.waits_with("did not answer within 0.1 s")
+
+
+async def test_a_web_server_that_is_no_bridge_is_named() -> None:
+    async with odd_bridge(says()) as url:
+        cart = Cart(f"{url}/elsewhere", first_s=30)
+        async with cart.running():
+            await cart.waits_with("is not a bridge", "404")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ws://", "ftp://127.0.0.1:1", "ws://127.0.0.1:99999"])
+async def test_an_address_that_is_none_is_named(url: str) -> None:
+    cart = Cart(url, first_s=30)
+    async with cart.running():
+        await cart.waits_with("Trying again")
+
+
+async def test_a_bridge_that_dies_without_a_word_is_found_by_the_heartbeat() -> None:
+    hold = asyncio.Event()
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps(WELCOME))
+        await socket.receive()
+        await socket.send_str(json.dumps({"type": "ATTACHED", "cart_id": "ab" * 16}))
+        assert socket._req is not None
+        assert socket._req.transport is not None
+        socket._req.transport.pause_reading()  # type: ignore[attr-defined]
+        await hold.wait()
+
+    async with odd_bridge(script) as url:
+        cart = Cart(url, first_s=30)
+        cart.link._heartbeat_s = 0.1
+        async with cart.running():
+            await cart.waits_with("The link to the bridge broke", "PONG")
+            assert cart.listener.events == ["attached", "lost"]
+        hold.set()
+
+
+async def test_a_broken_connection_is_a_reason_with_words(bridge: Bridge) -> None:
+    cart = Cart(bridge.url, first_s=30)
+    async with cart.running():
+        await cart.link.wait_attached()
+        bridge.relay._connections[cart.id].abort()
+        reason = await cart.waits_with("link")
+        assert "()" not in reason

@@ -1,0 +1,34 @@
+"""The settings tables of the documentation, made from the settings themselves.
+
+Run as a script to print them: ``python -m tests.support.setting_tables``.
+"""
+
+from dataclasses import fields
+
+from child_cart.config import Settings as CartSettings
+from child_cart.network.settings import flag_name, option_of, variable_name
+from parent_cart.config import Settings as BridgeSettings
+
+
+def table(cls: type, prefix: str) -> str:
+    """Return one program's settings as a Markdown table."""
+    lines = ["| flag | environment | default | what it is |", "|---|---|---|---|"]
+    for entry in fields(cls):
+        declared = option_of(entry)
+        default = f"`{entry.default:g}`" if isinstance(entry.default, float) else f"`{entry.default}`"
+        choices = f" ({', '.join(declared.choices)})" if declared.choices else ""
+        live = " **Can be changed on the admin page.**" if declared.live else ""
+        shown = default if entry.default != "" else "none"
+        words = f"{declared.help[0].upper()}{declared.help[1:]}{choices}.{live}"
+        lines.append(f"| `{flag_name(entry.name)}` | `{variable_name(prefix, entry.name)}` | {shown} | {words} |")
+    return "\n".join(lines)
+
+
+def tables() -> dict[str, str]:
+    """Return both programs' tables."""
+    return {"cart": table(CartSettings, "CART"), "bridge": table(BridgeSettings, "BRIDGE")}
+
+
+if __name__ == "__main__":
+    for text in tables().values():
+        print(text + "\n")

@@ -1,0 +1,69 @@
+"""The documentation says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from child_cart.api.app import create_app
+from child_cart.network.messages import KINDS, Code
+from tests.support.setting_tables import tables
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+
+
+@pytest.mark.parametrize("program", ["cart", "bridge"])
+def test_the_settings_tables_are_the_settings(program):
+    assert tables()[program] in (ROOT / "docs/settings.md").read_text(), "python -m tests.support.setting_tables"
+
+
+def test_the_protocol_names_every_message_and_its_fields():
+    for name, kind in KINDS.items():
+        assert re.search(rf"\b{name}\b", PROTOCOL), name
+        for field in kind.__dataclass_fields__:
+            assert field in PROTOCOL, f"{name}.{field}"
+
+
+def test_the_protocol_explains_every_code_and_the_programs_use_it():
+    sources = "".join(path.read_text() for part in ("child_cart", "parent_cart") for path in ROOT.glob(f"{part}/**/*.py"))
+    for code in Code:
+        assert f"| `{code}` |" in PROTOCOL, code
+        assert f"Code.{code}" in sources, f"{code} is said by nobody"
+
+
+def test_the_api_page_lists_every_address():
+    rules = create_app(None).url_map.iter_rules()
+    page = (ROOT / "docs/api.md").read_text()
+    for rule in rules:
+        if rule.rule.startswith("/api/"):
+            (method,) = rule.methods - {"HEAD", "OPTIONS"}
+            assert f"`{method} {rule.rule}" in page, rule
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith(("http:", "https:", "mailto:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_files_that_the_architecture_names_exist():
+    text = (ROOT / "docs/architecture.md").read_text()
+    for folder, name in re.findall(r"`(model|network|db|bridge|api)/(\w+\.py)", text):
+        assert any((ROOT / part / folder / name).exists() for part in ("child_cart", "parent_cart")), name
+
+
+def test_the_example_task_of_the_docs_works(tmp_path, monkeypatch):
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(), re.DOTALL)
+    assert len([line for line in source.splitlines() if line.strip()]) <= 30
+    (tmp_path / "machines.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    from child_cart.model.task import load_task
+
+    task = load_task("machines:Machines")
+    row = task.parse_row({"heat": "0.5", "noise": 1, "load": 2.0, "fails": "1"})
+    inputs, targets = task.arrays([row, row])
+    assert inputs.shape == (2, 3)
+    assert targets.tolist() == [1, 1]

@@ -1,0 +1,43 @@
+"""The network side stays light: neither it nor the bridge pulls in what only learning, pages or stores need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {"tensorflow", "keras", "numpy", "cv2", "flask", "pymongo"}
+
+SCRIPT = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+found = [entry.name for entry in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+for name in found:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print(len(found), *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize(("package", "fewest"), [("child_cart.network", 14), ("parent_cart", 7)])
+def test_importing_every_module_loads_nothing_heavy(package: str, fewest: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, package], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    count, *loaded = ended.stdout.split()
+    assert int(count) >= fewest
+    assert HEAVY.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("package", ["child_cart", "parent_cart"])
+def test_the_packages_know_nothing_of_each_other_that_they_should_not(package: str) -> None:
+    """An import at a package's own top escapes the import contracts; this does not."""
+    other = {"child_cart": "parent_cart", "parent_cart": "child_cart.model"}[package]
+    script = f"import sys, {package}.{'network.link' if package == 'child_cart' else 'main'}; print({other!r} in sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.strip() == "False"
