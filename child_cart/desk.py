@@ -21,6 +21,7 @@ from .versions import Versions
 
 MAX_BATCH_ROWS = 10_000
 MAX_ID_CHARS = 64
+RECENT_SALES = 200
 
 
 class RequestError(ValueError):
@@ -118,18 +119,22 @@ class Desk:
         """Return the newest model versions, newest first."""
         return [_model_facts(version) for version in self._store.versions(limit)]
 
-    def trending(self, month: int, gender: int) -> list[Json]:
-        """Return the categories that the current model expects to sell, the likeliest first."""
+    def trending(self, month: int, gender: int) -> Json:
+        """Return ``trending``: the categories that the current model expects to sell, the likeliest first.
+
+        Without any, ``sentence`` tells the shopper why.
+        """
         version = self._versions.current
-        tables = version.summary.get("trending", []) if version else []
-        for table in tables:
+        if version is None or version.number == 0:
+            return {"trending": [], "sentence": "Nothing is known yet: this cart's model has not been trained."}
+        for table in version.summary.get("trending", []):
             if (table["month"], table["gender"]) == (month, gender):
                 shares = [
                     {"category": place + 1, "name": shop.CATEGORIES.get(place + 1, str(place + 1)), "share": share}
                     for place, share in enumerate(table["shares"])
                 ]
-                return sorted(shares, key=lambda entry: -entry["share"])
-        return []
+                return {"trending": sorted(shares, key=lambda entry: -entry["share"]), "sentence": ""}
+        return {"trending": [], "sentence": f"What this cart learns ({self._task.name}) does not tell what sells."}
 
     # Selling.
 
@@ -149,17 +154,20 @@ class Desk:
         """
         sale_id = _id_of(request, "sale_id")
         gender = request.get("gender")
-        if gender not in (0, 1) or isinstance(gender, bool):
-            raise RequestError("gender is missing; it is 0 or 1.")
+        if not isinstance(gender, int) or isinstance(gender, bool) or gender not in shop.SHOPPERS:
+            raise RequestError("gender is missing or wrong; it is 0 or 1.")
         day = shop.sale_day(request.get("sold_on"), date.today())
         bill = self.quote(request.get("lines"))
         sale = Sale(sale_id, time.time(), day.isoformat(), gender, bill.lines, bill.total_cents)
         sold = [SoldLine(day, line.category, gender, line.amount) for line in bill.lines]
         rows = [row for row in map(self._task.sale_row, sold) if row is not None]
         added = self._store.record_sale(sale, rows)
+        if not added:
+            # A receipt shows what was sold, which need not be what the repeated request says.
+            return next((kept for kept in self._store.sales(RECENT_SALES) if kept.sale_id == sale_id), sale), False
         if rows:
             self._on_rows()
-        return sale, added
+        return sale, True
 
     def add_rows(self, request: Json) -> tuple[int, bool]:
         """Keep rows that come from no sale. Returns how many, and False if the batch was there already.
@@ -205,6 +213,9 @@ def _model_facts(version: ModelVersion) -> dict[str, Any]:
 
 def _id_of(request: Json, field: str) -> str:
     value = request.get(field)
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS:
-        raise RequestError(f"{field} is missing: a text of 1 to {MAX_ID_CHARS} characters that is new for each one.")
+    # Printable: half a surrogate pair is valid JSON, but no store takes it.
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS or not value.isprintable():
+        raise RequestError(
+            f"{field} is missing or wrong: a text of 1 to {MAX_ID_CHARS} printable characters, new for each one."
+        )
     return value

@@ -13,6 +13,8 @@ from typing import Final
 from .db.records import BillLine, Item
 
 CATEGORIES: Final = {1: "Bakery", 2: "Dairy", 3: "Fruit & vegetables", 4: "Drinks", 5: "Sweets", 6: "Household"}
+# The words are the page's alone: bills and rows hold the number.
+SHOPPERS: Final = {0: "Woman", 1: "Man"}
 MAX_AMOUNT: Final = 999
 MAX_LINES: Final = 200
 EARLIEST_SALE: Final = date(2000, 1, 1)

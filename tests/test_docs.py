@@ -27,7 +27,9 @@ def test_the_protocol_names_every_message_and_its_fields():
 
 
 def test_the_protocol_explains_every_code_and_the_programs_use_it():
-    sources = "".join(path.read_text() for part in ("child_cart", "parent_cart") for path in ROOT.glob(f"{part}/**/*.py"))
+    sources = "".join(
+        path.read_text() for part in ("child_cart", "parent_cart") for path in ROOT.glob(f"{part}/**/*.py")
+    )
     for code in Code:
         assert f"| `{code}` |" in PROTOCOL, code
         assert f"Code.{code}" in sources, f"{code} is said by nobody"

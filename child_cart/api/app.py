@@ -23,13 +23,13 @@ MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 
 def create_app(desk: Desk) -> Flask:
     """Return the application that shows this desk."""
-    application = Flask(__name__)
+    application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.before_request(refuse_foreign_origin)
     application.after_request(_harden)
     application.register_blueprint(service(desk), url_prefix="/api")
-    application.register_blueprint(pages(desk))
+    application.register_blueprint(pages())
     for kind in (BillError, RequestError, SettingError):
         application.register_error_handler(kind, _refused)
     application.register_error_handler(StoreError, _out_of_order)

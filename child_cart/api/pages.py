@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
-from ..desk import Desk
 
-
-def pages(desk: Desk) -> Blueprint:
+def pages() -> Blueprint:
     """Return the blueprint of the pages."""
-    blueprint = Blueprint("pages", __name__, template_folder="../templates", static_folder="../static")
+    blueprint = Blueprint("pages", __name__)
 
     @blueprint.get("/")
     def shop() -> str:

@@ -13,6 +13,7 @@ from ..db.records import Json
 from ..desk import Desk, RequestError
 
 MAX_LIMIT: Final = 500
+MAX_DIGITS: Final = 9
 
 
 def service(desk: Desk) -> Blueprint:  # noqa: C901 - one short function for each address
@@ -33,12 +34,17 @@ def service(desk: Desk) -> Blueprint:  # noqa: C901 - one short function for eac
 
     @blueprint.get("/items")
     def items() -> Response:
-        return jsonify(items=[asdict(item) for item in desk.items()], categories=shop.CATEGORIES)
+        return jsonify(
+            items=[asdict(item) for item in desk.items()],
+            categories=shop.CATEGORIES,
+            shoppers=shop.SHOPPERS,
+            max_amount=shop.MAX_AMOUNT,
+        )
 
     @blueprint.get("/trending")
     def trending() -> Response:
         month, gender = _number("month", date.today().month, 1, 12), _number("gender", 0, 0, 1)
-        return jsonify(month=month, gender=gender, trending=desk.trending(month, gender))
+        return jsonify(month=month, gender=gender, **desk.trending(month, gender))
 
     @blueprint.post("/bill")
     def bill() -> Response:
@@ -82,7 +88,10 @@ def service(desk: Desk) -> Blueprint:  # noqa: C901 - one short function for eac
 
 
 def _body() -> Json:
-    body: Any = request.get_json(silent=True)
+    try:
+        body: Any = request.get_json(silent=True)
+    except RecursionError:  # brackets in brackets, thousands deep
+        body = None
     if not isinstance(body, dict):
         raise RequestError("The body of the request is to be a JSON object.")
     return body
@@ -92,6 +101,7 @@ def _number(name: str, default: int, low: int, high: int) -> int:
     text = request.args.get(name)
     if text is None:
         return default
-    if not text.isdecimal() or not low <= int(text) <= high:
+    # The length first: Python refuses to read numbers of thousands of digits.
+    if not text.isdecimal() or len(text) > MAX_DIGITS or not low <= int(text) <= high:
         abort(400, f"{name} is {text[:40]!r}; it must be a whole number from {low} to {high}.")
     return int(text)

@@ -33,7 +33,9 @@ from parent_cart.bridge.hub import Delivery, Hub, Limits, TransferState, Violati
 
 MODEL, OTHER_MODEL = "aa" * 16, "bb" * 16
 CHUNK, WINDOW, IDLE_S = 1024, 4096, 10.0
-LIMITS = Limits(max_carts=8, max_transfers_per_cart=3, max_chunk_bytes=4096, max_window_bytes=WINDOW, transfer_idle_s=10)
+LIMITS = Limits(
+    max_carts=8, max_transfers_per_cart=3, max_chunk_bytes=4096, max_window_bytes=WINDOW, transfer_idle_s=10
+)
 
 
 def cart(number: int) -> str:
@@ -237,8 +239,11 @@ class HubMachine(RuleBasedStateMachine):
 
     @invariant()
     def decks_and_carts_agree(self) -> None:
-        able = {(entry.cart_id, entry.model_signature, entry.role) for entry in self.hub.carts.values()
-                if entry.model_version > 0}
+        able = {
+            (entry.cart_id, entry.model_signature, entry.role)
+            for entry in self.hub.carts.values()
+            if entry.model_version > 0
+        }
         laid = {(card, *key) for key, deck in self.hub._decks.items() for card in deck._cards}
         assert laid == able
         assert all(len(deck) for deck in self.hub._decks.values())
@@ -274,9 +279,7 @@ class Fleet:
 
     def request(self, transfer: int = 1, shell: str | None = None) -> str:
         transfer_id = f"{transfer:032x}"
-        self.hub.receive(
-            self.kernel, ModelRequest(transfer_id, self.cluster, self.kernel, shell or self.shells[0])
-        )
+        self.hub.receive(self.kernel, ModelRequest(transfer_id, self.cluster, self.kernel, shell or self.shells[0]))
         return transfer_id
 
     def open(self, total: int = 10_000, granted: int = WINDOW) -> str:
@@ -487,7 +490,9 @@ def test_only_the_receiver_grants_and_ends_with_done() -> None:
     assert violation_of(lambda: fleet.hub.receive(shell, Done(transfer))).code is Code.WRONG_SOURCE
 
 
-@pytest.mark.parametrize("message", [Credit("1".zfill(32), 1), Done("1".zfill(32)), Cancel("1".zfill(32), Code.ABANDONED)])
+@pytest.mark.parametrize(
+    "message", [Credit("1".zfill(32), 1), Done("1".zfill(32)), Cancel("1".zfill(32), Code.ABANDONED)]
+)
 def test_a_third_cart_has_no_part_in_a_transfer(message: Message) -> None:
     fleet = Fleet()
     fleet.open()

@@ -59,10 +59,11 @@ def started(*command: str, cwd: Path = ROOT, **environ: str) -> Iterator[Process
     )
     try:
         assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"bridge is at ws://[\d.]+:(\d+) ", line)
-        assert found, line + process.stderr.read()
-        yield Process(process, int(found[1]))
+        for line in process.stderr:
+            if found := re.search(r"bridge is at ws://[\d.]+:(\d+) ", line):
+                yield Process(process, int(found[1]))
+                return
+        raise AssertionError("the bridge has ended without telling its port")
     finally:
         if process.poll() is None:
             process.kill()

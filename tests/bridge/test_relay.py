@@ -139,9 +139,11 @@ async def test_what_is_no_websocket_is_told_so(bridge: Bridge, web: aiohttp.Clie
 
 
 async def test_a_stolen_source_is_cut_off_and_nothing_is_passed_on(bridge: Bridge) -> None:
-    async with attached(bridge.url) as shell, attached(bridge.url) as thief, attached(
-        bridge.url, role="KERNEL"
-    ) as kernel:
+    async with (
+        attached(bridge.url) as shell,
+        attached(bridge.url) as thief,
+        attached(bridge.url, role="KERNEL") as kernel,
+    ):
         opened = await open_transfer(kernel, shell, bytes(5000), granted=5000)
         await thief.socket.send_bytes(opened.frame(0))
         assert shell.id in await refused(thief, "WRONG_SOURCE")
@@ -189,9 +191,7 @@ async def test_a_chunk_of_an_unknown_transfer_is_dropped(bridge: Bridge) -> None
         (json.dumps({"type": "EXIT", "x": "y" * 65536}), "BAD_MESSAGE"),
     ],
 )
-async def test_a_garbage_frame_is_named_and_ends_only_its_cart(
-    bridge: Bridge, frame: str | bytes, code: str
-) -> None:
+async def test_a_garbage_frame_is_named_and_ends_only_its_cart(bridge: Bridge, frame: str | bytes, code: str) -> None:
     async with attached(bridge.url) as good, attached(bridge.url) as bad:
         await (bad.socket.send_bytes(frame) if isinstance(frame, bytes) else bad.socket.send_str(frame))
         await refused(bad, code)
@@ -254,6 +254,7 @@ async def test_connections_that_break_at_any_moment_leave_nothing(bridge: Bridge
 
 async def test_the_heartbeat_finds_a_dead_cart(no_blocking: BlockBuster) -> None:
     async with running_bridge(heartbeat_s=0.1) as bridge, attached(bridge.url) as dead, attached(bridge.url) as live:
+
         async def keep_reading() -> None:
             await live.hear_end()
 
@@ -286,9 +287,11 @@ async def test_a_bridge_that_stops_takes_nobody_more(bridge: Bridge) -> None:
 
 async def test_a_silent_transfer_is_swept(monkeypatch: pytest.MonkeyPatch, no_blocking: BlockBuster) -> None:
     monkeypatch.setattr(relay_module, "SWEEP_S", 0.02)
-    async with running_bridge(transfer_idle_s=0.2) as bridge, attached(bridge.url) as shell, attached(
-        bridge.url, role="KERNEL"
-    ) as kernel:
+    async with (
+        running_bridge(transfer_idle_s=0.2) as bridge,
+        attached(bridge.url) as shell,
+        attached(bridge.url, role="KERNEL") as kernel,
+    ):
         opened = await open_transfer(kernel, shell, bytes(5000))
         for cart in (shell, kernel):
             cancel = await cart.hear("CANCEL")
@@ -336,9 +339,11 @@ async def test_too_few_carts_are_counted(bridge: Bridge) -> None:
 async def test_a_slow_reader_holds_up_only_its_own_transfer(bridge: Bridge) -> None:
     chunk_bytes, window = 64 * 1024, 1024 * 1024
     payload = os.urandom(window)
-    async with attached(bridge.url) as shell, attached(bridge.url, role="KERNEL") as slow, attached(
-        bridge.url, role="KERNEL"
-    ) as fast:
+    async with (
+        attached(bridge.url) as shell,
+        attached(bridge.url, role="KERNEL") as slow,
+        attached(bridge.url, role="KERNEL") as fast,
+    ):
         to_slow = await open_transfer(slow, shell, payload, chunk_bytes, granted=window)
         to_fast = await open_transfer(fast, shell, payload, chunk_bytes, granted=window)
         await slow.stop_reading()

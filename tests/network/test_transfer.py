@@ -123,9 +123,7 @@ damage = st.lists(
 
 @settings(max_examples=200)
 @given(payload=payloads, chunk_bytes=chunk_sizes, harms=damage)
-def test_damage_never_changes_what_comes_out(
-    payload: bytes, chunk_bytes: int, harms: list[tuple[str, int]]
-) -> None:
+def test_damage_never_changes_what_comes_out(payload: bytes, chunk_bytes: int, harms: list[tuple[str, int]]) -> None:
     frames = [(chunk.sequence, bytes(chunk.payload), chunk.final) for chunk in all_chunks(payload, chunk_bytes)]
     for harm, number in harms:
         if not frames:

@@ -1,0 +1,73 @@
+"""The built-in tasks really learn with Keras. The only tests that import TensorFlow; they share one process."""
+
+import numpy as np
+import pytest
+
+from child_cart.model.aggregation import average
+from child_cart.model.arrays import specs_of
+from child_cart.model.deal import Share
+from child_cart.model.digits import Digits
+from child_cart.model.learner import accuracy
+from child_cart.model.shopping import Shopping, purchases
+
+
+@pytest.fixture(scope="module")
+def learners():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        yield {task.name: (task, task.build_learner(), task.build_learner()) for task in (Shopping(), Digits())}
+
+
+@pytest.mark.parametrize("name", ["shopping", "digits"])
+def test_every_cart_starts_from_the_same_weights(learners, name):
+    _, one, other = learners[name]
+    for first, second in zip(one.weights(), other.weights(), strict=True):
+        assert (first == second).all()
+
+
+def test_shopping_learns_from_a_thousand_rows(learners):
+    task, learner, _ = learners["shopping"]
+    assert [spec.shape for spec in specs_of(learner.weights())] == [
+        (2, 512),
+        (512,),
+        (512, 512),
+        (512,),
+        (512, 7),
+        (7,),
+    ]
+    losses = []
+    start = learner.weights()
+    learner.train(*task.arrays(purchases(1000, seed=8)), lambda epoch, epochs, loss: losses.append(loss))
+    assert len(losses) == task.epochs
+    assert losses[-1] < 0.5 * losses[0]
+    assert accuracy(learner, *task.arrays(purchases(1000, seed=9))) > 0.8
+    assert task.summary(learner.predict)["trending"][0]["shares"][0] > 0.5  # category 1 in January
+    learner.set_weights(start)
+    assert all((a == b).all() for a, b in zip(start, learner.weights(), strict=True))
+
+
+def test_digits_are_learned_together_but_not_alone(learners):
+    task, learner, _ = learners["digits"]
+    test = task.arrays(task.test_rows())
+    hands = [task.starter_rows(Share(index, 4)) for index in range(4)]
+    start = merged = learner.weights()
+    for _ in range(4):
+        models = []
+        for hand in hands:
+            learner.set_weights(merged)
+            learner.train(*task.arrays(hand), lambda *_: None)
+            models.append(learner.weights())
+        merged = average(models, [1.0] * 4)
+    learner.set_weights(merged)
+    together = accuracy(learner, *test)
+    learner.set_weights(start)
+    for _ in range(4):
+        learner.train(*task.arrays(hands[0]), lambda *_: None)
+    assert together > 0.85
+    assert accuracy(learner, *test) < together - 0.2
+
+
+def test_no_rows_have_no_accuracy(learners):
+    task, learner, _ = learners["digits"]
+    assert accuracy(learner, *task.arrays([])) == 0.0
+    assert np.isfinite(learner.predict(np.zeros((1, 64), np.float32))).all()

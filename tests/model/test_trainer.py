@@ -1,0 +1,148 @@
+"""The trainer process: started when needed, ended when idle, and killed at the cost of one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.bridges import until
+from support.processes import LIGHT_TASK, is_running
+
+from child_cart.model import codec
+from child_cart.model.deal import Share
+from child_cart.model.task import load_task
+from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDied, TrainerError, TrainerSetup
+from child_cart.model.verdict import Reason
+from child_cart.model.weights import read_weights
+from child_cart.model.worker import model_signature
+
+ROWS = load_task(LIGHT_TASK).starter_rows(Share())
+
+
+def setup(tmp_path: Path, **changes: object) -> TrainerSetup:
+    given = {"task": LIGHT_TASK, "share": (0, 1), "data": "", "starter_rows": 50, "threads": 1, "idle_s": 30.0}
+    return TrainerSetup(**{**given, "log_path": tmp_path / "trainer.log", **changes})
+
+
+@pytest.fixture
+async def trainer(tmp_path: Path) -> AsyncIterator[ProcessTrainer]:
+    made = ProcessTrainer(setup(tmp_path))
+    yield made
+    await made.close()
+
+
+async def initial(trainer: ProcessTrainer, tmp_path: Path) -> tuple[Initial, Stored]:
+    made = await trainer.initialise(tmp_path / "0.h5")
+    return made, Stored(tmp_path / "0.h5", made.digest)
+
+
+async def test_from_starting_weights_to_an_average(trainer: ProcessTrainer, tmp_path: Path) -> None:
+    made, base = await initial(trainer, tmp_path)
+    assert made.parameters == 9
+    assert made.signature == model_signature("light", read_weights(base.path, base.digest))
+    epochs = []
+    started = await trainer.start(base, [], tmp_path / "1.h5", epochs.append)
+    assert started.rows == 50
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5]
+    one = Stored(tmp_path / "1.h5", started.digest)
+    trained = await trainer.train(one, ROWS[:200], ROWS[200:210], tmp_path / "2.h5", epochs.append)
+    assert trained.accuracy > 0.5
+    payload = tmp_path / "payload"
+    payload.write_bytes(codec.encode(read_weights(tmp_path / "2.h5", trained.digest)))
+    score = await trainer.score(payload, ROWS[200:210])
+    assert score.accuracy == trained.accuracy
+    merged = await trainer.average(one, 1.0, [(payload, 3.0)], [], tmp_path / "3.h5")
+    for before, other, after in zip(
+        read_weights(one.path, one.digest),
+        read_weights(tmp_path / "2.h5", trained.digest),
+        read_weights(tmp_path / "3.h5", merged.digest),
+        strict=True,
+    ):
+        assert np.allclose(after, (before + 3 * other) / 4, atol=1e-6)
+    adopted = await trainer.adopt(payload, [], tmp_path / "4.h5")
+    assert read_weights(tmp_path / "4.h5", adopted.digest)[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        (None, Reason.BAD_PAYLOAD),
+        ([np.zeros((2, 3), np.float32)], Reason.WRONG_SHAPE),
+        ([np.full((2, 3), np.nan, np.float32), np.zeros(3, np.float32)], Reason.NOT_FINITE),
+        ([np.full((2, 3), 1e9, np.float32), np.zeros(3, np.float32)], Reason.HUGE_WEIGHTS),
+    ],
+)
+async def test_hostile_models_get_a_reason(trainer: ProcessTrainer, tmp_path: Path, weights, reason) -> None:
+    payload = tmp_path / "payload"
+    payload.write_bytes(b"hostile bytes" if weights is None else codec.encode(weights))
+    assert (await trainer.score(payload, [])).reason is reason
+    assert (await trainer.initialise(tmp_path / "0.h5")).parameters == 9  # it goes on
+
+
+async def test_starting_from_a_csv_file(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("degrees,third\n10,0\n130,1\n")
+    trainer = ProcessTrainer(setup(tmp_path, data=str(tmp_path / "rows.csv")))
+    _, base = await initial(trainer, tmp_path)
+    assert (await trainer.start(base, [], tmp_path / "1.h5", lambda _: None)).rows == 2
+    await trainer.close()
+
+
+async def test_a_failed_command_says_why_and_the_next_one_works(trainer: ProcessTrainer, tmp_path: Path) -> None:
+    _, base = await initial(trainer, tmp_path)
+    with pytest.raises(TrainerError, match="has changed"):
+        await trainer.train(Stored(base.path, "00"), ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    process = trainer.process_id
+    await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    assert trainer.process_id == process
+
+
+async def test_a_killed_trainer_costs_its_command(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "30")
+    trainer = ProcessTrainer(setup(tmp_path))
+    _, base = await initial(trainer, tmp_path)
+    work = asyncio.create_task(trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None))
+    await asyncio.sleep(0.05)
+    os.kill(trainer.process_id, signal.SIGKILL)
+    with pytest.raises(TrainerDied, match=r"by signal 9.*trainer\.log"):
+        await work
+    monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "0")
+    await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    await trainer.close()
+
+
+async def test_a_cancelled_command_ends_the_process(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "30")
+    trainer = ProcessTrainer(setup(tmp_path))
+    _, base = await initial(trainer, tmp_path)
+    work = asyncio.create_task(trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None))
+    await asyncio.sleep(0.05)
+    process = trainer.process_id
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert trainer.process_id is None
+    assert not is_running(process)
+    assert not (tmp_path / "1.h5").exists()
+
+
+async def test_an_idle_trainer_ends(tmp_path: Path) -> None:
+    trainer = ProcessTrainer(setup(tmp_path, idle_s=0.05))
+    await trainer.initialise(tmp_path / "0.h5")
+    process = trainer.process_id
+    await until(lambda: trainer.process_id is None)
+    await until(lambda: not is_running(process))
+    await trainer.initialise(tmp_path / "1.h5")
+    await trainer.close()
+    await trainer.close()
+
+
+async def test_a_task_that_cannot_be_built_is_told(tmp_path: Path) -> None:
+    trainer = ProcessTrainer(setup(tmp_path, task="child_cart.model.task:KerasTask"))
+    with pytest.raises(TrainerDied, match="with status 1"):
+        await trainer.initialise(tmp_path / "0.h5")
+    assert "is not a task" in (tmp_path / "trainer.log").read_text()

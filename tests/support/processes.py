@@ -1,0 +1,145 @@
+"""Real bridges and carts as processes, for tests that kill them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+LIGHT_TASK = "tests.support.light_task:LightTask"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Program:
+    """A process that can be killed and started again."""
+
+    def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
+        self._arguments = [sys.executable, *arguments]
+        self._log = log
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        with open(self._log, "ab") as log:
+            self.process = subprocess.Popen(
+                self._arguments, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End it as an operator would."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(10)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+
+class BridgeProcess(Program):
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.port = free_port()
+        super().__init__(["parent_cart/main.py", "--port", str(self.port), *arguments], folder / "bridge.log")
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def health(self) -> dict[str, Any]:
+        return get(f"http://127.0.0.1:{self.port}/healthz")
+
+
+class CartProcess(Program):
+    def __init__(self, folder: Path, bridge_url: str, *arguments: str, **environment: str) -> None:
+        self.port = free_port()
+        self.data = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        given = ["--bridge", bridge_url, "--port", str(self.port), "--data-dir", str(folder), "--task", LIGHT_TASK]
+        quick = ["--reconnect-first-s", "0.05", "--reconnect-cap-s", "0.3", "--join-wait-s", "1"]
+        super().__init__(["child_cart/main.py", *given, *quick, *arguments], folder.with_suffix(".log"), **environment)
+
+    def get(self, path: str) -> Any:
+        return get(f"http://127.0.0.1:{self.port}{path}")
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return post(f"http://127.0.0.1:{self.port}{path}", body)
+
+    def status(self) -> dict[str, Any]:
+        """Return its status, or nothing while it does not answer."""
+        try:
+            return dict(self.get("/api/status"))
+        except OSError:
+            return {}
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+def post(url: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "condition") -> Any:
+    """Wait until a condition holds and return what it gave."""
+    give_up_at = time.monotonic() + timeout_s
+    while not (found := condition()):
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"{what} did not come true within {timeout_s} s")
+        time.sleep(0.03)
+    return found
+
+
+@contextmanager
+def running(*programs: Program) -> Iterator[None]:
+    """Start programs and end them, whatever happens."""
+    try:
+        for program in programs:
+            program.start()
+        yield
+    except BaseException:
+        for program in programs:
+            print(f"--- {program._log.name}\n{program.log[-4000:]}")
+        raise
+    finally:
+        for program in programs:
+            if program.process.poll() is None:
+                program.kill()
+
+
+def process_ids_below(parent: int) -> list[int]:
+    """Return the ids of a process's children."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(word) for word in children.read_text().split()] if children.exists() else []
+
+
+def is_running(process_id: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process_id}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
