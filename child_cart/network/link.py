@@ -305,7 +305,7 @@ class Link:
 
 def _words(error: OSError) -> str:
     # asyncio puts the address in the place of the system's words; resolving a name has its own numbers, below zero.
-    return os.strerror(error.errno) if (error.errno or 0) > 0 else str(error.strerror or error)
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 def _message_of(frame: aiohttp.WSMessage) -> Message:

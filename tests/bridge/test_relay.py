@@ -420,3 +420,12 @@ async def test_a_violation_of_a_cart_that_does_not_read_leaves_no_socket(
         await deaf.say("NOSUCH")
         await until(lambda: deaf.id not in bridge.hub.carts)
         await until(lambda: len(bridge.runner.server.connections) == 1)
+
+
+async def test_who_does_not_even_read_the_answer_to_exit_is_let_go(bridge: Bridge) -> None:
+    async with attached(bridge.url) as deaf:
+        outbox = bridge.relay._connections[deaf.id].outbox
+        outbox._control_bytes = MAX_CONTROL_BYTES
+        await deaf.say("EXIT")
+        await refused(deaf, "SLOW_READER")
+        assert not bridge.hub.carts

@@ -61,10 +61,10 @@ def test_digits_are_learned_together_but_not_alone(learners):
     learner.set_weights(merged)
     together = accuracy(learner, *test)
     learner.set_weights(start)
-    for _ in range(4):
-        learner.train(*task.arrays(hands[0]), lambda *_: None)
+    for place in range(0, 300, 60):  # alone, it sees its rows as they come
+        learner.train(*task.arrays(hands[0][place : place + 60]), lambda *_: None)
     assert together > 0.85
-    assert accuracy(learner, *test) < together - 0.2
+    assert accuracy(learner, *test) < 0.55
 
 
 def test_no_rows_have_no_accuracy(learners):

@@ -13,8 +13,9 @@ import pytest
 from support.bridges import Bridge, running_bridge, until
 from support.nodes import Node, model_of, running
 
-from child_cart.network.chunk import HEADER_BYTES
+from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
 from child_cart.network.exchange import FINISHED_SHOWN, NotEnoughPeers
+from child_cart.network.link import LinkDown
 from child_cart.network.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest, Role
 from child_cart.network.outgoing import Offerable
 from child_cart.network.running import Direction, Progress
@@ -332,7 +333,7 @@ async def test_an_offer_from_another_cart_than_the_one_asked_is_refused(bridge: 
     giver.wire.pass_message = lambda message: False
     async with running(giver, taker):
         fetching = asyncio.create_task(taker.fetch_from(giver))
-        await until(lambda: giver.exchange.views())
+        await until(giver.exchange.views)
         transfer = giver.exchange.views()[0].transfer_id
         offer = ModelParameters(transfer, "77" * 16, taker.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)
         taker.exchange.on_message(offer)
@@ -372,3 +373,52 @@ async def test_the_limits_are_asked_anew_for_each_transfer(bridge: Bridge, tmp_p
         assert (await failure_of(taker, giver)).code is Code.MODEL_TOO_LARGE
         taker.limits = replace(taker.limits, max_model_bytes=1001)
         assert len(await taker.fetch_from(giver)) == 1001
+
+
+async def stalled_fetch(taker: Node, giver: Node) -> tuple[asyncio.Task[bytes], str]:
+    """Start a fetch whose chunks never come; return it and its transfer id."""
+    giver.wire.bend = lambda frame: None
+    fetching = asyncio.create_task(taker.fetch_from(giver))
+    await until(lambda: Progress.RUNNING in states(taker))
+    return fetching, taker.exchange.views()[0].transfer_id
+
+
+async def test_a_chunk_from_another_cart_than_the_one_asked_ends_the_fetch(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5000))), Node(bridge.url, tmp_path)
+    async with running(giver, taker):
+        fetching, transfer = await stalled_fetch(taker, giver)
+        header = ChunkHeader(b"s" * 16, bytes.fromhex(taker.id), bytes.fromhex(transfer), 0, True)
+        taker.exchange.on_chunk(header, memoryview(bytes(5000)))
+        taker.exchange.on_chunk(header, memoryview(bytes(5000)))  # after the end nothing is taken
+        with pytest.raises(TransferError) as caught:
+            await fetching
+        assert caught.value.code is Code.WRONG_SOURCE
+        assert taker.spooled == []
+
+
+async def test_a_link_that_takes_no_credit_ends_the_fetch(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(200_000))), Node(bridge.url, tmp_path, window_bytes=1)
+
+    def stuck(message: Message) -> bool:
+        raise LinkDown("The link to the bridge is stuck.")
+
+    async with running(giver, taker):
+        fetching, transfer = await stalled_fetch(taker, giver)
+        taker.wire.pass_message = stuck
+        header = ChunkHeader(bytes.fromhex(giver.id), bytes.fromhex(taker.id), bytes.fromhex(transfer), 0, False)
+        taker.exchange.on_chunk(header, memoryview(bytes(64 * 1024)))
+        with pytest.raises(TransferError) as caught:
+            await fetching
+        assert caught.value.code is Code.LINK_LOST
+        assert taker.spooled == []
+
+
+async def test_a_second_offer_changes_nothing(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5000))), Node(bridge.url, tmp_path)
+    async with running(giver, taker):
+        fetching, transfer = await stalled_fetch(taker, giver)
+        again = ModelParameters(transfer, giver.id, taker.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)
+        taker.exchange.on_message(again)
+        assert taker.exchange.views()[0].total_bytes == 5000
+        fetching.cancel()
+        await asyncio.wait((fetching,))

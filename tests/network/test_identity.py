@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from pathlib import Path
 
@@ -102,11 +101,13 @@ def test_an_encrypted_key_file_is_named(tmp_path: Path) -> None:
         Identity.load_or_create(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_an_unreadable_key_file_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_key_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
     path = tmp_path / "cart.key"
     Identity.load_or_create(path)
-    path.chmod(0)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(IdentityError, match="Permission"):
         Identity.load_or_create(path)
 

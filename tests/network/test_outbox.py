@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
 from support.bridges import until
 
 from child_cart.network.outbox import MAX_CONTROL_BYTES, MAX_CONTROL_FRAMES, Outbox, OutboxClosed, OutboxFull
-from child_cart.network.tasks import background
+from child_cart.network.tasks import background, in_thread
 
 
 class Socket:
@@ -144,3 +145,23 @@ async def test_background_does_not_swallow_the_end_of_the_block_itself() -> None
     release.set()
     await until(task.done)
     assert task.cancelled()
+
+
+async def test_a_thread_is_waited_for_even_when_its_caller_is_cancelled() -> None:
+    started, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        release.wait(5)
+        ended.set()
+
+    task = asyncio.create_task(in_thread(work))
+    await until(started.is_set)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    release.set()
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    assert ended.is_set()
+    assert await in_thread(divmod, 7, 2) == (3, 1)

@@ -115,6 +115,30 @@ def test_the_splitter_never_overruns_its_credit(payload: bytes, chunk_bytes: int
         assert splitter.sent_bytes == whole
 
 
+def do_harm(frames: list[tuple[int, bytes, bool]], harm: str, number: int) -> None:
+    """Do to the frames what a bad link, or a bad peer, does."""
+    at = number % len(frames)
+    sequence, part, final = frames[at]
+    match harm:
+        case "lose":
+            del frames[at]
+        case "cut":
+            frames[at] = (sequence, part[: number % (len(part) + 1)], final)
+        case "repeat":
+            frames.insert(number % (len(frames) + 1), frames[at])
+        case "swap":
+            other = (number // 7) % len(frames)
+            frames[at], frames[other] = frames[other], frames[at]
+        case "flip" if part:
+            bent = bytearray(part)
+            bent[number % len(part)] ^= 1 << number % 8
+            frames[at] = (sequence, bytes(bent), final)
+        case "final":
+            frames[at] = (sequence, part, not final)
+        case "grow":
+            frames[at] = (sequence, part + b"x", final)
+
+
 damage = st.lists(
     st.tuples(st.sampled_from(["lose", "cut", "repeat", "swap", "flip", "final", "grow"]), st.integers(0, 10**6)),
     max_size=6,
@@ -126,28 +150,8 @@ damage = st.lists(
 def test_damage_never_changes_what_comes_out(payload: bytes, chunk_bytes: int, harms: list[tuple[str, int]]) -> None:
     frames = [(chunk.sequence, bytes(chunk.payload), chunk.final) for chunk in all_chunks(payload, chunk_bytes)]
     for harm, number in harms:
-        if not frames:
-            break
-        at = number % len(frames)
-        sequence, part, final = frames[at]
-        match harm:
-            case "lose":
-                del frames[at]
-            case "cut":
-                frames[at] = (sequence, part[: number % (len(part) + 1)], final)
-            case "repeat":
-                frames.insert(number % (len(frames) + 1), frames[at])
-            case "swap":
-                other = (number // 7) % len(frames)
-                frames[at], frames[other] = frames[other], frames[at]
-            case "flip" if part:
-                bent = bytearray(part)
-                bent[number % len(part)] ^= 1 << number % 8
-                frames[at] = (sequence, bytes(bent), final)
-            case "final":
-                frames[at] = (sequence, part, not final)
-            case "grow":
-                frames[at] = (sequence, part + b"x", final)
+        if frames:
+            do_harm(frames, harm, number)
     assembler, buffer = assembler_for(payload, chunk_bytes, len(payload))
     assert assembler.next_grant() == len(payload)
     try:

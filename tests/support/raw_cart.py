@@ -140,7 +140,7 @@ async def ask_cluster(kernel: RawCart, size: int, minimum: int = 1) -> dict[str,
 async def open_transfer(
     kernel: RawCart, shell: RawCart, payload: bytes, chunk_bytes: int = 1024, granted: int = 0
 ) -> OpenTransfer:
-    """Let ``kernel`` (attached as KERNEL) ask until its cluster holds ``shell``, then take its offer and grant credit."""
+    """Let ``kernel`` (attached as KERNEL) ask ``shell`` for its model, take the offer and grant credit."""
     answer = await ask_cluster(kernel, 16)
     assert shell.id in answer["peers"]
     transfer = os.urandom(16).hex()

@@ -1,0 +1,37 @@
+// Asking the cart. Every failure becomes a CartError whose message is a sentence for the person at the page.
+
+const PATIENCE_MS = 10_000;
+
+export class CartError extends Error {
+  /** `status` is the HTTP status, or 0 if no answer came: then nobody knows whether the cart did what was asked. */
+  constructor(sentence, status) {
+    super(sentence);
+    this.status = status;
+  }
+
+  get refused() {
+    return this.status >= 400 && this.status < 500;
+  }
+}
+
+export const get = (address) => ask("GET", address);
+export const post = (address, body = {}) => ask("POST", address, body);
+export const put = (address, body) => ask("PUT", address, body);
+
+async function ask(method, address, body) {
+  const request = { method, signal: AbortSignal.timeout(PATIENCE_MS) };
+  if (body !== undefined) {
+    request.headers = { "Content-Type": "application/json" };
+    request.body = JSON.stringify(body);
+  }
+  let answer, content;
+  try {
+    answer = await fetch(address, request);
+    content = await answer.json();
+  } catch {
+    if (answer && !answer.ok) throw new CartError(`The cart answers with status ${answer.status}.`, answer.status);
+    throw new CartError("The cart does not answer.", 0);
+  }
+  if (!answer.ok) throw new CartError(content.error ?? `The cart answers with status ${answer.status}.`, answer.status);
+  return content;
+}

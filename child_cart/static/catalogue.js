@@ -1,0 +1,76 @@
+// The catalogue as buttons by category, filtered by the search box.
+
+import { byId, el, keyed, say } from "./dom.js";
+import { many, money } from "./format.js";
+
+export class Catalogue {
+  /** `take` is called with the item that was tapped. */
+  constructor({ items, categories }, bill, take) {
+    this.items = items;
+    this.byCode = new Map(items.map((item) => [item.code, item]));
+    this.categories = categories;
+    this.bill = bill;
+    this.take = take;
+    byId("search").addEventListener("input", () => this.show());
+    byId("search").addEventListener("keydown", (event) => this.#onKey(event));
+  }
+
+  show() {
+    const found = this.#found();
+    const groups = [...new Set(found.map((item) => item.category))].map((category) => ({
+      category,
+      items: found.filter((item) => item.category === category),
+    }));
+    keyed(byId("items"), groups, (group) => group.category, (group) => this.#makeGroup(group), (node, group) => {
+      keyed(node.querySelector("ul"), group.items, (item) => item.code, (item) => this.#makeItem(item),
+        (entry, item) => this.#fillItem(entry, item));
+    });
+    say(byId("found"), this.#sentence(found));
+  }
+
+  #found() {
+    const wanted = byId("search").value.trim().toLowerCase();
+    const name = (item) => `${item.name} ${this.categories[item.category] ?? ""}`.toLowerCase();
+    return this.items.filter((item) => name(item).includes(wanted) || item.code.startsWith(wanted));
+  }
+
+  #sentence(found) {
+    const wanted = byId("search").value.trim();
+    if (this.items.length === 0) return "The catalogue of this cart is empty.";
+    if (wanted === "") return "";
+    return found.length ? `${many(found.length, "item")} found.` : `No item is called “${wanted}”.`;
+  }
+
+  /** Enter puts in the only item that is left: quick for typists, and never a guess. */
+  #onKey(event) {
+    if (event.key !== "Enter") return;
+    const found = this.#found();
+    if (found.length === 1) this.take(found[0]);
+  }
+
+  #makeGroup(group) {
+    const title = `category-${group.category}`;
+    return el("section", { className: `group category-${group.category}`, "aria-labelledby": title },
+      el("h3", { id: title }, this.categories[group.category] ?? `Category ${group.category}`),
+      el("ul", { className: "items" }));
+  }
+
+  #makeItem(item) {
+    const button = el("button", { type: "button", className: "item" },
+      el("span", { className: "name" }, item.name),
+      el("span", { className: "price" }, money(item.price_cents)),
+      el("span", { className: "badge", hidden: true }));
+    button.addEventListener("click", () => this.take(item));
+    return el("li", {}, button);
+  }
+
+  #fillItem(entry, item) {
+    const amount = this.bill.amountOf(item.code);
+    const button = entry.firstElementChild, badge = button.querySelector(".badge");
+    badge.hidden = amount === 0;
+    say(badge, `×\u00a0${amount}`);
+    button.disabled = this.bill.sent;
+    button.setAttribute("aria-label",
+      `Put ${item.name} in the bill, ${money(item.price_cents)}${amount ? `, ${amount} in it` : ""}`);
+  }
+}

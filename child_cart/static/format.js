@@ -1,0 +1,55 @@
+// Numbers to words, each with its unit. One place, so that all pages say it alike.
+
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
+
+/** Whole cents, as 3.49. */
+export function money(cents) {
+  const whole = Math.trunc(cents / 100);
+  return `${whole}.${String(cents % 100).padStart(2, "0")}`;
+}
+
+/** A share from 0 to 1, as 84.5 %. */
+export function percent(share, digits = 1) {
+  return share === null || share === undefined ? "–" : `${(share * 100).toFixed(digits)} %`;
+}
+
+export function bytes(count) {
+  if (count === null || count === undefined) return "–";
+  let value = count, unit = 0;
+  while (value >= 1000 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return unit === 0 ? `${value} ${value === 1 ? "byte" : "bytes"}` : `${value.toPrecision(3)} ${UNITS[unit]}`;
+}
+
+export const rate = (bytesPerSecond) => `${bytes(Math.round(bytesPerSecond))}/s`;
+
+export function duration(seconds) {
+  const s = Math.max(0, seconds);
+  if (s < 1) return `${Math.round(s * 1000)} ms`;
+  if (s < 10) return `${s.toFixed(1)} s`;
+  if (s < 60) return `${Math.round(s)} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`.replace("60 s", "59 s");
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+/** A time of day, with the date unless it is today's. `at` in seconds since the epoch. */
+export function clock(at) {
+  const time = new Date(at * 1000);
+  const day = time.toDateString() === new Date().toDateString() ? "" : `${time.toLocaleDateString("en-CA")} `;
+  return day + time.toLocaleTimeString("en-GB");
+}
+
+export const month = (number) => new Date(2024, number - 1, 1).toLocaleString("en", { month: "long" });
+
+export const count = (number) => number.toLocaleString("en");
+
+/** `2 rows`, `1 row`. */
+export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
+
+/** `NOT_ENOUGH_PEERS` as `not enough peers`. */
+export const words = (name) => name.toLowerCase().replaceAll("_", " ");
+
+export const shortId = (id) => id.slice(0, 8);
