@@ -13,7 +13,7 @@ from .api.app import create_app
 from .api.server import PageServer
 from .config import Settings, SettingsBook
 from .db.embedded import EmbeddedStore
-from .db.store import Store
+from .db.store import Store, StoreError
 from .desk import Desk
 from .model.codec import CODEC
 from .model.deal import Share
@@ -24,7 +24,7 @@ from .network.exchange import Exchange, ExchangeLimits
 from .network.identity import Identity
 from .network.link import Link, Standing
 from .network.spool import Spool
-from .network.tasks import background, in_thread
+from .network.tasks import in_thread
 from .preparation import Preparation
 from .rounds import Rounds
 from .shop import CATALOGUE
@@ -33,6 +33,8 @@ from .versions import Versions
 log = logging.getLogger("cart")
 
 LEAVE_S = 2.0
+RETRY_FIRST_S = 1.0
+RETRY_CAP_S = 60.0
 
 
 class Cart:
@@ -136,15 +138,25 @@ class Cart:
     async def _learn(self) -> None:
         """Prepare and go through rounds; begin anew after each reset."""
         while True:
-            async with background(self._prepare_and_learn()):
+            async with asyncio.TaskGroup() as group:
+                learning = group.create_task(self._prepare_and_learn(), name="rounds")
                 await self._reset_asked.wait()
+                learning.cancel()
             self._reset_asked.clear()
             await in_thread(self._versions.forget)
             self._activity.note("The model was reset; sales and rows are kept, and all rows wait again.")
 
     async def _prepare_and_learn(self) -> None:
-        await self._preparation.run()
-        await self._rounds.run()
+        """Learn for ever; a store or a disk that fails for a while costs the round, and nothing that was kept."""
+        backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
+        while True:
+            try:
+                await self._preparation.run()
+                await self._rounds.run()
+            except (StoreError, OSError) as error:
+                delay_s = backoff.next_delay_s()
+                self._activity.note(f"Learning is held up: {error} Trying again in {delay_s:.0f} s.")
+                await asyncio.sleep(delay_s)
 
     async def _leave(self) -> None:
         with suppress(Exception):  # on the way out, a link that is broken is as good as one that was left

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .db.records import Json, Verdict
+from .db.store import StoreError
 from .model.trainer import Score, Trainer, TrainerError
 from .model.verdict import Reason, Window
 from .network.exchange import Exchange, PickedCluster
@@ -54,13 +55,13 @@ class Collection:
         """Fetch and judge the models of all peers of the cluster.
 
         Raises:
-            TrainerError: if the trainer fails; what was under way is given up.
+            TrainerError, StoreError: if the trainer or the store fails; what was under way is given up.
         """
         try:
             async with asyncio.TaskGroup() as group:
                 for peer in cluster.peers:
                     group.create_task(self._ask_one(peer, cluster.cluster_id))
-        except* TrainerError as errors:
+        except* (TrainerError, StoreError, OSError) as errors:
             raise errors.exceptions[0] from None
 
     async def _ask_one(self, peer: str, cluster_id: str) -> None:

@@ -102,6 +102,7 @@ class Preparation:
         target = self._versions.new_target()
         trained = await self._trainer.start(self._versions.stored(), [], target, self._activity.report_epoch)
         version = await in_thread(self._versions.add, Origin.STARTER, target, trained)
+        self._become(Role.SHELL)
         self._activity.note(f"Starter training on {trained.rows} rows done, accuracy {version.accuracy:.3f}.")
 
     async def _note(self, verdict: Verdict) -> None:

@@ -131,9 +131,9 @@ class Rounds:
                 self._versions.stored(), rows, own_rows, target, self._activity.report_epoch
             )
             version = await in_thread(
-                self._versions.add, Origin.LOCAL, target, trained, trained_to=waiting[-1].sequence
+                self._versions.add, Origin.LOCAL, target, trained, waiting[-1].sequence, self._running.number
             )
-        self._announce()
+        self.become(Role.SHELL)
         self._activity.note(f"Trained on {len(rows)} rows: version {version.number}, accuracy {version.accuracy:.3f}.")
         await self._save(local_version=version.number, local_accuracy=version.accuracy, rows=len(rows))
 
@@ -158,7 +158,9 @@ class Rounds:
         received = [(model.path, share) for model, share in zip(accepted, shares, strict=True)]
         with self._timed("averaging"):
             trained = await self._trainer.average(self._versions.stored(), own_share, received, own_rows, target)
-            version = await in_thread(self._versions.add, Origin.AGGREGATED, target, trained)
+            version = await in_thread(
+                self._versions.add, Origin.AGGREGATED, target, trained, round_number=self._running.number
+            )
         await self._save(new_version=version.number, new_accuracy=version.accuracy)
         await self._end(
             Outcome.AGGREGATED,
@@ -204,15 +206,21 @@ class Rounds:
         last = await self._last_record()
         if last is None or last.outcome is not None:
             return None
-        if last.local_version == self._versions.newest.number:
+        newest = self._versions.newest
+        if newest.round_number == last.number and newest.origin is Origin.LOCAL:
             self._activity.note(f"Going on with round {last.number}, in which this cart was stopped.")
-            return replace(last, verdicts=())
+            return replace(last, local_version=newest.number, local_accuracy=newest.accuracy, verdicts=())
         # Killed before the training was kept (its rows wait still), or after the average was.
-        averaged = last.local_version == self._versions.newest.number - 1
-        outcome = Outcome.AGGREGATED if averaged else Outcome.INTERRUPTED
-        new_version = self._versions.newest.number if averaged else None
-        closed = replace(last, outcome=outcome, new_version=new_version, ended_at=time.time())
-        await in_thread(self._store.save_round, replace(closed, sentence="The cart was stopped in this round."))
+        averaged = newest.round_number == last.number
+        closed = replace(
+            last,
+            outcome=Outcome.AGGREGATED if averaged else Outcome.INTERRUPTED,
+            new_version=newest.number if averaged else None,
+            new_accuracy=newest.accuracy if averaged else None,
+            sentence="The cart was stopped in this round.",
+            ended_at=time.time(),
+        )
+        await in_thread(self._store.save_round, closed)
         return None
 
     async def _new_record(self) -> RoundRecord:
@@ -263,12 +271,8 @@ class Rounds:
             await self.wake.wait()
 
     def become(self, role: Role) -> None:
-        """Take a role and let the bridge know."""
-        if role is not self.role:
-            self.role = role
-            self._announce()
-
-    def _announce(self) -> None:
+        """Take a role, and let the bridge know of it and of a new version, if there is one."""
+        self.role = role
         with suppress(LinkDown):  # the next attach tells it
             self._link.announce()
 

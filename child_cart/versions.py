@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 import os
 import time
 from pathlib import Path
@@ -11,8 +13,11 @@ from .db.records import ModelVersion, Origin
 from .db.store import Store
 from .model.codec import CODEC, encode
 from .model.trainer import Stored, Trained
-from .model.weights import read_weights
+from .model.weights import WeightsError, read_weights
 from .network.outgoing import Offerable
+from .network.tasks import in_thread
+
+log = logging.getLogger("cart.versions")
 
 
 class Versions:
@@ -27,7 +32,7 @@ class Versions:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._current = store.current_version()
-        self._encoded: tuple[int, bytes] | None = None
+        self._offerable: Offerable | None = None
         self._encoding = asyncio.Lock()
 
     @property
@@ -53,7 +58,14 @@ class Versions:
         """Keep the task's starting weights as version 0."""
         self._add(ModelVersion(0, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
 
-    def add(self, origin: Origin, target: Path, trained: Trained, trained_to: int | None = None) -> ModelVersion:
+    def add(
+        self,
+        origin: Origin,
+        target: Path,
+        trained: Trained,
+        trained_to: int | None = None,
+        round_number: int = 0,
+    ) -> ModelVersion:
         """Keep what the trainer has written as the next version: the commit point.
 
         Args:
@@ -61,6 +73,7 @@ class Versions:
             target: the weights file.
             trained: what the trainer said of it.
             trained_to: the last row that is spent by it, if rows are.
+            round_number: the round that made it.
         """
         base = self.newest
         spent_to = base.trained_to if trained_to is None else trained_to
@@ -75,27 +88,25 @@ class Versions:
             trained_from=base.trained_to,
             trained_to=spent_to,
             created_at=time.time(),
+            round_number=round_number,
             summary=trained.summary,
         )
         self._add(version)
         return version
 
     async def offerable(self) -> Offerable | None:
-        """Return the newest version as it is given to peers; None before the first training."""
+        """Return the newest version as it is given to peers; None before the first training, or if it is damaged."""
         async with self._encoding:
             version = self._current
             if version is None or version.number == 0:
                 return None
-            if self._encoded is None or self._encoded[0] != version.number:
-                self._encoded = (version.number, await asyncio.to_thread(self._encode, self.stored()))
-            return Offerable(
-                payload=self._encoded[1],
-                codec=CODEC,
-                model_signature=version.signature,
-                model_version=version.number,
-                samples=version.samples,
-                accuracy=version.accuracy,
-            )
+            if self._offerable is None or self._offerable.model_version != version.number:
+                try:
+                    self._offerable = await in_thread(_encoded, version, self.stored())
+                except WeightsError as error:
+                    log.error("the current model cannot be given to peers: %s", error)
+                    return None
+            return self._offerable
 
     def remove_old(self, keep: int) -> None:
         """Remove the weights files of all but the newest versions, and files that no record names."""
@@ -107,7 +118,7 @@ class Versions:
     def forget(self) -> None:
         """Remove all versions and rounds; the next one is the first."""
         self._store.forget_model()
-        self._current = self._encoded = None
+        self._current = self._offerable = None
         self.remove_old(1)
 
     def _next_number(self) -> int:
@@ -117,6 +128,15 @@ class Versions:
         self._store.add_version(version)
         self._current = version
 
-    @staticmethod
-    def _encode(stored: Stored) -> bytes:
-        return encode(read_weights(stored.path, stored.digest))
+
+def _encoded(version: ModelVersion, stored: Stored) -> Offerable:
+    payload = encode(read_weights(stored.path, stored.digest))
+    return Offerable(
+        payload=payload,
+        digest=hashlib.sha256(payload).hexdigest(),
+        codec=CODEC,
+        model_signature=version.signature,
+        model_version=version.number,
+        samples=version.samples,
+        accuracy=version.accuracy,
+    )

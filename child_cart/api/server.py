@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any, Final
 
 import waitress.server
+import waitress.wasyncore
 from flask import Flask
 
 from ..network.settings import SettingError
@@ -24,27 +26,35 @@ class PageServer:
 
     def __init__(self, application: Flask, host: str, port: int) -> None:
         try:
-            self._server: Any = waitress.server.create_server(
-                application, host=host, port=port, threads=THREADS, max_request_body_size=MAX_BODY_BYTES, ident="cart"
-            )
+            # Bound here: the server would leave threads behind where it cannot bind. And to one address: a name like
+            # localhost may have two, and a free port of one need not be free at the other.
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listening = socket.create_server(address[:2], family=family)
         except OSError as error:
             raise SettingError(
                 f"The pages cannot listen on {host} port {port}: {error.strerror or error}. "
                 "Stop what uses it, or choose another with --host and --port (CART_HOST, CART_PORT)."
             ) from None
+        self._server: Any = waitress.server.create_server(
+            application, sockets=[listening], threads=THREADS, max_request_body_size=MAX_BODY_BYTES, ident="cart"
+        )
         self._thread = threading.Thread(target=self._serve, name="pages", daemon=True)
-        self.url = f"http://{self._server.effective_host}:{self._server.effective_port}/"
+        shown, port = self._server.effective_host, self._server.effective_port
+        self.url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
     def __enter__(self) -> PageServer:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Waking the server's own loop is how it learns of the end; closing its sockets under it would race.
-        self._server.pull_trigger()
-        self._server.close()
+        # Requests under way get their answers. Then the server's own loop closes everything, open pages too: closing
+        # its sockets under it would race, and a page that goes on asking would keep it running.
+        self._server.task_dispatcher.shutdown(timeout=JOIN_S)
+        self._server.trigger.pull_trigger(self._close_all)
         self._thread.join(JOIN_S)
-        self._server.task_dispatcher.shutdown()
+
+    def _close_all(self) -> None:
+        waitress.wasyncore.close_all(self._server._map)
 
     def _serve(self) -> None:
         self._server.run()

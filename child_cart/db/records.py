@@ -78,6 +78,8 @@ class ModelVersion:
     trained_from: int
     trained_to: int
     created_at: float
+    round_number: int = 0
+    """The round that made it; 0 before the first round."""
     summary: Json = field(default_factory=dict)
 
 

@@ -214,7 +214,7 @@ class ProcessTrainer:
             return result
 
     async def _started(self) -> asyncio.subprocess.Process:
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             return self._process
         setup = self._setup
         told = {"task": setup.task, "share": setup.share, "data": setup.data, "starter_rows": setup.starter_rows}

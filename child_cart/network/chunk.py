@@ -13,6 +13,7 @@ FLAG_FINAL: Final = 1
 _HEADER: Final = struct.Struct("!BBBx16s16s16sI")
 HEADER_BYTES: Final = _HEADER.size
 MAX_CHUNK_BYTES: Final = 1024 * 1024
+MAX_FRAME_BYTES: Final = HEADER_BYTES + MAX_CHUNK_BYTES
 MAX_SEQUENCE: Final = 2**32 - 1
 
 

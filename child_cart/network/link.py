@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 import aiohttp
 
 from .backoff import Backoff
-from .chunk import HEADER_BYTES, MAX_CHUNK_BYTES, ChunkError, ChunkHeader, unpack_header
+from .chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
 from .identity import Identity, attach_statement
 from .messages import (
     PROTOCOL_VERSION,
@@ -210,7 +210,7 @@ class Link:
                     f"{self._url}/v1/cart",
                     heartbeat=self._heartbeat_s,
                     compress=0,
-                    max_msg_size=MAX_CHUNK_BYTES + HEADER_BYTES,
+                    max_msg_size=MAX_FRAME_BYTES + 1,
                 ) as socket:
                     self._move_to(LinkState.ATTACHING, self.status.reason)
                     welcome = await self._shake_hands(socket)

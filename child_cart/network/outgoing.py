@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ class Offerable:
     """The model that a cart gives away, encoded."""
 
     payload: bytes
+    digest: str
     codec: str
     model_signature: str
     model_version: int
@@ -81,7 +81,7 @@ class Outgoing(RunningTransfer):
             total_bytes=len(offerable.payload),
             chunk_bytes=chunk_bytes,
             chunks=chunk_count(len(offerable.payload), chunk_bytes),
-            digest=hashlib.sha256(offerable.payload).hexdigest(),
+            digest=offerable.digest,
             codec=offerable.codec,
             model_signature=offerable.model_signature,
             model_version=offerable.model_version,

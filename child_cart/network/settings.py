@@ -91,12 +91,12 @@ def _parse_bool(text: object, shown_name: str) -> bool:
 
 
 def _range_words(declared: Option) -> str:
-    low, high = declared.minimum, declared.maximum
+    low, high = (None if bound is None else f"{bound:.16g}" for bound in (declared.minimum, declared.maximum))
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {low} to {high}"
     if low is not None:
-        return f" of at least {low:g}"
-    return f" of at most {high:g}" if high is not None else ""
+        return f" of at least {low}"
+    return f" of at most {high}" if high is not None else ""
 
 
 def load(cls: type[T], prefix: str, argv: Sequence[str], environ: Mapping[str, str], description: str) -> T:

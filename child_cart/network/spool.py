@@ -51,8 +51,9 @@ class Spool:
             mapped = _mapped_file(path, size_bytes)
         except OSError as error:
             path.unlink(missing_ok=True)
+            # Told to the peer, too: it is no business of a peer's where this cart keeps its files.
             raise TransferError(
-                Code.DISK_FULL, f"There is no room for {size_bytes} bytes in {self._folder} ({error.strerror})."
+                Code.DISK_FULL, f"There is no room for {size_bytes} bytes on this cart's disk ({error.strerror})."
             ) from None
         room = Room(path, mapped)
         try:

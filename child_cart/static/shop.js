@@ -15,8 +15,9 @@ let maxAmount = 1;
 let priced = new Map(); // code -> line as the cart has priced it
 let quotes = 0;
 let checkingOut = false;
+let billSeen = false; // on a phone, the way to the bill is shown while the bill is out of sight
 
-start();
+const none = () => bill.lines.length === 0;
 
 async function start() {
   let shop;
@@ -37,6 +38,10 @@ async function start() {
   byId("checkout").addEventListener("click", checkOut);
   byId("empty").addEventListener("click", empty);
   byId("another").addEventListener("click", another);
+  new IntersectionObserver(([bill]) => {
+    billSeen = bill.isIntersecting;
+    byId("to-bill").hidden = billSeen || none();
+  }, { threshold: 0.15 }).observe(byId("bill"));
   show();
   showTrending(bill.gender);
   setInterval(() => document.hidden || showTrending(bill.gender), TRENDING_EVERY_MS);
@@ -87,13 +92,12 @@ function show() {
     choice.checked = Number(choice.value) === bill.gender;
     choice.disabled = bill.sent;
   }
-  const none = bill.lines.length === 0;
-  byId("bill-none").hidden = !none;
-  byId("empty").hidden = none;
+  byId("bill-none").hidden = !none();
+  byId("empty").hidden = none();
   say(byId("empty"), bill.sent ? "Give this bill up" : "Empty the bill");
   say(byId("checkout"), bill.sent ? "Check out again" : "Check out");
-  byId("checkout").disabled = none || checkingOut;
-  byId("to-bill").hidden = none;
+  byId("checkout").disabled = none() || checkingOut;
+  byId("to-bill").hidden = billSeen || none();
   say(byId("to-bill-count"), `Bill: ${many(bill.pieces, "piece")}`);
   quote();
 }
@@ -101,7 +105,7 @@ function show() {
 /** Let the cart price the bill; of several answers under way the last one counts. */
 async function quote() {
   const mine = (quotes += 1);
-  if (bill.lines.length === 0) return showPrices({ lines: [], total_cents: 0 });
+  if (none()) return showPrices({ lines: [], total_cents: 0 });
   try {
     const answer = await post("/api/bill", { lines: bill.lines });
     if (mine === quotes) showPrices(answer);
@@ -217,3 +221,5 @@ function sayBill(text) {
   say(byId("bill-error"), text);
   mark(byId("checkout"), "aria-describedby", text ? "bill-error" : null);
 }
+
+start();

@@ -245,17 +245,22 @@ class Hub:
     # Roles and clusters.
 
     def _change(self, cart: Cart, message: PeerType) -> list[Delivery]:
-        self._take_from_deck(cart)
-        cart.role = message.role
-        cart.model_version = message.model_version
+        # Laid anew only where it must be: a new version is no reason for a new turn in the dealing.
+        moves = cart.role is not message.role or (cart.model_version > 0) != (message.model_version > 0)
+        if moves:
+            self._take_from_deck(cart)
+        cart.role, cart.model_version = message.role, message.model_version
+        if moves:
+            self._lay_in_deck(cart)
         if message.role is Role.SHELL:
             cart.cluster, cart.cluster_peers = "", frozenset()
-        self._lay_in_deck(cart)
         return []
 
     def _pick_cluster(self, cart: Cart, message: Cluster) -> list[Delivery]:
         if cart.role is not Role.KERNEL:
             raise Violation(Code.UNEXPECTED_MESSAGE, "Only a KERNEL asks for a cluster; send PEERTYPE first.")
+        if message.minimum > message.size:
+            raise Violation(Code.BAD_MESSAGE, f"CLUSTER asks for {message.size} peers, at least {message.minimum}.")
         shells = self._deck(cart.model_signature, Role.SHELL)
         kernels = self._deck(cart.model_signature, Role.KERNEL)
         available = sum(len(deck) - (cart.cart_id in deck) for deck in (shells, kernels))

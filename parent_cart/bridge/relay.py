@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
-from child_cart.network.chunk import HEADER_BYTES, MAX_CHUNK_BYTES, ChunkError, unpack_header
+from child_cart.network.chunk import MAX_FRAME_BYTES, ChunkError, unpack_header
 from child_cart.network.identity import attach_statement, cart_id_of, signature_is_valid
 from child_cart.network.messages import (
     PROTOCOL_VERSION,
@@ -72,9 +72,7 @@ class Relay:
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one cart from its first frame to its last."""
         # permessage-deflate is on by default in aiohttp and costs many times the relaying; weights barely shrink.
-        socket = web.WebSocketResponse(
-            heartbeat=self._heartbeat_s, compress=False, max_msg_size=MAX_CHUNK_BYTES + HEADER_BYTES
-        )
+        socket = web.WebSocketResponse(heartbeat=self._heartbeat_s, compress=False, max_msg_size=MAX_FRAME_BYTES + 1)
         await socket.prepare(request)
         self._sockets.add(socket)
         address = request.remote or "?"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
 from child_cart.network.messages import (
@@ -78,6 +78,12 @@ class HubMachine(RuleBasedStateMachine):
         self.transfer_numbers = itertools.count(1)
         self.granted: dict[str, int] = {}
 
+    @initialize(target=carts)
+    def open_shop(self) -> Any:
+        for number in range(2, 7):
+            self.hub.attach(cart(number), Role.SHELL, MODEL, 1)
+        return multiple(*(cart(number) for number in range(2, 7)))
+
     # A violation detaches the cart, as the relay does; so does leaving.
 
     def attempt(self, cart_id: str, message: Message) -> list[Delivery] | None:
@@ -132,7 +138,7 @@ class HubMachine(RuleBasedStateMachine):
         started: list[tuple[str, str, str]] = []
         if self.attempt(cart_id, PeerType(Role.KERNEL, 1)) is None:
             return multiple()
-        told = self.attempt(cart_id, Cluster("ee" * 16, size, minimum))
+        told = self.attempt(cart_id, Cluster("ee" * 16, size, min(size, minimum)))
         assert told is not None
         (answer,) = told
         assert answer.cart_id == cart_id
@@ -140,7 +146,7 @@ class HubMachine(RuleBasedStateMachine):
         able = {other.cart_id for other in same if other.model_version > 0} - {cart_id}
         if isinstance(answer.message, ErrorMessage):
             assert answer.message.code is Code.NOT_ENOUGH_PEERS
-            assert answer.message.available == len(able) < minimum
+            assert answer.message.available == len(able) < min(size, minimum)
             return multiple()
         assert isinstance(answer.message, PeerList)
         peers = answer.message.peers
@@ -163,7 +169,25 @@ class HubMachine(RuleBasedStateMachine):
     def model_of(self, cart_id: str) -> str:
         return self.hub.carts[cart_id].model_signature
 
-    @rule(entry=transfers, total=st.integers(1, 9000), chunk_bytes=st.sampled_from([CHUNK, 4096, 1023, 4097]))
+    @rule(
+        target=transfers,
+        cart_id=carts,
+        total=st.integers(1, 20_000),
+        ahead=st.sampled_from([WINDOW] * 4 + [WINDOW + 1]),
+        chunks=st.integers(0, 6),
+    )
+    def open_one(self, cart_id: str, total: int, ahead: int, chunks: int) -> Any:
+        """Go all the way to the first chunks."""
+        started = self.collect(cart_id, 1, 1, 1)
+        for transfer, sender, receiver in started.values:
+            self.attempt(sender, offer(transfer, sender, receiver, total))
+            told = self.attempt(receiver, Credit(transfer, ahead))
+            assert (told is None) == (ahead > WINDOW)
+            if told is not None:
+                self.send(transfer, chunks, 0)
+        return started
+
+    @rule(entry=transfers, total=st.integers(1, 9000), chunk_bytes=st.sampled_from([CHUNK, CHUNK, 4096, 1023, 4097]))
     def make_offer(self, entry: tuple[str, str, str], total: int, chunk_bytes: int) -> None:
         transfer, sender, receiver = entry
         self.attempt(sender, offer(transfer, sender, receiver, total, chunk_bytes))
@@ -174,21 +198,34 @@ class HubMachine(RuleBasedStateMachine):
         passed = self.hub.transfers[transfer].passed_bytes if transfer in self.hub.transfers else 0
         self.attempt(receiver, Credit(transfer, passed + ahead))
 
-    @rule(entry=transfers, chunks=st.integers(1, 6), wrong=st.sampled_from([0, 0, 0, 1]))
-    def send_chunks(self, entry: tuple[str, str, str], chunks: int, wrong: int) -> None:
-        transfer, sender, receiver = entry
+    @rule(number=st.integers(0, 99), chunks=st.integers(1, 6), wrong=st.sampled_from([0] * 8 + [1]))
+    def send_chunks(self, number: int, chunks: int, wrong: int) -> None:
+        running = sorted(key for key, entry in self.hub.transfers.items() if entry.state is TransferState.OPEN)
+        if running:
+            self.send(running[number % len(running)], chunks, wrong)
+
+    def send(self, transfer_id: str, chunks: int, wrong: int) -> None:
+        """Send until the chunks, the payload or the sender's luck is used up."""
+        transfer = self.hub.transfers[transfer_id]
         for _ in range(chunks):
-            state = self.hub.transfers.get(transfer)
-            if sender not in self.hub.carts:
-                return
-            due = min(state.chunk_bytes, state.total_bytes - state.passed_bytes) if state else CHUNK
+            due = min(transfer.chunk_bytes, transfer.total_bytes - transfer.passed_bytes)
+            allowed = due > 0 and not wrong and transfer.passed_bytes + due <= transfer.granted_bytes
+            frame = header(transfer.transfer_id, transfer.sender, transfer.receiver)
             try:
-                target = self.hub.route(sender, header(transfer, sender, receiver), HEADER_BYTES + due + wrong)
+                target = self.hub.route(transfer.sender, frame, HEADER_BYTES + (due or 1) + wrong)
             except Violation as violation:
+                assert not allowed
                 assert violation.code in {Code.OVERRUN, Code.BAD_CHUNK}
-                self.check(self.hub.leave(sender))
+                self.check(self.hub.leave(transfer.sender))
                 return
-            assert target == (receiver if state else None)
+            assert allowed
+            assert target == transfer.receiver
+
+    @rule(entry=transfers)
+    def send_too_late(self, entry: tuple[str, str, str]) -> None:
+        transfer, sender, receiver = entry
+        if sender in self.hub.carts and transfer not in self.hub.transfers:
+            assert self.hub.route(sender, header(transfer, sender, receiver), HEADER_BYTES + CHUNK) is None
 
     @rule(entry=transfers, by_sender=st.booleans(), done=st.booleans())
     def finish(self, entry: tuple[str, str, str], by_sender: bool, done: bool) -> None:
@@ -337,6 +374,18 @@ def test_too_few_peers_are_counted_in_the_refusal() -> None:
     assert isinstance(refusal, ErrorMessage)
     assert (refusal.code, refusal.available, refusal.request) == (Code.NOT_ENOUGH_PEERS, 2, "ee" * 16)
     assert isinstance(fleet.ask(size=5, minimum=2), PeerList)
+    with pytest.raises(Violation, match="asks for 1 peers, at least 2"):
+        fleet.ask(size=1, minimum=2)
+
+
+def test_a_new_version_is_no_new_turn_in_the_dealing() -> None:
+    fleet = Fleet(size=4)
+    assert isinstance(first := fleet.ask(size=1), PeerList)
+    picked = first.peers[0]
+    fleet.hub.receive(picked, PeerType(Role.SHELL, 7))
+    dealt = {peer for _ in range(len(fleet.shells) - 1) for peer in fleet.ask(size=1).peers}
+    assert picked not in dealt
+    assert fleet.hub.carts[picked].model_version == 7
 
 
 def test_shells_are_preferred_and_kernels_fill_up() -> None:

@@ -17,6 +17,7 @@ from child_cart.collection import Accepted
 from child_cart.config import Settings, SettingsBook
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
+from child_cart.model.trainer import Trained
 from child_cart.network.link import Standing
 from child_cart.network.messages import Role
 from child_cart.preparation import Preparation
@@ -227,20 +228,40 @@ async def test_a_cart_killed_after_its_training_goes_on_with_the_round(
     assert len(learner.trainer.trained_on) == 9
 
 
-@pytest.mark.parametrize(
-    ("local_version", "outcome"),
-    [(None, Outcome.INTERRUPTED), (0, Outcome.AGGREGATED)],
-)
-async def test_records_that_a_killed_process_left_open_are_closed(learner: Learner, local_version, outcome) -> None:
+@pytest.mark.parametrize(("origin", "outcome"), [(None, Outcome.INTERRUPTED), (Origin.AGGREGATED, Outcome.AGGREGATED)])
+async def test_records_that_a_killed_process_left_open_are_closed(learner: Learner, origin, outcome) -> None:
     async with running(learner):
         async with learner.learning():
             await until(lambda: learner.activity.stage is Stage.SERVING)
-        learner.store.save_round(RoundRecord("id", 1, 1.0, local_version=local_version))
+        learner.store.save_round(RoundRecord("id", 1, 1.0))
+        if origin is not None:
+            target = learner.versions.new_target()
+            target.write_text("0.4")
+            learner.versions.add(origin, target, Trained("digest", 0.4, {}), round_number=1)
         async with learner.learning():
             await until(lambda: learner.ended(1))
             assert learner.last_round().outcome is outcome
             learner.add_rows(10)
             await until(lambda: learner.ended(2))
+
+
+async def test_a_cart_killed_right_after_the_commit_point_goes_on(
+    bridge: Bridge, learner: Learner, tmp_path: Path
+) -> None:
+    given = peers(bridge, tmp_path, "0.5")
+    async with running(learner, *given):
+        async with learner.learning():
+            await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(10)
+        learner.store.save_round(RoundRecord("id", 1, 1.0))  # its record does not know of the training yet
+        target = learner.versions.new_target()
+        target.write_text("0.4")
+        learner.versions.add(Origin.LOCAL, target, Trained("digest", 0.4, {}, rows=9), 10, round_number=1)
+        async with learner.learning():
+            await until(lambda: learner.ended(1))
+    assert learner.last_round().outcome is Outcome.AGGREGATED
+    assert learner.last_round().local_accuracy == 0.4
+    assert learner.trainer.trained_on == []
 
 
 async def test_a_new_cart_takes_over_the_best_model_of_its_peers(

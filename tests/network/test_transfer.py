@@ -182,6 +182,16 @@ def test_a_wrong_chunk_is_named(sequence: int, part: bytes, final: bool, code: C
     assert caught.value.code is code
 
 
+def test_a_chunk_that_was_taken_before_is_passed_over() -> None:
+    assembler, buffer = assembler_for(b"abcdefgh", 4, 8)
+    assembler.next_grant()
+    assembler.add(0, b"abcd", False)
+    assembler.add(0, b"XXXX", False)
+    assembler.add(1, b"efgh", True)
+    assert assembler.complete
+    assert bytes(buffer) == b"abcdefgh"
+
+
 def test_a_chunk_beyond_the_credit_is_an_overrun() -> None:
     assembler, _ = assembler_for(bytes(100), 10, 20)
     assert assembler.next_grant() == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ SIGNATURE = "ab" * 16
 
 
 def model_of(payload: bytes, **other: Any) -> Offerable:
-    return replace(Offerable(payload, "raw", SIGNATURE, 1, 100, 0.75), **other)
+    return replace(Offerable(payload, hashlib.sha256(payload).hexdigest(), "raw", SIGNATURE, 1, 100, 0.75), **other)
 
 
 @dataclass

@@ -1,0 +1,63 @@
+// What can be done to the cart from the admin page: train now, and reset, which asks twice.
+
+import { post } from "./api.js";
+import { byId, say } from "./dom.js";
+
+const MESSAGE_MS = 8000;
+let fading = 0;
+
+/** `done` is called after each action, to show at once what it did. */
+export function startActions(done) {
+  byId("train").addEventListener("click", () => act("/api/train", {}, "The cart trains on the rows that wait, if there are any.", done));
+  const dialog = byId("reset-dialog"), word = byId("reset-word");
+  byId("reset").addEventListener("click", () => {
+    word.value = "";
+    sayInDialog("");
+    arm();
+    dialog.showModal();
+    word.focus();
+  });
+  word.addEventListener("input", arm);
+  byId("reset-no").addEventListener("click", () => dialog.close());
+  byId("reset-form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (byId("reset-yes").disabled) return;
+    try {
+      await post("/api/reset", { confirm: word.value.trim() });
+    } catch (error) {
+      sayInDialog(error.message);
+      return;
+    }
+    dialog.close();
+    tell("The model is being reset. Sales and rows are kept.");
+    done();
+  });
+}
+
+async function act(address, body, sentence, done) {
+  try {
+    await post(address, body);
+    tell(sentence);
+  } catch (error) {
+    tell(error.message, true);
+  }
+  done();
+}
+
+function arm() {
+  byId("reset-yes").disabled = byId("reset-word").value.trim() !== "reset";
+}
+
+function sayInDialog(text) {
+  byId("reset-error").hidden = text === "";
+  say(byId("reset-error"), text);
+}
+
+function tell(text, bad = false) {
+  const node = byId("message");
+  node.className = `notice${bad ? " bad" : ""}`;
+  node.hidden = false;
+  say(node, text);
+  clearTimeout(fading);
+  fading = setTimeout(() => (node.hidden = true), MESSAGE_MS);
+}

@@ -1,0 +1,80 @@
+// The admin page: asks for the cart's status each second and hands it to the parts of the page.
+
+import { startActions } from "./actions.js";
+import { get } from "./api.js";
+import { showVersions } from "./chart.js";
+import { byId, say } from "./dom.js";
+import { clock, duration } from "./format.js";
+import { showOverview } from "./overview.js";
+import { showLiveRound, showRounds } from "./rounds.js";
+import { startSettings } from "./settings.js";
+import { showTransfers } from "./transfers.js";
+
+const EVERY_MS = 1000;
+const ROUNDS_SHOWN = 10;
+const VERSIONS_SHOWN = 200;
+
+let timer = 0;
+let polling = false;
+let lastAnswer = 0; // by this browser's clock, in milliseconds
+const kept = { versions: "", rounds: "" };
+
+async function poll() {
+  clearTimeout(timer);
+  if (document.hidden || polling) return;
+  polling = true;
+  try {
+    const status = await get("/api/status");
+    lastAnswer = Date.now();
+    await show(status);
+    speak(status);
+  } catch (error) {
+    fallSilent(error);
+  } finally {
+    polling = false;
+    timer = setTimeout(poll, EVERY_MS);
+  }
+}
+
+async function show(status) {
+  showOverview(status);
+  showTransfers(status);
+  showLiveRound(status.round, status);
+  const { model } = status;
+  await ifChanged("versions", `${model?.number} ${model?.created_at}`, async () => {
+    showVersions((await get(`/api/versions?limit=${VERSIONS_SHOWN}`)).versions);
+  });
+  await ifChanged("rounds", `${status.rounds_ended} ${model?.number}`, async () => {
+    showRounds((await get(`/api/rounds?limit=${ROUNDS_SHOWN}`)).rounds);
+  });
+}
+
+/** Fetch and show something long only when what it depends on has changed. */
+async function ifChanged(part, state, fetchAndShow) {
+  if (kept[part] === state) return;
+  await fetchAndShow();
+  kept[part] = state;
+}
+
+function speak(status) {
+  byId("silent").hidden = true;
+  document.body.classList.remove("silent");
+  say(byId("pulse"), `Live · ${clock(status.now)}`);
+}
+
+function fallSilent(error) {
+  const since = lastAnswer ? ` What is shown is ${duration((Date.now() - lastAnswer) / 1000)} old.` : "";
+  document.body.classList.add("silent");
+  say(byId("pulse"), "No answer");
+  // The alert is set once, so that a screen reader is not told each second; the age beside it goes on.
+  const banner = byId("silent");
+  if (banner.hidden) say(banner, `${error.message} Asking again each second.`);
+  banner.hidden = false;
+  byId("pulse").title = since;
+  say(byId("pulse"), lastAnswer ? `No answer for ${duration((Date.now() - lastAnswer) / 1000)}` : "No answer yet");
+}
+
+document.addEventListener("visibilitychange", poll);
+startActions(poll);
+startSettings();
+poll();

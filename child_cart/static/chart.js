@@ -1,0 +1,109 @@
+// The chart of accuracy over model versions, drawn as SVG at the size it is shown in, and the same as a table.
+
+import { byId, el, keyed, svg } from "./dom.js";
+import { clock, many, percent } from "./format.js";
+
+const HEIGHT = 300;
+const MARGIN = { top: 12, right: 14, bottom: 40, left: 52 };
+const ORIGINS = {
+  STARTER: "starter data", JOINED: "taken over from a peer", LOCAL: "trained on own rows", AGGREGATED: "averaged with peers",
+};
+// A shape for each origin as well as a colour: nobody has to tell green from red.
+const SHAPES = {
+  STARTER: "M0-5.5 5.5 4.5-5.5 4.5z", JOINED: "M-4.5-4.5h9v9h-9z", LOCAL: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
+  AGGREGATED: "M0-6 6 0 0 6-6 0z",
+};
+
+let shown = [];
+let shownWidth = 0;
+
+/** Show the versions, newest first as the cart gives them. */
+export function showVersions(versions) {
+  // Version 0, the weights before any training, has not been measured.
+  shown = versions.filter((version) => version.origin in ORIGINS).reverse();
+  draw();
+  showLegend();
+  keyed(byId("versions"), versions, (version) => `${version.number} ${version.created_at}`, makeRow, () => {});
+}
+
+new ResizeObserver(([entry]) => {
+  if (Math.round(entry.contentRect.width) !== shownWidth) draw();
+}).observe(byId("chart"));
+
+function draw() {
+  const chart = byId("chart");
+  shownWidth = Math.round(chart.clientWidth);
+  if (shown.length === 0) {
+    chart.replaceChildren(el("p", { className: "soft" }, "There is no trained version yet."));
+    return;
+  }
+  const scale = scales(shown, shownWidth);
+  const path = shown.map((version, place) => `${place ? "L" : "M"}${scale.x(version.number)} ${scale.y(version.accuracy)}`).join("");
+  const picture = svg("svg", { width: shownWidth, height: HEIGHT, role: "img", "aria-label": inWords(shown) },
+    ...scale.ticksY.map((tick) => line(scale, tick)),
+    ...scale.ticksX.map((tick) => text(scale.x(tick), HEIGHT - MARGIN.bottom + 18, "middle", String(tick))),
+    text(scale.x((scale.first + scale.last) / 2), HEIGHT - 4, "middle", "model version"),
+    svg("path", { d: path, class: "curve" }),
+    ...shown.map((version) => marker(scale, version)));
+  chart.replaceChildren(picture);
+}
+
+function scales(versions, width) {
+  const first = versions[0].number, last = versions.at(-1).number;
+  const values = versions.map((version) => version.accuracy);
+  const step = stepFor(Math.max(...values) - Math.min(...values), 5, [0.01, 0.02, 0.05, 0.1, 0.2]);
+  const low = Math.max(0, Math.floor(Math.min(...values) / step - 0.25) * step);
+  const high = Math.min(1, Math.max(Math.ceil(Math.max(...values) / step + 0.25) * step, low + 2 * step));
+  const across = width - MARGIN.left - MARGIN.right, down = HEIGHT - MARGIN.top - MARGIN.bottom;
+  const stepX = stepFor(last - first, width / 70, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 10_000]);
+  return {
+    first, last, width,
+    x: (number) => MARGIN.left + (last === first ? across / 2 : 8 + ((number - first) / (last - first)) * (across - 16)),
+    y: (accuracy) => MARGIN.top + (1 - (accuracy - low) / (high - low)) * down,
+    ticksY: ticks(low, high, step),
+    ticksX: ticks(Math.ceil(first / stepX) * stepX, last, stepX),
+  };
+}
+
+const stepFor = (span, most, steps) => steps.find((step) => span / step <= most) ?? steps.at(-1);
+
+function ticks(low, high, step) {
+  return Array.from({ length: Math.floor((high - low) / step + 1e-6) + 1 }, (_, place) => low + place * step);
+}
+
+function line(scale, tick) {
+  const y = Math.round(scale.y(tick)) + 0.5;
+  return svg("g", {},
+    svg("line", { x1: MARGIN.left, x2: scale.width - MARGIN.right, y1: y, y2: y, class: "grid" }),
+    text(MARGIN.left - 8, y + 4, "end", percent(tick, 0)));
+}
+
+function text(x, y, anchor, words) {
+  return svg("text", { x, y, "text-anchor": anchor }, words);
+}
+
+function marker(scale, version) {
+  const title = `Version ${version.number}: ${percent(version.accuracy)}, ${ORIGINS[version.origin]} (${version.origin}), ${clock(version.created_at)}`;
+  return svg("g", { transform: `translate(${scale.x(version.number)} ${scale.y(version.accuracy)})`, class: `marker ${version.origin}` },
+    svg("circle", { r: 11, class: "reach" }), svg("path", { d: SHAPES[version.origin] }), svg("title", {}, title));
+}
+
+function inWords(versions) {
+  const first = versions[0], last = versions.at(-1);
+  return `Accuracy of ${many(versions.length, "version")}: version ${first.number} ${percent(first.accuracy)}, ` +
+    `version ${last.number} ${percent(last.accuracy)}. The table below has them all.`;
+}
+
+function showLegend() {
+  const present = Object.keys(ORIGINS).filter((origin) => shown.some((version) => version.origin === origin));
+  keyed(byId("legend"), present, (origin) => origin, (origin) => el("li", {},
+    svg("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true", class: `marker ${origin}` }, svg("path", { d: SHAPES[origin] })),
+    `${origin}: ${ORIGINS[origin]}`), () => {});
+}
+
+function makeRow(version) {
+  const measured = version.origin !== "INITIAL";
+  return el("tr", {}, el("th", { scope: "row" }, String(version.number)), el("td", {}, version.origin),
+    el("td", { className: "n" }, measured ? percent(version.accuracy) : "not measured"),
+    el("td", { className: "n" }, many(version.samples, "row")), el("td", { className: "number" }, clock(version.created_at)));
+}

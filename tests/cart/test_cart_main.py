@@ -1,0 +1,143 @@
+"""The cart's command line: what goes wrong is one clear sentence, and what goes right stops cleanly."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import LIGHT_TASK, ROOT, CartProcess, is_running, running, wait_for
+
+from child_cart.network.settings import flag_name
+
+BROKEN = "Month,Gender,Item\n1,0,1\n1,0,77\n"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "child_cart/main.py", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=30, env={"PATH": "/usr/bin:/bin", **environment}
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--port", "99999"], "--port is '99999'; it must be a whole number from 0 to 65535."),
+        (["--bridge", "http://host"], "--bridge (CART_BRIDGE) is 'http://host'; it must be like ws://"),
+        (["--share", "5/4"], "'5/4' is not a share like 2/4"),
+        (["--task", "nothing"], "There is no task 'nothing'"),
+        (["--task", "no.such:Thing"], "cannot be loaded"),
+        (["--data", "/no/such.csv"], "there is no such file"),
+        (["--data", "BROKEN"], "line 3: item is '77'; it must be a whole number from 1 to 6."),
+        (["--min-peers", "9"], "a round could never have enough peers"),
+        (["--weighting", "luck"], "it must be one of accuracy, samples, uniform"),
+        (["--data-dir", "/dev/null/x"], "cannot be used"),
+        (["--reconnect-first-s", "nan"], "--reconnect-first-s is 'nan'; it must be a number"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    (tmp_path / "broken.csv").write_text(BROKEN)
+    given = [str(tmp_path / "broken.csv") if word == "BROKEN" else word for word in arguments]
+    if "--data-dir" not in given:
+        given += ["--data-dir", str(tmp_path / "data")]
+    ended = run(*given)
+    assert ended.returncode == 2
+    assert sentence in ended.stderr
+    assert ended.stderr.startswith("cart: ")
+    assert ended.stderr.count("\n") == 1
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_wrong_variable_is_named() -> None:
+    ended = run(CART_DATASET_SIZE="many")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == ("cart: CART_DATASET_SIZE is 'many'; it must be a whole number from 1 to 1000000.\n")
+
+
+def test_help_teaches_every_setting() -> None:
+    from child_cart.config import Settings
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "child_cart", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert ended.returncode == 0
+    for name in Settings.__dataclass_fields__:
+        assert flag_name(name) in ended.stdout
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = run("--port", str(port), "--data-dir", str(tmp_path / "data"))
+    assert ended.returncode == 2
+    assert f"The pages cannot listen on 127.0.0.1 port {port}: Address already in use." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_damaged_store_and_a_damaged_key_are_named(tmp_path: Path) -> None:
+    (tmp_path / "cart.db").write_bytes(b"not a database" * 100)
+    ended = run("--data-dir", str(tmp_path))
+    assert ended.returncode == 2
+    assert "cart.db cannot be used" in ended.stderr
+    (tmp_path / "cart.db").unlink()
+    (tmp_path / "key.pem").write_text("not a key")
+    ended = run("--data-dir", str(tmp_path), "--port", "0")
+    assert ended.returncode == 2
+    assert "key.pem cannot be used" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_bridge_a_cart_sells_learns_and_stops(tmp_path: Path) -> None:
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1")
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        status = cart.status()
+        assert status["link"]["state"] in ("WAITING", "CONNECTING")
+        assert "No bridge answers at ws://127.0.0.1:9" in status["link"]["reason"]
+        assert status["model"]["origin"] == "STARTER"
+        second = run("--data-dir", str(cart.data), "--port", "0", "--task", LIGHT_TASK, PYTHONPATH=str(ROOT))
+        assert second.returncode == 2
+        assert "Another cart is running on the data folder" in second.stderr
+        trainer = status["trainer_process"]
+        assert cart.stop() == 0
+        assert not trainer or not is_running(trainer)
+        assert "Traceback" not in cart.log
+        assert (cart.data / "key.pem").stat().st_mode & 0o077 == 0
+        assert (cart.data / "cart.db").stat().st_mode & 0o077 == 0
+
+
+def test_settings_changed_on_the_page_and_a_reset_hold_over_a_restart(tmp_path: Path) -> None:
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--dataset-size", "50")
+    rows = [{"degrees": angle, "third": angle // 120} for angle in range(0, 360, 12)]
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        assert cart.post("/api/rows", {"batch_id": "b", "rows": rows}) == {"rows": 30, "added": True}
+        request = f"http://127.0.0.1:{cart.port}/api/settings/"
+        for name, value in (("dataset_size", "20"), ("cluster_wait_s", "0")):
+            put(request + name, value)
+        wait_for(lambda: cart.status()["rounds_ended"] == 1)  # 30 rows are enough now
+        cart.stop()
+        cart.start()
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        assert cart.status()["rows"] == {"waiting": 0, "dataset_size": 20, "total": 30}
+        first = cart.status()["model"]
+        cart.post("/api/reset", {"confirm": "reset"})
+        wait_for(lambda: cart.status()["rounds_ended"] == 1 and cart.status()["model"] != first)
+        assert cart.status()["rows"]["total"] == 30
+        wait_for(lambda: cart.status()["rows"]["waiting"] == 0)
+        cart.stop()
+    assert "Traceback" not in cart.log
+
+
+def put(url: str, value: str) -> None:
+    import json
+    import urllib.request
+
+    body = json.dumps({"value": value}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="PUT")
+    urllib.request.urlopen(request, timeout=5).close()

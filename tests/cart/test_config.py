@@ -1,0 +1,62 @@
+"""Settings that were changed while the cart runs: validated, kept, taken back."""
+
+from pathlib import Path
+
+import pytest
+
+from child_cart.config import Settings, SettingsBook
+from child_cart.db.embedded import EmbeddedStore
+from child_cart.network.settings import SettingError
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    made = EmbeddedStore(tmp_path / "cart.db")
+    yield made
+    made.close()
+
+
+def test_a_change_holds_is_kept_and_can_be_taken_back(store) -> None:
+    book = SettingsBook(Settings(dataset_size=50), store)
+    told = []
+    book.on_change(lambda: told.append(book.current.dataset_size))
+    book.change("dataset_size", "30")
+    book.change("accept_backward", 12.5)
+    assert (book.current.dataset_size, book.current.accept_backward) == (30, 12.5)
+    again = SettingsBook(Settings(dataset_size=70), store)
+    assert (again.current.dataset_size, again.current.accept_backward) == (30, 12.5)
+    again.change("dataset_size", None)
+    assert again.current.dataset_size == 70
+    assert told == [30, 30]
+    described = {entry["name"]: entry for entry in again.describe()}
+    assert described["accept_backward"]["changed"]
+    assert not described["dataset_size"]["changed"]
+    assert described["weighting"]["choices"] == ["accuracy", "samples", "uniform"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("dataset_size", "0", "dataset_size is '0'; it must be a whole number from 1"),
+        ("dataset_size", True, "dataset_size is True"),
+        ("dataset_size", [1], "dataset_size is"),
+        ("weighting", "luck", "must be one of"),
+        ("weighting", 5, "must be a text"),
+        ("accept_forward", "inf", "must be a number from 0 to 100"),
+        ("port", "80", "can only be set when the cart starts"),
+        ("nothing", "1", "no setting named 'nothing'"),
+        ("min_peers", 4, "could never have enough peers"),
+        ("cluster_size", "0", "cluster_size is '0'"),
+    ],
+)
+def test_what_does_not_do_changes_nothing(store, name, value, sentence) -> None:
+    book = SettingsBook(Settings(), store)
+    with pytest.raises(SettingError, match=sentence):
+        book.change(name, value)
+    assert book.current == Settings()
+    assert store.settings() == {}
+
+
+def test_a_kept_change_of_another_program_version_is_passed_over(store) -> None:
+    store.put_setting("gone", "1")
+    assert SettingsBook(Settings(), store).current == Settings()
