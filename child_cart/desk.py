@@ -21,7 +21,6 @@ from .versions import Versions
 
 MAX_BATCH_ROWS = 10_000
 MAX_ID_CHARS = 64
-RECENT_SALES = 200
 
 
 class RequestError(ValueError):
@@ -153,6 +152,9 @@ class Desk:
             RequestError, BillError: if the request makes no sale; nothing is kept then.
         """
         sale_id = _id_of(request, "sale_id")
+        kept = self._store.sale(sale_id)
+        if kept is not None:
+            return kept, False  # a receipt shows what was sold, whatever the repeated request says
         gender = request.get("gender")
         if not isinstance(gender, int) or isinstance(gender, bool) or gender not in shop.SHOPPERS:
             raise RequestError("gender is missing or wrong; it is 0 or 1.")
@@ -162,12 +164,9 @@ class Desk:
         sold = [SoldLine(day, line.category, gender, line.amount) for line in bill.lines]
         rows = [row for row in map(self._task.sale_row, sold) if row is not None]
         added = self._store.record_sale(sale, rows)
-        if not added:
-            # A receipt shows what was sold, which need not be what the repeated request says.
-            return next((kept for kept in self._store.sales(RECENT_SALES) if kept.sale_id == sale_id), sale), False
         if rows:
             self._on_rows()
-        return sale, True
+        return sale if added else self._store.sale(sale_id) or sale, added
 
     def add_rows(self, request: Json) -> tuple[int, bool]:
         """Keep rows that come from no sale. Returns how many, and False if the batch was there already.

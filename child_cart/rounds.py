@@ -165,7 +165,7 @@ class Rounds:
         await self._end(
             Outcome.AGGREGATED,
             f"Averaged with {len(accepted)} of {asked} peers: version {version.number}, "
-            f"accuracy {base.accuracy:.3f} -> {version.accuracy:.3f}.",
+            f"accuracy {base.accuracy:.3f} → {version.accuracy:.3f}.",
         )
 
     def _collection(self, own_rows: list[Json]) -> Collection:
@@ -254,7 +254,9 @@ class Rounds:
         try:
             yield
         finally:
-            self._running.phase_s[phase] = round(time.monotonic() - started_at, 4)
+            # A new record, not a changed one: page threads may be reading this one.
+            phase_s = {**self._running.phase_s, phase: round(time.monotonic() - started_at, 4)}
+            self.record = replace(self._running, phase_s=phase_s)
 
     # Waiting and roles.
 

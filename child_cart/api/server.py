@@ -35,8 +35,15 @@ class PageServer:
                 f"The pages cannot listen on {host} port {port}: {error.strerror or error}. "
                 "Stop what uses it, or choose another with --host and --port (CART_HOST, CART_PORT)."
             ) from None
+        self._ending = False
+        self._sockets: dict[int, Any] = {}
         self._server: Any = waitress.server.create_server(
-            application, sockets=[listening], threads=THREADS, max_request_body_size=MAX_BODY_BYTES, ident="cart"
+            application,
+            self._sockets,
+            sockets=[listening],
+            threads=THREADS,
+            max_request_body_size=MAX_BODY_BYTES,
+            ident="cart",
         )
         self._thread = threading.Thread(target=self._serve, name="pages", daemon=True)
         shown, port = self._server.effective_host, self._server.effective_port
@@ -47,14 +54,15 @@ class PageServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Requests under way get their answers. Then the server's own loop closes everything, open pages too: closing
-        # its sockets under it would race, and a page that goes on asking would keep it running.
+        # Requests under way get their answers. Sockets are closed when the loop is over, never under it; and all of
+        # them, as a page that goes on asking would keep the server's own loop running.
         self._server.task_dispatcher.shutdown(timeout=JOIN_S)
-        self._server.trigger.pull_trigger(self._close_all)
+        self._ending = True
+        self._server.pull_trigger()
         self._thread.join(JOIN_S)
-
-    def _close_all(self) -> None:
-        waitress.wasyncore.close_all(self._server._map)
+        waitress.wasyncore.close_all(self._sockets)
 
     def _serve(self) -> None:
-        self._server.run()
+        limits = self._server.adj
+        while not self._ending:
+            waitress.wasyncore.loop(limits.asyncore_loop_timeout, limits.asyncore_use_poll, self._sockets, count=1)

@@ -82,6 +82,11 @@ class EmbeddedStore:
             )
             return self._add_rows_if(added, rows)
 
+    def sale(self, sale_id: str) -> Sale | None:
+        """Return the sale of this id, or None."""
+        rows = self._all("SELECT body FROM sales WHERE sale_id = ?", sale_id)
+        return _sale_of(json.loads(rows[0][0])) if rows else None
+
     def sales(self, limit: int) -> list[Sale]:
         """Return the newest sales, newest first."""
         rows = self._all("SELECT body FROM sales ORDER BY number DESC LIMIT ?", limit)

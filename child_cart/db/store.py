@@ -29,6 +29,9 @@ class Store(Protocol):
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
         """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
 
+    def sale(self, sale_id: str) -> Sale | None:
+        """Return the sale of this id, or None."""
+
     def sales(self, limit: int) -> list[Sale]:
         """Return the newest sales, newest first."""
 

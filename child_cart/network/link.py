@@ -44,6 +44,8 @@ M = TypeVar("M", bound=Message)
 # What waits on this side before a sending transfer pauses: enough to keep the socket busy, little enough that
 # control is never far behind and that several transfers take turns.
 CHUNKS_AHEAD_BYTES: Final = 512 * 1024
+# A bridge that died does not answer a closing handshake; a cart that stops does not wait long for it.
+CLOSE_S: Final = 1.0
 
 
 class LinkState(StrEnum):
@@ -210,6 +212,7 @@ class Link:
                     f"{self._url}/v1/cart",
                     heartbeat=self._heartbeat_s,
                     compress=0,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
                     max_msg_size=MAX_FRAME_BYTES + 1,
                 ) as socket:
                     self._move_to(LinkState.ATTACHING, self.status.reason)

@@ -63,15 +63,11 @@ function speak(status) {
 }
 
 function fallSilent(error) {
-  const since = lastAnswer ? ` What is shown is ${duration((Date.now() - lastAnswer) / 1000)} old.` : "";
   document.body.classList.add("silent");
-  say(byId("pulse"), "No answer");
-  // The alert is set once, so that a screen reader is not told each second; the age beside it goes on.
-  const banner = byId("silent");
-  if (banner.hidden) say(banner, `${error.message} Asking again each second.`);
-  banner.hidden = false;
-  byId("pulse").title = since;
-  say(byId("pulse"), lastAnswer ? `No answer for ${duration((Date.now() - lastAnswer) / 1000)}` : "No answer yet");
+  // The alert changes with the failure only: a screen reader is not told each second. The age beside it goes on.
+  byId("silent").hidden = false;
+  say(byId("silent"), `${error.message} Asking again each second.`);
+  say(byId("pulse"), lastAnswer ? `Not live for ${duration((Date.now() - lastAnswer) / 1000)}` : "Not live yet");
 }
 
 document.addEventListener("visibilitychange", poll);

@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -38,8 +37,10 @@ def test_the_pages_are_served_while_the_block_lasts(application: Flask, host: st
         connection = connect(server)
         assert ask(connection) == "here"
         connection.close()
+    late = connect(server)
     with pytest.raises(ConnectionRefusedError):
-        ask(connect(server))
+        late.request("GET", "/")
+    late.close()
 
 
 def test_a_busy_port_is_named_with_the_way_out(application: Flask) -> None:
@@ -58,23 +59,22 @@ def test_an_open_page_does_not_hold_up_the_end(application: Flask, caplog: pytes
     with PageServer(application, "127.0.0.1", 0) as server:
         kept_alive = connect(server)
         ask(kept_alive)
-        polls = threading.Thread(target=poll_until_refused, args=(lambda: ask(kept_alive),))
+        polls = threading.Thread(target=poll_until_refused, args=(kept_alive,))
         polls.start()
         left_at = time.monotonic()
     took_s = time.monotonic() - left_at
     polls.join()
-    kept_alive.close()
     assert took_s < 4  # the thread would be given up after 5 s
     assert not server._thread.is_alive()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-def poll_until_refused(poll: Callable[[], object]) -> None:
+def poll_until_refused(connection: http.client.HTTPConnection) -> None:
     try:
         while True:
-            poll()
+            ask(connection)
     except (OSError, http.client.HTTPException):
-        return
+        connection.close()
 
 
 def test_a_request_under_way_is_answered_at_the_end() -> None:

@@ -380,8 +380,7 @@ def test_too_few_peers_are_counted_in_the_refusal() -> None:
 
 def test_a_new_version_is_no_new_turn_in_the_dealing() -> None:
     fleet = Fleet(size=4)
-    assert isinstance(first := fleet.ask(size=1), PeerList)
-    picked = first.peers[0]
+    (picked,) = fleet.ask(size=1).peers
     fleet.hub.receive(picked, PeerType(Role.SHELL, 7))
     dealt = {peer for _ in range(len(fleet.shells) - 1) for peer in fleet.ask(size=1).peers}
     assert picked not in dealt

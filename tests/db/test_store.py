@@ -63,7 +63,8 @@ def test_a_sale_and_its_rows_are_kept_once(reopen):
     assert store.record_sale(replace(SALE, sale_id="sale-2"), [])
     store = reopen()
     assert [sale.sale_id for sale in store.sales(5)] == ["sale-2", "sale-1"]
-    assert store.sales(5)[1] == SALE
+    assert store.sales(5)[1] == SALE == store.sale("sale-1")
+    assert store.sale("sale-3") is None
     assert store.sale_count() == 2
     assert [entry.row for entry in store.waiting_rows(9)] == rows(3)
 

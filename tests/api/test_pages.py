@@ -1,0 +1,110 @@
+"""The pages and what they load: all of it their own, nothing inline, and light."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support.desks import Shown
+
+import child_cart
+
+STATIC = Path(child_cart.__file__).parent / "static"
+TEMPLATES = STATIC.parent / "templates"
+SCRIPTS = sorted(STATIC.glob("*.js"))
+MAX_PAGE_BYTES = 150_000
+MAX_SCRIPT_LINES = 250
+
+
+def page(shown: Shown, address: str) -> str:
+    response = shown.client.get(address)
+    assert response.status_code == 200
+    assert response.mimetype == "text/html"
+    return response.text
+
+
+def loaded(shown: Shown, address: str) -> dict[str, bytes]:
+    """Return what the page loads, with the modules that its modules import, by address."""
+    found: dict[str, bytes] = {}
+    waiting = re.findall(r'(?:src|href)="(/static/[^"]+)"', page(shown, address))
+    while waiting:
+        wanted = waiting.pop()
+        if wanted in found:
+            continue
+        with shown.client.get(wanted) as response:
+            assert response.status_code == 200, wanted
+            found[wanted] = response.data
+        if wanted.endswith(".js"):
+            waiting += [f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', found[wanted].decode())]
+    return found
+
+
+@pytest.mark.parametrize("address", ["/", "/admin"])
+def test_a_page_loads_only_what_is_there_and_little_of_it(shown: Shown, address: str) -> None:
+    parts = loaded(shown, address)
+    assert any(name.endswith(".css") for name in parts)
+    assert any(name.endswith(".js") for name in parts)
+    assert len(page(shown, address)) + sum(map(len, parts.values())) < MAX_PAGE_BYTES
+
+
+@pytest.mark.parametrize("address", ["/", "/admin"])
+def test_a_page_forbids_what_is_not_its_own(shown: Shown, address: str) -> None:
+    headers = shown.client.get(address).headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("address", ["/", "/admin"])
+def test_a_page_has_nothing_inline_and_nothing_from_elsewhere(shown: Shown, address: str) -> None:
+    text = page(shown, address)
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://", text)
+    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text))
+
+
+@pytest.mark.parametrize("address", ["/", "/admin"])
+def test_ids_are_unique_and_every_reference_to_one_leads_somewhere(shown: Shown, address: str) -> None:
+    text = page(shown, address)
+    ids = re.findall(r'\sid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'(?:aria-labelledby|aria-describedby|for|href)="#?([\w-]+)"', text)
+    assert set(references) <= set(ids)
+
+
+@pytest.mark.parametrize(("address", "main"), [("/", "shop.js"), ("/admin", "admin.js")])
+def test_every_element_that_the_scripts_ask_for_is_in_the_page(shown: Shown, address: str, main: str) -> None:
+    ids = set(re.findall(r'\sid="([^"]+)"', page(shown, address)))
+    parts = loaded(shown, address)
+    assert f"/static/{main}" in parts
+    for name, content in parts.items():
+        if name.endswith(".js"):
+            assert set(re.findall(r'byId\("([^"]+)"\)', content.decode())) <= ids, name
+
+
+def test_the_page_says_which_one_it_is(shown: Shown) -> None:
+    assert re.search(r'href="/admin"\s+aria-current="page"', page(shown, "/admin"))
+    assert re.search(r'href="/"\s+aria-current="page"', page(shown, "/"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_script_is_short_and_makes_no_markup_of_data(script: Path) -> None:
+    text = script.read_text()
+    assert len(text.splitlines()) < MAX_SCRIPT_LINES
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", text)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_script_imports_only_what_its_neighbours_export(script: Path) -> None:
+    for names, neighbour in re.findall(r'import \{([^}]+)\} from "\./([^"]+)"', script.read_text()):
+        exported = re.findall(r"export (?:async )?(?:const|function|class) (\w+)", (STATIC / neighbour).read_text())
+        wanted = {name.strip() for name in names.split(",") if name.strip()}
+        assert wanted <= set(exported), neighbour
+
+
+def test_no_file_lies_unused(shown: Shown) -> None:
+    used = {*loaded(shown, "/"), *loaded(shown, "/admin")}
+    assert used == {f"/static/{path.name}" for path in STATIC.iterdir()}
+
+
+def test_json_is_never_kept_by_a_browser(shown: Shown) -> None:
+    assert shown.client.get("/api/status").headers["Cache-Control"] == "no-store"

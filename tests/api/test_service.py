@@ -1,0 +1,359 @@
+"""Every address under ``/api``: what it answers, and what it refuses with which sentence."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from support.desks import CROISSANT, RYE_BREAD, Shown, bill_of
+from support.nodes import SIGNATURE
+
+from child_cart.db.records import Origin, Outcome, RoundRecord, Verdict
+from child_cart.model.digits import Digits
+from child_cart.model.trainer import Epoch
+from child_cart.network.messages import Code
+from child_cart.network.running import Direction, Progress, TransferView
+from child_cart.network.transfer import TransferError
+
+TRENDING = {"trending": [{"month": 5, "gender": 1, "shares": [0.1, 0.5, 0.05, 0.2, 0.1, 0.05]}]}
+ROUND = RoundRecord("r1", 1, 1000.0, local_version=1, local_accuracy=0.5, rows=90)
+
+
+def sale(sale_id: str = "s1", **changes: object) -> dict[str, object]:
+    return {"sale_id": sale_id, "gender": 1, "lines": bill_of((RYE_BREAD.code, 2)), **changes}
+
+
+# Status.
+
+
+def test_a_cart_without_a_model_says_so(shown: Shown) -> None:
+    status = shown.get("/api/status")
+    assert status["cart_id"] == shown.node.id
+    assert status["task"] == "shopping"
+    assert status["stage"] == "PREPARING"
+    assert status["role"] == "SHELL"
+    assert status["model"] is status["round"] is status["epoch"] is status["trainer_process"] is None
+    assert status["rows"] == {"waiting": 0, "dataset_size": 100, "total": 0}
+    assert status["link"] | {"since": 0} == {
+        "state": "WAITING",
+        "url": "ws://127.0.0.1:9",
+        "reason": "not started yet",
+        "since": 0,
+    }
+    assert status["started_at"] <= status["now"]
+
+
+def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> None:
+    shown.initialise()
+    shown.train(0.625)
+    shown.serve()
+    shown.activity.report_epoch(Epoch(3, 20, 0.5))
+    shown.activity.note("first")
+    shown.activity.note("second")
+    shown.run_round(ROUND.with_verdict(Verdict("ab" * 16, "ACCEPTED", "Good.", 0.6, 7, 300, 1000)))
+    shown.process_id = 77
+    status = shown.get("/api/status")
+    assert status["model"] | {"created_at": 0, "file_name": ""} == {
+        "number": 1,
+        "origin": "LOCAL",
+        "digest": "digest",
+        "signature": SIGNATURE,
+        "accuracy": 0.625,
+        "samples": 5,
+        "trained_from": 0,
+        "trained_to": 0,
+        "round_number": 0,
+        "created_at": 0,
+        "file_name": "",
+    }
+    assert status["epoch"] == {"epoch": 3, "epochs": 20, "loss": 0.5}
+    assert status["round"]["verdicts"][0]["accuracy"] == 0.6
+    assert status["rounds_ended"] == 0
+    assert status["trainer_process"] == 77
+    assert [event["text"] for event in status["events"]] == ["second", "first"]
+
+
+def test_transfers_are_shown_with_their_end_and_its_reason(shown: Shown) -> None:
+    view = TransferView("t1", "cd" * 16, Direction.IN, Progress.RUNNING, total_bytes=100, moved_bytes=40)
+    view.end(TransferError(Code.TIMED_OUT, "The next chunk did not come."))
+    shown.node.exchange._finished.append(view)
+    (transfer,) = shown.get("/api/status")["transfers"]
+    assert (transfer["direction"], transfer["state"], transfer["moved_bytes"]) == ("IN", "FAILED", 40)
+    assert transfer["reason"] == "The next chunk did not come. (TIMED_OUT)"
+
+
+# Rounds and versions.
+
+
+def test_rounds_come_newest_first_and_no_more_than_asked_for(shown: Shown) -> None:
+    for number in (1, 2, 3):
+        shown.store.save_round(RoundRecord(f"r{number}", number, 0.0, outcome=Outcome.AGGREGATED))
+    assert [entry["number"] for entry in shown.get("/api/rounds?limit=2")["rounds"]] == [3, 2]
+    assert len(shown.get("/api/rounds")["rounds"]) == 3
+    assert shown.get("/api/status")["rounds_ended"] == 3
+
+
+def test_versions_come_newest_first_without_their_summaries(shown: Shown) -> None:
+    shown.initialise()
+    shown.train(0.5, TRENDING, Origin.STARTER)
+    versions = shown.get("/api/versions")["versions"]
+    assert [(entry["number"], entry["origin"]) for entry in versions] == [(1, "STARTER"), (0, "INITIAL")]
+    assert "summary" not in versions[0]
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "-1", "many", "", "1.5", "9" * 5000])
+def test_a_limit_that_is_none_is_refused(shown: Shown, limit: str) -> None:
+    sentence = shown.sentence(f"/api/rounds?limit={limit}")
+    assert sentence == f"limit is {limit[:40]!r}; it must be a whole number from 1 to 500."
+
+
+# The catalogue and what is trending.
+
+
+def test_items_come_with_the_words_for_categories_and_shoppers(shown: Shown) -> None:
+    answer = shown.get("/api/items")
+    assert len(answer["items"]) == 24
+    assert {"code": RYE_BREAD.code, "name": "Rye bread", "category": 1, "price_cents": 349} in answer["items"]
+    assert answer["categories"]["3"] == "Fruit & vegetables"
+    assert sorted(answer["shoppers"]) == ["0", "1"]
+    assert answer["max_amount"] == 999
+
+
+def test_trending_is_of_the_current_model_the_likeliest_first(shown: Shown) -> None:
+    shown.initialise()
+    shown.train(0.5, TRENDING)
+    answer = shown.get("/api/trending?month=5&gender=1")
+    assert [(entry["name"], entry["share"]) for entry in answer["trending"]][:2] == [("Dairy", 0.5), ("Drinks", 0.2)]
+    assert answer["sentence"] == ""
+
+
+def test_trending_is_of_this_month_unless_another_is_asked_for(shown: Shown) -> None:
+    answer = shown.get("/api/trending")
+    assert (answer["month"], answer["gender"]) == (date.today().month, 0)
+
+
+def test_without_a_trained_model_trending_says_so(shown: Shown) -> None:
+    sentence = "Nothing is known yet: this cart's model has not been trained."
+    assert shown.get("/api/trending")["sentence"] == sentence
+    shown.initialise()
+    assert shown.get("/api/trending") | {"month": 0} == {"month": 0, "gender": 0, "trending": [], "sentence": sentence}
+
+
+def test_a_task_that_tells_nothing_of_sales_says_so(tmp_path: Path) -> None:
+    shown = Shown(tmp_path, Digits())
+    shown.initialise()
+    shown.train(0.5)
+    assert shown.get("/api/trending")["sentence"] == "What this cart learns (digits) does not tell what sells."
+    shown.store.close()
+
+
+@pytest.mark.parametrize("query", ["month=0", "month=13", "gender=2", "gender=x", "month=²"])
+def test_a_month_or_gender_that_is_none_is_refused(shown: Shown, query: str) -> None:
+    assert "it must be a whole number from" in shown.sentence(f"/api/trending?{query}")
+
+
+# Bills and sales.
+
+
+def test_a_bill_is_priced_and_nothing_is_sold(shown: Shown) -> None:
+    lines = bill_of((RYE_BREAD.code, 1), (CROISSANT.code, 3), (RYE_BREAD.code, 1))
+    bill = shown.post("/api/bill", {"lines": lines})
+    assert [(line["name"], line["amount"], line["price_cents"]) for line in bill["lines"]] == [
+        ("Rye bread", 2, 349),
+        ("Croissant", 3, 129),
+    ]
+    assert bill["total_cents"] == 2 * 349 + 3 * 129
+    assert shown.store.sale_count() == 0
+
+
+def test_a_check_out_keeps_the_sale_and_one_row_for_each_line(shown: Shown) -> None:
+    lines = bill_of((RYE_BREAD.code, 2), (CROISSANT.code, 1))
+    answer = shown.post("/api/checkout", sale(lines=lines, sold_on="2024-05-31"), 201)
+    assert answer["added"] is True
+    assert answer["sale"]["total_cents"] == 827
+    assert answer["sale"]["sold_on"] == "2024-05-31"
+    assert [kept.sale_id for kept in shown.store.sales(5)] == ["s1"]
+    assert [entry.row for entry in shown.store.waiting_rows(5)] == [{"month": 5, "gender": 1, "item": 1}] * 2
+    assert shown.on_rows.calls == 1
+
+
+def test_a_sale_without_a_day_is_of_today(shown: Shown) -> None:
+    assert shown.post("/api/checkout", sale(), 201)["sale"]["sold_on"] == date.today().isoformat()
+
+
+def test_a_repeated_check_out_sells_once_and_shows_what_was_sold(shown: Shown) -> None:
+    first = shown.post("/api/checkout", sale(), 201)
+    again = shown.post("/api/checkout", sale(lines=bill_of((CROISSANT.code, 9))), 200)
+    assert again == {"sale": first["sale"], "added": False}
+    assert shown.store.sale_count() == 1
+    assert shown.store.row_count() == 1
+    assert shown.on_rows.calls == 1
+
+
+def test_a_task_that_learns_nothing_from_sales_sells_all_the_same(tmp_path: Path) -> None:
+    shown = Shown(tmp_path, Digits())
+    shown.post("/api/checkout", sale(), 201)
+    assert (shown.store.sale_count(), shown.store.row_count(), shown.on_rows.calls) == (1, 0, 0)
+    shown.store.close()
+
+
+TOMORROW_AND_ONE = (date.today() + timedelta(days=2)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sale_id": None}, "sale_id is missing or wrong: a text of 1 to 64 printable characters, new for each one."),
+        ({"sale_id": ""}, "sale_id is missing"),
+        ({"sale_id": "x" * 65}, "sale_id is missing"),
+        ({"sale_id": 7}, "sale_id is missing"),
+        ({"sale_id": "\ud800"}, "sale_id is missing"),
+        ({"gender": None}, "gender is missing or wrong; it is 0 or 1."),
+        ({"gender": True}, "gender is missing or wrong"),
+        ({"gender": 1.0}, "gender is missing or wrong"),
+        ({"gender": 2}, "gender is missing or wrong"),
+        ({"gender": [1]}, "gender is missing or wrong"),
+        ({"lines": []}, "A bill has 1 to 200 lines."),
+        ({"lines": None}, "A bill has 1 to 200 lines."),
+        ({"lines": bill_of(("nothing", 1))}, "There is no item with the code 'nothing' in the catalogue."),
+        ({"lines": bill_of((RYE_BREAD.code, 0))}, "The amount '0' is not a whole number from 1 to 999."),
+        ({"sold_on": "yesterday"}, "The day of sale 'yesterday' is not a day like 2026-07-31, at most today."),
+        ({"sold_on": "1999-12-31"}, "The day of sale '1999-12-31' is not"),
+        ({"sold_on": TOMORROW_AND_ONE}, f"The day of sale '{TOMORROW_AND_ONE}' is not"),
+        ({"sold_on": 20240531}, "The day of sale '20240531' is not"),
+    ],
+)
+def test_a_check_out_that_is_none_keeps_nothing(shown: Shown, changes: dict[str, object], sentence: str) -> None:
+    assert shown.sentence("/api/checkout", sale(**changes)).startswith(sentence)
+    assert shown.store.sale_count() == shown.store.row_count() == 0
+
+
+# Rows.
+
+
+def test_rows_are_kept_once_for_each_batch(shown: Shown) -> None:
+    batch = {
+        "batch_id": "b1",
+        "rows": [{"month": 1, "gender": "0", "item": 2.0}, {"month": 12, "gender": 1, "item": 6}],
+    }
+    assert shown.post("/api/rows", batch, 201) == {"rows": 2, "added": True}
+    assert shown.post("/api/rows", batch, 200) == {"rows": 2, "added": False}
+    assert [entry.row["month"] for entry in shown.store.waiting_rows(9)] == [1, 12]
+    assert shown.get("/api/status")["rows"]["waiting"] == 2
+    assert shown.on_rows.calls >= 1
+
+
+GOOD_ROW = {"month": 1, "gender": 0, "item": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"rows": [GOOD_ROW]}, "batch_id is missing or wrong"),
+        ({"batch_id": "b"}, "rows is to be a list of 1 to 10000 rows."),
+        ({"batch_id": "b", "rows": []}, "rows is to be a list of 1 to 10000 rows."),
+        ({"batch_id": "b", "rows": [GOOD_ROW] * 10_001}, "rows is to be a list of 1 to 10000 rows."),
+        ({"batch_id": "b", "rows": GOOD_ROW}, "rows is to be a list of 1 to 10000 rows."),
+        ({"batch_id": "b", "rows": [GOOD_ROW, 5]}, "Row 2 is not an object with fields."),
+        ({"batch_id": "b", "rows": [GOOD_ROW, {"month": 1, "gender": 0}]}, "Row 2: item is missing."),
+        ({"batch_id": "b", "rows": [{**GOOD_ROW, "month": 13}]}, "Row 1: month is '13'; it must be a whole number"),
+        ({"batch_id": "b", "rows": [{**GOOD_ROW, "gender": True}]}, "Row 1: gender is 'True'; it must be"),
+        ({"batch_id": "b", "rows": [{**GOOD_ROW, "item": 1.5}]}, "Row 1: item is '1.5'; it must be"),
+    ],
+)
+def test_one_wrong_row_keeps_the_whole_batch_out(shown: Shown, body: dict[str, object], sentence: str) -> None:
+    assert shown.sentence("/api/rows", body).startswith(sentence)
+    assert shown.store.row_count() == 0
+
+
+# Settings.
+
+
+def setting(answer: dict[str, list[dict[str, object]]], name: str) -> dict[str, object]:
+    return next(entry for entry in answer["settings"] if entry["name"] == name)
+
+
+def test_settings_come_with_value_help_and_whether_they_were_changed(shown: Shown) -> None:
+    answer = shown.get("/api/settings")
+    assert setting(answer, "dataset_size") == {
+        "name": "dataset_size",
+        "value": 100,
+        "start_value": 100,
+        "changed": False,
+        "live": True,
+        "help": "waiting rows that start a round",
+        "type": "int",
+        "choices": [],
+        "minimum": 1,
+        "maximum": 1_000_000,
+    }
+    assert setting(answer, "port") | {"help": ""} == setting(answer, "port") | {
+        "value": 5099,
+        "live": False,
+        "help": "",
+    }
+
+
+def test_a_live_setting_is_changed_at_once_and_taken_back(shown: Shown) -> None:
+    changed = setting(shown.put("/api/settings/dataset_size", {"value": "250"}), "dataset_size")
+    assert (changed["value"], changed["start_value"], changed["changed"]) == (250, 100, True)
+    assert shown.get("/api/status")["rows"]["dataset_size"] == 250
+    back = setting(shown.put("/api/settings/dataset_size", {"value": None}), "dataset_size")
+    assert (back["value"], back["changed"]) == (100, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "sentence"),
+    [
+        ("dataset_size", {"value": "few"}, "dataset_size is 'few'; it must be a whole number from 1 to 1000000."),
+        ("dataset_size", {"value": 0}, "dataset_size is 0; it must be"),
+        ("dataset_size", {"value": True}, "dataset_size is True; it must be"),
+        ("dataset_size", {"value": [1]}, "dataset_size is [1]; it must be"),
+        ("accept_backward", {"value": "nan"}, "accept_backward is 'nan'; it must be"),
+        ("weighting", {"value": "luck"}, "weighting is 'luck'; it must be one of accuracy, samples, uniform."),
+        ("min_peers", {"value": 9}, "min_peers is 9, but cluster_size is 3: a round could never have enough peers."),
+        ("port", {"value": 80}, "port can only be set when the cart starts."),
+        ("colour", {"value": 1}, "There is no setting named 'colour'."),
+        ("__class__", {"value": 1}, "There is no setting named '__class__'."),
+        ("dataset_size", {}, "value is missing: the new value, or null to take an earlier change back."),
+        ("dataset_size", [], "The body of the request is to be a JSON object."),
+    ],
+)
+def test_a_change_that_does_not_do_is_refused(shown: Shown, name: str, body: object, sentence: str) -> None:
+    before = shown.get("/api/settings")
+    assert shown.put(f"/api/settings/{name}", body, 400)["error"].startswith(sentence)
+    assert shown.get("/api/settings") == before
+
+
+# Training and resetting.
+
+
+def test_train_asks_for_a_round(shown: Shown) -> None:
+    assert shown.post("/api/train", {}, 202) == {"asked": True}
+    assert shown.client.post("/api/train").status_code == 202
+    assert shown.training.calls == 2
+
+
+def test_reset_needs_its_word(shown: Shown) -> None:
+    for body in ({}, {"confirm": "yes"}, {"confirm": True}):
+        assert '{"confirm": "reset"}' in shown.sentence("/api/reset", body)
+    assert shown.reset.calls == 0
+    assert shown.post("/api/reset", {"confirm": "reset"}, 202) == {"asked": True}
+    assert shown.reset.calls == 1
+
+
+# What is no address, and a store that fails.
+
+
+def test_what_is_not_there_is_said_in_json(shown: Shown) -> None:
+    shown.sentence("/api/nothing", status=404)
+    shown.sentence("/api/checkout", status=405)
+    shown.sentence("/api/status", {}, status=405)
+
+
+def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
+    shown.store.close()
+    sentence = shown.sentence("/api/status", status=503)
+    assert str(shown.folder / "cart.db") in sentence
+    assert "restore it from a backup" in sentence
