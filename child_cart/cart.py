@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .db.embedded import EmbeddedStore
 from .db.store import Store, StoreError
 from .desk import Desk
 from .model.codec import CODEC
+from .model.csv_rows import read_rows
 from .model.deal import Share
 from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
@@ -23,9 +25,11 @@ from .network.backoff import Backoff
 from .network.exchange import Exchange, ExchangeLimits
 from .network.identity import Identity
 from .network.link import Link, Standing
+from .network.outgoing import Offerable
+from .network.settings import SettingError
 from .network.spool import Spool
 from .network.tasks import in_thread
-from .preparation import Preparation
+from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
 from .shop import CATALOGUE
 from .versions import Versions
@@ -46,18 +50,21 @@ class Cart:
         folder: the data folder, which nobody else uses now.
 
     Raises:
-        StoreError, IdentityError, SettingError: if what lies in the folder, or the port, cannot be used.
+        StoreError, IdentityError, SettingError, CsvError: if what lies in the folder, the port or the starter rows
+            cannot be used.
     """
 
     def __init__(self, settings: Settings, task: Task, folder: Path) -> None:
         self._loop = asyncio.get_running_loop()
         self._model_known = asyncio.Event()
         self._reset_asked = asyncio.Event()
+        self._forgetting = False
         self._store: Store = EmbeddedStore(folder / "cart.db")
         if not self._store.items():
             self._store.put_items(CATALOGUE)
         self._book = SettingsBook(settings, self._store)
         self._versions = Versions(self._store, folder / "models")
+        _check_folder(self._versions, task, settings, folder)
         self._signature = self._versions.newest.signature if self._versions.current else ""
         self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
         identity = Identity.load_or_create(folder / "key.pem")
@@ -73,7 +80,7 @@ class Cart:
             identity.cart_id.hex(),
             self._link,
             Spool(folder / "incoming"),
-            self._versions.offerable,
+            self._offer,
             lambda: (self._signature, CODEC),
             lambda: _exchange_limits(self._book.current),
         )
@@ -87,6 +94,7 @@ class Cart:
             self._trainer,
             self._exchange,
             self._activity,
+            task.name,
             self._rounds.become,
             self._link.wait_attached,
             self._on_model_known,
@@ -107,7 +115,7 @@ class Cart:
             trainer_process=lambda: self._trainer.process_id,
         )
         self._book.on_change(lambda: self._in_loop(self._rounds.wake.set))
-        self._pages = PageServer(create_app(self._desk), settings.host, settings.port)
+        self._pages = PageServer(create_app(self._desk, _page_hosts(settings)), settings.host, settings.port)
 
     @property
     def page_url(self) -> str:
@@ -143,14 +151,17 @@ class Cart:
                 await self._reset_asked.wait()
                 learning.cancel()
             self._reset_asked.clear()
-            await in_thread(self._versions.forget)
-            self._activity.note("The model was reset; sales and rows are kept, and all rows wait again.")
+            self._forgetting = True
 
     async def _prepare_and_learn(self) -> None:
         """Learn for ever; a store or a disk that fails for a while costs the round, and nothing that was kept."""
         backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
         while True:
             try:
+                if self._forgetting:
+                    await in_thread(self._versions.forget)
+                    self._forgetting = False
+                    self._activity.note("The model was reset; sales and rows are kept, and all rows wait again.")
                 await self._preparation.run()
                 await self._rounds.run()
             except (StoreError, OSError) as error:
@@ -161,6 +172,10 @@ class Cart:
     async def _leave(self) -> None:
         with suppress(Exception):  # on the way out, a link that is broken is as good as one that was left
             await self._link.leave(LEAVE_S)
+
+    async def _offer(self) -> Offerable | None:
+        await self._rounds.training_done(self._book.current.answer_timeout_s / 3)
+        return await self._versions.offerable()
 
     def _on_model_known(self) -> None:
         self._signature = self._versions.newest.signature
@@ -178,6 +193,23 @@ class Cart:
         self._loop.call_soon_threadsafe(call)  # type: ignore[arg-type]
 
 
+def _page_hosts(settings: Settings) -> frozenset[str]:
+    names = (settings.host, socket.gethostname(), *settings.page_hosts.split(","))
+    return frozenset(name.strip().lower() for name in names if name.strip())
+
+
+def _check_folder(versions: Versions, task: Task, settings: Settings, folder: Path) -> None:
+    """Refuse a folder with the model of another task, and starter rows that the trainer would stumble over later."""
+    current = versions.current
+    if current is not None and current.task != task.name:
+        raise SettingError(
+            f"The data folder {folder} holds a model of the task {current.task!r}, not {task.name!r}. "
+            "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
+        )
+    if settings.data and (current is None or current.origin in BEFORE_STARTER):
+        read_rows(task, Path(settings.data))
+
+
 def _trainer_setup(settings: Settings, folder: Path) -> TrainerSetup:
     share = Share.parse(settings.share)
     return TrainerSetup(
@@ -187,6 +219,7 @@ def _trainer_setup(settings: Settings, folder: Path) -> TrainerSetup:
         starter_rows=settings.starter_rows,
         threads=settings.train_threads,
         idle_s=settings.trainer_idle_s,
+        silence_s=settings.trainer_silence_s,
         log_path=folder / "trainer.log",
     )
 
@@ -197,4 +230,5 @@ def _exchange_limits(settings: Settings) -> ExchangeLimits:
         window_bytes=settings.window_bytes,
         answer_timeout_s=settings.answer_timeout_s,
         stall_timeout_s=settings.stall_timeout_s,
+        slowest_bytes_per_s=settings.slowest_bytes_per_s,
     )

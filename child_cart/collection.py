@@ -10,7 +10,7 @@ from pathlib import Path
 from .db.records import Json, Verdict
 from .db.store import StoreError
 from .model.trainer import Score, Trainer, TrainerError
-from .model.verdict import Reason, Window
+from .model.verdict import Reason
 from .network.exchange import Exchange, PickedCluster
 from .network.incoming import Received
 from .network.transfer import TransferError
@@ -85,11 +85,6 @@ class Collection:
         """Remove the files of the accepted models: they are averaged, or nobody wants them any more."""
         for model in self.accepted:
             model.path.unlink(missing_ok=True)
-
-
-def window_judge(window: Window, local_accuracy: float) -> Callable[[float], Reason]:
-    """Return the judge of a round: the accept window around the cart's own accuracy."""
-    return lambda accuracy: window.judge(local_accuracy, accuracy)
 
 
 SENTENCES = {

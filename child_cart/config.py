@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from .db.store import Store
 from .model.deal import Share
 from .network.settings import SettingError, field_named, option, option_of, parse_value
 
+log = logging.getLogger("cart.config")
 MIB = 1024 * 1024
 
 
@@ -21,6 +22,7 @@ class Settings:
 
     bridge: str = option("ws://127.0.0.1:9000", "the bridge to attach to, as ws://host:port")
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
+    page_hosts: str = option("", "more names under which people ask for the pages, separated by commas")
     port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
     task: str = option("shopping", "what to learn: shopping, digits, or your own class as package.module:Class")
@@ -66,6 +68,9 @@ class Settings:
     stall_timeout_s: float = option(
         30.0, "seconds without a chunk after which a transfer is given up", minimum=0.1, maximum=3600, live=True
     )
+    slowest_bytes_per_s: float = option(
+        20_000.0, "how slow a transfer may be as a whole, in bytes per second", minimum=1, maximum=1e12, live=True
+    )
     join_wait_s: float = option(
         5.0, "seconds for a new cart to find the bridge before it starts on its own", minimum=0, maximum=3600
     )
@@ -78,6 +83,9 @@ class Settings:
     trainer_idle_s: float = option(
         60.0, "seconds after which a trainer process without work ends", minimum=0, maximum=86400
     )
+    trainer_silence_s: float = option(
+        600.0, "seconds without a word after which a trainer at work is ended", minimum=1, maximum=86400
+    )
     log_level: str = option("INFO", "how much to log", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
 
@@ -87,8 +95,7 @@ def check(settings: Settings) -> None:
     Raises:
         SettingError: for the first thing that does not fit.
     """
-    parts = urlsplit(settings.bridge)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    if not _is_bridge_url(settings.bridge):
         raise SettingError(f"--bridge (CART_BRIDGE) is {settings.bridge!r}; it must be like ws://127.0.0.1:9000.")
     try:
         Share.parse(settings.share)
@@ -99,8 +106,19 @@ def check(settings: Settings) -> None:
             f"min_peers is {settings.min_peers}, but cluster_size is {settings.cluster_size}: "
             "a round could never have enough peers."
         )
-    if settings.data and not Path(settings.data).is_file():
-        raise SettingError(f"--data (CART_DATA) is {settings.data!r}; there is no such file.")
+    if settings.max_round_rows < settings.dataset_size:
+        raise SettingError(
+            f"max_round_rows is {settings.max_round_rows}, but dataset_size is {settings.dataset_size}: "
+            "rows would come in faster than rounds could take them."
+        )
+
+
+def _is_bridge_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        return False
 
 
 class SettingsBook:
@@ -115,7 +133,7 @@ class SettingsBook:
         self._store = store
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
-        self.current = self._with_changes(store.settings())
+        self.current = self._at_start(store.settings())
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call this after each change, from the thread that makes it."""
@@ -167,3 +185,15 @@ class SettingsBook:
         # A change kept by another version of the program may name a setting that is gone.
         parsed = {name: parse_value(known[name], text, name) for name, text in changes.items() if name in known}
         return replace(self._start, **parsed)
+
+    def _at_start(self, changes: dict[str, str]) -> Settings:
+        """Return the start settings with the kept changes, or without them if together they no longer make sense."""
+        try:
+            changed = self._with_changes(changes)
+            check(changed)
+        except SettingError as error:
+            log.warning(
+                "the changes made on the admin page do not fit the start settings and are passed over: %s", error
+            )
+            return self._start
+        return changed

@@ -13,7 +13,7 @@ from .activity import Activity
 from .config import SettingsBook
 from .db.records import Item, Json, ModelVersion, Sale
 from .db.store import Store
-from .model.task import RowError, SoldLine, Task
+from .model.task import RowError, SoldLine, Task, checked_row
 from .network.exchange import Exchange
 from .network.link import Link
 from .rounds import Rounds
@@ -188,7 +188,7 @@ class Desk:
             if not isinstance(fields, dict):
                 raise RequestError(f"Row {place} is not an object with fields.")
             try:
-                rows.append(self._task.parse_row(fields))
+                rows.append(checked_row(self._task, fields))
             except RowError as error:
                 raise RequestError(f"Row {place}: {error}.") from None
         return rows

@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from child_cart.cart import Cart
 from child_cart.config import Settings, check
 from child_cart.db.store import StoreError
-from child_cart.model.csv_rows import CsvError, read_rows
+from child_cart.model.csv_rows import CsvError
 from child_cart.model.task import Task, TaskError, load_task
 from child_cart.network.identity import IdentityError
 from child_cart.network.settings import SettingError, load
@@ -41,25 +41,33 @@ def claimed(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(folder / "lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SettingError(
-                    f"Another cart is running on the data folder {folder}. Stop it, or give this one a folder of its "
-                    "own with --data-dir (CART_DATA_DIR)."
-                ) from None
-            yield folder
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        lock = open(folder / "lock", "w")  # noqa: SIM115 - held for the length of the block
+    except OSError as error:
         raise SettingError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingError(
+                f"Another cart is running on the data folder {folder}. Stop it, or give this one a folder of its "
+                "own with --data-dir (CART_DATA_DIR)."
+            ) from None
+        yield folder
 
 
 async def serve(settings: Settings, task: Task, folder: Path) -> None:
-    """Run a cart until SIGTERM or SIGINT."""
+    """Run a cart until SIGTERM or SIGINT.
+
+    Raises:
+        SettingError, StoreError, IdentityError, CsvError: if it cannot start with what it was given.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    cart = Cart(settings, task, folder)
+    try:
+        cart = Cart(settings, task, folder)
+    except OSError as error:
+        raise SettingError(f"The data folder {folder} cannot be used: {error}.") from None
     log.info("shop page at %s, admin page at %sadmin", cart.page_url, cart.page_url)
     await cart.run(stop)
 
@@ -71,8 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         check(settings)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         task = load_task(settings.task)
-        if settings.data:
-            read_rows(task, Path(settings.data))  # a wrong line is named now, not by the trainer later
         with claimed(Path(settings.data_dir)) as folder:
             asyncio.run(serve(settings, task, folder))
     except (SettingError, StoreError, IdentityError, TaskError, CsvError) as error:

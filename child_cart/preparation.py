@@ -19,6 +19,7 @@ from .network.tasks import in_thread
 from .network.transfer import TransferError
 from .versions import Versions
 
+BEFORE_STARTER: Final = (Origin.INITIAL, Origin.JOINED)
 RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 60.0
 
@@ -27,6 +28,7 @@ class Preparation:
     """Bring a cart to its first trained version; a cart that has one needs nothing.
 
     Args:
+        task_name: kept with the model.
         become: takes a role and lets the bridge know.
         wait_attached: returns when the link is attached.
         on_model_known: is called as soon as the model's shapes are known, so that the link may attach.
@@ -39,6 +41,7 @@ class Preparation:
         trainer: Trainer,
         exchange: Exchange,
         activity: Activity,
+        task_name: str,
         become: Callable[[Role], None],
         wait_attached: Callable[[], Awaitable[None]],
         on_model_known: Callable[[], None],
@@ -48,6 +51,7 @@ class Preparation:
         self._trainer = trainer
         self._exchange = exchange
         self._activity = activity
+        self._task_name = task_name
         self._become = become
         self._wait_attached = wait_attached
         self._on_model_known = on_model_known
@@ -69,13 +73,13 @@ class Preparation:
         if self._versions.current is None:
             target = self._versions.new_target()
             initial = await self._trainer.initialise(target)
-            await in_thread(self._versions.add_initial, target, initial.digest, initial.signature)
+            await in_thread(self._versions.add_initial, self._task_name, target, initial.digest, initial.signature)
             self._activity.note(f"The model has {initial.parameters:,} parameters.")
         self._on_model_known()
         if self._versions.newest.origin is Origin.INITIAL:
             self._activity.move_to(Stage.JOINING)
             await self._join()
-        if self._versions.newest.origin in (Origin.INITIAL, Origin.JOINED):
+        if self._versions.newest.origin in BEFORE_STARTER:
             self._activity.move_to(Stage.STARTING)
             await self._start()
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 from .activity import Activity, Stage
-from .collection import Accepted, Collection, window_judge
+from .collection import Accepted, Collection
 from .config import SettingsBook
 from .db.records import Json, ModelVersion, Origin, Outcome, RoundRecord, Verdict
 from .db.store import Store
@@ -32,6 +33,8 @@ from .versions import Versions
 OWN_EVALUATION_ROWS: Final = 200
 RETRY_FIRST_S: Final = 0.5
 RETRY_CAP_S: Final = 10.0
+FAILED_CAP_S: Final = 300.0
+MOST_SAMPLES: Final = 10
 
 
 class Announces(Protocol):
@@ -74,7 +77,9 @@ class Rounds:
         self._link = link
         self._activity = activity
         self._saving = asyncio.Lock()
-        self._retry = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
+        self._retry = Backoff(RETRY_FIRST_S, FAILED_CAP_S)
+        self._not_training = asyncio.Event()
+        self._not_training.set()
         self.role = Role.SHELL
         self.record: RoundRecord | None = None
         self.wake = asyncio.Event()
@@ -83,17 +88,20 @@ class Rounds:
     async def run(self) -> None:
         """Go through rounds for ever, after finishing the one that an earlier process was killed in."""
         self._activity.move_to(Stage.SERVING)
-        self.record = await self._unfinished_round()
-        while True:
-            if self.record is None:
-                await self._wait_for_rows()
-                self.record = await self._new_record()
-            ended = await self._round()
+        try:
+            self.record = await self._unfinished_round()
+            while True:
+                if self.record is None:
+                    await self._wait_for_rows()
+                    self.record = await self._new_record()
+                ended = await self._round()
+                self.record = None
+                if ended.outcome is Outcome.TRAINER_FAILED:
+                    await asyncio.sleep(self._retry.next_delay_s())
+                else:
+                    self._retry.reset()
+        finally:
             self.record = None
-            if ended.outcome is Outcome.TRAINER_FAILED:
-                await asyncio.sleep(self._retry.next_delay_s())
-            else:
-                self._retry.reset()
 
     # A round, step by step.
 
@@ -126,7 +134,7 @@ class Rounds:
         own_rows = [entry.row for entry in waiting if entry.held_out] + own_rows
         rows = [entry.row for entry in waiting if not entry.held_out]
         target = self._versions.new_target()
-        with self._timed("training"):
+        with self._timed("training"), self._marked_training():
             trained = await self._trainer.train(
                 self._versions.stored(), rows, own_rows, target, self._activity.report_epoch
             )
@@ -171,15 +179,15 @@ class Rounds:
     def _collection(self, own_rows: list[Json]) -> Collection:
         settings = self._book.current
         window = Window(settings.accept_backward, settings.accept_forward)
-        judge = window_judge(window, self._versions.newest.accuracy)
+        judge = partial(window.judge, self._versions.newest.accuracy)
         return Collection(self._exchange, self._trainer, own_rows, judge, self._keep_verdict)
 
     async def _find_cluster(self) -> PickedCluster:
         """Ask for a cluster until there is one, or until it has taken too long."""
-        settings = self._book.current
-        give_up_at = time.monotonic() + settings.cluster_wait_s
+        started_at = time.monotonic()
         backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
         while True:
+            settings = self._book.current  # in each turn: they may be changed to end the search
             self.become(Role.KERNEL)
             try:
                 return await self._exchange.ask_cluster(settings.cluster_size, settings.min_peers)
@@ -189,7 +197,7 @@ class Rounds:
                 outcome, sentence = Outcome.BRIDGE_AWAY, str(error)
             self.become(Role.SHELL)
             delay_s = backoff.next_delay_s()
-            if time.monotonic() + delay_s > give_up_at:
+            if time.monotonic() + delay_s > started_at + settings.cluster_wait_s:
                 raise _NoCluster(outcome, sentence)
             self._activity.note(f"No cluster yet: {sentence} Asking again in {delay_s:.1f} s.")
             await asyncio.sleep(delay_s)
@@ -208,7 +216,7 @@ class Rounds:
             return None
         newest = self._versions.newest
         if newest.round_number == last.number and newest.origin is Origin.LOCAL:
-            self._activity.note(f"Going on with round {last.number}, in which this cart was stopped.")
+            self._activity.note(f"Going on with round {last.number}, which was cut short.")
             return replace(last, local_version=newest.number, local_accuracy=newest.accuracy, verdicts=())
         # Killed before the training was kept (its rows wait still), or after the average was.
         averaged = newest.round_number == last.number
@@ -217,7 +225,7 @@ class Rounds:
             outcome=Outcome.AGGREGATED if averaged else Outcome.INTERRUPTED,
             new_version=newest.number if averaged else None,
             new_accuracy=newest.accuracy if averaged else None,
-            sentence="The cart was stopped in this round.",
+            sentence="This round was cut short.",
             ended_at=time.time(),
         )
         await in_thread(self._store.save_round, closed)
@@ -260,6 +268,23 @@ class Rounds:
 
     # Waiting and roles.
 
+    @contextmanager
+    def _marked_training(self) -> Iterator[None]:
+        self._not_training.clear()
+        try:
+            yield
+        finally:
+            self._not_training.set()
+
+    async def training_done(self, most_s: float) -> None:
+        """Wait until no training runs, but not longer than this.
+
+        A peer that asks in the middle of a training is better served by its result a moment later: what a cart has just
+        learned is what others average for, and old versions dilute it.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._not_training.wait(), most_s)
+
     async def _wait_for_rows(self) -> None:
         while True:
             self.wake.clear()
@@ -287,7 +312,9 @@ def shares_of(weighting: str, base: ModelVersion, accepted: list[Accepted]) -> t
     if weighting == "accuracy":
         own, shares = base.accuracy, [model.accuracy for model in accepted]
     elif weighting == "samples":
-        own, shares = float(base.samples), [float(model.samples) for model in accepted]
+        # What a peer says of its samples cannot be checked: no claim may outweigh the cart's own model by far.
+        own, most = float(base.samples), MOST_SAMPLES * max(base.samples, 1)
+        shares = [float(min(model.samples, most)) for model in accepted]
     else:
         own, shares = 1.0, [1.0] * len(accepted)
     return (own, shares) if own + sum(shares) > 0 else (1.0, [1.0] * len(accepted))

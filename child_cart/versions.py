@@ -32,7 +32,7 @@ class Versions:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._current = store.current_version()
-        self._offerable: Offerable | None = None
+        self._offerable: tuple[str, Offerable] | None = None
         self._encoding = asyncio.Lock()
 
     @property
@@ -54,9 +54,9 @@ class Versions:
         """Return where to write the weights of the next version."""
         return self._folder / f"{self._next_number():06d}-{os.urandom(4).hex()}.h5"
 
-    def add_initial(self, target: Path, digest: str, signature: str) -> None:
+    def add_initial(self, task: str, target: Path, digest: str, signature: str) -> None:
         """Keep the task's starting weights as version 0."""
-        self._add(ModelVersion(0, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
+        self._add(ModelVersion(0, task, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
 
     def add(
         self,
@@ -79,6 +79,7 @@ class Versions:
         spent_to = base.trained_to if trained_to is None else trained_to
         version = ModelVersion(
             number=self._next_number(),
+            task=base.task,
             origin=origin,
             file_name=target.name,
             digest=trained.digest,
@@ -100,13 +101,14 @@ class Versions:
             version = self._current
             if version is None or version.number == 0:
                 return None
-            if self._offerable is None or self._offerable.model_version != version.number:
+            if self._offerable is None or self._offerable[0] != version.file_name:
                 try:
-                    self._offerable = await in_thread(_encoded, version, self.stored())
+                    stored = Stored(self._folder / version.file_name, version.digest)
+                    self._offerable = (version.file_name, await in_thread(_encoded, version, stored))
                 except WeightsError as error:
                     log.error("the current model cannot be given to peers: %s", error)
                     return None
-            return self._offerable
+            return self._offerable[1]
 
     def remove_old(self, keep: int) -> None:
         """Remove the weights files of all but the newest versions, and files that no record names."""

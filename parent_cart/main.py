@@ -7,6 +7,7 @@ import ctypes
 import logging
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ from parent_cart.bridge.status import Status
 from parent_cart.config import Settings
 
 log = logging.getLogger("bridge")
+OTHER_FILES = 100
 
 DESCRIPTION = (
     "Run a bridge: a relay that carts attach to over one WebSocket each, and through which they send each other "
@@ -82,6 +84,15 @@ async def serve(settings: Settings) -> None:
         await runner.cleanup()
 
 
+def raise_open_file_limit(max_carts: int) -> None:
+    """Let the process hold a socket for each cart, as far as the system allows; say so where that is not enough."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < max_carts + OTHER_FILES:
+        log.warning("this system lets a process open %d files: not all of %d carts can attach", hard, max_carts)
+
+
 def raise_malloc_thresholds() -> None:
     """Keep freed buffers in the process: glibc gives large ones back to the kernel at once, and page faults follow."""
     try:
@@ -98,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(Settings, "BRIDGE", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         raise_malloc_thresholds()
+        raise_open_file_limit(settings.max_carts)
         asyncio.run(serve(settings))
     except SettingError as error:
         print(f"bridge: {error}", file=sys.stderr)

@@ -14,18 +14,24 @@ from ..db.store import StoreError
 from ..desk import Desk, RequestError
 from ..network.settings import SettingError
 from ..shop import BillError
-from .guard import refuse_foreign_origin
+from .guard import refuse_foreign_host, refuse_foreign_origin
 from .pages import pages
 from .service import service
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 
 
-def create_app(desk: Desk) -> Flask:
-    """Return the application that shows this desk."""
+def create_app(desk: Desk, known_hosts: frozenset[str] = frozenset()) -> Flask:
+    """Return the application that shows this desk.
+
+    Args:
+        desk: what the pages show and tell.
+        known_hosts: names of this cart, beside addresses and localhost, in lower case.
+    """
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.json.sort_keys = False  # type: ignore[attr-defined]
+    application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
     application.after_request(_harden)
     application.register_blueprint(service(desk), url_prefix="/api")

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from flask import abort, request
+
+
+def refuse_foreign_host(known_hosts: frozenset[str]) -> Callable[[], None]:
+    """Return a check that refuses requests for a host name that is not this cart's.
+
+    A name that somebody else owns can be pointed at this address (DNS rebinding), and their page would then be of the
+    same origin. An address cannot be pointed anywhere, so addresses are let through, and so are localhost and the known
+    names.
+    """
+
+    def check() -> None:
+        try:
+            name = (urlsplit(f"//{request.host}").hostname or "").lower()
+        except ValueError:
+            name = ""
+        if name != "localhost" and name not in known_hosts and not _is_address(name):
+            abort(403, f"These pages are not asked for as {name[:100]!r}. Add the name to --page-hosts to allow it.")
+
+    return check
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_foreign_origin() -> None:
@@ -16,7 +45,7 @@ def refuse_foreign_origin() -> None:
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and origin.partition("://")[2] != request.host:
         abort(403, f"Requests from pages of {origin[:100]} are not taken.")
     if request.content_length and not request.is_json:
         abort(415, "Send the request's body as application/json.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import Any, Final
@@ -11,9 +12,11 @@ import waitress.wasyncore
 from flask import Flask
 
 from ..network.settings import SettingError
+from .app import MAX_BODY_BYTES
 
 THREADS: Final = 8
-MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+CONNECTIONS: Final = 1000
+SILENT_CONNECTION_S: Final = 30
 JOIN_S: Final = 5.0
 
 
@@ -30,9 +33,11 @@ class PageServer:
             # localhost may have two, and a free port of one need not be free at the other.
             family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             listening = socket.create_server(address[:2], family=family)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            number = getattr(error, "errno", None) or 0  # a name that cannot be resolved has one below zero
+            why = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
             raise SettingError(
-                f"The pages cannot listen on {host} port {port}: {error.strerror or error}. "
+                f"The pages cannot listen on {host} port {port}: {why}. "
                 "Stop what uses it, or choose another with --host and --port (CART_HOST, CART_PORT)."
             ) from None
         self._ending = False
@@ -43,6 +48,8 @@ class PageServer:
             sockets=[listening],
             threads=THREADS,
             max_request_body_size=MAX_BODY_BYTES,
+            connection_limit=CONNECTIONS,
+            channel_timeout=SILENT_CONNECTION_S,
             ident="cart",
         )
         self._thread = threading.Thread(target=self._serve, name="pages", daemon=True)

@@ -44,7 +44,10 @@ class EmbeddedStore:
         self._path = path
         self._lock = threading.RLock()
         # Purchases are private: nobody else on the machine may read them, from the first byte on.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StoreError(f"The store {path} cannot be opened: {error.strerror}.") from None
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         with self._naming_the_file():
             self._connection.execute("PRAGMA journal_mode = WAL")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -69,6 +69,7 @@ class ModelVersion:
     """
 
     number: int
+    task: str
     origin: Origin
     file_name: str
     digest: str
@@ -125,7 +126,3 @@ class RoundRecord:
     outcome: Outcome | None = None
     sentence: str = ""
     ended_at: float | None = None
-
-    def with_verdict(self, verdict: Verdict) -> RoundRecord:
-        """Return the record with one more verdict."""
-        return replace(self, verdicts=(*self.verdicts, verdict))

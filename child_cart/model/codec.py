@@ -100,7 +100,10 @@ def decode(payload: bytes | memoryview) -> list[Array]:
         raise CodecError(f"The payload cannot be read ({type(error).__name__}).") from None
     if type(loaded) is not list or len(loaded) != len(buffers):
         raise CodecError("The payload is not a list with one entry for each of its buffers.")
-    return [_array_of(entry) for entry in loaded]
+    try:
+        return [_array_of(entry) for entry in loaded]
+    except ValueError as error:  # NumPy's own limits, as for the product of sides beside a 0
+        raise error if isinstance(error, CodecError) else CodecError(f"An array cannot be made ({error}).") from None
 
 
 def _take_apart(view: memoryview) -> tuple[bytes, list[memoryview]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from .task import Row, RowError, Task
+from .task import Row, RowError, Task, checked_row
 
 
 class CsvError(Exception):
@@ -31,7 +31,8 @@ def read_rows(task: Task, path: Path) -> list[Row]:
                 try:
                     if len(values) != len(header):
                         raise RowError(f"it has {len(values)} columns, the first line {len(header)}")
-                    rows.append(task.parse_row(dict(zip(header, (v.strip() for v in values), strict=True))))
+                    fields = dict(zip(header, (value.strip() for value in values), strict=True))
+                    rows.append(checked_row(task, fields))
                 except RowError as error:
                     raise CsvError(f"{path}, line {reader.line_num}: {error}.") from None
     except OSError as error:

@@ -21,9 +21,9 @@ DIGITS: Final = 10
 TEST_ROWS: Final = 297
 """Rows that no cart ever sees, for judging the outcome of an experiment."""
 EVALUATION_ROWS: Final = 100
-OWN_DIGITS: Final = 0.92
+OWN_DIGITS: Final = 0.975
 """How much of a digit's rows go to the carts whose digit it is."""
-DIGITS_PER_CART: Final = 2.5
+DIGITS_PER_CART: Final = 3.0
 
 
 class Digits(KerasTask):
@@ -47,7 +47,7 @@ class Digits(KerasTask):
         )
         # Plain gradient steps: Adam's per-weight steps pull models that see different digits apart, and their average
         # then knows less.
-        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+        model.compile(optimizer=keras.optimizers.SGD(0.3), loss="sparse_categorical_crossentropy")
         return model
 
     def parse_row(self, fields: Mapping[str, object]) -> Row:

@@ -19,7 +19,7 @@ STARTER_ROWS: Final = 10_000
 EVALUATION_ROWS: Final = 300
 FIRST_DAY: Final = date(2020, 1, 1)
 LAST_DAY: Final = date(2023, 12, 31)
-OWN_MONTHS: Final = 0.97
+OWN_MONTHS: Final = 0.95
 """How much of a share's rows are of its own months."""
 
 

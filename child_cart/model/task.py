@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -125,8 +126,8 @@ def load_task(name: str) -> Task:
         raise TaskError(f"There is no task {name!r}: it is {known}, or a class of yours as package.module:Class.")
     try:
         task = getattr(importlib.import_module(module_name), class_name)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise TaskError(f"The task {name!r} cannot be loaded: {error}.") from error
+    except Exception as error:  # the module is the user's: whatever is wrong in it is told in one sentence
+        raise TaskError(f"The task {name!r} cannot be loaded: {type(error).__name__}: {error}.") from error
     missing = [part for part in _PARTS if not callable(getattr(task, part, None))]
     if missing or not isinstance(getattr(task, "name", None), str) or not task.name:
         lacking = ", ".join([*missing, *([] if getattr(task, "name", "") else ["name"])])
@@ -136,6 +137,21 @@ def load_task(name: str) -> Task:
 
 
 _PARTS: Final = tuple(part for part in vars(Task) if not part.startswith("_"))
+
+
+def checked_row(task: Task, fields: Mapping[str, object]) -> Row:
+    """Return the fields as a row of the task that can be kept.
+
+    Raises:
+        RowError: if the task refuses them, or the row holds what is no plain JSON, as a number that is not finite: one
+            such row would turn every weight of the model into none.
+    """
+    row = task.parse_row(fields)
+    try:
+        json.dumps(row, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RowError(f"it cannot be kept ({error})") from None
+    return row
 
 
 def whole_number(fields: Mapping[str, object], field: str, low: int, high: int) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ..network.tasks import in_thread
 from .verdict import Reason
 
 log = logging.getLogger("cart.trainer")
@@ -46,7 +47,6 @@ class Initial:
     digest: str
     signature: str
     parameters: int
-    payload_bytes: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Epoch:
 
     epoch: int
     epochs: int
-    loss: float
+    loss: float | None
+    """Mean loss of the epoch; None if it is not finite."""
 
 
 EpochReport = Callable[[Epoch], None]
@@ -121,6 +122,7 @@ class TrainerSetup:
     starter_rows: int
     threads: int
     idle_s: float
+    silence_s: float
     log_path: Path
 
 
@@ -183,6 +185,8 @@ class ProcessTrainer:
     async def close(self) -> None:
         """End the process."""
         async with self._turn:
+            if self._idle is not None:
+                self._idle.cancel()
             await self._end()
 
     async def _call(self, command: str, arguments: Json, report: EpochReport | None = None) -> Json:
@@ -198,8 +202,8 @@ class ProcessTrainer:
                 self._idle.cancel()
             try:
                 process = await self._started()
-                line = json.dumps({"command": command, "arguments": arguments}) + "\n"
-                process.stdin.write(line.encode())  # type: ignore[union-attr]
+                line = await in_thread(json.dumps, {"command": command, "arguments": arguments})
+                process.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
                 while "result" not in (answer := await self._read(process)):
                     if "error" in answer:
                         raise _ERRORS.get(answer["error"], TrainerError)(answer["sentence"])
@@ -209,7 +213,8 @@ class ProcessTrainer:
                 # An answer that nobody waits for would be taken for the next command's.
                 await self._end(kill=True)
                 raise
-            self._idle = asyncio.get_running_loop().call_later(self._setup.idle_s, self._end_idle)
+            finally:
+                self._idle = asyncio.get_running_loop().call_later(self._setup.idle_s, self._end_idle)
             result: Json = answer["result"]
             return result
 
@@ -242,7 +247,14 @@ class ProcessTrainer:
         return self._process
 
     async def _read(self, process: asyncio.subprocess.Process) -> Json:
-        line = await process.stdout.readline()  # type: ignore[union-attr]
+        silence_s = self._setup.silence_s
+        try:
+            async with asyncio.timeout(silence_s):
+                line = await process.stdout.readline()  # type: ignore[union-attr]
+        except TimeoutError:
+            raise TrainerDied(f"The trainer said nothing for {silence_s:g} s and was ended.") from None
+        except ValueError:
+            raise TrainerDied(f"The trainer said more than {MAX_LINE_BYTES} bytes at once and was ended.") from None
         if not line.endswith(b"\n"):
             status = await process.wait()
             how = f"by signal {-status}" if status < 0 else f"with status {status}"
@@ -256,13 +268,13 @@ class ProcessTrainer:
     async def _end_if_idle(self) -> None:
         if not self._turn.locked():
             async with self._turn:
+                if self._process is None:
+                    return
                 log.info("trainer ends: nothing to do for %g s", self._setup.idle_s)
                 await self._end()
 
     async def _end(self, kill: bool = False) -> None:
         process, self._process = self._process, None
-        if self._idle is not None:
-            self._idle.cancel()
         if process is None:
             return
         if not kill:

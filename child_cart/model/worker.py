@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import json
 import logging
+import math
 import mmap
 import os
 import signal
@@ -26,7 +27,7 @@ from .deal import Share
 from .learner import EpochReport, accuracy
 from .task import Row, Task, load_task
 from .verdict import check_weights
-from .weights import read_weights, write_weights
+from .weights import WeightsError, read_weights, write_weights
 
 log = logging.getLogger("trainer")
 
@@ -60,12 +61,11 @@ class Worker:
             "digest": write_weights(Path(target), self._initial),
             "signature": model_signature(self._task.name, self._initial),
             "parameters": sum(array.size for array in self._initial),
-            "payload_bytes": len(codec.encode(self._initial)),
         }
 
     def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str, report: Report) -> Json:
         """Train the base model on these rows and write it to the target."""
-        self._learner.set_weights(read_weights(Path(base["path"]), base["digest"]))
+        self._learner.set_weights(self._base(base))
         if rows:
             inputs, targets = self._task.arrays(rows)
             self._learner.train(inputs, targets, _epochs_to(report))
@@ -94,7 +94,7 @@ class Worker:
         """Average the base model with received payloads by their shares, and write the result to the target."""
         payloads = [_Payload(entry["path"]) for entry in received]
         try:
-            models: list[Weights] = [read_weights(Path(base["path"]), base["digest"])]
+            models: list[Weights] = [self._base(base)]
             models += [payload.weights for payload in payloads]
             merged = average(models, [base["share"], *(entry["share"] for entry in received)])
         finally:
@@ -102,7 +102,18 @@ class Worker:
                 payload.close()
         return self._written(merged, own_rows, target)
 
+    def _base(self, base: Json) -> list[Array]:
+        weights = read_weights(Path(base["path"]), base["digest"])
+        if specs_of(weights) != self._specs:
+            raise WeightsError(
+                "The stored model has other shapes than the task's. Reset the model to start with these."
+            )
+        return weights
+
     def _written(self, weights: Weights, own_rows: list[Row], target: str) -> Json:
+        wrong = check_weights(weights, self._specs)
+        if wrong is not None:  # nothing heals weights that are not finite, in this cart or in those that average them
+            raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
         self._learner.set_weights(weights)
         return {
             "accuracy": self._accuracy(own_rows),
@@ -141,7 +152,10 @@ def model_signature(task_name: str, weights: Weights) -> str:
 
 
 def _epochs_to(report: Report) -> EpochReport:
-    return lambda epoch, epochs, loss: report({"epoch": epoch, "epochs": epochs, "loss": loss})
+    def tell(epoch: int, epochs: int, loss: float) -> None:
+        report({"epoch": epoch, "epochs": epochs, "loss": loss if math.isfinite(loss) else None})
+
+    return tell
 
 
 def serve(worker: Worker, commands: IO[str], answers: IO[str]) -> None:

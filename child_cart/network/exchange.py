@@ -33,7 +33,7 @@ from .messages import (
     Welcome,
 )
 from .outgoing import Offerable, Outgoing
-from .running import Direction, Sends, TransferView
+from .running import Direction, Patience, Sends, TransferView
 from .spool import Spool
 from .transfer import DEFAULT_CHUNK_BYTES, TransferError, check_offer
 
@@ -67,7 +67,14 @@ class ExchangeLimits:
     window_bytes: int
     answer_timeout_s: float
     stall_timeout_s: float
+    slowest_bytes_per_s: float
     max_outgoing: int = 16
+    max_outgoing_per_peer: int = 2
+
+    @property
+    def patience(self) -> Patience:
+        """How long a transfer may take."""
+        return Patience(self.stall_timeout_s, self.slowest_bytes_per_s)
 
 
 class Exchange:
@@ -121,7 +128,12 @@ class Exchange:
         self._clusters[request] = answer
         try:
             self._link.send(Cluster(request, size, minimum))
-            return await asyncio.wait_for(answer, self._limits().answer_timeout_s)
+            picked = await asyncio.wait_for(answer, self._limits().answer_timeout_s)
+            # Held against what was asked: a peer that came twice would count twice in the average.
+            peers = [peer for peer in dict.fromkeys(picked.peers) if peer != self._cart_id][:size]
+            if len(peers) < minimum:
+                raise NotEnoughPeers(f"The bridge named {len(peers)} peers; {minimum} are needed.", len(peers))
+            return PickedCluster(picked.cluster_id, tuple(peers))
         except TimeoutError:
             raise TransferError(Code.TIMED_OUT, "The bridge did not answer the request for a cluster.") from None
         except LinkDown as down:
@@ -138,7 +150,7 @@ class Exchange:
         limits = self._limits()
         view = TransferView(os.urandom(16).hex(), peer, Direction.IN)
         window_bytes = min(limits.window_bytes, self._max_window_bytes)
-        incoming = Incoming(view, self._link, limits.stall_timeout_s, window_bytes)
+        incoming = Incoming(view, self._link, limits.patience, window_bytes)
         request = ModelRequest(view.transfer_id, cluster_id, self._cart_id, peer)
 
         def check(offer: ModelParameters) -> None:
@@ -219,12 +231,15 @@ class Exchange:
         limits = self._limits()
         if request.transfer in self._outgoing or request.transfer in self._incoming:
             return
-        if len(self._outgoing) >= limits.max_outgoing:
-            sentence = f"This cart is sending {limits.max_outgoing} models already."
+        to_peer = sum(outgoing.view.peer == request.source for outgoing in self._outgoing.values())
+        if len(self._outgoing) >= limits.max_outgoing or to_peer >= limits.max_outgoing_per_peer:
+            sentence = (
+                f"This cart is sending {len(self._outgoing)} models already, {to_peer} of them to the asking one."
+            )
             self._cancel(request.transfer, TransferError(Code.TOO_MANY_TRANSFERS, sentence))
             return
         view = TransferView(request.transfer, request.source, Direction.OUT)
-        outgoing = Outgoing(view, self._link, limits.stall_timeout_s, self._cart_id)
+        outgoing = Outgoing(view, self._link, limits.patience, self._cart_id)
         self._outgoing[request.transfer] = outgoing
         task = asyncio.create_task(self._give(outgoing), name=f"give {request.transfer[:8]}")
         self._giving.add(task)

@@ -90,6 +90,9 @@ class Identity:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+        folder = os.open(path.parent, os.O_RDONLY)  # the new name is data of the folder
+        os.fsync(folder)
+        os.close(folder)
 
 
 def _unusable(path: Path, why: object) -> str:

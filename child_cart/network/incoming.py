@@ -9,7 +9,7 @@ from pathlib import Path
 from .chunk import ChunkHeader
 from .link import LinkDown
 from .messages import Code, Credit, Done, ModelParameters, ModelRequest
-from .running import Progress, RunningTransfer, Sends, TransferView
+from .running import Patience, Progress, RunningTransfer, Sends, TransferView
 from .spool import Spool
 from .transfer import Assembler, TransferError
 
@@ -25,8 +25,8 @@ class Received:
 class Incoming(RunningTransfer):
     """The receiving side of one transfer."""
 
-    def __init__(self, view: TransferView, link: Sends, stall_timeout_s: float, window_bytes: int) -> None:
-        super().__init__(view, link, stall_timeout_s)
+    def __init__(self, view: TransferView, link: Sends, patience: Patience, window_bytes: int) -> None:
+        super().__init__(view, link, patience)
         self._window_bytes = window_bytes
         self._offer: ModelParameters | None = None
         self._assembler: Assembler | None = None
@@ -53,8 +53,9 @@ class Incoming(RunningTransfer):
             try:
                 self.view.state = Progress.RUNNING
                 self._grant(self._assembler)
-                while not self._assembler.complete:
-                    await self._wait_for_news(self._stall_timeout_s, "The next chunk")
+                async with self._deadline(self._offer.total_bytes):
+                    while not self._assembler.complete:
+                        await self._wait_for_news(self._patience.stall_timeout_s, "The next chunk")
             finally:
                 self._assembler = None  # the room is about to close: nothing more may be written to it
             self._link.send(Done(self.view.transfer_id))

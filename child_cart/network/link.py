@@ -46,6 +46,8 @@ M = TypeVar("M", bound=Message)
 CHUNKS_AHEAD_BYTES: Final = 512 * 1024
 # A bridge that died does not answer a closing handshake; a cart that stops does not wait long for it.
 CLOSE_S: Final = 1.0
+# A link that breaks at once, as when two carts run with one key, is no reason to come back quickly.
+STEADY_S: Final = 5.0
 
 
 class LinkState(StrEnum):
@@ -262,8 +264,8 @@ class Link:
     async def _hold(self, socket: aiohttp.ClientWebSocketResponse, welcome: Welcome) -> str:
         """Serve an attached link until it ends."""
         self._outbox = Outbox(CHUNKS_AHEAD_BYTES)
-        self._backoff.reset()
         self._move_to(LinkState.ATTACHED, "")
+        held = asyncio.get_running_loop().call_later(STEADY_S, self._backoff.reset)
         self._attached.set()
         reason = "The bridge closed the link."
         try:
@@ -284,6 +286,7 @@ class Link:
         except _Refused as refused:
             reason = str(refused)
         finally:
+            held.cancel()
             self._outbox.close()
             self._outbox = None
             self._attached.clear()

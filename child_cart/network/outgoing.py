@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .chunk import ChunkHeader, pack_chunk
 from .messages import Code, ModelParameters
-from .running import Progress, RunningTransfer, Sends, TransferView
+from .running import Patience, Progress, RunningTransfer, Sends, TransferView
 from .transfer import Splitter, TransferError, chunk_count
 
 
@@ -27,8 +27,8 @@ class Offerable:
 class Outgoing(RunningTransfer):
     """The giving side of one transfer."""
 
-    def __init__(self, view: TransferView, link: Sends, stall_timeout_s: float, cart_id: str) -> None:
-        super().__init__(view, link, stall_timeout_s)
+    def __init__(self, view: TransferView, link: Sends, patience: Patience, cart_id: str) -> None:
+        super().__init__(view, link, patience)
         self._cart_id = cart_id
         self._splitter: Splitter | None = None
         self._done = False
@@ -47,17 +47,15 @@ class Outgoing(RunningTransfer):
         self._splitter = Splitter(payload, chunk_bytes)
         self.view.total_bytes, self.view.state = len(payload), Progress.OFFERED
         self._link.send(self._offer_of(offerable, chunk_bytes))
-        while not self._splitter.finished:
-            await self._send_what_credit_allows(self._splitter)
-            if not self._splitter.finished:
-                await self._wait_for_news(self._stall_timeout_s, "The receiver's credit")
-        while not self._done:
-            await self._wait_for_news(self._stall_timeout_s, "The receiver's word that all is there")
+        async with self._deadline(len(payload)):
+            while not self._done:
+                await self._send_what_credit_allows(self._splitter)
+                missing = "word that all is there" if self._splitter.finished else "credit"
+                await self._wait_for_news(self._patience.stall_timeout_s, f"The receiver's {missing}")
 
     def take_credit(self, up_to_bytes: int) -> None:
         """Take the receiver's credit; before the offer there is nothing to grant it for."""
-        if self._splitter is not None:
-            self._splitter.grant(up_to_bytes)
+        if self._splitter is not None and self._splitter.grant(up_to_bytes):
             self._news.set()
 
     def take_done(self) -> None:

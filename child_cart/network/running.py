@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -60,13 +62,25 @@ class Sends(Protocol):
         """Send a chunk when it is its turn; raises ``LinkDown``."""
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long a transfer may take: nothing for so long ends it, and so does a whole that is slower than this."""
+
+    stall_timeout_s: float
+    slowest_bytes_per_s: float
+
+    def whole_s(self, total_bytes: int) -> float:
+        """Return how long a transfer of this size may take in all."""
+        return self.stall_timeout_s + total_bytes / self.slowest_bytes_per_s
+
+
 class RunningTransfer:
     """A transfer under way. Its task waits; the link's reader tells it the news."""
 
-    def __init__(self, view: TransferView, link: Sends, stall_timeout_s: float) -> None:
+    def __init__(self, view: TransferView, link: Sends, patience: Patience) -> None:
         self.view = view
         self._link = link
-        self._stall_timeout_s = stall_timeout_s
+        self._patience = patience
         self._failure: TransferError | None = None
         self._news = asyncio.Event()
 
@@ -74,6 +88,17 @@ class RunningTransfer:
         """Let the transfer end with this failure; the first one counts."""
         self._failure = self._failure or failure
         self._news.set()
+
+    @asynccontextmanager
+    async def _deadline(self, total_bytes: int) -> AsyncIterator[None]:
+        """End a block that takes longer than a transfer of this size may: a trickle must not hold a round."""
+        whole_s = self._patience.whole_s(total_bytes)
+        deadline = asyncio.timeout(whole_s)
+        try:
+            async with deadline:
+                yield
+        except TimeoutError:
+            raise TransferError(Code.TIMED_OUT, f"The transfer was not done within {whole_s:.0f} s.") from None
 
     async def _wait_for_news(self, timeout_s: float, missing: str) -> None:
         """Wait until something has come.

@@ -37,7 +37,8 @@ class Spool:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.iterdir():
-            left.unlink()
+            if left.is_file():
+                left.unlink()
 
     @contextmanager
     def room_for(self, transfer_id: str, size_bytes: int) -> Iterator[Room]:

@@ -83,9 +83,14 @@ class Splitter:
         """Whether the last chunk has been given out."""
         return self._sequence == self._chunks
 
-    def grant(self, up_to_bytes: int) -> None:
-        """Take credit. It is a position in the payload, so a repeated or late one changes nothing."""
+    def grant(self, up_to_bytes: int) -> bool:
+        """Take credit and tell whether it is more than before.
+
+        It is a position in the payload, so a repeated or late one changes nothing.
+        """
+        more = up_to_bytes > self._granted_bytes
         self._granted_bytes = max(self._granted_bytes, up_to_bytes)
+        return more
 
     def next_chunk(self) -> Chunk | None:
         """Return the next chunk, or None while credit (or the payload) is used up."""

@@ -69,7 +69,7 @@ function showTraining(status) {
   if (epoch !== null) {
     byId("training-bar").max = epoch.epochs;
     byId("training-bar").value = epoch.epoch;
-    say(byId("training-text"), `Epoch ${epoch.epoch} of ${epoch.epochs}, loss ${epoch.loss.toFixed(3)}`);
+    say(byId("training-text"), `Epoch ${epoch.epoch} of ${epoch.epochs}, loss ${epoch.loss === null ? "not finite" : epoch.loss.toFixed(3)}`);
   }
   const missing = Math.max(0, rows.dataset_size - rows.waiting);
   const idle = `No round is running. ${missing ? `${many(missing, "more row")} ${missing === 1 ? "starts" : "start"} the next one.` : ""}`;

@@ -51,6 +51,8 @@ class Limits:
     max_chunk_bytes: int = 64 * 1024
     max_window_bytes: int = 1024 * 1024
     transfer_idle_s: float = 60.0
+    requests_per_s: float = 20.0
+    requests_at_once: int = 128
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Cart:
     cluster: str = ""
     cluster_peers: frozenset[str] = frozenset()
     transfers: set[str] = field(default_factory=set)
+    requests_left: float = 0.0
+    requests_left_at: float = 0.0
     received_bytes: int = 0
     """Payload that the bridge took from this cart."""
     delivered_bytes: int = 0
@@ -158,7 +162,9 @@ class Hub:
         """
         if len(self.carts) >= self.limits.max_carts:
             raise Violation(Code.BRIDGE_FULL, f"This bridge has its {self.limits.max_carts} carts; try another one.")
-        cart = Cart(cart_id, role, model_signature, model_version, self._clock())
+        now = self._clock()
+        cart = Cart(cart_id, role, model_signature, model_version, now)
+        cart.requests_left, cart.requests_left_at = float(self.limits.requests_at_once), now
         self.carts[cart_id] = cart
         self._lay_in_deck(cart)
         self.counters["attached"] += 1
@@ -303,6 +309,8 @@ class Hub:
             raise Violation(Code.NOT_IN_CLUSTER, f"{message.destination} is not in this cart's cluster.")
         if message.transfer in self.transfers:
             raise Violation(Code.UNEXPECTED_MESSAGE, f"Transfer id {message.transfer} is taken.")
+        if not self._may_request(cart):
+            return self._refuse(cart, message, Code.TOO_MANY_TRANSFERS, "This cart asks for models too often.")
         peer = self.carts.get(message.destination)
         most = self.limits.max_transfers_per_cart
         if peer is None:
@@ -314,6 +322,16 @@ class Hub:
         cart.transfers.add(transfer.transfer_id)
         peer.transfers.add(transfer.transfer_id)
         return [Delivery(peer.cart_id, message)]
+
+    def _may_request(self, cart: Cart) -> bool:
+        """Take one of the requests that a cart has left (a token bucket): a flood must not reach the peers."""
+        now, limits = self._clock(), self.limits
+        refilled = cart.requests_left + (now - cart.requests_left_at) * limits.requests_per_s
+        cart.requests_left, cart.requests_left_at = min(refilled, float(limits.requests_at_once)), now
+        if cart.requests_left < 1:
+            return False
+        cart.requests_left -= 1
+        return True
 
     def _refuse(self, cart: Cart, message: ModelRequest, code: Code, sentence: str) -> list[Delivery]:
         self.counters["requests_refused"] += 1
@@ -350,7 +368,14 @@ class Hub:
                 Code.OVERRUN,
                 f"Credit for {ahead} bytes ahead was granted; this bridge allows {self.limits.max_window_bytes}.",
             )
-        transfer.granted_bytes = max(transfer.granted_bytes, message.up_to_bytes)
+        # What lets no further chunk pass is not passed on: a receiver must not flood a sender with crumbs.
+        next_end = min(
+            transfer.granted_bytes // transfer.chunk_bytes * transfer.chunk_bytes + transfer.chunk_bytes,
+            transfer.total_bytes,
+        )
+        if message.up_to_bytes < next_end or message.up_to_bytes <= transfer.granted_bytes:
+            return []
+        transfer.granted_bytes = message.up_to_bytes
         return [Delivery(transfer.sender, message)]
 
     def _finish(self, cart: Cart, message: Cancel | Done) -> list[Delivery]:

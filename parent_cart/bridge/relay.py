@@ -129,11 +129,11 @@ class Relay:
         earlier = self._detach(cart_id)
         if earlier is not None:
             earlier.replaced = True
+        assert request.transport is not None
         self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
         limits = self._hub.limits
         # Credit bounds what can wait for one cart; the outbox holds that much and no more.
         outbox = Outbox(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
-        assert request.transport is not None
         connection = Connection(socket, request.transport, outbox)
         self._connections[cart_id] = connection
         log.info("cart %s attached from %s as %s", cart_id, request.remote, attach.role)

@@ -183,3 +183,25 @@ def test_methods_that_no_page_has_are_refused(shown: Shown) -> None:
     assert shown.client.delete("/api/status").status_code == 405
     assert shown.client.post("/", json={}).status_code == 405
     assert shown.client.open("/api/items", method="TRACE").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:5001", 200),
+        ("[::1]:5001", 200),
+        ("localhost", 200),
+        ("evil.example", 403),
+        ("evil.example:5001", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+        ("[", 403),
+    ],
+)
+def test_a_name_that_is_not_the_carts_is_refused(shown, host, status):
+    assert shown.client.get("/api/status", headers={"Host": host}).status_code == status
+
+
+def test_a_malformed_origin_is_refused(shown):
+    headers = {"Host": "127.0.0.1:5001", "Origin": "http://["}
+    assert shown.client.post("/api/train", headers=headers).status_code == 403

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -51,11 +52,12 @@ def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> N
     shown.activity.report_epoch(Epoch(3, 20, 0.5))
     shown.activity.note("first")
     shown.activity.note("second")
-    shown.run_round(ROUND.with_verdict(Verdict("ab" * 16, "ACCEPTED", "Good.", 0.6, 7, 300, 1000)))
+    shown.run_round(replace(ROUND, verdicts=(Verdict("ab" * 16, "ACCEPTED", "Good.", 0.6, 7, 300, 1000),)))
     shown.process_id = 77
     status = shown.get("/api/status")
     assert status["model"] | {"created_at": 0, "file_name": ""} == {
         "number": 1,
+        "task": "task",
         "origin": "LOCAL",
         "digest": "digest",
         "signature": SIGNATURE,

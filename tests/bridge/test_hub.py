@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -636,3 +637,27 @@ def test_a_silent_transfer_ends_for_both_and_a_busy_one_does_not() -> None:
     assert {entry.cart_id for entry in told} == {fleet.kernel, fleet.shells[1]}
     assert {entry.message.transfer for entry in told} == {silent}  # type: ignore[attr-defined]
     assert set(fleet.hub.transfers) == {busy}
+
+
+def test_a_flood_of_requests_does_not_reach_the_peer() -> None:
+    fleet = Fleet(limits=replace(LIMITS, requests_at_once=3, requests_per_s=1.0))
+    reached = 0
+    for number in range(10):
+        transfer = f"{number:032x}"
+        (told,) = fleet.hub.receive(fleet.kernel, ModelRequest(transfer, fleet.cluster, fleet.kernel, fleet.shells[0]))
+        reached += told.cart_id == fleet.shells[0]
+        if told.cart_id == fleet.kernel:
+            assert told.message.code is Code.TOO_MANY_TRANSFERS
+        fleet.hub.receive(fleet.kernel, Cancel(transfer, Code.ABANDONED))
+    assert reached == 3
+    fleet.clock.now += 2
+    fleet.request(99)
+    assert f"{99:032x}" in fleet.hub.transfers
+
+
+def test_credit_that_lets_no_chunk_pass_is_not_passed_on() -> None:
+    fleet = Fleet()
+    transfer = fleet.open(total=10 * CHUNK, granted=CHUNK)
+    for crumb in (1, CHUNK, CHUNK + 1, 2 * CHUNK - 1):
+        assert fleet.hub.receive(fleet.kernel, Credit(transfer, crumb)) == []
+    assert len(fleet.hub.receive(fleet.kernel, Credit(transfer, 2 * CHUNK))) == 1

@@ -395,7 +395,7 @@ async def test_control_that_nobody_reads_ends_the_cart_that_does_not_read(bridge
     async with attached(bridge.url) as deaf, attached(bridge.url, role="KERNEL") as kernel:
         opened = await open_transfer(kernel, deaf, bytes(5000))
         bridge.relay._connections[deaf.id].outbox._control_bytes = MAX_CONTROL_BYTES
-        await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=1)
+        await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=5000)
         assert (await kernel.hear("CANCEL"))["code"] == "PEER_LEFT"
         assert list(bridge.hub.carts) == [kernel.id]
         assert bridge.hub.counters["slow_readers"] == 1

@@ -30,8 +30,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["--share", "5/4"], "'5/4' is not a share like 2/4"),
         (["--task", "nothing"], "There is no task 'nothing'"),
         (["--task", "no.such:Thing"], "cannot be loaded"),
-        (["--data", "/no/such.csv"], "there is no such file"),
+        (["--data", "/no/such.csv"], "/no/such.csv cannot be read: No such file"),
         (["--data", "BROKEN"], "line 3: item is '77'; it must be a whole number from 1 to 6."),
+        (["--bridge", "ws://[::1"], "it must be like ws://"),
+        (["--bridge", "ws://host:99999"], "it must be like ws://"),
+        (["--host", "a..b"], "The pages cannot listen on a..b"),
+        (["--task", ":Nothing"], "cannot be loaded"),
+        (["--max-round-rows", "5"], "rows would come in faster"),
         (["--min-peers", "9"], "a round could never have enough peers"),
         (["--weighting", "luck"], "it must be one of accuracy, samples, uniform"),
         (["--data-dir", "/dev/null/x"], "cannot be used"),
@@ -141,3 +146,41 @@ def put(url: str, value: str) -> None:
     body = json.dumps({"value": value}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="PUT")
     urllib.request.urlopen(request, timeout=5).close()
+
+
+def test_a_folder_of_another_task_is_refused(tmp_path: Path) -> None:
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1")
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        cart.stop()
+    ended = run("--data-dir", str(cart.data), "--port", "0", "--task", "shopping")
+    assert ended.returncode == 2
+    assert "holds a model of the task 'light', not 'shopping'" in ended.stderr
+
+
+def test_starter_rows_are_needed_only_until_they_are_learned(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("degrees,third\n10,0\n130,1\n250,2\n")
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--data", str(rows))
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        assert cart.status()["model"]["samples"] == 3
+        cart.stop()
+        rows.unlink()
+        cart.start()
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        cart.stop()
+
+
+def test_a_row_that_is_not_finite_is_refused_at_the_door(tmp_path: Path) -> None:
+    from child_cart.model.task import RowError, checked_row
+    from tests.support.light_task import LightTask
+
+    class Open(LightTask):
+        def parse_row(self, fields):
+            return {"x": float(fields["x"])}
+
+    assert checked_row(Open(), {"x": "1.5"}) == {"x": 1.5}
+    for text in ("nan", "inf", "-inf"):
+        with pytest.raises(RowError, match="cannot be kept"):
+            checked_row(Open(), {"x": text})

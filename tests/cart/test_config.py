@@ -60,3 +60,10 @@ def test_what_does_not_do_changes_nothing(store, name, value, sentence) -> None:
 def test_a_kept_change_of_another_program_version_is_passed_over(store) -> None:
     store.put_setting("gone", "1")
     assert SettingsBook(Settings(), store).current == Settings()
+
+
+def test_kept_changes_that_do_not_fit_a_new_start_are_passed_over(store, caplog) -> None:
+    SettingsBook(Settings(), store).change("cluster_size", 1)
+    again = SettingsBook(Settings(cluster_size=5, min_peers=3), store)
+    assert (again.current.cluster_size, again.current.min_peers) == (5, 3)
+    assert "do not fit the start settings" in caplog.text

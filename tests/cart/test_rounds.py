@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ class Learner(Node):
             self.trainer,
             self.exchange,
             self.activity,
+            "task",
             self.rounds.become,
             self.link.wait_attached,
             lambda: None,
@@ -179,7 +181,7 @@ async def test_a_round_without_a_bridge_says_so(tmp_path: Path) -> None:
 async def test_peers_that_fail_are_verdicts_not_errors(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
     silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5"))
     gone.wire.pass_message = lambda message: False
-    learner.limits = learner.limits.__class__(1000, 65536, 0.1, 0.1)
+    learner.limits = replace(learner.limits, answer_timeout_s=0.1, stall_timeout_s=0.1)
     async with running(learner, silent, gone), learner.learning():
         learner.add_rows(10)
         await until(lambda: learner.ended(1))
@@ -200,7 +202,7 @@ async def test_a_failing_trainer_costs_the_round_and_no_rows(
         learner.add_rows(10)
         await until(lambda: learner.ended(1))
         assert learner.last_round().outcome is Outcome.TRAINER_FAILED
-        assert learner.spooled == []
+        await until(lambda: learner.spooled == [])
         learner.trainer.failing = set()
         learner.add_rows(10)
         await until(lambda: learner.ended(2) or learner.ended(3), timeout_s=10)
@@ -287,7 +289,7 @@ async def test_preparing_is_tried_again_until_the_trainer_works(learner: Learner
 
 
 def version(accuracy: float, samples: int) -> ModelVersion:
-    return ModelVersion(1, Origin.LOCAL, "f", "d", "s", accuracy, samples, 0, 0, 0.0)
+    return ModelVersion(1, "task", Origin.LOCAL, "f", "d", "s", accuracy, samples, 0, 0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -299,3 +301,34 @@ def test_what_models_are_weighted_by(weighting, own, others) -> None:
     assert shares_of(weighting, version(0.5, 30), accepted) == (own, others)
     if weighting != "uniform":
         assert shares_of(weighting, version(0.0, 0), accepted[1:]) == (1.0, [1.0])
+
+
+async def test_a_peer_that_asks_during_a_training_gets_its_result(learner: Learner) -> None:
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.trainer.hold.clear()
+        learner.add_rows(10)
+        await until(lambda: learner.activity.stage is Stage.TRAINING and learner.activity.epoch)
+        asking = asyncio.create_task(learner.rounds.training_done(5.0))
+        await asyncio.sleep(0.02)
+        assert not asking.done()
+        learner.trainer.hold.set()
+        await asking
+        assert learner.versions.newest.origin is Origin.LOCAL
+        await learner.rounds.training_done(0.0)
+
+
+async def test_a_search_for_peers_ends_when_the_setting_allows_fewer(bridge: Bridge, tmp_path: Path) -> None:
+    learner = Learner(bridge.url, tmp_path, cluster_wait_s=60, min_peers=3)
+    given = peers(bridge, tmp_path, "0.5")
+    async with running(learner, *given), learner.learning():
+        learner.add_rows(10)
+        await until(lambda: any("No cluster yet" in event.text for event in learner.activity.events()))
+        learner.book.change("min_peers", 1)
+        await until(lambda: learner.ended(1))
+    assert learner.last_round().outcome is Outcome.AGGREGATED
+    learner.store.close()
+
+
+def test_no_claim_of_samples_outweighs_the_own_model_by_far() -> None:
+    assert shares_of("samples", version(0.5, 30), [Accepted(Path("a"), 0.2, 2**53 - 1)]) == (30.0, [300.0])

@@ -15,7 +15,7 @@ SALE = Sale("sale-1", 1.5, "2026-05-01", 1, (BillLine("2000000000015", "Rye brea
 
 def version(number, trained_from=0, trained_to=0, **changes):
     made = ModelVersion(
-        number, Origin.LOCAL, f"{number}.h5", "ab", "cd", 0.5, 7, trained_from, trained_to, 2.5, {"a": 1}
+        number, "task", Origin.LOCAL, f"{number}.h5", "ab", "cd", 0.5, 7, trained_from, trained_to, 2.5, 3, {"a": 1}
     )
     return replace(made, **changes)
 
@@ -130,7 +130,7 @@ def test_rounds_are_replaced_as_they_go_on(reopen):
     record = RoundRecord("id", 1, 3.5)
     store.save_round(record)
     verdict = Verdict("ab" * 16, "ACCEPTED", "It takes part.", 0.5, 3, 100, 1000)
-    done = replace(record.with_verdict(verdict), outcome=Outcome.AGGREGATED, ended_at=4.5, phase_s={"training": 0.5})
+    done = replace(record, verdicts=(verdict,), outcome=Outcome.AGGREGATED, ended_at=4.5, phase_s={"training": 0.5})
     store.save_round(done)
     store.save_round(RoundRecord("id2", 2, 5.5))
     assert reopen().rounds(9) == [RoundRecord("id2", 2, 5.5), done]

@@ -25,8 +25,8 @@ def test_a_cart_sees_mostly_two_or_three_digits(count):
     for index in range(count):
         hand = deal(groups, DIGITS, Share(index, count), OWN_DIGITS, DIGITS_PER_CART, seed=4)
         common = Counter(groups[place] for place in hand).most_common()
-        assert sum(rows for _, rows in common[:4]) > 0.85 * len(hand)
-        assert len(common) > 5  # and a few of the others
+        assert sum(rows for _, rows in common[:3]) > 0.75 * len(hand)
+        assert sum(rows for _, rows in common[:4]) > 0.95 * len(hand)
 
 
 @pytest.mark.parametrize(("text", "share"), [("1/1", Share(0, 1)), ("2/4", Share(1, 4)), ("4/4", Share(3, 4))])

@@ -18,14 +18,22 @@ from child_cart.model.deal import Share
 from child_cart.model.task import load_task
 from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDied, TrainerError, TrainerSetup
 from child_cart.model.verdict import Reason
-from child_cart.model.weights import read_weights
+from child_cart.model.weights import read_weights, write_weights
 from child_cart.model.worker import model_signature
 
 ROWS = load_task(LIGHT_TASK).starter_rows(Share())
 
 
 def setup(tmp_path: Path, **changes: object) -> TrainerSetup:
-    given = {"task": LIGHT_TASK, "share": (0, 1), "data": "", "starter_rows": 50, "threads": 1, "idle_s": 30.0}
+    given = {
+        "task": LIGHT_TASK,
+        "share": (0, 1),
+        "data": "",
+        "starter_rows": 50,
+        "threads": 1,
+        "idle_s": 30.0,
+        "silence_s": 60.0,
+    }
     return TrainerSetup(**{**given, "log_path": tmp_path / "trainer.log", **changes})
 
 
@@ -146,3 +154,40 @@ async def test_a_task_that_cannot_be_built_is_told(tmp_path: Path) -> None:
     with pytest.raises(TrainerDied, match="with status 1"):
         await trainer.initialise(tmp_path / "0.h5")
     assert "is not a task" in (tmp_path / "trainer.log").read_text()
+
+
+async def test_an_idle_trainer_ends_after_a_refused_payload_too(tmp_path: Path) -> None:
+    trainer = ProcessTrainer(setup(tmp_path, idle_s=0.05))
+    (tmp_path / "payload").write_bytes(b"hostile bytes")
+    assert (await trainer.score(tmp_path / "payload", [])).reason is Reason.BAD_PAYLOAD
+    await until(lambda: trainer.process_id is None)
+    await trainer.close()
+
+
+async def test_a_trainer_that_hangs_is_ended(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "30")
+    trainer = ProcessTrainer(setup(tmp_path, silence_s=1.0))
+    _, base = await initial(trainer, tmp_path)
+    process = trainer.process_id
+    with pytest.raises(TrainerDied, match="said nothing for 1 s"):
+        await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    assert not is_running(process)
+
+
+async def test_weights_that_are_not_finite_are_never_kept(trainer: ProcessTrainer, tmp_path: Path) -> None:
+    _, base = await initial(trainer, tmp_path)
+    weights = [np.full((2, 3), np.nan, np.float32), np.zeros(3, np.float32)]
+    broken = Stored(tmp_path / "nan.h5", write_weights(tmp_path / "nan.h5", weights))
+    epochs = []
+    with pytest.raises(TrainerError, match="NOT_FINITE"):
+        await trainer.train(broken, ROWS[:5], [], tmp_path / "1.h5", epochs.append)
+    assert epochs[0].loss is None
+    assert not (tmp_path / "1.h5").exists()
+    assert (await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)).rows == 5
+
+
+async def test_a_model_of_other_shapes_is_named(trainer: ProcessTrainer, tmp_path: Path) -> None:
+    await initial(trainer, tmp_path)
+    other = Stored(tmp_path / "o.h5", write_weights(tmp_path / "o.h5", [np.zeros((9, 9), np.float32)]))
+    with pytest.raises(TrainerError, match="has other shapes than the task's"):
+        await trainer.train(other, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)

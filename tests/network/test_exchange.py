@@ -16,7 +16,17 @@ from support.nodes import Node, model_of, running
 from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
 from child_cart.network.exchange import FINISHED_SHOWN, NotEnoughPeers
 from child_cart.network.link import LinkDown
-from child_cart.network.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest, Role
+from child_cart.network.messages import (
+    Cancel,
+    Code,
+    Credit,
+    Done,
+    Message,
+    ModelParameters,
+    ModelRequest,
+    PeerList,
+    Role,
+)
 from child_cart.network.outgoing import Offerable
 from child_cart.network.running import Direction, Progress
 from child_cart.network.transfer import TransferError
@@ -422,3 +432,56 @@ async def test_a_second_offer_changes_nothing(bridge: Bridge, tmp_path: Path) ->
         assert taker.exchange.views()[0].total_bytes == 5000
         fetching.cancel()
         await asyncio.wait((fetching,))
+
+
+async def test_a_trickle_does_not_hold_a_round(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(bytes(1_000_000)))
+    taker = Node(bridge.url, tmp_path, stall_timeout_s=0.2, slowest_bytes_per_s=1e7)
+
+    async def crawl(frame: bytes, send=giver.wire.send_chunk) -> None:
+        await asyncio.sleep(0.1)
+        await send(frame)
+
+    giver.wire.send_chunk = crawl  # type: ignore[method-assign]
+    async with running(giver, taker):
+        error = await failure_of(taker, giver)
+        assert error.code is Code.TIMED_OUT
+        assert "was not done within" in error.sentence
+
+
+async def test_one_peer_cannot_take_all_places(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(bytes(100_000)), max_outgoing_per_peer=1)
+    taker = Node(bridge.url, tmp_path)
+    taker.wire.pass_message = lambda message: not isinstance(message, Credit)
+    async with running(giver, taker):
+        cluster = await taker.cluster()
+        first = asyncio.create_task(taker.exchange.fetch(giver.id, cluster.cluster_id))
+        await until(lambda: states(giver) == [Progress.OFFERED])
+        with pytest.raises(TransferError, match="1 of them to the asking one"):
+            await taker.exchange.fetch(giver.id, cluster.cluster_id)
+        first.cancel()
+        await asyncio.wait((first,))
+
+
+@pytest.mark.parametrize("named", ["twice", "itself", "many"])
+async def test_a_bridge_that_names_wrong_peers_is_held_to_the_request(
+    bridge: Bridge, tmp_path: Path, named: str
+) -> None:
+    node = Node(bridge.url, tmp_path)
+    others = [f"{number:032x}" for number in range(5)]
+    peers = {"twice": [others[0], others[0]], "itself": [node.id, others[1]], "many": others}[named]
+
+    def answer(message: Message) -> bool:
+        asyncio.get_running_loop().call_soon(
+            node.exchange.on_message,
+            PeerList(message.request, "cc" * 16, tuple(peers)),  # type: ignore[attr-defined]
+        )
+        return False
+
+    node.wire.pass_message = answer
+    if named == "many":
+        assert (await node.exchange.ask_cluster(2, 1)).peers == tuple(others[:2])
+    else:
+        assert len((await node.exchange.ask_cluster(2, 1)).peers) == 1
+        with pytest.raises(NotEnoughPeers, match="named 1 peers; 2 are needed"):
+            await node.exchange.ask_cluster(2, 2)

@@ -105,11 +105,11 @@ def test_progress_does_not_depend_on_when_credit_is_asked_for(
 def test_the_splitter_never_overruns_its_credit(payload: bytes, chunk_bytes: int, grants: list[int]) -> None:
     splitter = Splitter(memoryview(payload), chunk_bytes)
     assert splitter.next_chunk() is None
-    for grant in grants:
-        splitter.grant(grant)
+    for place, grant in enumerate(grants):
+        assert splitter.grant(grant) == (grant > max(grants[:place], default=0))
         while (chunk := splitter.next_chunk()) is not None:
             assert chunk.final == splitter.finished
-        reached = max(grants[: grants.index(grant) + 1])
+        reached = max(grants[: place + 1])
         assert splitter.sent_bytes <= reached
         whole = len(payload) if reached >= len(payload) else reached - reached % chunk_bytes
         assert splitter.sent_bytes == whole

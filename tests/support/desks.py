@@ -72,7 +72,7 @@ class Shown:
     # The cart's life, in steps.
 
     def initialise(self) -> None:
-        self.versions.add_initial(self.versions.new_target(), "digest", SIGNATURE)
+        self.versions.add_initial("task", self.versions.new_target(), "digest", SIGNATURE)
 
     def train(self, accuracy: float, summary: Json | None = None, origin: Origin = Origin.LOCAL) -> ModelVersion:
         target = self.versions.new_target()

@@ -24,7 +24,7 @@ class FakeTrainer:
 
     async def initialise(self, target: Path) -> Initial:
         await self._begin("initialise")
-        return Initial(self._write(target, 0.0), SIGNATURE, 10, 100)
+        return Initial(self._write(target, 0.0), SIGNATURE, 10)
 
     async def start(self, base: Stored, own_rows: list[Row], target: Path, report: EpochReport) -> Trained:
         await self._begin("start")

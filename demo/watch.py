@@ -1,0 +1,127 @@
+"""What is seen of the fleet from outside: each cart's ``/api/status``, the bridge's health and its relayed bytes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+
+from .processes import Program
+
+Json = dict[str, Any]
+PREPARING: Final = ("PREPARING", "JOINING", "STARTING")
+ANSWER_S: Final = 3.0
+AWAY_S: Final = 5.0
+"""A cart that has not answered for so long is not waited for."""
+PATIENCE_S: Final = 60.0
+"""Nor is one that answers but has got no further for so long."""
+RELAYED: Final = "bridge_relayed_bytes_total "
+FAILURES: Final = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+def new_web() -> aiohttp.ClientSession:
+    """Return the client that watches and buys."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S), trust_env=False)
+
+
+@dataclass
+class CartView:
+    """One cart as it is seen from outside. Moments are monotonic.
+
+    Attributes:
+        status: its newest answer; empty before the first.
+        earlier_accuracy: that of the version before the present one.
+        trouble: why it did not take the last purchase, as a sentence.
+    """
+
+    number: int
+    url: str
+    program: Program
+    status: Json = field(default_factory=dict)
+    answered_at: float = float("-inf")
+    moved_at: float = float("-inf")
+    earlier_accuracy: float | None = None
+    trouble: str = ""
+
+    async def look(self, web: aiohttp.ClientSession) -> bool:
+        """Ask for its status; False if it does not answer."""
+        try:
+            async with web.get(f"{self.url}/api/status") as answer:
+                answer.raise_for_status()
+                self.take(await answer.json(), time.monotonic())
+        except FAILURES:
+            return False
+        return True
+
+    def take(self, status: Json, now: float) -> None:
+        """Take note of a status."""
+        before, self.status, self.answered_at = self.status, status, now
+        if progress_of(status) != progress_of(before):
+            self.moved_at = now
+        old, new = before.get("model"), status["model"]
+        if old and new and old["number"] != new["number"]:
+            self.earlier_accuracy = old["accuracy"]
+
+    def answers(self, now: float) -> bool:
+        """Return whether it answered lately."""
+        return now - self.answered_at < AWAY_S
+
+    def holds_up(self, now: float) -> bool:
+        """Return whether the others are to wait for it."""
+        return self.answers(now) and now - self.moved_at < PATIENCE_S
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it has a trained model and serves."""
+        return bool(self.status) and bool(self.status["model"]) and self.status["stage"] not in PREPARING
+
+    @property
+    def rounds_ended(self) -> int:
+        """How many rounds it has ended."""
+        return int(self.status.get("rounds_ended", 0))
+
+
+def progress_of(status: Json) -> tuple[object, ...]:
+    """Return what changes when a cart gets anywhere."""
+    if not status:
+        return ()
+    return (status["stage"], status["rounds_ended"], status["rows"]["total"], str(status["epoch"]))
+
+
+@dataclass
+class BridgeView:
+    """The bridge as it is seen from outside."""
+
+    url: str
+    program: Program
+    carts: int = 0
+    relayed_bytes: int = 0
+    answered_at: float = float("-inf")
+
+    async def look(self, web: aiohttp.ClientSession) -> bool:
+        """Ask for its figures; False if it does not answer."""
+        try:
+            async with web.get(f"{self.url}/healthz") as answer:
+                answer.raise_for_status()
+                self.carts = int((await answer.json())["carts"])
+            async with web.get(f"{self.url}/metrics") as answer:
+                answer.raise_for_status()
+                self.relayed_bytes = relayed_bytes(await answer.text())
+        except FAILURES:
+            return False
+        self.answered_at = time.monotonic()
+        return True
+
+    def answers(self, now: float) -> bool:
+        """Return whether it answered lately."""
+        return now - self.answered_at < AWAY_S
+
+
+def relayed_bytes(metrics: str) -> int:
+    """Return the relayed bytes from Prometheus's text format; 0 if they are not there."""
+    for line in metrics.splitlines():
+        if line.startswith(RELAYED):
+            return int(float(line[len(RELAYED) :]))
+    return 0
