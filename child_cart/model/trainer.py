@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -224,12 +225,16 @@ class ProcessTrainer:
         setup = self._setup
         told = {"task": setup.task, "share": setup.share, "data": setup.data, "starter_rows": setup.starter_rows}
         threads = str(setup.threads)
+        # TensorFlow leaves files behind when it is killed: in a folder of its own they go with the next start.
+        scratch = setup.log_path.with_name("scratch")
+        await in_thread(_empty_folder, scratch)
         environment = {
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TF_NUM_INTRAOP_THREADS": threads,
             "TF_NUM_INTEROP_THREADS": "1",
             "OMP_NUM_THREADS": threads,
+            "TMPDIR": str(scratch),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         with open(setup.log_path, "wb") as trainer_log:  # noqa: ASYNC230 - opened once per process, at once
@@ -292,6 +297,11 @@ class PayloadRefused(TrainerError):
 
 
 _ERRORS: Final = {"CodecError": PayloadRefused}
+
+
+def _empty_folder(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _stored(stored: Stored) -> Json:
