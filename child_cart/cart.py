@@ -23,9 +23,11 @@ from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.backoff import Backoff
 from .network.exchange import Exchange, ExchangeLimits
+from .network.fleet_key import OPEN, FleetKeyError, read_key
 from .network.identity import Identity
 from .network.link import Link, Standing
 from .network.outgoing import Offerable
+from .network.sealing import best_cipher
 from .network.settings import SettingError
 from .network.spool import Spool
 from .network.tasks import in_thread
@@ -68,16 +70,20 @@ class Cart:
         self._signature = self._versions.newest.signature if self._versions.current else ""
         self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
         identity = Identity.load_or_create(folder / "key.pem")
+        fleet_key = _fleet_key_of(settings)
         self._link = Link(
             settings.bridge,
             identity,
+            fleet_key,
             self._standing,
             Backoff(settings.reconnect_first_s, settings.reconnect_cap_s),
             settings.heartbeat_s,
             settings.connect_timeout_s,
         )
         self._exchange = Exchange(
-            identity.cart_id.hex(),
+            identity,
+            fleet_key,
+            best_cipher(cpu_flags()),
             self._link,
             Spool(folder / "incoming"),
             self._offer,
@@ -124,6 +130,8 @@ class Cart:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve pages, stay attached and learn until ``stop`` is set; then leave the bridge and close everything."""
+        if not self._book.current.fleet_key_file:
+            log.warning("no --fleet-key-file was given: the fleet is open, and whoever runs a bridge can add carts")
         try:
             with self._pages:
                 async with asyncio.TaskGroup() as group:
@@ -196,6 +204,24 @@ class Cart:
 def _page_hosts(settings: Settings) -> frozenset[str]:
     names = (settings.host, socket.gethostname(), *settings.page_hosts.split(","))
     return frozenset(name.strip().lower() for name in names if name.strip())
+
+
+def _fleet_key_of(settings: Settings) -> bytes:
+    if not settings.fleet_key_file:
+        return OPEN
+    try:
+        return read_key(Path(settings.fleet_key_file))
+    except FleetKeyError as error:
+        raise SettingError(f"--fleet-key-file (CART_FLEET_KEY_FILE) is {settings.fleet_key_file!r}; {error}.") from None
+
+
+def cpu_flags() -> str:
+    """Return what the processor can do, as the kernel names it; nothing where it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def _check_folder(versions: Versions, task: Task, settings: Settings, folder: Path) -> None:

@@ -83,6 +83,7 @@ class Desk:
             "started_at": self._started_at,
             "now": time.time(),
             "link": asdict(link),
+            "fleet": "closed" if self._book.current.fleet_key_file else "open",
             "role": self._rounds.role,
             "stage": activity.stage,
             "stage_since": activity.since,

@@ -21,6 +21,7 @@ from child_cart.config import Settings, check
 from child_cart.db.store import StoreError
 from child_cart.model.csv_rows import CsvError
 from child_cart.model.task import Task, TaskError, load_task
+from child_cart.network.fleet_key import as_text, bridge_token, new_key
 from child_cart.network.identity import IdentityError
 from child_cart.network.settings import SettingError, load
 
@@ -28,7 +29,8 @@ log = logging.getLogger("cart")
 
 DESCRIPTION = (
     "Run a cart: it sells, keeps its purchases to itself, learns from them, and averages its model with those of "
-    "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin."
+    "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin. "
+    "The command keygen instead of any flag prints a new fleet key, and the token of it for bridges."
 )
 
 
@@ -72,10 +74,24 @@ async def serve(settings: Settings, task: Task, folder: Path) -> None:
     await cart.run(stop)
 
 
+def keygen() -> None:
+    """Print a new fleet key and the bridge token derived from it."""
+    key = new_key()
+    print("A new fleet key. Nobody but this screen knows it: keep it in a file that only carts can read.\n")
+    print(f"fleet key     {as_text(key)}")
+    print(f"bridge token  {as_text(bridge_token(key))}\n")
+    print("Each cart:    python child_cart/main.py --fleet-key-file FILE   (FILE holds the fleet key)")
+    print("Each bridge:  python parent_cart/main.py --token-file FILE      (FILE holds the bridge token)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
+    given = sys.argv[1:] if argv is None else argv
+    if list(given) == ["keygen"]:
+        keygen()
+        return 0
     try:
-        settings = load(Settings, "CART", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
+        settings = load(Settings, "CART", given, os.environ, DESCRIPTION)
         check(settings)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         task = load_task(settings.task)

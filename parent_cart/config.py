@@ -13,6 +13,9 @@ class Settings:
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for all")
     port: int = option(9000, "port for carts and for the status page; 0 takes a free one", minimum=0, maximum=65535)
+    token_file: str = option(
+        "", "file with the bridge token that keygen has printed; without it every cart is admitted"
+    )
     max_carts: int = option(10_000, "most carts attached at once", minimum=1, maximum=1_000_000)
     max_transfers: int = option(64, "most open transfers of one cart", minimum=1, maximum=10_000)
     max_window_bytes: int = option(

@@ -20,7 +20,9 @@ if __name__ == "__main__":
 
 from aiohttp import web
 
+from child_cart.network.fleet_key import FleetKeyError, read_key
 from child_cart.network.settings import SettingError, load
+from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.hub import Hub, Limits
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.status import Status
@@ -36,7 +38,11 @@ DESCRIPTION = (
 
 
 def build(settings: Settings) -> tuple[web.Application, Relay]:
-    """Return the bridge's application, with all parts wired, and its relay."""
+    """Return the bridge's application, with all parts wired, and its relay.
+
+    Raises:
+        SettingError: if the token file cannot be used.
+    """
     limits = Limits(
         max_carts=settings.max_carts,
         max_transfers_per_cart=settings.max_transfers,
@@ -45,18 +51,27 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     )
     # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), random.SystemRandom().randrange)
-    relay = Relay(hub, settings.attach_timeout_s, settings.heartbeat_s)
+    relay = Relay(hub, Admission(_token_of(settings), time.monotonic), settings.attach_timeout_s, settings.heartbeat_s)
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
     Status(hub, relay.bridge_id).add_routes(application)
     return application, relay
 
 
+def _token_of(settings: Settings) -> bytes | None:
+    if not settings.token_file:
+        return None
+    try:
+        return read_key(Path(settings.token_file))
+    except FleetKeyError as error:
+        raise SettingError(f"--token-file (BRIDGE_TOKEN_FILE) is {settings.token_file!r}; {error}.") from None
+
+
 async def serve(settings: Settings) -> None:
     """Run a bridge until SIGTERM or SIGINT.
 
     Raises:
-        SettingError: if the address cannot be listened on.
+        SettingError: if the token file cannot be used, or the address not be listened on.
     """
     application, relay = build(settings)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
@@ -74,6 +89,8 @@ async def serve(settings: Settings) -> None:
             ) from None
         port = runner.addresses[0][1]
         log.info("bridge is at ws://%s:%d (status page at http://%s:%d/)", settings.host, port, settings.host, port)
+        if not settings.token_file:
+            log.warning("no --token-file was given: every cart is admitted")
         async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly
             sweeping = group.create_task(relay.sweep())
             await stop.wait()

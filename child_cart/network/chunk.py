@@ -12,8 +12,9 @@ FLAG_FINAL: Final = 1
 # version, kind, flags, reserved, source id, destination id, transfer id, sequence number; network byte order
 _HEADER: Final = struct.Struct("!BBBx16s16s16sI")
 HEADER_BYTES: Final = _HEADER.size
+SEAL_BYTES: Final = 16  # behind the payload of each chunk: the tag of its seal
 MAX_CHUNK_BYTES: Final = 1024 * 1024
-MAX_FRAME_BYTES: Final = HEADER_BYTES + MAX_CHUNK_BYTES
+MAX_FRAME_BYTES: Final = HEADER_BYTES + MAX_CHUNK_BYTES + SEAL_BYTES
 MAX_SEQUENCE: Final = 2**32 - 1
 
 
@@ -32,25 +33,23 @@ class ChunkHeader:
     final: bool
 
 
-def pack_chunk(header: ChunkHeader, payload: bytes | memoryview) -> bytes:
-    """Return the binary frame of one chunk."""
+def pack_header(header: ChunkHeader) -> bytes:
+    """Return the bytes of a header; a frame is these, followed by the sealed payload."""
     flags = FLAG_FINAL if header.final else 0
-    packed = _HEADER.pack(
+    return _HEADER.pack(
         CHUNK_VERSION, KIND_CHUNK, flags, header.source, header.destination, header.transfer, header.sequence
     )
-    return b"".join((packed, payload))
 
 
 def unpack_header(frame: bytes) -> ChunkHeader:
-    """Return the header of a binary frame; the payload is ``frame[HEADER_BYTES:]``.
+    """Return the header of a binary frame; the sealed payload is ``frame[HEADER_BYTES:]``.
 
     Raises:
         ChunkError: if the frame is too short or too long, or of another version, kind or flag.
     """
-    if not HEADER_BYTES < len(frame) <= HEADER_BYTES + MAX_CHUNK_BYTES:
+    if not HEADER_BYTES + SEAL_BYTES < len(frame) <= MAX_FRAME_BYTES:
         raise ChunkError(
-            f"A binary frame has {len(frame)} bytes; a chunk has {HEADER_BYTES + 1} to "
-            f"{HEADER_BYTES + MAX_CHUNK_BYTES}."
+            f"A binary frame has {len(frame)} bytes; a chunk has {HEADER_BYTES + SEAL_BYTES + 1} to {MAX_FRAME_BYTES}."
         )
     version, kind, flags, source, destination, transfer, sequence = _HEADER.unpack_from(frame)
     if version != CHUNK_VERSION or kind != KIND_CHUNK or flags & ~FLAG_FINAL:

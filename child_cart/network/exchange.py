@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from .chunk import ChunkHeader
+from .identity import Identity
 from .incoming import Incoming, Received
 from .link import LinkDown
 from .messages import (
@@ -34,6 +35,7 @@ from .messages import (
 )
 from .outgoing import Offerable, Outgoing
 from .running import Direction, Patience, Sends, TransferView
+from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_request
 from .spool import Spool
 from .transfer import DEFAULT_CHUNK_BYTES, TransferError, check_offer
 
@@ -81,7 +83,9 @@ class Exchange:
     """All transfers of one cart; the handler of its link.
 
     Args:
-        cart_id: this cart, in hexadecimal.
+        identity: this cart's key pair.
+        fleet_key: the fleet's, or ``OPEN``.
+        cipher: what this cart seals with.
         link: sends messages and chunks.
         spool: where incoming models are put together.
         current: gives the model to offer, or None while there is none.
@@ -91,14 +95,19 @@ class Exchange:
 
     def __init__(
         self,
-        cart_id: str,
+        identity: Identity,
+        fleet_key: bytes,
+        cipher: str,
         link: Sends,
         spool: Spool,
         current: Callable[[], Awaitable[Offerable | None]],
         wanted: Callable[[], tuple[str, str]],
         limits: Callable[[], ExchangeLimits],
     ) -> None:
-        self._cart_id = cart_id
+        self._identity = identity
+        self._fleet_key = fleet_key
+        self._cipher = cipher
+        self._cart_id = identity.cart_id.hex()
         self._link = link
         self._spool = spool
         self._current = current
@@ -151,15 +160,20 @@ class Exchange:
         view = TransferView(os.urandom(16).hex(), peer, Direction.IN)
         window_bytes = min(limits.window_bytes, self._max_window_bytes)
         incoming = Incoming(view, self._link, limits.patience, window_bytes)
-        request = ModelRequest(view.transfer_id, cluster_id, self._cart_id, peer)
+        key = TransferKey()
+        public_key = self._identity.public_key.hex()
+        unsigned = ModelRequest(view.transfer_id, cluster_id, self._cart_id, peer, key.public, public_key, UNSIGNED)
+        request = sign_request(self._identity, unsigned)
 
-        def check(offer: ModelParameters) -> None:
+        def accept(offer: ModelParameters) -> Seal:
+            check_signer(offer)
             signature, codec = self._wanted()
             check_offer(offer, signature, codec, limits.max_model_bytes)
+            return key.agree(offer.key, self._fleet_key, request, offer)
 
         self._incoming[view.transfer_id] = incoming
         try:
-            return await self._to_its_end(view, incoming.run(request, limits.answer_timeout_s, check, self._spool))
+            return await self._to_its_end(view, incoming.run(request, limits.answer_timeout_s, accept, self._spool))
         finally:
             del self._incoming[view.transfer_id]
             self.bytes_in += view.moved_bytes
@@ -239,7 +253,7 @@ class Exchange:
             self._cancel(request.transfer, TransferError(Code.TOO_MANY_TRANSFERS, sentence))
             return
         view = TransferView(request.transfer, request.source, Direction.OUT)
-        outgoing = Outgoing(view, self._link, limits.patience, self._cart_id)
+        outgoing = Outgoing(view, self._link, limits.patience, self._identity, request)
         self._outgoing[request.transfer] = outgoing
         task = asyncio.create_task(self._give(outgoing), name=f"give {request.transfer[:8]}")
         self._giving.add(task)
@@ -248,7 +262,9 @@ class Exchange:
     async def _give(self, outgoing: Outgoing) -> None:
         try:
             with suppress(TransferError):  # it is in the view
-                await self._to_its_end(outgoing.view, outgoing.run(self._current, self._chunk_bytes))
+                await self._to_its_end(
+                    outgoing.view, outgoing.run(self._current, self._chunk_bytes, self._cipher, self._fleet_key)
+                )
         finally:
             del self._outgoing[outgoing.view.transfer_id]
             self.bytes_out += outgoing.view.moved_bytes

@@ -10,6 +10,7 @@ from .chunk import ChunkHeader
 from .link import LinkDown
 from .messages import Code, Credit, Done, ModelParameters, ModelRequest
 from .running import Patience, Progress, RunningTransfer, Sends, TransferView
+from .sealing import Seal
 from .spool import Spool
 from .transfer import Assembler, TransferError
 
@@ -29,16 +30,23 @@ class Incoming(RunningTransfer):
         super().__init__(view, link, patience)
         self._window_bytes = window_bytes
         self._offer: ModelParameters | None = None
+        self._seal: Seal | None = None
         self._assembler: Assembler | None = None
 
     async def run(
         self,
         request: ModelRequest,
         answer_timeout_s: float,
-        check: Callable[[ModelParameters], None],
+        accept: Callable[[ModelParameters], Seal],
         spool: Spool,
     ) -> Received:
         """Get the model.
+
+        Args:
+            request: signed, for this transfer.
+            answer_timeout_s: seconds for the offer to come.
+            accept: checks the offer and gives the seal of its chunks, or raises.
+            spool: where the model is put together.
 
         Raises:
             TransferError: why it did not come.
@@ -47,7 +55,7 @@ class Incoming(RunningTransfer):
         self._link.send(request)
         while self._offer is None:
             await self._wait_for_news(answer_timeout_s, "The peer's offer")
-        check(self._offer)
+        self._seal = accept(self._offer)
         with spool.room_for(self.view.transfer_id, self._offer.total_bytes) as room:
             self._assembler = Assembler(self._offer, room.view, self._window_bytes)
             try:
@@ -70,14 +78,14 @@ class Incoming(RunningTransfer):
             self.view.total_bytes, self.view.state = offer.total_bytes, Progress.OFFERED
             self._news.set()
 
-    def take_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
-        """Put a chunk at its place."""
-        if self._assembler is None or self._failure is not None:
+    def take_chunk(self, header: ChunkHeader, sealed: memoryview) -> None:
+        """Open a chunk and put it at its place."""
+        if self._assembler is None or self._seal is None or self._failure is not None:
             return
         try:
             if header.source.hex() != self.view.peer:
                 raise TransferError(Code.WRONG_SOURCE, "A chunk came from another cart than the one asked.")
-            self._assembler.add(header.sequence, payload, header.final)
+            self._assembler.add(header.sequence, self._seal.open(header, sealed), header.final)
             self.view.moved_bytes = self._assembler.received_bytes
             self._grant(self._assembler)
         except TransferError as error:

@@ -19,6 +19,7 @@ import aiohttp
 
 from .backoff import Backoff
 from .chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
+from .fleet_key import admission_proof, bridge_token
 from .identity import Identity, attach_statement
 from .messages import (
     PROTOCOL_VERSION,
@@ -111,6 +112,7 @@ class Link:
     Args:
         url: the bridge, as ``ws://host:port``.
         identity: the cart's key pair.
+        fleet_key: the fleet's, or ``OPEN``; proves to the bridge that the cart belongs to it.
         standing: gives what to attach with, asked anew at each attach.
         backoff: the delays between tries.
         heartbeat_s: seconds between pings.
@@ -121,6 +123,7 @@ class Link:
         self,
         url: str,
         identity: Identity,
+        fleet_key: bytes,
         standing: Callable[[], Standing],
         backoff: Backoff,
         heartbeat_s: float,
@@ -128,6 +131,7 @@ class Link:
     ) -> None:
         self._url = url.rstrip("/")
         self._identity = identity
+        self._token = bridge_token(fleet_key)
         self._standing = standing
         self._backoff = backoff
         self._heartbeat_s = heartbeat_s
@@ -247,6 +251,7 @@ class Link:
             role=standing.role,
             model_signature=standing.model_signature,
             model_version=standing.model_version,
+            proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
         )
         await socket.send_str(encode(attach))
         await self._expect(socket, Attached)

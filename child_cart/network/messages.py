@@ -42,6 +42,7 @@ class Code(StrEnum):
     UNEXPECTED_MESSAGE = "UNEXPECTED_MESSAGE"
     WRONG_VERSION = "WRONG_VERSION"
     BAD_SIGNATURE = "BAD_SIGNATURE"
+    NOT_ADMITTED = "NOT_ADMITTED"
     WRONG_SOURCE = "WRONG_SOURCE"
     ATTACH_TIMEOUT = "ATTACH_TIMEOUT"
     BRIDGE_FULL = "BRIDGE_FULL"
@@ -59,6 +60,7 @@ class Code(StrEnum):
     UNKNOWN_CODEC = "UNKNOWN_CODEC"
     BAD_OFFER = "BAD_OFFER"
     BAD_CHUNK = "BAD_CHUNK"
+    BAD_SEAL = "BAD_SEAL"
     DIGEST_MISMATCH = "DIGEST_MISMATCH"
     DISK_FULL = "DISK_FULL"
     TIMED_OUT = "TIMED_OUT"
@@ -153,6 +155,7 @@ class Attach(Message):
     role: Role = _one_of(Role)
     model_signature: str = _hex(16)
     model_version: int = _count()
+    proof: str = _hex(32)
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,9 @@ class ModelRequest(Message):
     cluster: str = _hex(16)
     source: str = _hex(16)
     destination: str = _hex(16)
+    key: str = _hex(32)
+    public_key: str = _hex(32)
+    signature: str = _hex(64)
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,10 @@ class ModelParameters(Message):
     model_version: int = _count()
     samples: int = _count()
     accuracy: float = _share()
+    cipher: str = _text(32)
+    key: str = _hex(32)
+    public_key: str = _hex(32)
+    signature: str = _hex(64)
 
 
 @dataclass(frozen=True)

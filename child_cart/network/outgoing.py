@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from .chunk import ChunkHeader, pack_chunk
-from .messages import Code, ModelParameters
+from .chunk import ChunkHeader
+from .identity import Identity
+from .messages import Code, ModelParameters, ModelRequest
 from .running import Patience, Progress, RunningTransfer, Sends, TransferView
+from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
 from .transfer import Splitter, TransferError, chunk_count
 
 
@@ -27,29 +29,38 @@ class Offerable:
 class Outgoing(RunningTransfer):
     """The giving side of one transfer."""
 
-    def __init__(self, view: TransferView, link: Sends, patience: Patience, cart_id: str) -> None:
+    def __init__(
+        self, view: TransferView, link: Sends, patience: Patience, identity: Identity, request: ModelRequest
+    ) -> None:
         super().__init__(view, link, patience)
-        self._cart_id = cart_id
+        self._identity = identity
+        self._request = request
         self._splitter: Splitter | None = None
         self._done = False
 
-    async def run(self, current: Callable[[], Awaitable[Offerable | None]], chunk_bytes: int) -> None:
-        """Give the current model.
+    async def run(
+        self, current: Callable[[], Awaitable[Offerable | None]], chunk_bytes: int, cipher: str, fleet_key: bytes
+    ) -> None:
+        """Give the current model, sealed.
 
         Raises:
             TransferError: why the receiver did not get it.
             LinkDown: if the link is gone.
         """
+        check_signer(self._request)
         offerable = await current()
         if offerable is None:
             raise TransferError(Code.NO_MODEL, "This cart has no trained model yet.")
         payload = memoryview(offerable.payload)
         self._splitter = Splitter(payload, chunk_bytes)
         self.view.total_bytes, self.view.state = len(payload), Progress.OFFERED
-        self._link.send(self._offer_of(offerable, chunk_bytes))
+        key = TransferKey()
+        offer = sign_offer(self._identity, self._offer_of(offerable, chunk_bytes, cipher, key.public))
+        seal = key.agree(self._request.key, fleet_key, self._request, offer)
+        self._link.send(offer)
         async with self._deadline(len(payload)):
             while not self._done:
-                await self._send_what_credit_allows(self._splitter)
+                await self._send_what_credit_allows(self._splitter, seal)
                 missing = "word that all is there" if self._splitter.finished else "credit"
                 await self._wait_for_news(self._patience.stall_timeout_s, f"The receiver's {missing}")
 
@@ -63,18 +74,18 @@ class Outgoing(RunningTransfer):
         self._done = True
         self._news.set()
 
-    async def _send_what_credit_allows(self, splitter: Splitter) -> None:
-        source, destination = bytes.fromhex(self._cart_id), bytes.fromhex(self.view.peer)
+    async def _send_what_credit_allows(self, splitter: Splitter, seal: Seal) -> None:
+        source, destination = self._identity.cart_id, bytes.fromhex(self.view.peer)
         transfer = bytes.fromhex(self.view.transfer_id)
         while self._failure is None and (chunk := splitter.next_chunk()) is not None:
             header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
-            await self._link.send_chunk(pack_chunk(header, chunk.payload))
+            await self._link.send_chunk(seal.frame(header, chunk.payload))
             self.view.moved_bytes, self.view.state = splitter.sent_bytes, Progress.RUNNING
 
-    def _offer_of(self, offerable: Offerable, chunk_bytes: int) -> ModelParameters:
+    def _offer_of(self, offerable: Offerable, chunk_bytes: int, cipher: str, key: str) -> ModelParameters:
         return ModelParameters(
             transfer=self.view.transfer_id,
-            source=self._cart_id,
+            source=self._identity.cart_id.hex(),
             destination=self.view.peer,
             total_bytes=len(offerable.payload),
             chunk_bytes=chunk_bytes,
@@ -85,4 +96,8 @@ class Outgoing(RunningTransfer):
             model_version=offerable.model_version,
             samples=offerable.samples,
             accuracy=offerable.accuracy,
+            cipher=cipher,
+            key=key,
+            public_key=self._identity.public_key.hex(),
+            signature=UNSIGNED,
         )

@@ -41,7 +41,10 @@ function showIdentity(status) {
   say(byId("about"), `Learns ${status.task}${share} · ${up} · program ${status.program_version}`);
 }
 
-function showLink({ link, now }) {
+function showLink({ link, now, fleet }) {
+  const open = fleet === "open";
+  say(byId("fleet"), open ? "Open fleet: no fleet key was given, so strangers' carts can join." : "Closed fleet");
+  byId("fleet").className = open ? "warn" : "";
   say(byId("link-state"), link.state);
   byId("link-state").className = link.state === "ATTACHED" ? "good" : "warn";
   say(byId("link-url"), link.url);

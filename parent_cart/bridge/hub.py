@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
+from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
 from child_cart.network.messages import (
     Cancel,
     Cluster,
@@ -230,7 +230,7 @@ class Hub:
             return None
         if transfer.sender != cart_id or transfer.receiver != header.destination.hex():
             raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
-        payload_bytes = frame_bytes - HEADER_BYTES
+        payload_bytes = frame_bytes - HEADER_BYTES - SEAL_BYTES
         due_bytes = min(transfer.chunk_bytes, transfer.total_bytes - transfer.passed_bytes)
         if payload_bytes != due_bytes:
             # Also keeps a sender from filling a window with millions of tiny frames.

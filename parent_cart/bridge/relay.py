@@ -31,6 +31,7 @@ from child_cart.network.messages import (
 from child_cart.network.outbox import Outbox, OutboxFull
 from child_cart.network.tasks import background
 
+from .admission import Admission
 from .hub import Delivery, Hub, Violation
 
 log = logging.getLogger("bridge.relay")
@@ -60,9 +61,10 @@ class Connection:
 class Relay:
     """Accept carts at ``/v1/cart`` and move their frames."""
 
-    def __init__(self, hub: Hub, attach_timeout_s: float, heartbeat_s: float) -> None:
+    def __init__(self, hub: Hub, admission: Admission, attach_timeout_s: float, heartbeat_s: float) -> None:
         self.bridge_id = os.urandom(16)
         self._hub = hub
+        self._admission = admission
         self._attach_timeout_s = attach_timeout_s
         self._heartbeat_s = heartbeat_s
         self._connections: dict[str, Connection] = {}
@@ -71,17 +73,22 @@ class Relay:
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one cart from its first frame to its last."""
+        address = request.remote or "?"
+        if not self._admission.may_try(address):
+            self._hub.counters["turned_away"] += 1
+            raise web.HTTPTooManyRequests(text="Too many attaches from this address have failed. Try again later.")
         # permessage-deflate is on by default in aiohttp and costs many times the relaying; weights barely shrink.
         socket = web.WebSocketResponse(heartbeat=self._heartbeat_s, compress=False, max_msg_size=MAX_FRAME_BYTES + 1)
         await socket.prepare(request)
         self._sockets.add(socket)
-        address = request.remote or "?"
         try:
             attach = await self._admit(socket)
             if attach is not None:
                 await self._serve(request, socket, attach)
         except Violation as violation:
             self._hub.counters["violations"] += 1
+            if violation.code in (Code.BAD_SIGNATURE, Code.NOT_ADMITTED):
+                self._admission.note_failure(address)
             log.warning("refused a connection from %s: %s (%s)", address, violation, violation.code)
             await self._say_goodbye(socket, violation)
         finally:
@@ -118,8 +125,11 @@ class Relay:
                 Code.WRONG_VERSION, f"This bridge speaks version {PROTOCOL_VERSION}, the cart {message.version}."
             )
         statement = attach_statement(nonce, self.bridge_id)
-        if not signature_is_valid(bytes.fromhex(message.public_key), bytes.fromhex(message.signature), statement):
+        public_key = bytes.fromhex(message.public_key)
+        if not signature_is_valid(public_key, bytes.fromhex(message.signature), statement):
             raise Violation(Code.BAD_SIGNATURE, "The signature over nonce and bridge id is not this key's.")
+        if not self._admission.proves(bytes.fromhex(message.proof), statement + public_key):
+            raise Violation(Code.NOT_ADMITTED, "The cart does not hold the key of the fleet that this bridge serves.")
         if self._stopping:
             raise Violation(Code.BRIDGE_STOPPING, "This bridge is stopping.")
         return message

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from support.unsigned import model_parameters, model_request
 
-from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
+from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
 from child_cart.network.messages import (
     Attached,
     Cancel,
@@ -25,7 +26,6 @@ from child_cart.network.messages import (
     Exit,
     Message,
     ModelParameters,
-    ModelRequest,
     PeerList,
     PeerType,
     Role,
@@ -58,7 +58,7 @@ def new_hub(limits: Limits = LIMITS, seed: int = 0) -> tuple[Hub, Clock]:
 
 def offer(transfer: str, source: str, destination: str, total: int, chunk_bytes: int = CHUNK) -> ModelParameters:
     chunks = -(-total // chunk_bytes)
-    return ModelParameters(
+    return model_parameters(
         transfer, source, destination, total, chunk_bytes, chunks, "cd" * 32, "raw", MODEL, 1, 10, 0.5
     )
 
@@ -157,11 +157,11 @@ class HubMachine(RuleBasedStateMachine):
         assert set(peers) <= shells or shells <= set(peers), "a KERNEL was taken while a SHELL was free"
         for peer in (peers * 3)[:asks]:
             transfer = f"{next(self.transfer_numbers):032x}"
-            told = self.attempt(cart_id, ModelRequest(transfer, answer.message.cluster, cart_id, peer))
+            told = self.attempt(cart_id, model_request(transfer, answer.message.cluster, cart_id, peer))
             assert told is not None
             if transfer in self.hub.transfers:
                 started.append((transfer, peer, cart_id))
-                assert told == [Delivery(peer, ModelRequest(transfer, answer.message.cluster, cart_id, peer))]
+                assert told == [Delivery(peer, model_request(transfer, answer.message.cluster, cart_id, peer))]
             else:
                 assert isinstance(told[0].message, Cancel)
                 assert told[0].message.code is Code.TOO_MANY_TRANSFERS
@@ -213,7 +213,7 @@ class HubMachine(RuleBasedStateMachine):
             allowed = due > 0 and not wrong and transfer.passed_bytes + due <= transfer.granted_bytes
             frame = header(transfer.transfer_id, transfer.sender, transfer.receiver)
             try:
-                target = self.hub.route(transfer.sender, frame, HEADER_BYTES + (due or 1) + wrong)
+                target = self.hub.route(transfer.sender, frame, HEADER_BYTES + SEAL_BYTES + (due or 1) + wrong)
             except Violation as violation:
                 assert not allowed
                 assert violation.code in {Code.OVERRUN, Code.BAD_CHUNK}
@@ -226,7 +226,7 @@ class HubMachine(RuleBasedStateMachine):
     def send_too_late(self, entry: tuple[str, str, str]) -> None:
         transfer, sender, receiver = entry
         if sender in self.hub.carts and transfer not in self.hub.transfers:
-            assert self.hub.route(sender, header(transfer, sender, receiver), HEADER_BYTES + CHUNK) is None
+            assert self.hub.route(sender, header(transfer, sender, receiver), HEADER_BYTES + SEAL_BYTES + CHUNK) is None
 
     @rule(entry=transfers, by_sender=st.booleans(), done=st.booleans())
     def finish(self, entry: tuple[str, str, str], by_sender: bool, done: bool) -> None:
@@ -317,7 +317,7 @@ class Fleet:
 
     def request(self, transfer: int = 1, shell: str | None = None) -> str:
         transfer_id = f"{transfer:032x}"
-        self.hub.receive(self.kernel, ModelRequest(transfer_id, self.cluster, self.kernel, shell or self.shells[0]))
+        self.hub.receive(self.kernel, model_request(transfer_id, self.cluster, self.kernel, shell or self.shells[0]))
         return transfer_id
 
     def open(self, total: int = 10_000, granted: int = WINDOW) -> str:
@@ -328,7 +328,7 @@ class Fleet:
 
     def send(self, transfer: str, payload_bytes: int = CHUNK) -> str | None:
         return self.hub.route(
-            self.shells[0], header(transfer, self.shells[0], self.kernel), HEADER_BYTES + payload_bytes
+            self.shells[0], header(transfer, self.shells[0], self.kernel), HEADER_BYTES + SEAL_BYTES + payload_bytes
         )
 
 
@@ -342,7 +342,7 @@ def violation_of(act: Callable[[], object]) -> Violation:
 def test_a_transfer_runs_from_request_to_done() -> None:
     fleet = Fleet()
     shell = fleet.shells[0]
-    request = ModelRequest("1".zfill(32), fleet.cluster, fleet.kernel, shell)
+    request = model_request("1".zfill(32), fleet.cluster, fleet.kernel, shell)
     assert fleet.hub.receive(fleet.kernel, request) == [Delivery(shell, request)]
     offered = offer("1".zfill(32), shell, fleet.kernel, 1500)
     assert fleet.hub.receive(shell, offered) == [Delivery(fleet.kernel, offered)]
@@ -442,7 +442,7 @@ def test_a_message_that_no_cart_sends_here_is_a_violation(message: Message) -> N
 
 def test_a_request_under_another_name_is_a_violation() -> None:
     fleet = Fleet()
-    request = ModelRequest("1".zfill(32), fleet.cluster, fleet.shells[1], fleet.shells[0])
+    request = model_request("1".zfill(32), fleet.cluster, fleet.shells[1], fleet.shells[0])
     assert violation_of(lambda: fleet.hub.receive(fleet.kernel, request)).code is Code.WRONG_SOURCE
 
 
@@ -457,7 +457,7 @@ def test_a_request_outside_the_own_cluster_is_a_violation(wrong: str) -> None:
         peer = cart(20)
     else:
         fleet.hub.receive(fleet.kernel, PeerType(Role.SHELL, 1))
-    request = ModelRequest("1".zfill(32), cluster, fleet.kernel, peer)
+    request = model_request("1".zfill(32), cluster, fleet.kernel, peer)
     assert violation_of(lambda: fleet.hub.receive(fleet.kernel, request)).code is Code.NOT_IN_CLUSTER
 
 
@@ -471,7 +471,7 @@ def test_a_transfer_id_is_used_once() -> None:
 def test_a_request_to_a_cart_that_has_left_is_refused_at_once() -> None:
     fleet = Fleet()
     fleet.hub.leave(fleet.shells[0])
-    request = ModelRequest("1".zfill(32), fleet.cluster, fleet.kernel, fleet.shells[0])
+    request = model_request("1".zfill(32), fleet.cluster, fleet.kernel, fleet.shells[0])
     (answer,) = fleet.hub.receive(fleet.kernel, request)
     assert answer.cart_id == fleet.kernel
     assert isinstance(answer.message, Cancel)
@@ -483,14 +483,14 @@ def test_too_many_transfers_of_one_cart_are_refused_on_either_side() -> None:
     fleet = Fleet()
     for number in (1, 2, 3):
         fleet.request(number, fleet.shells[0])
-    request = ModelRequest("9".zfill(32), fleet.cluster, fleet.kernel, fleet.shells[1])
+    request = model_request("9".zfill(32), fleet.cluster, fleet.kernel, fleet.shells[1])
     (answer,) = fleet.hub.receive(fleet.kernel, request)  # the asker is full
     assert isinstance(answer.message, Cancel)
     assert answer.message.code is Code.TOO_MANY_TRANSFERS
     other = fleet.shells[2]
     fleet.hub.receive(other, PeerType(Role.KERNEL, 1))
     cluster = fleet.ask(by=other).cluster
-    (answer,) = fleet.hub.receive(other, ModelRequest("9".zfill(32), cluster, other, fleet.shells[0]))
+    (answer,) = fleet.hub.receive(other, model_request("9".zfill(32), cluster, other, fleet.shells[0]))
     assert answer.cart_id == other  # the asked one is full
     assert isinstance(answer.message, Cancel)
     assert "3 open transfers" in answer.message.sentence
@@ -596,7 +596,7 @@ def test_nothing_follows_the_last_chunk() -> None:
 def test_a_chunk_names_its_true_source_and_destination() -> None:
     fleet = Fleet()
     transfer, (first, second, _) = fleet.open(), fleet.shells
-    size = HEADER_BYTES + CHUNK
+    size = HEADER_BYTES + SEAL_BYTES + CHUNK
     for by, named, to in ((second, first, fleet.kernel), (second, second, fleet.kernel), (first, first, second)):
         act = lambda by=by, named=named, to=to: fleet.hub.route(by, header(transfer, named, to), size)  # noqa: E731
         assert violation_of(act).code is Code.WRONG_SOURCE  # type: ignore[arg-type]
@@ -644,7 +644,7 @@ def test_a_flood_of_requests_does_not_reach_the_peer() -> None:
     reached = 0
     for number in range(10):
         transfer = f"{number:032x}"
-        (told,) = fleet.hub.receive(fleet.kernel, ModelRequest(transfer, fleet.cluster, fleet.kernel, fleet.shells[0]))
+        (told,) = fleet.hub.receive(fleet.kernel, model_request(transfer, fleet.cluster, fleet.kernel, fleet.shells[0]))
         reached += told.cart_id == fleet.shells[0]
         if told.cart_id == fleet.kernel:
             assert told.message.code is Code.TOO_MANY_TRANSFERS

@@ -374,10 +374,12 @@ async def test_who_never_reads_is_cut_off_and_the_sender_is_not(bridge: Bridge) 
                 cluster = bridge.hub.carts[deaf.id].cluster
                 opened.id, sent = os.urandom(16).hex(), 0
                 request = {"cluster": cluster, "source": deaf.id, "destination": shell.id}
+                request |= {"key": "11" * 32, "public_key": "22" * 32, "signature": "33" * 64}
                 await deaf.say("MODELREQUEST", transfer=opened.id, **request)
                 await shell.hear("MODELREQUEST")
                 offer = {"total_bytes": window, "chunk_bytes": chunk_bytes, "chunks": 16, "digest": "ab" * 32}
                 offer |= {"codec": "raw", "model_signature": "ab" * 16, "model_version": 1, "samples": 1}
+                offer |= {"cipher": "none", "key": "11" * 32, "public_key": "22" * 32, "signature": "33" * 64}
                 places = {"transfer": opened.id, "source": shell.id, "destination": deaf.id}
                 await shell.say("MODELPARAMETERS", **places, **offer, accuracy=0.5)
                 await until(lambda: bridge.hub.transfers[opened.id].state == "OFFERED")

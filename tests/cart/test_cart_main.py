@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.processes import LIGHT_TASK, ROOT, CartProcess, is_running, running, wait_for
+from support.processes import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, is_running, running, wait_for
 
 from child_cart.network.settings import flag_name
 
@@ -184,3 +184,25 @@ def test_a_row_that_is_not_finite_is_refused_at_the_door(tmp_path: Path) -> None
     for text in ("nan", "inf", "-inf"):
         with pytest.raises(RowError, match="cannot be kept"):
             checked_row(Open(), {"x": text})
+
+
+def test_keygen_makes_a_fleet_that_strangers_cannot_join(tmp_path: Path) -> None:
+    printed = run("keygen").stdout
+    key, token = (line.split()[-1] for line in printed.splitlines() if line.startswith(("fleet key", "bridge token")))
+    assert run("keygen").stdout != printed
+    (tmp_path / "key").write_text(key + "\n")
+    (tmp_path / "token").write_text(token + "\n")
+    bridge = BridgeProcess(tmp_path, "--token-file", str(tmp_path / "token"))
+    member = CartProcess(tmp_path / "member", bridge.url, "--fleet-key-file", str(tmp_path / "key"))
+    stranger = CartProcess(tmp_path / "stranger", bridge.url, "--join-wait-s", "0.1")
+    with running(bridge, member, stranger):
+        wait_for(lambda: member.status().get("link", {}).get("state") == "ATTACHED")
+        wait_for(lambda: "NOT_ADMITTED" in stranger.status().get("link", {}).get("reason", ""))
+        assert (member.status()["fleet"], stranger.status()["fleet"]) == ("closed", "open")
+        assert bridge.health()["carts"] == 1
+    assert key not in member.log
+    assert token not in bridge.log
+    assert "the fleet is open" in stranger.log
+    ended = run("--data-dir", str(tmp_path / "data"), "--fleet-key-file", str(tmp_path / "none"))
+    assert ended.returncode == 2
+    assert "--fleet-key-file (CART_FLEET_KEY_FILE) is" in ended.stderr

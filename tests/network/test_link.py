@@ -16,6 +16,7 @@ from support.bridges import Bridge, running_bridge, until
 
 from child_cart.network.backoff import Backoff
 from child_cart.network.chunk import ChunkHeader
+from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
 from child_cart.network.link import Link, LinkDown, LinkState, Standing
 from child_cart.network.messages import Cluster, Done, Message, PeerList, Role, Welcome
@@ -54,7 +55,7 @@ class Cart:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
         self.backoff = Backoff(first_s, 60.0, lambda low, high: high)
-        self.link = Link(url, self.identity, lambda: self.standing, self.backoff, 20.0, connect_timeout_s)
+        self.link = Link(url, self.identity, OPEN, lambda: self.standing, self.backoff, 20.0, connect_timeout_s)
 
     @property
     def state(self) -> LinkState:
@@ -367,13 +368,13 @@ async def test_a_bridge_that_speaks_nonsense_is_named(frames: list[object], reas
 
 
 async def test_a_good_chunk_and_an_answer_reach_the_handler() -> None:
-    frame = b"\1\1\1\0" + b"s" * 16 + b"d" * 16 + b"t" * 16 + b"\0\0\0\5" + b"payload"
+    frame = b"\1\1\1\0" + b"s" * 16 + b"d" * 16 + b"t" * 16 + b"\0\0\0\5" + b"payload" + bytes(16)
     answer = {"type": "ERROR", "code": "NOT_ENOUGH_PEERS", "request": "01" * 16, "available": 2}
     async with odd_bridge(says(frame, answer)) as url:
         cart = Cart(url, first_s=30)
         async with cart.running():
             await cart.waits_with("closed the link")
-    assert cart.listener.chunks == [(ChunkHeader(b"s" * 16, b"d" * 16, b"t" * 16, 5, True), b"payload")]
+    assert cart.listener.chunks == [(ChunkHeader(b"s" * 16, b"d" * 16, b"t" * 16, 5, True), b"payload" + bytes(16))]
     assert len(cart.listener.messages) == 1
 
 

@@ -55,14 +55,15 @@ shares = st.floats(0, 1)
 
 BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
     Welcome: st.builds(Welcome, counts, ids, hexes(32), positive, positive),
-    Attach: st.builds(Attach, counts, hexes(32), hexes(64), roles, ids, counts),
+    Attach: st.builds(Attach, counts, hexes(32), hexes(64), roles, ids, counts, hexes(32)),
     Attached: st.builds(Attached, ids),
     PeerType: st.builds(PeerType, roles, counts),
     Cluster: st.builds(Cluster, ids, sizes, sizes),
     PeerList: st.builds(PeerList, ids, ids, st.lists(ids, max_size=5).map(tuple)),
-    ModelRequest: st.builds(ModelRequest, ids, ids, ids, ids),
+    ModelRequest: st.builds(ModelRequest, ids, ids, ids, ids, hexes(32), hexes(32), hexes(64)),
     ModelParameters: st.builds(
-        *(ModelParameters, ids, ids, ids, positive, positive, positive, hexes(32), codecs, ids, counts, counts, shares)
+        *(ModelParameters, ids, ids, ids, positive, positive, positive, hexes(32), codecs, ids, counts, counts, shares),
+        *(codecs, hexes(32), hexes(32), hexes(64)),
     ),
     Credit: st.builds(Credit, ids, positive),
     Cancel: st.builds(Cancel, ids, codes, printable),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.unsigned import model_parameters
 
 from child_cart.network.chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE
 from child_cart.network.messages import Code, ModelParameters
@@ -20,7 +21,7 @@ windows = st.integers(1, 700)
 
 
 def offer_of(payload: bytes, chunk_bytes: int) -> ModelParameters:
-    return ModelParameters(
+    return model_parameters(
         transfer="01" * 16,
         source="02" * 16,
         destination="03" * 16,

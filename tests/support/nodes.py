@@ -15,10 +15,12 @@ from support.bridges import until
 
 from child_cart.network.backoff import Backoff
 from child_cart.network.exchange import Exchange, ExchangeLimits, PickedCluster
+from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
 from child_cart.network.link import Link, LinkState, Standing
 from child_cart.network.messages import Message, Role
 from child_cart.network.outgoing import Offerable
+from child_cart.network.sealing import AES
 from child_cart.network.spool import Spool
 
 SIGNATURE = "ab" * 16
@@ -36,6 +38,7 @@ class Wire:
     bend: Callable[[bytes], bytes | None] = lambda frame: frame
     pass_message: Callable[[Message], bool] = lambda message: True
     sent: list[Message] = field(default_factory=list)
+    frames: list[bytes] = field(default_factory=list)
 
     def send(self, message: Message) -> None:
         assert self.link is not None
@@ -45,6 +48,7 @@ class Wire:
 
     async def send_chunk(self, frame: bytes) -> None:
         assert self.link is not None
+        self.frames.append(frame)
         bent = self.bend(frame)
         if bent is not None:
             await self.link.send_chunk(bent)
@@ -53,7 +57,9 @@ class Wire:
 class Node:
     """One cart."""
 
-    def __init__(self, url: str, folder: Path, model: Offerable | None = None, **limits: Any) -> None:
+    def __init__(
+        self, url: str, folder: Path, model: Offerable | None = None, fleet_key: bytes = OPEN, **limits: Any
+    ) -> None:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
         self.standing = Standing(Role.SHELL, SIGNATURE, 1)
@@ -63,9 +69,10 @@ class Node:
         self.wire = Wire()
         self.backoff = Backoff(0.01, 0.05)
         self.exchange = Exchange(
-            self.id, self.wire, Spool(self.folder), self.current, lambda: (SIGNATURE, "raw"), lambda: self.limits
+            *(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self.current),
+            *(lambda: (SIGNATURE, "raw"), lambda: self.limits),
         )
-        self.link = Link(url, self.identity, lambda: self.standing, self.backoff, 20.0, 5.0)
+        self.link = Link(url, self.identity, fleet_key, lambda: self.standing, self.backoff, 20.0, 5.0)
         self.wire.link = self.link
 
     async def current(self) -> Offerable | None:

@@ -18,9 +18,12 @@ SIGNATURE_OF_MODEL = "ab" * 16
 
 
 def chunk(source: str, destination: str, transfer: str, sequence: int, payload: bytes, final: bool = False) -> bytes:
-    """Return a binary frame: version 1, kind 1, flags, a zero, three ids of 16 bytes, the number, the payload."""
+    """Return a binary frame: version 1, kind 1, flags, a zero, three ids of 16 bytes, the number, payload and seal.
+
+    The seal is 16 zeros: the bridge cannot tell.
+    """
     ids = bytes.fromhex(source) + bytes.fromhex(destination) + bytes.fromhex(transfer)
-    return bytes([1, 1, int(final), 0]) + ids + struct.pack("!I", sequence) + payload
+    return bytes([1, 1, int(final), 0]) + ids + struct.pack("!I", sequence) + payload + bytes(16)
 
 
 class RawCart:
@@ -68,6 +71,7 @@ class RawCart:
             "role": "SHELL",
             "model_signature": SIGNATURE_OF_MODEL,
             "model_version": 1,
+            "proof": "00" * 32,
         }
         return body | other
 
@@ -145,6 +149,7 @@ async def open_transfer(
     assert shell.id in answer["peers"]
     transfer = os.urandom(16).hex()
     request = {"transfer": transfer, "cluster": answer["cluster"], "source": kernel.id, "destination": shell.id}
+    request |= {"key": "11" * 32, "public_key": "22" * 32, "signature": "33" * 64}
     await kernel.say("MODELREQUEST", **request)
     assert await shell.hear("MODELREQUEST") == {"type": "MODELREQUEST", **request}
     offer = {
@@ -160,6 +165,10 @@ async def open_transfer(
         "model_version": 1,
         "samples": 100,
         "accuracy": 0.75,
+        "cipher": "none",
+        "key": "11" * 32,
+        "public_key": "22" * 32,
+        "signature": "33" * 64,
     }
     await shell.say("MODELPARAMETERS", **offer)
     assert await kernel.hear("MODELPARAMETERS") == {"type": "MODELPARAMETERS", **offer}

@@ -1,0 +1,57 @@
+"""Seal and open one chunk, beside what else a chunk costs: hashing it and copying it.
+
+Prints microseconds a chunk (medians of interleaved runs) and the ratio to a memory copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
+from child_cart.network.sealing import CIPHERS, Seal
+
+SIZES = (16 * 1024, 64 * 1024, 256 * 1024)
+ROUNDS = 200
+HEADER = ChunkHeader(b"s" * 16, b"d" * 16, b"t" * 16, 1, False)
+
+
+def candidates(size: int) -> dict[str, Callable[[], object]]:
+    """Return what is measured for a chunk of this size."""
+    payload = memoryview(os.urandom(size))
+    works: dict[str, Callable[[], object]] = {"copy": lambda: bytes(payload)}
+    for cipher in CIPHERS:
+        seal = Seal(cipher, bytes(32), size)
+        sealed = memoryview(seal.frame(HEADER, payload))[HEADER_BYTES:]
+        works[f"seal, {cipher}"] = lambda seal=seal: seal.frame(HEADER, payload)
+        works[f"open, {cipher}"] = lambda seal=seal, sealed=sealed: seal.open(HEADER, sealed)
+    works["SHA-256"] = lambda: hashlib.sha256(payload).digest()
+    return works
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'chunk':>8} {'what':<26} {'us':>9} {'GB/s':>7} {'of a copy':>10}")
+    for size in SIZES:
+        works = candidates(size)
+        seen: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(ROUNDS):
+            for name, work in works.items():
+                started = time.perf_counter()
+                work()
+                seen[name].append(time.perf_counter() - started)
+        medians = {name: statistics.median(values) for name, values in seen.items()}
+        for name, seconds in medians.items():
+            ratio = medians["copy"] / seconds
+            print(f"{size // 1024:>5} KiB {name:<26} {seconds * 1e6:>9.1f} {size / seconds / 1e9:>7.2f} {ratio:>10.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The fleet's secret: one key that all carts hold, and the token derived from it by which bridges know them.
+
+A bridge holds the token only: enough to admit carts, nothing to open a seal with.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_BYTES: Final = 32
+OPEN: Final = bytes(KEY_BYTES)
+"""The key of a fleet that has none: known to everybody."""
+
+_TOKEN_INFO: Final = b"cart-bridge-token-v1"
+_SEAL_INFO: Final = b"cart-seal-v1"
+_ADMISSION_LABEL: Final = b"cart-admission-v1\0"
+
+
+class FleetKeyError(ValueError):
+    """A text or file that holds no key; the message never holds the text."""
+
+
+def new_key() -> bytes:
+    """Return a new fleet key."""
+    return os.urandom(KEY_BYTES)
+
+
+def as_text(key: bytes) -> str:
+    """Return a key or token as the text that operators handle: 43 letters, digits, - and _."""
+    return urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def parse_key(text: str) -> bytes:
+    """Return the 32 bytes of a key or token given as text.
+
+    Raises:
+        FleetKeyError: if it is none.
+    """
+    try:
+        key = urlsafe_b64decode(text.strip().encode("ascii") + b"=")
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES or as_text(key) != text.strip():
+        raise FleetKeyError("it does not hold a key as keygen prints it (43 letters, digits, - and _)")
+    return key
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key or token that a file holds.
+
+    Raises:
+        FleetKeyError: if the file cannot be read or holds none.
+    """
+    try:
+        return parse_key(path.read_text("ascii"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FleetKeyError(f"it cannot be read ({getattr(error, 'strerror', None) or 'it is not text'})") from None
+
+
+def bridge_token(fleet_key: bytes) -> bytes:
+    """Return the token that bridges may hold."""
+    return derive(fleet_key, b"", _TOKEN_INFO)
+
+
+def sealing_secret(fleet_key: bytes) -> bytes:
+    """Return what is mixed into the keys of transfers; not derivable from the token."""
+    return derive(fleet_key, b"", _SEAL_INFO)
+
+
+def admission_proof(token: bytes, statement: bytes) -> bytes:
+    """Return the proof that a cart knows the token, for one attach (HMAC-SHA-256, RFC 2104)."""
+    return hmac.digest(token, _ADMISSION_LABEL + statement, "sha256")
+
+
+def derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """Return 32 bytes derived from a secret (HKDF-SHA-256, RFC 5869)."""
+    return HKDF(SHA256(), KEY_BYTES, salt, info).derive(secret)

@@ -1,0 +1,53 @@
+"""Who may attach: carts that prove the fleet's token, from addresses that have not failed too often. Pure."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from child_cart.network.fleet_key import admission_proof
+
+MOST_ADDRESSES: Final = 10_000
+FAILURES_AT_ONCE: Final = 10
+FAILURES_PER_S: Final = 0.2
+
+
+class Admission:
+    """The door of a bridge.
+
+    Args:
+        token: the bridge token; None admits every cart.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, token: bytes | None, clock: Callable[[], float]) -> None:
+        self._token = token
+        self._clock = clock
+        # How many failures an address has left, and when that was counted; the longest untouched first.
+        self._failures_left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every cart is admitted."""
+        return self._token is None
+
+    def may_try(self, address: str) -> bool:
+        """Tell whether an address has failures left; asked before anything is computed for it."""
+        return self._left(address) >= 1
+
+    def proves(self, proof: bytes, statement: bytes) -> bool:
+        """Tell whether a cart's proof is right, in constant time."""
+        return self._token is None or hmac.compare_digest(admission_proof(self._token, statement), proof)
+
+    def note_failure(self, address: str) -> None:
+        """Count a failed attach of an address."""
+        self._failures_left[address] = (self._left(address) - 1, self._clock())
+        self._failures_left.move_to_end(address)
+        if len(self._failures_left) > MOST_ADDRESSES:
+            self._failures_left.popitem(last=False)
+
+    def _left(self, address: str) -> float:
+        left, counted_at = self._failures_left.get(address, (float(FAILURES_AT_ONCE), self._clock()))
+        return min(float(FAILURES_AT_ONCE), left + (self._clock() - counted_at) * FAILURES_PER_S)
