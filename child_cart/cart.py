@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,6 +76,7 @@ class Cart:
             settings.bridge,
             identity,
             fleet_key,
+            _tls_of(settings),
             self._standing,
             Backoff(settings.reconnect_first_s, settings.reconnect_cap_s),
             settings.heartbeat_s,
@@ -213,6 +215,20 @@ def _fleet_key_of(settings: Settings) -> bytes:
         return read_key(Path(settings.fleet_key_file))
     except FleetKeyError as error:
         raise SettingError(f"--fleet-key-file (CART_FLEET_KEY_FILE) is {settings.fleet_key_file!r}; {error}.") from None
+
+
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.bridge_ca:
+        return None
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(settings.bridge_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(
+            f"--bridge-ca (CART_BRIDGE_CA) is {settings.bridge_ca!r}; it is to name a CA certificate "
+            f"({error.strerror or error})."
+        ) from None
+    return context
 
 
 def cpu_flags() -> str:

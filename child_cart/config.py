@@ -21,6 +21,7 @@ class Settings:
     """All settings of a cart; also ``CART_…`` in the environment. Those with ``live`` can be changed while it runs."""
 
     bridge: str = option("ws://127.0.0.1:9000", "the bridge to attach to, as ws://host:port")
+    bridge_ca: str = option("", "file with the CA certificate (PEM) to trust a wss:// bridge by, beside the system's")
     fleet_key_file: str = option("", "file with the fleet key that keygen has printed; without it the fleet is open")
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
     page_hosts: str = option("", "more names under which people ask for the pages, separated by commas")

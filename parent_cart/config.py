@@ -13,6 +13,8 @@ class Settings:
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for all")
     port: int = option(9000, "port for carts and for the status page; 0 takes a free one", minimum=0, maximum=65535)
+    tls_cert: str = option("", "file with the certificate chain (PEM), to serve wss:// and https:// instead")
+    tls_key: str = option("", "file with the certificate's private key (PEM)")
     token_file: str = option(
         "", "file with the bridge token that keygen has printed; without it every cart is admitted"
     )

@@ -9,6 +9,7 @@ import os
 import random
 import resource
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Sequence
@@ -58,6 +59,20 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     return application, relay
 
 
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.tls_cert and not settings.tls_key:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(
+            f"--tls-cert (BRIDGE_TLS_CERT) is {settings.tls_cert!r} and --tls-key (BRIDGE_TLS_KEY) is "
+            f"{settings.tls_key!r}; they are to name a certificate and its key ({error.strerror or error})."
+        ) from None
+    return context
+
+
 def _token_of(settings: Settings) -> bytes | None:
     if not settings.token_file:
         return None
@@ -71,8 +86,9 @@ async def serve(settings: Settings) -> None:
     """Run a bridge until SIGTERM or SIGINT.
 
     Raises:
-        SettingError: if the token file cannot be used, or the address not be listened on.
+        SettingError: if the token file or the certificate cannot be used, or the address not be listened on.
     """
+    tls = _tls_of(settings)
     application, relay = build(settings)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
@@ -81,14 +97,15 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         try:
-            await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+            await web.TCPSite(runner, settings.host, settings.port, backlog=1024, ssl_context=tls).start()
         except OSError as error:
             raise SettingError(
                 f"The bridge cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
                 "Stop what uses it, or choose another with --host and --port (BRIDGE_HOST, BRIDGE_PORT)."
             ) from None
         port = runner.addresses[0][1]
-        log.info("bridge is at ws://%s:%d (status page at http://%s:%d/)", settings.host, port, settings.host, port)
+        end = "s" if tls else ""
+        log.info("bridge is at ws%s://%s:%d (status page at http%s://%s:%d/)", *(end, settings.host, port) * 2)
         if not settings.token_file:
             log.warning("no --token-file was given: every cart is admitted")
         async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -113,6 +114,7 @@ class Link:
         url: the bridge, as ``ws://host:port``.
         identity: the cart's key pair.
         fleet_key: the fleet's, or ``OPEN``; proves to the bridge that the cart belongs to it.
+        tls: how to trust a ``wss://`` bridge; None for what the system trusts.
         standing: gives what to attach with, asked anew at each attach.
         backoff: the delays between tries.
         heartbeat_s: seconds between pings.
@@ -124,6 +126,7 @@ class Link:
         url: str,
         identity: Identity,
         fleet_key: bytes,
+        tls: ssl.SSLContext | None,
         standing: Callable[[], Standing],
         backoff: Backoff,
         heartbeat_s: float,
@@ -131,6 +134,7 @@ class Link:
     ) -> None:
         self._url = url.rstrip("/")
         self._identity = identity
+        self._tls = tls
         self._token = bridge_token(fleet_key)
         self._standing = standing
         self._backoff = backoff
@@ -218,6 +222,7 @@ class Link:
                     f"{self._url}/v1/cart",
                     heartbeat=self._heartbeat_s,
                     compress=0,
+                    ssl=self._tls or True,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
                     max_msg_size=MAX_FRAME_BYTES + 1,
                 ) as socket:
@@ -231,6 +236,11 @@ class Link:
             return f"The bridge at {self._url} did not answer within {self._connect_timeout_s:g} s."
         except _Refused as refused:
             return str(refused)
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+            return f"The certificate of {self._url} is not trusted ({why}). Name its CA with --bridge-ca."
+        except aiohttp.ClientConnectorSSLError:
+            return f"{self._url} does not speak TLS. If the bridge has no certificate, use ws:// instead."
         except aiohttp.ClientConnectorError as error:
             return f"No bridge answers at {self._url} ({_words(error.os_error)})."
         except aiohttp.WSServerHandshakeError as error:

@@ -55,7 +55,7 @@ class Cart:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
         self.backoff = Backoff(first_s, 60.0, lambda low, high: high)
-        self.link = Link(url, self.identity, OPEN, lambda: self.standing, self.backoff, 20.0, connect_timeout_s)
+        self.link = Link(url, self.identity, OPEN, None, lambda: self.standing, self.backoff, 20.0, connect_timeout_s)
 
     @property
     def state(self) -> LinkState:

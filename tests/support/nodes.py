@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -58,7 +59,13 @@ class Node:
     """One cart."""
 
     def __init__(
-        self, url: str, folder: Path, model: Offerable | None = None, fleet_key: bytes = OPEN, **limits: Any
+        self,
+        url: str,
+        folder: Path,
+        model: Offerable | None = None,
+        fleet_key: bytes = OPEN,
+        tls: ssl.SSLContext | None = None,
+        **limits: Any,
     ) -> None:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
@@ -72,7 +79,7 @@ class Node:
             *(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self.current),
             *(lambda: (SIGNATURE, "raw"), lambda: self.limits),
         )
-        self.link = Link(url, self.identity, fleet_key, lambda: self.standing, self.backoff, 20.0, 5.0)
+        self.link = Link(url, self.identity, fleet_key, tls, lambda: self.standing, self.backoff, 20.0, 5.0)
         self.wire.link = self.link
 
     async def current(self) -> Offerable | None:

@@ -1,0 +1,106 @@
+"""wss:// from cart to bridge: trusted by a CA of one's own, and every wrong certificate named."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from support.bridges import until
+from support.certificates import Authority
+from support.nodes import Node, model_of, running
+
+from child_cart.cart import _tls_of as cart_tls
+from child_cart.config import Settings as CartSettings
+from child_cart.network.settings import SettingError
+from parent_cart.config import Settings
+from parent_cart.main import _tls_of, build
+
+
+@asynccontextmanager
+async def bridge_with(certificate: tuple[str, str] | None) -> AsyncIterator[int]:
+    settings = Settings(tls_cert=certificate[0], tls_key=certificate[1]) if certificate else Settings()
+    application, relay = build(settings)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_tls_of(settings)).start()
+        yield runner.addresses[0][1]
+        await relay.close()
+    finally:
+        await runner.cleanup()
+
+
+def trust(authority: Authority) -> ssl.SSLContext | None:
+    return cart_tls(CartSettings(bridge_ca=str(authority.path)))
+
+
+async def test_carts_learn_from_each_other_over_tls(tmp_path: Path) -> None:
+    authority, payload = Authority(tmp_path), os.urandom(300_000)
+    async with bridge_with(authority.vouch()) as port:
+        giver = Node(f"wss://127.0.0.1:{port}", tmp_path, model_of(payload), tls=trust(authority))
+        taker = Node(f"wss://127.0.0.1:{port}", tmp_path, tls=trust(authority))
+        async with running(giver, taker), aiohttp.ClientSession() as session:
+            assert await taker.fetch_from(giver) == payload
+            async with session.get(f"https://127.0.0.1:{port}/healthz", ssl=trust(authority)) as answer:
+                assert (await answer.json())["carts"] == 2
+
+
+async def reason_of(node: Node) -> str:
+    import asyncio
+
+    task = asyncio.create_task(node.link.run(node.exchange))
+    await until(lambda: "Trying again" in node.link.status.reason)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return node.link.status.reason
+
+
+async def test_wrong_certificates_are_named(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    cases = [
+        (stranger.vouch(), authority, "unable to get local issuer certificate"),
+        (authority.vouch("127.0.0.9"), authority, "IP address mismatch"),
+        (authority.vouch(ends_in=timedelta(days=-1)), authority, "certificate has expired"),
+    ]
+    for certificate, trusted, words in cases:
+        async with bridge_with(certificate) as port:
+            reason = await reason_of(Node(f"wss://127.0.0.1:{port}", tmp_path, tls=trust(trusted)))
+            assert f"The certificate of wss://127.0.0.1:{port} is not trusted" in reason
+            assert words in reason
+            assert "--bridge-ca" in reason
+
+
+async def test_a_bridge_without_tls_is_named(tmp_path: Path) -> None:
+    async with bridge_with(None) as port:
+        assert "does not speak TLS" in await reason_of(Node(f"wss://127.0.0.1:{port}", tmp_path))
+
+
+async def test_a_cart_without_tls_at_a_bridge_with_it(tmp_path: Path) -> None:
+    async with bridge_with(Authority(tmp_path).vouch()) as port:
+        assert f"ws://127.0.0.1:{port}" in await reason_of(Node(f"ws://127.0.0.1:{port}", tmp_path))
+
+
+def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+    certificate, key = Authority(tmp_path).vouch()
+    _, other_key = Authority(tmp_path).vouch()
+    for files in (
+        (str(wrong), key),
+        (certificate, str(wrong)),
+        (certificate, other_key),
+        (certificate, ""),
+        ("/no", key),
+    ):
+        with pytest.raises(SettingError, match=r"--tls-cert \(BRIDGE_TLS_CERT\) is"):
+            _tls_of(Settings(tls_cert=files[0], tls_key=files[1]))
+    for path in (str(wrong), "/no"):
+        with pytest.raises(SettingError, match=r"--bridge-ca \(CART_BRIDGE_CA\) is"):
+            cart_tls(CartSettings(bridge_ca=path))
