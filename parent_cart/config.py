@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from child_cart.network.chunk import MAX_CHUNK_BYTES
 from child_cart.network.settings import option
 
 
@@ -20,6 +21,9 @@ class Settings:
     )
     max_carts: int = option(10_000, "most carts attached at once", minimum=1, maximum=1_000_000)
     max_transfers: int = option(64, "most open transfers of one cart", minimum=1, maximum=10_000)
+    max_chunk_bytes: int = option(
+        64 * 1024, "most payload of one chunk, in bytes", minimum=1024, maximum=MAX_CHUNK_BYTES
+    )
     max_window_bytes: int = option(
         1024 * 1024, "most bytes of one transfer that may wait here, in bytes", minimum=65536, maximum=1 << 30
     )

@@ -47,6 +47,7 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     limits = Limits(
         max_carts=settings.max_carts,
         max_transfers_per_cart=settings.max_transfers,
+        max_chunk_bytes=settings.max_chunk_bytes,
         max_window_bytes=settings.max_window_bytes,
         transfer_idle_s=settings.transfer_idle_s,
     )
