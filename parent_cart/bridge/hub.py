@@ -63,7 +63,7 @@ class Delivery:
     message: Message
 
 
-@dataclass
+@dataclass(slots=True)
 class Cart:
     """An attached cart."""
 
@@ -98,7 +98,7 @@ TRANSITIONS: Final = {
 }
 
 
-@dataclass
+@dataclass(slots=True)
 class Transfer:
     """A model on its way from ``sender`` to ``receiver``."""
 

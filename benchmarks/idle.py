@@ -1,0 +1,87 @@
+"""Idle scale: what so many attached carts cost a bridge in memory, CPU and time for a cluster.
+
+python benchmarks/idle.py [--carts 10000] [--rest 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.raw_cart import RawCart
+from benchmarks.relay import ROOT, cpu_seconds, free_port
+
+CLUSTERS = 500
+
+
+def resident_kb(process_id: int) -> int:
+    """Return the resident memory of a process, in KB."""
+    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+def cluster_ms(carts: list[RawCart]) -> float:
+    """Return the median milliseconds from CLUSTER to PEERLIST, asked by a cart that becomes KERNEL."""
+    asking = carts[0]
+    asking.say("PEERTYPE", role="KERNEL", model_version=1)
+    seen = []
+    for _ in range(CLUSTERS):
+        started = time.perf_counter()
+        asking.say("CLUSTER", request="01" * 16, size=3, minimum=3)
+        assert asking.hear()["type"] == "PEERLIST"
+        seen.append(1000 * (time.perf_counter() - started))
+    asking.say("PEERTYPE", role="SHELL", model_version=1)
+    return statistics.median(seen)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--carts", type=int, default=10_000)
+    parser.add_argument("--rest", type=int, default=20, help="seconds to watch the bridge at rest")
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = min(options.carts, hard - 200)
+    if most < options.carts:
+        print(f"this system lets a process open {hard} files, so {most} carts are attached")
+    port = free_port()
+    flags = ["--port", str(port), "--log-level", "ERROR", "--max-carts", str(most)]
+    bridge = subprocess.Popen([sys.executable, ROOT / "parent_cart/main.py", *flags])
+    try:
+        time.sleep(1.5)
+        empty_kb = resident_kb(bridge.pid)
+        print("  carts  KB each  attaches/s  cluster ms  ratio  CPU at rest")
+        carts: list[RawCart] = []
+        first_ms = 0.0
+        for goal in (10, most // 10, most):
+            started, before = time.perf_counter(), len(carts)
+            carts += [RawCart(port, "SHELL") for _ in range(goal - before)]
+            rate = (goal - before) / (time.perf_counter() - started)
+            taken_ms = cluster_ms(carts)
+            first_ms = first_ms or taken_ms
+            used, started = cpu_seconds(bridge.pid), time.perf_counter()
+            time.sleep(options.rest if goal == most else 2)
+            share = (cpu_seconds(bridge.pid) - used) / (time.perf_counter() - started)
+            each_kb = (resident_kb(bridge.pid) - empty_kb) / goal
+            print(
+                f"{goal:>7} {each_kb:>8.1f} {rate:>11.0f} {taken_ms:>11.2f} {taken_ms / first_ms:>6.2f} {share:>11.1%}",
+                flush=True,
+            )
+        assert os.path.exists(f"/proc/{bridge.pid}")
+    finally:
+        bridge.terminate()
+
+
+if __name__ == "__main__":
+    main()
