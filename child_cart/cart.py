@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from .network.backoff import Backoff
 from .network.exchange import Exchange, ExchangeLimits
 from .network.fleet_key import OPEN, FleetKeyError, read_key
 from .network.identity import Identity
-from .network.link import Link, Standing
+from .network.link import Link, LinkDown, Standing
 from .network.outgoing import Offerable
 from .network.sealing import best_cipher
 from .network.settings import SettingError
@@ -180,7 +181,7 @@ class Cart:
                 await asyncio.sleep(delay_s)
 
     async def _leave(self) -> None:
-        with suppress(Exception):  # on the way out, a link that is broken is as good as one that was left
+        with suppress(LinkDown, OSError):  # on the way out, a link that is broken is as good as one that was left
             await self._link.leave(LEAVE_S)
 
     async def _offer(self) -> Offerable | None:
@@ -199,8 +200,8 @@ class Cart:
         self._rounds.train_now = True
         self._rounds.wake.set()
 
-    def _in_loop(self, call: object) -> None:
-        self._loop.call_soon_threadsafe(call)  # type: ignore[arg-type]
+    def _in_loop(self, call: Callable[[], object]) -> None:
+        self._loop.call_soon_threadsafe(call)
 
 
 def _page_hosts(settings: Settings) -> frozenset[str]:

@@ -57,12 +57,17 @@ class Collection:
         Raises:
             TrainerError, StoreError: if the trainer or the store fails; what was under way is given up.
         """
+        failure: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for peer in cluster.peers:
                     group.create_task(self._ask_one(peer, cluster.cluster_id))
         except* (TrainerError, StoreError, OSError) as errors:
-            raise errors.exceptions[0] from None
+            failure = errors.exceptions[0]
+        if (
+            failure is not None
+        ):  # raised out here: what is raised inside ``except*`` comes out in a group on Python 3.11.2
+            raise failure
 
     async def _ask_one(self, peer: str, cluster_id: str) -> None:
         try:

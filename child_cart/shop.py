@@ -19,7 +19,7 @@ MAX_AMOUNT: Final = 999
 MAX_LINES: Final = 200
 EARLIEST_SALE: Final = date(2000, 1, 1)
 
-# Codes are EAN-13 of the range that GS1 leaves to shops themselves (prefix 20 to 29).
+# Codes are EAN-13 of the range that GS1 leaves to shops themselves (prefix 020 to 029).
 CATALOGUE: Final = (
     Item("0200000000103", "Rye bread", 1, 349),
     Item("0200000000202", "Croissant", 1, 129),

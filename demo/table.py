@@ -104,12 +104,11 @@ def _doing(cart: CartView, is_here: bool) -> Text:
             return Text("gone", style="red")
         return Text("starting" if not cart.status else "silent", style="yellow")
     stage = str(cart.status["stage"])
-    # The stage tells the role: a cart is KERNEL while it collects.
-    text = Text(stage.lower(), style=STAGE_COLOURS.get(stage, "blue"))
+    role = str(cart.status["role"])
+    text = Text(f"{role} ", style="bold magenta" if role == "KERNEL" else "dim")
+    text.append(stage.lower(), style=STAGE_COLOURS.get(stage, "blue"))
     if cart.status["link"]["state"] != "ATTACHED" and stage not in ("PREPARING", "JOINING"):
         text.append(" no bridge", style="red")
-    elif cart.status["role"] == "KERNEL":
-        text.append(" KERNEL", style="bold magenta")
     return text
 
 

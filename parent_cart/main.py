@@ -100,8 +100,10 @@ async def serve(settings: Settings) -> None:
         try:
             await web.TCPSite(runner, settings.host, settings.port, backlog=1024, ssl_context=tls).start()
         except OSError as error:
+            # asyncio puts the address in the place of the system's words
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
             raise SettingError(
-                f"The bridge cannot listen on {settings.host} port {settings.port}: {error.strerror or error}. "
+                f"The bridge cannot listen on {settings.host} port {settings.port}: {why}. "
                 "Stop what uses it, or choose another with --host and --port (BRIDGE_HOST, BRIDGE_PORT)."
             ) from None
         port = runner.addresses[0][1]

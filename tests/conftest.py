@@ -20,7 +20,7 @@ def no_blocking() -> Iterator[BlockBuster]:
     with blockbuster_ctx(["child_cart.network", "parent_cart"]) as buster:
         # A file is made or removed per model, on a local disk: shorter than the way to another thread and back. The
         # folder is looked through once, before the loop has anything else to do.
-        for call in ("os.mkdir", "os.listdir", "os.stat", "os.unlink"):
+        for call in ("os.mkdir", "os.listdir", "os.scandir", "os.stat", "os.unlink"):
             buster.functions[call].can_block_in("child_cart/network/spool.py", {"room_for", "__init__"})
         yield buster
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from child_cart.api.app import create_app
+from child_cart.config import Settings as CartSettings
 from child_cart.network.messages import KINDS, Code
 from tests.support.setting_tables import tables
 
@@ -17,6 +18,16 @@ PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 @pytest.mark.parametrize("program", ["cart", "bridge"])
 def test_the_settings_tables_are_the_settings(program):
     assert tables()[program] in (ROOT / "docs/settings.md").read_text(), "python -m tests.support.setting_tables"
+
+
+def test_the_settings_table_of_the_readme_is_right():
+    rows = re.findall(r"^\| `--([a-z-]+)` \| (`.*?`|none) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) > 8
+    for flag, shown in rows:
+        default = getattr(CartSettings(), flag.replace("-", "_"))
+        assert shown.strip("`") == (
+            "none" if default == "" else f"{default:g}" if default.__class__ is float else str(default)
+        )
 
 
 def test_the_protocol_names_every_message_and_its_fields():

@@ -32,6 +32,13 @@ def test_importing_every_module_loads_nothing_heavy(package: str, fewest: int) -
     assert HEAVY.isdisjoint(loaded)
 
 
+def test_a_cart_leaves_learning_to_its_trainer() -> None:
+    """The cart's own process holds none of what takes seconds and hundreds of megabytes."""
+    script = "import sys, child_cart.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {"tensorflow", "keras", "sklearn", "scipy", "cv2"}.isdisjoint(ended.stdout.split())
+
+
 @pytest.mark.parametrize(
     ("module", "other"), [("child_cart.network.link", "parent_cart"), ("parent_cart.main", "child_cart.model")]
 )

@@ -12,8 +12,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ID_BYTES: Final = 16
-PUBLIC_KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
 # The label keeps a signature made for attaching from meaning anything anywhere else.
 ATTACH_LABEL: Final = b"cart-attach-v1\0"
 

@@ -141,6 +141,7 @@ class Link:
         self._heartbeat_s = heartbeat_s
         self._connect_timeout_s = connect_timeout_s
         self._handler: LinkHandler
+        self._logged_reason = ""
         self._outbox: Outbox | None = None
         self._told: Standing | None = None
         self._leaving = asyncio.Event()
@@ -317,10 +318,14 @@ class Link:
         self._handler.on_chunk(header, memoryview(frame)[HEADER_BYTES:])
 
     def _move_to(self, state: LinkState, reason: str) -> None:
-        earlier = self.status
         self.status = LinkStatus(state, self._url, time.time(), reason)
         # A bridge that is away for a night is one line, not thousands: the tries themselves are for DEBUG.
-        news = state is LinkState.ATTACHED or earlier.state is LinkState.ATTACHED or state is LinkState.CLOSED
+        what = reason.partition(" Trying again")[0]
+        news = state in (LinkState.ATTACHED, LinkState.CLOSED) or (
+            state is LinkState.WAITING and what != self._logged_reason
+        )
+        if news:
+            self._logged_reason = what
         log.log(logging.INFO if news else logging.DEBUG, "link to %s is %s %s", self._url, state, reason)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Final
@@ -20,7 +19,6 @@ MAX_SENTENCE_CHARS: Final = 500
 MAX_CLUSTER_SIZE: Final = 256
 MAX_COUNT: Final = 2**53 - 1  # what every JSON reader holds exactly
 
-Check = Callable[[object], Any]
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 
 

@@ -65,8 +65,6 @@ def parse_value(entry: Field[Any], text: object, shown_name: str) -> Any:
         if declared.choices and text not in declared.choices:
             raise SettingError(f"{shown_name} is {text!r}; it must be one of {', '.join(declared.choices)}.")
         return text
-    if entry.type == "bool":
-        return _parse_bool(text, shown_name)
     whole = entry.type == "int"
     expected = f"a {'whole ' if whole else ''}number{_range_words(declared)}"
     try:
@@ -80,14 +78,6 @@ def parse_value(entry: Field[Any], text: object, shown_name: str) -> Any:
     if too_small or too_large or not (whole or math.isfinite(number)):
         raise SettingError(f"{shown_name} is {text!r}; it must be {expected}.")
     return number
-
-
-def _parse_bool(text: object, shown_name: str) -> bool:
-    known = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-    value = known.get(str(text).lower())
-    if value is None:
-        raise SettingError(f"{shown_name} is {text!r}; it must be yes or no.")
-    return value
 
 
 def _range_words(declared: Option) -> str:

@@ -265,6 +265,7 @@ class Hub:
     def _pick_cluster(self, cart: Cart, message: Cluster) -> list[Delivery]:
         if cart.role is not Role.KERNEL:
             raise Violation(Code.UNEXPECTED_MESSAGE, "Only a KERNEL asks for a cluster; send PEERTYPE first.")
+        cart.cluster, cart.cluster_peers = "", frozenset()
         if message.minimum > message.size:
             raise Violation(Code.BAD_MESSAGE, f"CLUSTER asks for {message.size} peers, at least {message.minimum}.")
         shells = self._deck(cart.model_signature, Role.SHELL)

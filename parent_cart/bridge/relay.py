@@ -37,6 +37,7 @@ from .hub import Delivery, Hub, Violation
 log = logging.getLogger("bridge.relay")
 FAREWELL_S = 2.0
 SWEEP_S = 1.0
+UNATTACHED_MOST = 500
 
 
 class Connection:
@@ -77,6 +78,9 @@ class Relay:
         if not self._admission.may_try(address):
             self._hub.counters["turned_away"] += 1
             raise web.HTTPTooManyRequests(text="Too many attaches from this address have failed. Try again later.")
+        if len(self._sockets) >= self._hub.limits.max_carts + UNATTACHED_MOST:
+            self._hub.counters["turned_away"] += 1
+            raise web.HTTPServiceUnavailable(text="This bridge has its most connections; try another one.")
         # permessage-deflate is on by default in aiohttp and costs many times the relaying; weights barely shrink.
         socket = web.WebSocketResponse(heartbeat=self._heartbeat_s, compress=False, max_msg_size=MAX_FRAME_BYTES + 1)
         await socket.prepare(request)

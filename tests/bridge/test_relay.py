@@ -356,6 +356,16 @@ async def test_a_slow_reader_holds_up_only_its_own_transfer(bridge: Bridge) -> N
         assert slow.id in bridge.hub.carts
 
 
+async def test_connections_that_never_attach_are_bounded(
+    web: aiohttp.ClientSession, no_blocking: BlockBuster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "UNATTACHED_MOST", 1)
+    async with running_bridge(max_carts=1) as bridge, greeted(bridge.url), greeted(bridge.url):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await web.ws_connect(f"{bridge.url}/v1/cart")
+        assert caught.value.status == 503
+
+
 async def test_who_never_reads_is_cut_off_and_the_sender_is_not(bridge: Bridge) -> None:
     """A receiver that asks again and again without reading fills its own outbox; that is not its senders' fault."""
     chunk_bytes, window = 64 * 1024, 1024 * 1024

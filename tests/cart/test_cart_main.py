@@ -148,6 +148,21 @@ def put(url: str, value: str) -> None:
     urllib.request.urlopen(request, timeout=5).close()
 
 
+def test_pages_answer_while_the_cart_trains(tmp_path: Path) -> None:
+    cart = CartProcess(
+        *(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--dataset-size", "10"),
+        LIGHT_TASK_EPOCH_S="0.3",
+    )
+    rows = [{"degrees": angle, "third": angle // 120} for angle in range(0, 360, 30)]
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        cart.post("/api/rows", {"batch_id": "b", "rows": rows})
+        wait_for(lambda: cart.status()["stage"] == "TRAINING" and cart.status()["epoch"])
+        assert cart.post("/api/rows", {"batch_id": "c", "rows": rows})["added"]
+        assert cart.status()["stage"] == "TRAINING"
+        cart.stop()
+
+
 def test_a_folder_of_another_task_is_refused(tmp_path: Path) -> None:
     cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1")
     with running(cart):

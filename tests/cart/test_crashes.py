@@ -20,17 +20,18 @@ from child_cart.model.weights import read_weights
 
 SIZE = 40
 STARTER = 20
+SLOW = {"LIGHT_TASK_EPOCH_S": "0.02", "LIGHT_TASK_PREDICT_S": "0.02"}
 
 
 class Fed:
     """A cart and the batches that it has acknowledged."""
 
-    def __init__(self, folder: Path, bridge: BridgeProcess, number: int, *arguments: str) -> None:
+    def __init__(self, folder: Path, bridge: BridgeProcess, number: int, *arguments: str, **environment: str) -> None:
         self.rows = load_task(LIGHT_TASK).starter_rows(Share(number, 3))
         self.acknowledged = 0
         self._batches = 0
         sizes = ["--dataset-size", str(SIZE), "--starter-rows", str(STARTER), "--share", f"{number + 1}/3"]
-        self.cart = CartProcess(folder / f"cart{number}", bridge.url, *sizes, *arguments, LIGHT_TASK_EPOCH_S="0.02")
+        self.cart = CartProcess(folder / f"cart{number}", bridge.url, *sizes, *arguments, **SLOW, **environment)
 
     def feed(self, count: int = SIZE) -> None:
         """Send rows, in batches of ten, until the cart has acknowledged them: what is sent again is not kept twice."""
@@ -153,19 +154,26 @@ def test_the_bridge_is_killed(fleet) -> None:
         finish(carts, rounds=2)
 
 
-def test_a_trainer_is_killed(fleet) -> None:
+@pytest.mark.parametrize("stage", ["TRAINING", "COLLECTING"])
+def test_a_trainer_is_killed(fleet, stage) -> None:
     bridge, carts = fleet
     victim = carts[0]
     with running(bridge, *(fed.cart for fed in carts)):
         let_all_serve(carts)
+        for fed in carts[1:]:
+            fed.feed()
+        for fed in carts[1:]:
+            wait_for(lambda fed=fed: fed.rounds_ended() >= 1)
         victim.feed()
-        wait_for(lambda: victim.cart.status().get("stage") == "TRAINING")
-        os.kill(victim.cart.status()["trainer_process"], signal.SIGKILL)
+        status = wait_for(lambda: (now := victim.cart.status()).get("stage") == stage and now, what=stage)
+        os.kill(status["trainer_process"], signal.SIGKILL)
         wait_for(lambda: victim.rounds_ended() >= 1, what="the round ending")
         failed = victim.cart.get("/api/rounds")["rounds"][-1]
         assert failed["outcome"] == "TRAINER_FAILED"
         assert "by signal 9" in failed["sentence"]
-        finish(carts[:1], rounds=2)  # the rows wait still, so the next round takes them
+        if stage == "COLLECTING":
+            victim.feed()  # its rows were spent: the next round needs others
+        finish(carts[:1], rounds=2)  # rows of a training that was killed wait still, so the next round takes them
         for fed in carts[1:]:
             assert fed.is_serving()
 

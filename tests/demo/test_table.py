@@ -81,7 +81,7 @@ def test_training_and_transfers_are_bars():
     text = shown([cart(training), cart(status(stage="COLLECTING", role="KERNEL", transfers=moving), number=2)], 120)
     assert "training" in text
     assert "3/20" in text
-    assert "collecting KERNEL" in text
+    assert "KERNEL collecting" in text
     assert "25 %" in text
 
 

@@ -64,7 +64,7 @@ def test_digits_are_learned_together_but_not_alone(learners):
     for place in range(0, 300, 60):  # alone, it sees its rows as they come
         learner.train(*task.arrays(hands[0][place : place + 60]), lambda *_: None)
     assert together > 0.85
-    assert accuracy(learner, *test) < 0.55
+    assert accuracy(learner, *test) < 0.5
 
 
 def test_no_rows_have_no_accuracy(learners):

@@ -34,7 +34,6 @@ class Sample:
     colour: str = option("red", "which colour", choices=("red", "blue"))
     name: str = option("", "a name of 5 % of the carts")
     percent: str = option("10%", "a default with a sign in it")
-    on: bool = option(False, "whether it is on")
 
 
 def read(*argv: str, **environ: str) -> Sample:
@@ -72,14 +71,6 @@ def test_the_environment_of_another_program_is_not_read() -> None:
         ("share_s", "1", 1.0),
         ("colour", "blue", "blue"),
         ("name", "Élan vital", "Élan vital"),
-        ("on", "yes", True),
-        ("on", "TRUE", True),
-        ("on", "1", True),
-        ("on", "on", True),
-        ("on", "no", False),
-        ("on", "False", False),
-        ("on", "0", False),
-        ("on", "off", False),
     ],
 )
 def test_each_type_is_read(name: str, text: str, value: object) -> None:
@@ -108,7 +99,6 @@ def test_each_type_is_read(name: str, text: str, value: object) -> None:
         ("any_float", "1e999", "a number"),
         ("any_float", "", "a number"),
         ("colour", "green", "one of red, blue"),
-        ("on", "perhaps", "yes or no"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_setting(name: str, text: str, must_be: str) -> None:
@@ -123,14 +113,14 @@ def test_a_wrong_value_is_named_with_its_setting(name: str, text: str, must_be: 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", True), ("port", None), ("port", [80]), ("share_s", False), ("name", 5), ("name", None), ("on", None)],
+    [("port", True), ("port", None), ("port", [80]), ("share_s", False), ("name", 5), ("name", None)],
 )
 def test_a_json_value_of_another_type_is_refused(name: str, value: object) -> None:
     with pytest.raises(SettingError, match=f"{name} is"):
         parse_value(field_named(fields(Sample), name), value, name)
 
 
-@pytest.mark.parametrize(("name", "value"), [("port", 80), ("share_s", 0.5), ("share_s", 1), ("on", True)])
+@pytest.mark.parametrize(("name", "value"), [("port", 80), ("share_s", 0.5), ("share_s", 1)])
 def test_a_json_value_of_the_right_type_is_taken(name: str, value: object) -> None:
     assert parse_value(field_named(fields(Sample), name), value, name) == value
 

@@ -23,6 +23,7 @@ class SoftmaxRegression:
     def __init__(self) -> None:
         self._weights = [np.zeros((2, CLASSES), np.float32), np.zeros(CLASSES, np.float32)]
         self._epoch_s = float(os.environ.get("LIGHT_TASK_EPOCH_S", "0"))
+        self._predict_s = float(os.environ.get("LIGHT_TASK_PREDICT_S", "0"))
 
     def weights(self) -> list[Array]:
         return [array.copy() for array in self._weights]
@@ -39,6 +40,7 @@ class SoftmaxRegression:
             report(epoch + 1, EPOCHS, float(np.abs(error).mean()))
 
     def predict(self, inputs: Array) -> Array:
+        time.sleep(self._predict_s)
         scores = np.exp(inputs @ self._weights[0] + self._weights[1])
         return scores / scores.sum(axis=1, keepdims=True)
 
