@@ -273,5 +273,6 @@ def _exchange_limits(settings: Settings) -> ExchangeLimits:
         window_bytes=settings.window_bytes,
         answer_timeout_s=settings.answer_timeout_s,
         stall_timeout_s=settings.stall_timeout_s,
+        resume_timeout_s=settings.resume_timeout_s,
         slowest_bytes_per_s=settings.slowest_bytes_per_s,
     )

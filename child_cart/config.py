@@ -62,13 +62,20 @@ class Settings:
         256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True
     )
     window_bytes: int = option(
-        MIB, "how far a sender may run ahead, in bytes", minimum=65536, maximum=1 << 30, live=True
+        MIB, "how far a sender may run ahead at most, in bytes", minimum=65536, maximum=1 << 30, live=True
     )
     answer_timeout_s: float = option(
         15.0, "seconds for the bridge or a peer to answer a request", minimum=0.1, maximum=3600, live=True
     )
     stall_timeout_s: float = option(
         30.0, "seconds without a chunk after which a transfer is given up", minimum=0.1, maximum=3600, live=True
+    )
+    resume_timeout_s: float = option(
+        90.0,
+        "seconds that a transfer waits for a lost link, its own or the peer's",
+        minimum=0.1,
+        maximum=86400,
+        live=True,
     )
     slowest_bytes_per_s: float = option(
         20_000.0, "how slow a transfer may be as a whole, in bytes per second", minimum=1, maximum=1e12, live=True
@@ -79,7 +86,7 @@ class Settings:
     connect_timeout_s: float = option(10.0, "seconds for connecting and attaching", minimum=0.1, maximum=300)
     heartbeat_s: float = option(20.0, "seconds between pings to the bridge", minimum=0.1, maximum=3600)
     reconnect_first_s: float = option(0.5, "seconds before the first new try to attach", minimum=0.01, maximum=3600)
-    reconnect_cap_s: float = option(30.0, "most seconds between two tries to attach", minimum=0.01, maximum=3600)
+    reconnect_cap_s: float = option(15.0, "most seconds between two tries to attach", minimum=0.01, maximum=3600)
 
     train_threads: int = option(1, "threads of the trainer process", minimum=1, maximum=256)
     trainer_idle_s: float = option(

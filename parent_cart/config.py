@@ -30,4 +30,7 @@ class Settings:
     attach_timeout_s: float = option(10.0, "seconds in which a new connection must attach", minimum=0.1, maximum=300)
     heartbeat_s: float = option(20.0, "seconds between pings to a silent cart", minimum=0.1, maximum=3600)
     transfer_idle_s: float = option(60.0, "seconds after which a silent transfer is ended", minimum=1, maximum=86400)
+    resume_timeout_s: float = option(
+        90.0, "seconds that a transfer waits for a cart whose link was lost", minimum=0.1, maximum=86400
+    )
     log_level: str = option("INFO", "how much to log", choices=("DEBUG", "INFO", "WARNING", "ERROR"))

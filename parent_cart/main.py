@@ -24,8 +24,9 @@ from aiohttp import web
 from child_cart.network.fleet_key import FleetKeyError, read_key
 from child_cart.network.settings import SettingError, load
 from parent_cart.bridge.admission import Admission
-from parent_cart.bridge.hub import Hub, Limits
+from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.relay import Relay
+from parent_cart.bridge.rules import Limits
 from parent_cart.bridge.status import Status
 from parent_cart.config import Settings
 
@@ -50,6 +51,7 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
         max_chunk_bytes=settings.max_chunk_bytes,
         max_window_bytes=settings.max_window_bytes,
         transfer_idle_s=settings.transfer_idle_s,
+        resume_timeout_s=settings.resume_timeout_s,
     )
     # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), random.SystemRandom().randrange)

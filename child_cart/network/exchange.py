@@ -30,11 +30,13 @@ from .messages import (
     Message,
     ModelParameters,
     ModelRequest,
+    Paused,
     PeerList,
+    Resume,
     Welcome,
 )
 from .outgoing import Offerable, Outgoing
-from .running import Direction, Patience, Sends, TransferView
+from .running import Direction, Patience, Progress, Sends, TransferView
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_request
 from .spool import Spool
 from .transfer import DEFAULT_CHUNK_BYTES, TransferError, check_offer
@@ -69,6 +71,7 @@ class ExchangeLimits:
     window_bytes: int
     answer_timeout_s: float
     stall_timeout_s: float
+    resume_timeout_s: float
     slowest_bytes_per_s: float
     max_outgoing: int = 16
     max_outgoing_per_peer: int = 2
@@ -76,7 +79,7 @@ class ExchangeLimits:
     @property
     def patience(self) -> Patience:
         """How long a transfer may take."""
-        return Patience(self.stall_timeout_s, self.slowest_bytes_per_s)
+        return Patience(self.stall_timeout_s, self.resume_timeout_s, self.slowest_bytes_per_s)
 
 
 class Exchange:
@@ -158,8 +161,7 @@ class Exchange:
         """
         limits = self._limits()
         view = TransferView(os.urandom(16).hex(), peer, Direction.IN)
-        window_bytes = min(limits.window_bytes, self._max_window_bytes)
-        incoming = Incoming(view, self._link, limits.patience, window_bytes)
+        incoming = Incoming(view, self._link, limits.patience, self._window_bytes())
         key = TransferKey()
         public_key = self._identity.public_key.hex()
         unsigned = ModelRequest(view.transfer_id, cluster_id, self._cart_id, peer, key.public, public_key, UNSIGNED)
@@ -181,9 +183,13 @@ class Exchange:
     # What arrives: LinkHandler. Nothing that a peer can send raises here.
 
     def on_attached(self, welcome: Welcome) -> None:
-        """Take the bridge's limits."""
+        """Take the bridge's limits, and take up what the last link has left."""
         self._chunk_bytes = min(DEFAULT_CHUNK_BYTES, welcome.max_chunk_bytes)
         self._max_window_bytes = welcome.max_window_bytes
+        for incoming in self._incoming.values():
+            incoming.take_up(self._window_bytes())
+        for outgoing in self._outgoing.values():
+            outgoing.take_up()
 
     def on_message(self, message: Message) -> None:
         """Take a control message; one that fits no transfer has crossed its end on the way and is passed over."""
@@ -194,12 +200,21 @@ class Exchange:
                 self._answer(message.request, NotEnoughPeers(message.sentence, message.available))
             case ModelRequest():
                 self._serve(message)
+            case _:
+                self._on_transfer_message(message)
+
+    def _on_transfer_message(self, message: Message) -> None:
+        match message:
             case ModelParameters() if incoming := self._incoming.get(message.transfer):
                 incoming.take_offer(message)
             case Credit() if outgoing := self._outgoing.get(message.transfer):
                 outgoing.take_credit(message.up_to_bytes)
             case Done() if outgoing := self._outgoing.get(message.transfer):
                 outgoing.take_done()
+            case Paused():
+                self._pause(message.transfer)
+            case Resume() if outgoing := self._outgoing.get(message.transfer):
+                outgoing.take_resume(message)
             case Cancel():
                 running = self._incoming.get(message.transfer) or self._outgoing.get(message.transfer)
                 if running is not None:
@@ -212,10 +227,10 @@ class Exchange:
             incoming.take_chunk(header, payload)
 
     def on_lost(self) -> None:
-        """End all that was under way on the lost link."""
-        lost = TransferError(Code.LINK_LOST, "The link to the bridge broke.")
+        """Let transfers wait for the next link; what was asked of the bridge gets no answer any more."""
         for running in (*self._incoming.values(), *self._outgoing.values()):
-            running.fail(lost)
+            running.lose_link()
+        lost = TransferError(Code.LINK_LOST, "The link to the bridge broke.")
         for answer in self._clusters.values():
             if not answer.done():
                 answer.set_exception(lost)
@@ -229,8 +244,29 @@ class Exchange:
     async def close(self) -> None:
         """Give up all transfers and wait until they have ended."""
         self.on_lost()
+        for running in (*self._incoming.values(), *self._outgoing.values()):
+            running.fail(TransferError(Code.ABANDONED, "The cart is stopping."))
         if self._giving:
             await asyncio.wait(self._giving)
+
+    def _window_bytes(self) -> int:
+        return min(self._limits().window_bytes, self._max_window_bytes)
+
+    def _pause(self, transfer_id: str) -> None:
+        """Wait for the other cart, or tell it how a transfer has ended that it still waits for."""
+        running = self._incoming.get(transfer_id) or self._outgoing.get(transfer_id)
+        if running is not None:
+            running.pause("The other cart has lost its link; the transfer goes on when it is back.")
+            return
+        came = any(
+            (view.transfer_id, view.direction, view.state) == (transfer_id, Direction.IN, Progress.DONE)
+            for view in self._finished
+        )
+        if came:
+            with suppress(LinkDown):
+                self._link.send(Done(transfer_id))
+        else:
+            self._cancel(transfer_id, TransferError(Code.ABANDONED, "This cart does not hold that transfer any more."))
 
     def _answer(self, request: str, answer: PickedCluster | NotEnoughPeers) -> None:
         waiting = self._clusters.get(request)

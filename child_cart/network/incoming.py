@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .chunk import ChunkHeader
 from .link import LinkDown
-from .messages import Code, Credit, Done, ModelParameters, ModelRequest
+from .messages import Code, Credit, Done, ModelParameters, ModelRequest, Resume
 from .running import Patience, Progress, RunningTransfer, Sends, TransferView
 from .sealing import Seal
 from .spool import Spool
 from .transfer import Assembler, TransferError
+from .window import Window
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Incoming(RunningTransfer):
 
     def __init__(self, view: TransferView, link: Sends, patience: Patience, window_bytes: int) -> None:
         super().__init__(view, link, patience)
-        self._window_bytes = window_bytes
+        self._most_window_bytes = window_bytes
         self._offer: ModelParameters | None = None
         self._seal: Seal | None = None
         self._assembler: Assembler | None = None
@@ -50,14 +53,16 @@ class Incoming(RunningTransfer):
 
         Raises:
             TransferError: why it did not come.
-            LinkDown: if the link is gone.
+            LinkDown: if there is no link to ask over.
         """
         self._link.send(request)
         while self._offer is None:
             await self._wait_for_news(answer_timeout_s, "The peer's offer")
         self._seal = accept(self._offer)
         with spool.room_for(self.view.transfer_id, self._offer.total_bytes) as room:
-            self._assembler = Assembler(self._offer, room.view, self._window_bytes)
+            window = Window(self._offer.chunk_bytes, self._most_window_bytes)
+            self._assembler = Assembler(self._offer, room.view, window)
+            self._can_go_on = True
             try:
                 self.view.state = Progress.RUNNING
                 self._grant(self._assembler)
@@ -66,7 +71,8 @@ class Incoming(RunningTransfer):
                         await self._wait_for_news(self._patience.stall_timeout_s, "The next chunk")
             finally:
                 self._assembler = None  # the room is about to close: nothing more may be written to it
-            self._link.send(Done(self.view.transfer_id))
+            with suppress(LinkDown):  # asked again after the next attach, the exchange tells it
+                self._link.send(Done(self.view.transfer_id))
             return Received(room.keep(), self._offer)
 
     def take_offer(self, offer: ModelParameters) -> None:
@@ -78,6 +84,19 @@ class Incoming(RunningTransfer):
             self.view.total_bytes, self.view.state = offer.total_bytes, Progress.OFFERED
             self._news.set()
 
+    def take_up(self, window_bytes: int) -> None:
+        """Say, on a new link, from where the sender is to go on."""
+        if self._assembler is None or self._offer is None:
+            return
+        offer = self._offer
+        position_bytes, up_to_bytes = self._assembler.go_on(window_bytes)
+        resume = Resume(
+            *(offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes),
+            *(position_bytes, up_to_bytes),
+        )
+        with suppress(LinkDown):
+            self._link.send(resume)
+
     def take_chunk(self, header: ChunkHeader, sealed: memoryview) -> None:
         """Open a chunk and put it at its place."""
         if self._assembler is None or self._seal is None or self._failure is not None:
@@ -85,16 +104,18 @@ class Incoming(RunningTransfer):
         try:
             if header.source.hex() != self.view.peer:
                 raise TransferError(Code.WRONG_SOURCE, "A chunk came from another cart than the one asked.")
-            self._assembler.add(header.sequence, self._seal.open(header, sealed), header.final)
+            payload = self._seal.open(header, sealed)
+            self._assembler.add(header.sequence, payload, header.final, asyncio.get_running_loop().time())
             self.view.moved_bytes = self._assembler.received_bytes
+            if self._paused:
+                self._go_on()
             self._grant(self._assembler)
         except TransferError as error:
             self.fail(error)
-        except LinkDown as down:
-            self.fail(TransferError(Code.LINK_LOST, str(down)))
         self._news.set()
 
     def _grant(self, assembler: Assembler) -> None:
-        up_to_bytes = assembler.next_grant()
+        up_to_bytes = assembler.next_grant(asyncio.get_running_loop().time())
         if up_to_bytes is not None:
-            self._link.send(Credit(self.view.transfer_id, up_to_bytes))
+            with suppress(LinkDown):  # said again when the transfer is taken up
+                self._link.send(Credit(self.view.transfer_id, up_to_bytes))

@@ -7,19 +7,15 @@ may add some. ``docs/protocol.md`` says when each is sent.
 from __future__ import annotations
 
 import json
-import math
-import re
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Final
+
+from .message_fields import MAX_CLUSTER_SIZE, count_field, hex_field, one_of_field, peers_field, share_field, text_field
 
 PROTOCOL_VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_SENTENCE_CHARS: Final = 500
-MAX_CLUSTER_SIZE: Final = 256
-MAX_COUNT: Final = 2**53 - 1  # what every JSON reader holds exactly
-
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 
 
 class MessageError(ValueError):
@@ -66,63 +62,6 @@ class Code(StrEnum):
     LINK_LOST = "LINK_LOST"
 
 
-def _text(max_chars: int, **default: Any) -> Any:
-    def check(value: object) -> str:
-        # Printable: it ends in logs and on pages, where line breaks forge lines and half a surrogate pair is no text.
-        if not isinstance(value, str) or len(value) > max_chars or not value.isprintable():
-            raise ValueError(f"must be a printable text of at most {max_chars} characters")
-        return value
-
-    return field(metadata={"check": check}, **default)
-
-
-def _hex_text(value: object, size_bytes: int) -> str:
-    if not isinstance(value, str) or len(value) != 2 * size_bytes or not _HEX.fullmatch(value):
-        raise ValueError(f"must be {2 * size_bytes} lower-case hexadecimal digits")
-    return value
-
-
-def _hex(size_bytes: int) -> Any:
-    return field(metadata={"check": lambda value: _hex_text(value, size_bytes)})
-
-
-def _count(minimum: int = 0, maximum: int = MAX_COUNT, **default: Any) -> Any:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return value
-
-    return field(metadata={"check": check}, **default)
-
-
-def _share() -> Any:
-    def check(value: object) -> float:
-        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-        if not 0.0 <= number <= 1.0:
-            raise ValueError("must be a number from 0 to 1")
-        return number
-
-    return field(metadata={"check": check})
-
-
-def _one_of(kind: type[StrEnum]) -> Any:
-    def check(value: object) -> StrEnum:
-        if not isinstance(value, str) or value not in kind.__members__:
-            raise ValueError(f"must be one of {', '.join(kind)}")
-        return kind(value)
-
-    return field(metadata={"check": check})
-
-
-def _peers() -> Any:
-    def check(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple) or len(value) > MAX_CLUSTER_SIZE:
-            raise ValueError(f"must be a list of at most {MAX_CLUSTER_SIZE} cart ids")
-        return tuple(_hex_text(entry, 16) for entry in value)
-
-    return field(metadata={"check": check})
-
-
 @dataclass(frozen=True)
 class Message:
     """A control message; each subclass is one kind."""
@@ -135,11 +74,11 @@ class Welcome(Message):
     """Bridge to cart, first: who the bridge is, what to sign, and the limits that hold here."""
 
     KIND: ClassVar[str] = "WELCOME"
-    version: int = _count()
-    bridge_id: str = _hex(16)
-    nonce: str = _hex(32)
-    max_chunk_bytes: int = _count(1)
-    max_window_bytes: int = _count(1)
+    version: int = count_field()
+    bridge_id: str = hex_field(16)
+    nonce: str = hex_field(32)
+    max_chunk_bytes: int = count_field(1)
+    max_window_bytes: int = count_field(1)
 
 
 @dataclass(frozen=True)
@@ -147,13 +86,13 @@ class Attach(Message):
     """Cart to bridge: the public key, the signature over nonce and bridge id, and what the cart can offer."""
 
     KIND: ClassVar[str] = "ATTACH"
-    version: int = _count()
-    public_key: str = _hex(32)
-    signature: str = _hex(64)
-    role: Role = _one_of(Role)
-    model_signature: str = _hex(16)
-    model_version: int = _count()
-    proof: str = _hex(32)
+    version: int = count_field()
+    public_key: str = hex_field(32)
+    signature: str = hex_field(64)
+    role: Role = one_of_field(Role)
+    model_signature: str = hex_field(16)
+    model_version: int = count_field()
+    proof: str = hex_field(32)
 
 
 @dataclass(frozen=True)
@@ -161,7 +100,7 @@ class Attached(Message):
     """Bridge to cart: the attach is accepted, under this cart id."""
 
     KIND: ClassVar[str] = "ATTACHED"
-    cart_id: str = _hex(16)
+    cart_id: str = hex_field(16)
 
 
 @dataclass(frozen=True)
@@ -169,8 +108,8 @@ class PeerType(Message):
     """Cart to bridge: the role or the model version has changed."""
 
     KIND: ClassVar[str] = "PEERTYPE"
-    role: Role = _one_of(Role)
-    model_version: int = _count()
+    role: Role = one_of_field(Role)
+    model_version: int = count_field()
 
 
 @dataclass(frozen=True)
@@ -178,9 +117,9 @@ class Cluster(Message):
     """Cart to bridge: pick peers for me; ``minimum`` of them will do."""
 
     KIND: ClassVar[str] = "CLUSTER"
-    request: str = _hex(16)
-    size: int = _count(1, MAX_CLUSTER_SIZE)
-    minimum: int = _count(1, MAX_CLUSTER_SIZE)
+    request: str = hex_field(16)
+    size: int = count_field(1, MAX_CLUSTER_SIZE)
+    minimum: int = count_field(1, MAX_CLUSTER_SIZE)
 
 
 @dataclass(frozen=True)
@@ -188,9 +127,9 @@ class PeerList(Message):
     """Bridge to cart: the cluster that was asked for."""
 
     KIND: ClassVar[str] = "PEERLIST"
-    request: str = _hex(16)
-    cluster: str = _hex(16)
-    peers: tuple[str, ...] = _peers()
+    request: str = hex_field(16)
+    cluster: str = hex_field(16)
+    peers: tuple[str, ...] = peers_field()
 
 
 @dataclass(frozen=True)
@@ -198,13 +137,13 @@ class ModelRequest(Message):
     """Cart to cart: send me your current model, under this transfer id."""
 
     KIND: ClassVar[str] = "MODELREQUEST"
-    transfer: str = _hex(16)
-    cluster: str = _hex(16)
-    source: str = _hex(16)
-    destination: str = _hex(16)
-    key: str = _hex(32)
-    public_key: str = _hex(32)
-    signature: str = _hex(64)
+    transfer: str = hex_field(16)
+    cluster: str = hex_field(16)
+    source: str = hex_field(16)
+    destination: str = hex_field(16)
+    key: str = hex_field(32)
+    public_key: str = hex_field(32)
+    signature: str = hex_field(64)
 
 
 @dataclass(frozen=True)
@@ -212,22 +151,22 @@ class ModelParameters(Message):
     """Cart to cart: the offer. What will be sent, so that the receiver can refuse before the first chunk."""
 
     KIND: ClassVar[str] = "MODELPARAMETERS"
-    transfer: str = _hex(16)
-    source: str = _hex(16)
-    destination: str = _hex(16)
-    total_bytes: int = _count(1)
-    chunk_bytes: int = _count(1)
-    chunks: int = _count(1)
-    digest: str = _hex(32)
-    codec: str = _text(32)
-    model_signature: str = _hex(16)
-    model_version: int = _count()
-    samples: int = _count()
-    accuracy: float = _share()
-    cipher: str = _text(32)
-    key: str = _hex(32)
-    public_key: str = _hex(32)
-    signature: str = _hex(64)
+    transfer: str = hex_field(16)
+    source: str = hex_field(16)
+    destination: str = hex_field(16)
+    total_bytes: int = count_field(1)
+    chunk_bytes: int = count_field(1)
+    chunks: int = count_field(1)
+    digest: str = hex_field(32)
+    codec: str = text_field(32)
+    model_signature: str = hex_field(16)
+    model_version: int = count_field()
+    samples: int = count_field()
+    accuracy: float = share_field()
+    cipher: str = text_field(32)
+    key: str = hex_field(32)
+    public_key: str = hex_field(32)
+    signature: str = hex_field(64)
 
 
 @dataclass(frozen=True)
@@ -235,8 +174,33 @@ class Credit(Message):
     """Receiver to sender: the payload may be sent up to this byte, counted from its beginning."""
 
     KIND: ClassVar[str] = "CREDIT"
-    transfer: str = _hex(16)
-    up_to_bytes: int = _count(1)
+    transfer: str = hex_field(16)
+    up_to_bytes: int = count_field(1)
+
+
+@dataclass(frozen=True)
+class Paused(Message):
+    """Bridge to cart: the other cart of this transfer is away, or you were; RESUME lets it go on."""
+
+    KIND: ClassVar[str] = "PAUSED"
+    transfer: str = hex_field(16)
+
+
+@dataclass(frozen=True)
+class Resume(Message):
+    """Cart to bridge, after it has attached again: I still hold this transfer. Bridge to sender: go on from here.
+
+    Payload before ``position_bytes`` has come; credit reaches ``up_to_bytes``. A sender, who knows neither, says 0.
+    """
+
+    KIND: ClassVar[str] = "RESUME"
+    transfer: str = hex_field(16)
+    sender: str = hex_field(16)
+    receiver: str = hex_field(16)
+    total_bytes: int = count_field(1)
+    chunk_bytes: int = count_field(1)
+    position_bytes: int = count_field()
+    up_to_bytes: int = count_field()
 
 
 @dataclass(frozen=True)
@@ -244,9 +208,9 @@ class Cancel(Message):
     """Either side, or the bridge: the transfer is over without success, and why."""
 
     KIND: ClassVar[str] = "CANCEL"
-    transfer: str = _hex(16)
-    code: Code = _one_of(Code)
-    sentence: str = _text(MAX_SENTENCE_CHARS, default="")
+    transfer: str = hex_field(16)
+    code: Code = one_of_field(Code)
+    sentence: str = text_field(MAX_SENTENCE_CHARS, default="")
 
 
 @dataclass(frozen=True)
@@ -254,7 +218,7 @@ class Done(Message):
     """Receiver to sender: all bytes are here and their digest is right."""
 
     KIND: ClassVar[str] = "DONE"
-    transfer: str = _hex(16)
+    transfer: str = hex_field(16)
 
 
 @dataclass(frozen=True)
@@ -276,17 +240,17 @@ class ErrorMessage(Message):
     """Bridge to cart: a request was refused, or the link is about to be closed."""
 
     KIND: ClassVar[str] = "ERROR"
-    code: Code = _one_of(Code)
-    sentence: str = _text(MAX_SENTENCE_CHARS, default="")
-    request: str = _text(32, default="")
-    available: int = _count(default=0)
+    code: Code = one_of_field(Code)
+    sentence: str = text_field(MAX_SENTENCE_CHARS, default="")
+    request: str = text_field(32, default="")
+    available: int = count_field(default=0)
 
 
 KINDS: Final[dict[str, type[Message]]] = {
     kind.KIND: kind
     for kind in (
         *(Welcome, Attach, Attached, PeerType, Cluster, PeerList, ModelRequest, ModelParameters),
-        *(Credit, Cancel, Done, Exit, ExitDone, ErrorMessage),
+        *(Credit, Paused, Resume, Cancel, Done, Exit, ExitDone, ErrorMessage),
     )
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .chunk import ChunkHeader
 from .identity import Identity
-from .messages import Code, ModelParameters, ModelRequest
+from .link import LinkDown
+from .messages import Code, ModelParameters, ModelRequest, Resume
 from .running import Patience, Progress, RunningTransfer, Sends, TransferView
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
 from .transfer import Splitter, TransferError, chunk_count
@@ -36,6 +38,7 @@ class Outgoing(RunningTransfer):
         self._identity = identity
         self._request = request
         self._splitter: Splitter | None = None
+        self._offer: ModelParameters | None = None
         self._done = False
 
     async def run(
@@ -45,29 +48,51 @@ class Outgoing(RunningTransfer):
 
         Raises:
             TransferError: why the receiver did not get it.
-            LinkDown: if the link is gone.
+            LinkDown: if there is no link to offer over.
         """
         check_signer(self._request)
         offerable = await current()
         if offerable is None:
             raise TransferError(Code.NO_MODEL, "This cart has no trained model yet.")
         payload = memoryview(offerable.payload)
-        self._splitter = Splitter(payload, chunk_bytes)
+        splitter = Splitter(payload, chunk_bytes)
         self.view.total_bytes, self.view.state = len(payload), Progress.OFFERED
         key = TransferKey()
         offer = sign_offer(self._identity, self._offer_of(offerable, chunk_bytes, cipher, key.public))
         seal = key.agree(self._request.key, fleet_key, self._request, offer)
         self._link.send(offer)
+        self._splitter, self._offer, self._can_go_on = splitter, offer, True
         async with self._deadline(len(payload)):
             while not self._done:
-                await self._send_what_credit_allows(self._splitter, seal)
-                missing = "word that all is there" if self._splitter.finished else "credit"
+                await self._send_what_credit_allows(splitter, seal)
+                missing = "word that all is there" if splitter.finished else "credit"
                 await self._wait_for_news(self._patience.stall_timeout_s, f"The receiver's {missing}")
 
     def take_credit(self, up_to_bytes: int) -> None:
         """Take the receiver's credit; before the offer there is nothing to grant it for."""
         if self._splitter is not None and self._splitter.grant(up_to_bytes):
             self._news.set()
+
+    def take_up(self) -> None:
+        """Say, on a new link, that the transfer can go on; the answer says from where."""
+        if self._offer is None:
+            return
+        offer = self._offer
+        ends = (offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes)
+        with suppress(LinkDown):
+            self._link.send(Resume(*ends, 0, 0))
+
+    def take_resume(self, message: Resume) -> None:
+        """Go on from where the receiver has come to."""
+        if self._splitter is None:
+            return
+        try:
+            self._splitter.go_on_from(message.position_bytes, message.up_to_bytes)
+            self.view.moved_bytes = self._splitter.sent_bytes
+            self._go_on()
+        except TransferError as error:
+            self.fail(error)
+        self._news.set()
 
     def take_done(self) -> None:
         """Take the receiver's word that the model is there."""
@@ -77,10 +102,15 @@ class Outgoing(RunningTransfer):
     async def _send_what_credit_allows(self, splitter: Splitter, seal: Seal) -> None:
         source, destination = self._identity.cart_id, bytes.fromhex(self.view.peer)
         transfer = bytes.fromhex(self.view.transfer_id)
-        while self._failure is None and (chunk := splitter.next_chunk()) is not None:
+        while self._failure is None and not self._paused and (chunk := splitter.next_chunk()) is not None:
             header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
-            await self._link.send_chunk(seal.frame(header, chunk.payload))
-            self.view.moved_bytes, self.view.state = splitter.sent_bytes, Progress.RUNNING
+            try:
+                await self._link.send_chunk(seal.frame(header, chunk.payload))
+            except LinkDown:
+                return  # taken up again from where the receiver is, on the next link
+            self.view.moved_bytes = splitter.sent_bytes
+            if not self._paused:
+                self.view.state = Progress.RUNNING
 
     def _offer_of(self, offerable: Offerable, chunk_bytes: int, cipher: str, key: str) -> ModelParameters:
         return ModelParameters(

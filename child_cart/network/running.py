@@ -27,6 +27,7 @@ class Progress(StrEnum):
     REQUESTED = "REQUESTED"
     OFFERED = "OFFERED"
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
     DONE = "DONE"
     FAILED = "FAILED"
 
@@ -67,11 +68,12 @@ class Patience:
     """How long a transfer may take: nothing for so long ends it, and so does a whole that is slower than this."""
 
     stall_timeout_s: float
+    resume_timeout_s: float
     slowest_bytes_per_s: float
 
     def whole_s(self, total_bytes: int) -> float:
         """Return how long a transfer of this size may take in all."""
-        return self.stall_timeout_s + total_bytes / self.slowest_bytes_per_s
+        return self.stall_timeout_s + self.resume_timeout_s + total_bytes / self.slowest_bytes_per_s
 
 
 class RunningTransfer:
@@ -82,12 +84,31 @@ class RunningTransfer:
         self._link = link
         self._patience = patience
         self._failure: TransferError | None = None
+        self._paused = False
+        self._can_go_on = False  # once both carts know what is sent, in which chunks, under which key
         self._news = asyncio.Event()
 
     def fail(self, failure: TransferError) -> None:
         """Let the transfer end with this failure; the first one counts."""
         self._failure = self._failure or failure
         self._news.set()
+
+    def pause(self, why: str) -> None:
+        """Let the transfer wait for a lost link to come back."""
+        self._paused = True
+        self.view.state, self.view.reason = Progress.PAUSED, why
+        self._news.set()
+
+    def lose_link(self) -> None:
+        """Wait for the cart's own link to come back; what is not agreed yet has nothing to go on from."""
+        if self._can_go_on:
+            self.pause("The link to the bridge broke; the transfer goes on when it is back.")
+        else:
+            self.fail(TransferError(Code.LINK_LOST, "The link to the bridge broke."))
+
+    def _go_on(self) -> None:
+        self._paused = False
+        self.view.state, self.view.reason = Progress.RUNNING, ""
 
     @asynccontextmanager
     async def _deadline(self, total_bytes: int) -> AsyncIterator[None]:
@@ -106,6 +127,8 @@ class RunningTransfer:
         Raises:
             TransferError: the failure that came, or ``TIMED_OUT`` naming what is missing.
         """
+        if self._paused:
+            timeout_s, missing = self._patience.resume_timeout_s, "The link that was lost"
         try:
             async with asyncio.timeout(timeout_s):
                 await self._news.wait()

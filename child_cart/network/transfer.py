@@ -12,6 +12,7 @@ from typing import Final
 
 from .chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE
 from .messages import Code, ModelParameters
+from .window import Window
 
 DEFAULT_CHUNK_BYTES: Final = 64 * 1024
 
@@ -92,6 +93,20 @@ class Splitter:
         self._granted_bytes = max(self._granted_bytes, up_to_bytes)
         return more
 
+    def go_on_from(self, position_bytes: int, up_to_bytes: int) -> None:
+        """Go back to where the receiver has come to, with the credit that it now gives.
+
+        Raises:
+            TransferError: for a position that is none of a chunk that has been given out.
+        """
+        sequence = chunk_count(position_bytes, self._chunk_bytes)
+        if position_bytes > self.sent_bytes or position_bytes != min(sequence * self._chunk_bytes, len(self._payload)):
+            raise TransferError(
+                Code.BAD_MESSAGE, f"RESUME goes on at byte {position_bytes} of {self.sent_bytes} that were sent."
+            )
+        self._sequence = sequence
+        self._granted_bytes = up_to_bytes
+
     def next_chunk(self) -> Chunk | None:
         """Return the next chunk, or None while credit (or the payload) is used up."""
         start = self.sent_bytes
@@ -108,13 +123,13 @@ class Assembler:
     Args:
         offer: an offer that ``check_offer`` has passed.
         buffer: writable, ``offer.total_bytes`` long.
-        window_bytes: how far the sender may run ahead; at least one chunk.
+        window: how far the sender may run ahead.
     """
 
-    def __init__(self, offer: ModelParameters, buffer: memoryview, window_bytes: int) -> None:
+    def __init__(self, offer: ModelParameters, buffer: memoryview, window: Window) -> None:
         self._offer = offer
         self._buffer = buffer
-        self._window_bytes = max(window_bytes, offer.chunk_bytes)
+        self.window = window
         self._next_sequence = 0
         self._granted_bytes = 0
         self._digest = hashlib.sha256()
@@ -125,19 +140,28 @@ class Assembler:
         """Whether every byte is here and the digest was right."""
         return self.received_bytes == self._offer.total_bytes
 
-    def next_grant(self) -> int | None:
+    def next_grant(self, now_s: float) -> int | None:
         """Return the position up to which to grant credit now, or None while no message is worth sending.
 
-        Credit is renewed when half a window is used: more often costs messages, less often stalls the sender.
+        Credit is renewed when a third of the window is used: more often costs messages, less often stalls the sender.
         """
-        wanted = min(self.received_bytes + self._window_bytes, self._offer.total_bytes)
-        half_used = self._granted_bytes - self.received_bytes <= self._window_bytes // 2
-        if wanted <= self._granted_bytes or not half_used:
+        wanted = min(self.received_bytes + self.window.size_bytes, self._offer.total_bytes)
+        third_used = self._granted_bytes - self.received_bytes <= self.window.size_bytes * 2 // 3
+        if wanted <= self._granted_bytes or not third_used:
             return None
+        self.window.note_grant(self._granted_bytes, now_s)
         self._granted_bytes = wanted
         return wanted
 
-    def add(self, sequence: int, payload: bytes | memoryview, final: bool) -> None:
+    def go_on(self, most_window_bytes: int) -> tuple[int, int]:
+        """Return where the sender is to go on after a lost link, and the credit that it has from there."""
+        self.window.limit_to(most_window_bytes)
+        ahead = max(self._granted_bytes - self.received_bytes, self.window.size_bytes)
+        ahead = min(ahead, self.window.most_bytes)
+        self._granted_bytes = min(self.received_bytes + ahead, self._offer.total_bytes)
+        return self.received_bytes, self._granted_bytes
+
+    def add(self, sequence: int, payload: bytes | memoryview, final: bool, now_s: float) -> None:
         """Take one chunk.
 
         A chunk that was taken before is passed over. The digest is checked with the last one.
@@ -161,6 +185,7 @@ class Assembler:
             raise TransferError(Code.OVERRUN, f"Chunk {sequence} ends at {end}; credit reached {self._granted_bytes}.")
         self._buffer[start:end] = payload
         self._digest.update(payload)
+        self.window.note_arrival(end, now_s)
         if is_last and self._digest.hexdigest() != self._offer.digest:
             raise TransferError(Code.DIGEST_MISMATCH, "The bytes that came are not the ones that were offered.")
         self._next_sequence += 1

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final
+from dataclasses import dataclass
 
 from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
 from child_cart.network.messages import (
@@ -25,42 +23,13 @@ from child_cart.network.messages import (
     ModelRequest,
     PeerList,
     PeerType,
+    Resume,
     Role,
 )
 
 from .deck import Deck
-
-MIN_CHUNK_BYTES: Final = 1024
-
-
-class Violation(Exception):
-    """A cart has broken the protocol and is to be detached."""
-
-    def __init__(self, code: Code, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one cart, and all of them together, may take of the bridge."""
-
-    max_carts: int = 10_000
-    max_transfers_per_cart: int = 64
-    max_chunk_bytes: int = 64 * 1024
-    max_window_bytes: int = 1024 * 1024
-    transfer_idle_s: float = 60.0
-    requests_per_s: float = 20.0
-    requests_at_once: int = 128
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A control message and the cart that it is for."""
-
-    cart_id: str
-    message: Message
+from .rules import Delivery, Limits, Violation
+from .transfers import Transfers
 
 
 @dataclass(slots=True)
@@ -74,55 +43,12 @@ class Cart:
     attached_at: float
     cluster: str = ""
     cluster_peers: frozenset[str] = frozenset()
-    transfers: set[str] = field(default_factory=set)
     requests_left: float = 0.0
     requests_left_at: float = 0.0
     received_bytes: int = 0
     """Payload that the bridge took from this cart."""
     delivered_bytes: int = 0
     """Payload that the bridge passed on to this cart."""
-
-
-class TransferState(StrEnum):
-    """The life of a transfer as the bridge sees it; it is forgotten when it ends."""
-
-    REQUESTED = "REQUESTED"
-    OFFERED = "OFFERED"
-    OPEN = "OPEN"
-
-
-TRANSITIONS: Final = {
-    TransferState.REQUESTED: {TransferState.OFFERED},
-    TransferState.OFFERED: {TransferState.OPEN},
-    TransferState.OPEN: {TransferState.OPEN},
-}
-
-
-@dataclass(slots=True)
-class Transfer:
-    """A model on its way from ``sender`` to ``receiver``."""
-
-    transfer_id: str
-    sender: str
-    receiver: str
-    touched_at: float
-    state: TransferState = TransferState.REQUESTED
-    granted_bytes: int = 0
-    passed_bytes: int = 0
-    total_bytes: int = 0
-    chunk_bytes: int = 0
-
-    def move_to(self, state: TransferState, by: str) -> None:
-        """Change the state.
-
-        Raises:
-            Violation: if the message that asks for it does not fit the present one.
-        """
-        if state not in TRANSITIONS[self.state]:
-            raise Violation(
-                Code.UNEXPECTED_MESSAGE, f"{by} came for transfer {self.transfer_id} while it is {self.state}."
-            )
-        self.state = state
 
 
 class Hub:
@@ -144,8 +70,8 @@ class Hub:
     ) -> None:
         self.limits = limits
         self.carts: dict[str, Cart] = {}
-        self.transfers: dict[str, Transfer] = {}
         self.counters: Counter[str] = Counter()
+        self.transfers = Transfers(limits, clock, self.carts.keys(), self.counters)
         self.relayed_bytes = 0
         self._clock = clock
         self._new_id = new_id
@@ -154,8 +80,10 @@ class Hub:
 
     # A cart comes, changes and goes.
 
-    def attach(self, cart_id: str, role: Role, model_signature: str, model_version: int) -> None:
+    def attach(self, cart_id: str, role: Role, model_signature: str, model_version: int) -> list[Delivery]:
         """Register a cart whose key has been proved, and which is not attached now.
+
+        Returns what it is told first: the transfers that wait for it.
 
         Raises:
             Violation: if the bridge is full.
@@ -168,28 +96,25 @@ class Hub:
         self.carts[cart_id] = cart
         self._lay_in_deck(cart)
         self.counters["attached"] += 1
+        return self.transfers.remind(cart_id)
 
     def leave(self, cart_id: str) -> list[Delivery]:
-        """Deregister a cart and end its transfers; a cart that is not attached changes nothing."""
+        """Deregister a cart that goes for good, and end its transfers; one that is not attached changes nothing."""
+        return self.transfers.leave(cart_id) if self._deregister(cart_id) else []
+
+    def lose(self, cart_id: str) -> list[Delivery]:
+        """Deregister a cart whose link is lost; its transfers wait for it to come back."""
+        return self.transfers.pause(cart_id) if self._deregister(cart_id) else []
+
+    def _deregister(self, cart_id: str) -> bool:
         cart = self.carts.pop(cart_id, None)
-        if cart is None:
-            return []
-        self._take_from_deck(cart)
-        told: list[Delivery] = []
-        for transfer_id in sorted(cart.transfers):
-            transfer = self.transfers[transfer_id]
-            other = transfer.receiver if transfer.sender == cart_id else transfer.sender
-            told += self._end(transfer, Code.PEER_LEFT, "The other cart has left the bridge.", (other,))
-        return told
+        if cart is not None:
+            self._take_from_deck(cart)
+        return cart is not None
 
     def expire(self) -> list[Delivery]:
         """End the transfers in which nothing has happened for too long."""
-        oldest = self._clock() - self.limits.transfer_idle_s
-        told: list[Delivery] = []
-        for transfer in [entry for entry in self.transfers.values() if entry.touched_at < oldest]:
-            sentence = f"Nothing came for {self.limits.transfer_idle_s:g} s."
-            told += self._end(transfer, Code.TIMED_OUT, sentence, (transfer.sender, transfer.receiver))
-        return told
+        return self.transfers.expire()
 
     # What an attached cart sends.
 
@@ -208,41 +133,25 @@ class Hub:
             case ModelRequest():
                 return self._request(cart, message)
             case ModelParameters():
-                return self._offer(cart, message)
+                return self.transfers.offer(cart_id, message)
             case Credit():
-                return self._credit(cart, message)
+                return self.transfers.credit(cart_id, message)
+            case Resume():
+                return self.transfers.resume(cart_id, message, lambda: self._may_request(cart))
             case Cancel() | Done():
-                return self._finish(cart, message)
+                return self.transfers.finish(cart_id, message)
         raise Violation(Code.UNEXPECTED_MESSAGE, f"A cart does not send {message.KIND} here.")
 
     def route(self, cart_id: str, header: ChunkHeader, frame_bytes: int) -> str | None:
-        """Return the cart that a chunk is for, or None if its transfer is over and the chunk is to be dropped.
+        """Return the cart that a chunk is for, or None if the chunk is to be dropped.
 
         Raises:
-            Violation: for a foreign source, a chunk of another size than offered, or one beyond the receiver's credit.
+            Violation: as ``Transfers.route`` says.
         """
-        if header.source.hex() != cart_id:
-            raise Violation(Code.WRONG_SOURCE, f"A chunk names {header.source.hex()} as its source.")
-        transfer = self.transfers.get(header.transfer.hex())
+        transfer = self.transfers.route(cart_id, header, frame_bytes)
         if transfer is None:
-            # Normal after a cancel: chunks were still under way.
-            self.counters["chunks_dropped"] += 1
             return None
-        if transfer.sender != cart_id or transfer.receiver != header.destination.hex():
-            raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
         payload_bytes = frame_bytes - HEADER_BYTES - SEAL_BYTES
-        due_bytes = min(transfer.chunk_bytes, transfer.total_bytes - transfer.passed_bytes)
-        if payload_bytes != due_bytes:
-            # Also keeps a sender from filling a window with millions of tiny frames.
-            raise Violation(Code.BAD_CHUNK, f"A chunk has {payload_bytes} bytes; its offer says {due_bytes}.")
-        if transfer.passed_bytes + payload_bytes > transfer.granted_bytes:
-            raise Violation(
-                Code.OVERRUN,
-                f"A chunk ends at byte {transfer.passed_bytes + payload_bytes} of transfer {transfer.transfer_id}; "
-                f"credit reaches {transfer.granted_bytes}.",
-            )
-        transfer.passed_bytes += payload_bytes
-        transfer.touched_at = self._clock()
         self.relayed_bytes += payload_bytes
         self.carts[cart_id].received_bytes += payload_bytes
         self.carts[transfer.receiver].delivered_bytes += payload_bytes
@@ -308,21 +217,10 @@ class Hub:
             raise Violation(Code.WRONG_SOURCE, f"A MODELREQUEST names {message.source} as its source.")
         if message.cluster != cart.cluster or message.destination not in cart.cluster_peers:
             raise Violation(Code.NOT_IN_CLUSTER, f"{message.destination} is not in this cart's cluster.")
-        if message.transfer in self.transfers:
-            raise Violation(Code.UNEXPECTED_MESSAGE, f"Transfer id {message.transfer} is taken.")
         if not self._may_request(cart):
-            return self._refuse(cart, message, Code.TOO_MANY_TRANSFERS, "This cart asks for models too often.")
-        peer = self.carts.get(message.destination)
-        most = self.limits.max_transfers_per_cart
-        if peer is None:
-            return self._refuse(cart, message, Code.PEER_LEFT, "The other cart has left the bridge.")
-        if len(cart.transfers) >= most or len(peer.transfers) >= most:
-            return self._refuse(cart, message, Code.TOO_MANY_TRANSFERS, f"One of the carts has {most} open transfers.")
-        transfer = Transfer(message.transfer, peer.cart_id, cart.cart_id, self._clock())
-        self.transfers[transfer.transfer_id] = transfer
-        cart.transfers.add(transfer.transfer_id)
-        peer.transfers.add(transfer.transfer_id)
-        return [Delivery(peer.cart_id, message)]
+            sentence = "This cart asks for models too often."
+            return self.transfers.refuse(cart.cart_id, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
+        return self.transfers.request(message)
 
     def _may_request(self, cart: Cart) -> bool:
         """Take one of the requests that a cart has left (a token bucket): a flood must not reach the peers."""
@@ -333,83 +231,3 @@ class Hub:
             return False
         cart.requests_left -= 1
         return True
-
-    def _refuse(self, cart: Cart, message: ModelRequest, code: Code, sentence: str) -> list[Delivery]:
-        self.counters["requests_refused"] += 1
-        return [Delivery(cart.cart_id, Cancel(message.transfer, code, sentence))]
-
-    def _offer(self, cart: Cart, message: ModelParameters) -> list[Delivery]:
-        transfer = self._open_transfer(cart, message.transfer)
-        if transfer is None:
-            return []
-        if (message.source, message.destination) != (transfer.sender, transfer.receiver) or (
-            message.source != cart.cart_id
-        ):
-            raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
-        if not MIN_CHUNK_BYTES <= message.chunk_bytes <= self.limits.max_chunk_bytes:
-            raise Violation(
-                Code.BAD_OFFER,
-                f"An offer has chunks of {message.chunk_bytes} bytes; "
-                f"this bridge takes {MIN_CHUNK_BYTES} to {self.limits.max_chunk_bytes}.",
-            )
-        transfer.move_to(TransferState.OFFERED, message.KIND)
-        transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
-        return [Delivery(transfer.receiver, message)]
-
-    def _credit(self, cart: Cart, message: Credit) -> list[Delivery]:
-        transfer = self._open_transfer(cart, message.transfer)
-        if transfer is None:
-            return []
-        if cart.cart_id != transfer.receiver:
-            raise Violation(Code.WRONG_SOURCE, f"Only the receiver of transfer {transfer.transfer_id} grants credit.")
-        transfer.move_to(TransferState.OPEN, message.KIND)
-        ahead = message.up_to_bytes - transfer.passed_bytes
-        if ahead > self.limits.max_window_bytes:
-            raise Violation(
-                Code.OVERRUN,
-                f"Credit for {ahead} bytes ahead was granted; this bridge allows {self.limits.max_window_bytes}.",
-            )
-        # What lets no further chunk pass is not passed on: a receiver must not flood a sender with crumbs.
-        next_end = min(
-            transfer.granted_bytes // transfer.chunk_bytes * transfer.chunk_bytes + transfer.chunk_bytes,
-            transfer.total_bytes,
-        )
-        if message.up_to_bytes < next_end or message.up_to_bytes <= transfer.granted_bytes:
-            return []
-        transfer.granted_bytes = message.up_to_bytes
-        return [Delivery(transfer.sender, message)]
-
-    def _finish(self, cart: Cart, message: Cancel | Done) -> list[Delivery]:
-        transfer = self._open_transfer(cart, message.transfer)
-        if transfer is None:
-            return []
-        if isinstance(message, Done) and cart.cart_id != transfer.receiver:
-            raise Violation(Code.WRONG_SOURCE, f"Only the receiver of transfer {transfer.transfer_id} says DONE.")
-        other = transfer.sender if cart.cart_id == transfer.receiver else transfer.receiver
-        self.counters["transfers_done" if isinstance(message, Done) else "transfers_cancelled"] += 1
-        self._forget(transfer)
-        return [Delivery(other, message)]
-
-    def _open_transfer(self, cart: Cart, transfer_id: str) -> Transfer | None:
-        """Return the transfer that a message is about, or None if it is over (the message crossed its end)."""
-        transfer = self.transfers.get(transfer_id)
-        if transfer is None:
-            self.counters["messages_too_late"] += 1
-            return None
-        if cart.cart_id not in (transfer.sender, transfer.receiver):
-            raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer_id} is between other carts.")
-        transfer.touched_at = self._clock()
-        return transfer
-
-    def _end(self, transfer: Transfer, code: Code, sentence: str, to: tuple[str, ...]) -> list[Delivery]:
-        self.counters["transfers_cancelled"] += 1
-        self._forget(transfer)
-        cancel = Cancel(transfer.transfer_id, code, sentence)
-        return [Delivery(cart_id, cancel) for cart_id in to if cart_id in self.carts]
-
-    def _forget(self, transfer: Transfer) -> None:
-        del self.transfers[transfer.transfer_id]
-        for cart_id in (transfer.sender, transfer.receiver):
-            cart = self.carts.get(cart_id)
-            if cart is not None:
-                cart.transfers.discard(transfer.transfer_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
@@ -32,7 +33,8 @@ from child_cart.network.outbox import Outbox, OutboxFull
 from child_cart.network.tasks import background
 
 from .admission import Admission
-from .hub import Delivery, Hub, Violation
+from .hub import Hub
+from .rules import Delivery, Violation
 
 log = logging.getLogger("bridge.relay")
 FAREWELL_S = 2.0
@@ -47,6 +49,7 @@ class Connection:
         self.socket = socket
         self.outbox = outbox
         self.replaced = False
+        self.cut_off = False
         self._transport = transport
 
     @property
@@ -140,11 +143,11 @@ class Relay:
 
     async def _serve(self, request: web.Request, socket: web.WebSocketResponse, attach: Attach) -> None:
         cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
-        earlier = self._detach(cart_id)
+        earlier = self._detach(cart_id, self._hub.lose)
         if earlier is not None:
             earlier.replaced = True
         assert request.transport is not None
-        self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
+        reminders = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
         limits = self._hub.limits
         # Credit bounds what can wait for one cart; the outbox holds that much and no more.
         outbox = Outbox(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
@@ -152,20 +155,22 @@ class Relay:
         self._connections[cart_id] = connection
         log.info("cart %s attached from %s as %s", cart_id, request.remote, attach.role)
         outbox.put_control(encode(Attached(cart_id)))
-        reason = "its link broke"
+        self._deliver(reminders)
+        reason, goes = "its link broke", self._hub.lose
         try:
             writer = outbox.write_to(socket.send_str, socket.send_bytes)
             async with background(writer), background(self._see_off(earlier)):
                 reason = await self._read(socket, cart_id, connection)
+            goes = self._hub.leave if connection.cut_off else self._hub.lose
         except Violation as violation:
-            reason = f"{violation} ({violation.code})"
+            reason, goes = f"{violation} ({violation.code})", self._hub.leave
             raise
         except OutboxFull as full:
             reason = str(full)
             raise Violation(Code.SLOW_READER, reason) from None
         finally:
             if self._connections.get(cart_id) is connection:
-                self._detach(cart_id)
+                self._detach(cart_id, goes)
             log.info("cart %s left: %s", cart_id, reason)
 
     async def _read(self, socket: web.WebSocketResponse, cart_id: str, connection: Connection) -> str:
@@ -180,7 +185,7 @@ class Relay:
                 return f"its link broke ({frame.data})"
             message = _message_of(frame)
             if isinstance(message, Exit):
-                self._detach(cart_id)
+                self._detach(cart_id, self._hub.leave)
                 connection.outbox.put_control(encode(ExitDone()))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(connection.outbox.flushed(), FAREWELL_S)
@@ -219,13 +224,14 @@ class Relay:
         if not connection.closing:
             self._hub.counters["slow_readers"] += 1
             log.warning("cart %s is cut off: %s (%s)", cart_id, full, Code.SLOW_READER)
+            connection.cut_off = True
             connection.abort()
 
-    def _detach(self, cart_id: str) -> Connection | None:
-        """Deregister a cart and tell its peers; return the connection that it had."""
+    def _detach(self, cart_id: str, goes: Callable[[str], list[Delivery]]) -> Connection | None:
+        """Deregister a cart as the hub is to take its going, and tell its peers; return the connection that it had."""
         connection = self._connections.pop(cart_id, None)
         if connection is not None:
-            self._deliver(self._hub.leave(cart_id))
+            self._deliver(goes(cart_id))
         return connection
 
     async def _see_off(self, earlier: Connection | None) -> None:

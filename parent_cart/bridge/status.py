@@ -40,7 +40,7 @@ class HubCollector(Collector):
         for role in Role:
             roles.add_metric([role], sum(cart.role is role for cart in carts))
         yield roles
-        yield GaugeMetricFamily("bridge_transfers", "Transfers open now.", value=len(self._hub.transfers))
+        yield GaugeMetricFamily("bridge_transfers", "Transfers open now.", value=len(self._hub.transfers.open))
         yield CounterMetricFamily(
             "bridge_relayed_bytes", "Payload passed on from cart to cart, in bytes.", value=self._hub.relayed_bytes
         )
@@ -84,7 +84,7 @@ class Status:
             up=duration_words(now - self._started_at),
             carts=len(carts),
             kernels=sum(cart.role is Role.KERNEL for cart in carts),
-            transfers=len(self._hub.transfers),
+            transfers=len(self._hub.transfers.open),
             relayed=byte_words(self._hub.relayed_bytes),
             rows="\n".join(_row(cart, now) for cart in carts[:MOST_ROWS])
             or '<tr><td colspan="8" class="none">No cart is attached yet.</td></tr>',

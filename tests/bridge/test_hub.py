@@ -26,16 +26,25 @@ from child_cart.network.messages import (
     Exit,
     Message,
     ModelParameters,
+    Paused,
     PeerList,
     PeerType,
+    Resume,
     Role,
 )
-from parent_cart.bridge.hub import Delivery, Hub, Limits, TransferState, Violation
+from parent_cart.bridge.hub import Hub
+from parent_cart.bridge.rules import Delivery, Limits, Violation
+from parent_cart.bridge.transfers import Transfer, TransferState
 
 MODEL, OTHER_MODEL = "aa" * 16, "bb" * 16
-CHUNK, WINDOW, IDLE_S = 1024, 4096, 10.0
+CHUNK, WINDOW, IDLE_S, RESUME_S = 1024, 4096, 10.0, 15.0
 LIMITS = Limits(
-    max_carts=8, max_transfers_per_cart=3, max_chunk_bytes=4096, max_window_bytes=WINDOW, transfer_idle_s=10
+    max_carts=8,
+    max_transfers_per_cart=3,
+    max_chunk_bytes=4096,
+    max_window_bytes=WINDOW,
+    transfer_idle_s=10,
+    resume_timeout_s=15,
 )
 
 
@@ -63,8 +72,13 @@ def offer(transfer: str, source: str, destination: str, total: int, chunk_bytes:
     )
 
 
-def header(transfer: str, source: str, destination: str) -> ChunkHeader:
-    return ChunkHeader(bytes.fromhex(source), bytes.fromhex(destination), bytes.fromhex(transfer), 0, False)
+def header(transfer: str, source: str, destination: str, sequence: int = 0) -> ChunkHeader:
+    return ChunkHeader(bytes.fromhex(source), bytes.fromhex(destination), bytes.fromhex(transfer), sequence, False)
+
+
+def resume(entry: Transfer, position_bytes: int, up_to_bytes: int) -> Resume:
+    ends = (entry.transfer_id, entry.sender, entry.receiver, entry.total_bytes, entry.chunk_bytes)
+    return Resume(*ends, position_bytes, up_to_bytes)
 
 
 class HubMachine(RuleBasedStateMachine):
@@ -104,13 +118,13 @@ class HubMachine(RuleBasedStateMachine):
         assert all(delivery.cart_id in self.hub.carts for delivery in told)
         for delivery in told:
             if isinstance(delivery.message, Cancel | Done):
-                assert delivery.message.transfer not in self.hub.transfers
+                assert delivery.message.transfer not in self.hub.transfers.open
 
     @rule(target=carts, number=st.integers(1, 10), role=st.sampled_from(Role), version=st.integers(0, 2))
     def attach(self, number: int, role: Role, version: int) -> str:
         cart_id = cart(number)
         if cart_id in self.hub.carts:
-            self.check(self.hub.leave(cart_id))
+            self.check(self.hub.lose(cart_id))
         full = len(self.hub.carts) >= LIMITS.max_carts
         try:
             self.hub.attach(cart_id, role, OTHER_MODEL if number == 1 else MODEL, version)
@@ -123,11 +137,49 @@ class HubMachine(RuleBasedStateMachine):
 
     @rule(cart_id=consumes(carts))
     def leave(self, cart_id: str) -> None:
-        open_before = set(self.hub.carts[cart_id].transfers) if cart_id in self.hub.carts else set()
+        mine = self.hub.transfers.of_cart(cart_id) if cart_id in self.hub.carts else []
+        others = {entry.transfer_id for entry in mine if entry.other_than(cart_id) in self.hub.carts}
         told = self.hub.leave(cart_id)
         self.check(told)
-        assert {delivery.message.transfer for delivery in told} == open_before  # type: ignore[attr-defined]
+        assert {delivery.message.transfer for delivery in told} == others  # type: ignore[attr-defined]
         assert cart_id not in self.hub.carts
+        assert not mine or not self.hub.transfers.of_cart(cart_id)
+
+    @rule(cart_id=carts)
+    def lose(self, cart_id: str) -> None:
+        if cart_id not in self.hub.carts:
+            return
+        mine = self.hub.transfers.of_cart(cart_id)
+        told = self.hub.lose(cart_id)
+        self.check(told)
+        assert cart_id not in self.hub.carts
+        for entry in mine:
+            kept = entry.transfer_id in self.hub.transfers.open
+            assert kept == (entry.state is not TransferState.REQUESTED)
+            assert not kept or cart_id in entry.awaited
+
+    @rule(number=st.integers(0, 99), back_bytes=st.integers(0, 6), ahead=st.sampled_from([0, CHUNK, WINDOW]))
+    def come_back(self, number: int, back_bytes: int, ahead: int) -> None:
+        """Let a cart that lost its link attach and take up one of its transfers."""
+        waiting = sorted(
+            (entry.transfer_id, away) for entry in self.hub.transfers.open.values() for away in entry.awaited
+        )
+        if not waiting:
+            return
+        transfer_id, cart_id = waiting[number % len(waiting)]
+        entry = self.hub.transfers.open[transfer_id]
+        if cart_id not in self.hub.carts:
+            if len(self.hub.carts) >= LIMITS.max_carts:
+                return
+            reminders = self.hub.attach(cart_id, Role.SHELL, MODEL, 1)
+            assert Delivery(cart_id, Paused(transfer_id)) in reminders
+        position = max(entry.passed_bytes // entry.chunk_bytes - back_bytes, 0) * entry.chunk_bytes
+        told = self.attempt(cart_id, resume(entry, position, min(position + ahead, entry.total_bytes)))
+        assert told is not None
+        assert cart_id not in entry.awaited
+        if not entry.awaited:
+            (answer,) = told
+            assert answer == Delivery(entry.sender, resume(entry, entry.passed_bytes, entry.granted_bytes))
 
     @rule(cart_id=carts, role=st.sampled_from(Role), version=st.integers(0, 3))
     def change_role(self, cart_id: str, role: Role, version: int) -> None:
@@ -159,7 +211,7 @@ class HubMachine(RuleBasedStateMachine):
             transfer = f"{next(self.transfer_numbers):032x}"
             told = self.attempt(cart_id, model_request(transfer, answer.message.cluster, cart_id, peer))
             assert told is not None
-            if transfer in self.hub.transfers:
+            if transfer in self.hub.transfers.open:
                 started.append((transfer, peer, cart_id))
                 assert told == [Delivery(peer, model_request(transfer, answer.message.cluster, cart_id, peer))]
             else:
@@ -196,22 +248,27 @@ class HubMachine(RuleBasedStateMachine):
     @rule(entry=transfers, ahead=st.sampled_from([CHUNK, WINDOW, WINDOW, WINDOW + 1]))
     def grant(self, entry: tuple[str, str, str], ahead: int) -> None:
         transfer, _, receiver = entry
-        passed = self.hub.transfers[transfer].passed_bytes if transfer in self.hub.transfers else 0
+        passed = self.hub.transfers.open[transfer].passed_bytes if transfer in self.hub.transfers.open else 0
         self.attempt(receiver, Credit(transfer, passed + ahead))
 
     @rule(number=st.integers(0, 99), chunks=st.integers(1, 6), wrong=st.sampled_from([0] * 8 + [1]))
     def send_chunks(self, number: int, chunks: int, wrong: int) -> None:
-        running = sorted(key for key, entry in self.hub.transfers.items() if entry.state is TransferState.OPEN)
+        running = sorted(
+            key
+            for key, entry in self.hub.transfers.open.items()
+            if entry.state is TransferState.OPEN and not entry.awaited
+        )
         if running:
             self.send(running[number % len(running)], chunks, wrong)
 
     def send(self, transfer_id: str, chunks: int, wrong: int) -> None:
         """Send until the chunks, the payload or the sender's luck is used up."""
-        transfer = self.hub.transfers[transfer_id]
+        transfer = self.hub.transfers.open[transfer_id]
         for _ in range(chunks):
             due = min(transfer.chunk_bytes, transfer.total_bytes - transfer.passed_bytes)
             allowed = due > 0 and not wrong and transfer.passed_bytes + due <= transfer.granted_bytes
-            frame = header(transfer.transfer_id, transfer.sender, transfer.receiver)
+            sequence = transfer.passed_bytes // transfer.chunk_bytes
+            frame = header(transfer.transfer_id, transfer.sender, transfer.receiver, sequence)
             try:
                 target = self.hub.route(transfer.sender, frame, HEADER_BYTES + SEAL_BYTES + (due or 1) + wrong)
             except Violation as violation:
@@ -225,51 +282,54 @@ class HubMachine(RuleBasedStateMachine):
     @rule(entry=transfers)
     def send_too_late(self, entry: tuple[str, str, str]) -> None:
         transfer, sender, receiver = entry
-        if sender in self.hub.carts and transfer not in self.hub.transfers:
+        if sender in self.hub.carts and transfer not in self.hub.transfers.open:
             assert self.hub.route(sender, header(transfer, sender, receiver), HEADER_BYTES + SEAL_BYTES + CHUNK) is None
 
     @rule(entry=transfers, by_sender=st.booleans(), done=st.booleans())
     def finish(self, entry: tuple[str, str, str], by_sender: bool, done: bool) -> None:
         transfer, sender, receiver = entry
         actor, other = (sender, receiver) if by_sender else (receiver, sender)
-        known = transfer in self.hub.transfers
+        known = transfer in self.hub.transfers.open
         message = Done(transfer) if done else Cancel(transfer, Code.ABANDONED)
         told = self.attempt(actor, message)
         if told is not None:
-            assert told == ([Delivery(other, message)] if known else [])
-            assert transfer not in self.hub.transfers
+            assert told == ([Delivery(other, message)] if known and other in self.hub.carts else [])
+            assert transfer not in self.hub.transfers.open
 
     @rule(entry=transfers, stranger=carts)
     def meddle(self, entry: tuple[str, str, str], stranger: str) -> None:
         transfer, sender, receiver = entry
-        if stranger in (sender, receiver) or transfer not in self.hub.transfers:
+        if stranger in (sender, receiver) or transfer not in self.hub.transfers.open:
             return
         assert self.attempt(stranger, Cancel(transfer, Code.ABANDONED)) is None
         assert stranger not in self.hub.carts
-        assert transfer in self.hub.transfers
+        assert transfer in self.hub.transfers.open
 
     @rule(seconds=st.sampled_from([1.0, IDLE_S / 2, IDLE_S + 0.1]))
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
         told = self.hub.expire()
         self.check(told)
-        assert all(isinstance(entry.message, Cancel) and entry.message.code is Code.TIMED_OUT for entry in told)
-        assert all(self.clock.now - entry.touched_at <= IDLE_S for entry in self.hub.transfers.values())
+        codes = {Code.TIMED_OUT, Code.PEER_LEFT}
+        assert all(isinstance(entry.message, Cancel) and entry.message.code in codes for entry in told)
+        for entry in self.hub.transfers.open.values():
+            assert self.clock.now - entry.touched_at <= (RESUME_S if entry.awaited else IDLE_S)
 
     @invariant()
     def transfers_and_carts_agree(self) -> None:
-        for transfer in self.hub.transfers.values():
-            for cart_id in (transfer.sender, transfer.receiver):
-                assert transfer.transfer_id in self.hub.carts[cart_id].transfers
-        for entry in self.hub.carts.values():
-            assert len(entry.transfers) <= LIMITS.max_transfers_per_cart
-            for transfer_id in entry.transfers:
-                transfer = self.hub.transfers[transfer_id]
-                assert entry.cart_id in (transfer.sender, transfer.receiver)
+        for transfer in self.hub.transfers.open.values():
+            ends = {transfer.sender, transfer.receiver}
+            assert all(transfer in self.hub.transfers.of_cart(cart_id) for cart_id in ends)
+            assert transfer.awaited <= ends
+            assert all(cart_id in self.hub.carts for cart_id in ends - transfer.awaited)
+        for cart_id in self.hub.carts:
+            assert all(cart_id in (entry.sender, entry.receiver) for entry in self.hub.transfers.of_cart(cart_id))
+        named = {cart_id for entry in self.hub.transfers.open.values() for cart_id in (entry.sender, entry.receiver)}
+        assert set(self.hub.transfers._of_cart) == named
 
     @invariant()
     def credit_is_kept(self) -> None:
-        for transfer in self.hub.transfers.values():
+        for transfer in self.hub.transfers.open.values():
             assert transfer.passed_bytes <= transfer.granted_bytes
             assert transfer.granted_bytes <= transfer.passed_bytes + WINDOW
             assert transfer.passed_bytes <= transfer.total_bytes
@@ -326,10 +386,12 @@ class Fleet:
         self.hub.receive(self.kernel, Credit(transfer, granted))
         return transfer
 
-    def send(self, transfer: str, payload_bytes: int = CHUNK) -> str | None:
-        return self.hub.route(
-            self.shells[0], header(transfer, self.shells[0], self.kernel), HEADER_BYTES + SEAL_BYTES + payload_bytes
-        )
+    def send(self, transfer: str, payload_bytes: int = CHUNK, sequence: int | None = None) -> str | None:
+        if sequence is None:
+            entry = self.hub.transfers.open.get(transfer)
+            sequence = entry.passed_bytes // CHUNK if entry else 0
+        frame = header(transfer, self.shells[0], self.kernel, sequence)
+        return self.hub.route(self.shells[0], frame, HEADER_BYTES + SEAL_BYTES + payload_bytes)
 
 
 def violation_of(act: Callable[[], object]) -> Violation:
@@ -352,7 +414,7 @@ def test_a_transfer_runs_from_request_to_done() -> None:
     assert fleet.send("1".zfill(32), 1500 - CHUNK) == fleet.kernel
     done = Done("1".zfill(32))
     assert fleet.hub.receive(fleet.kernel, done) == [Delivery(shell, done)]
-    assert not fleet.hub.transfers
+    assert not fleet.hub.transfers.open
     assert fleet.hub.relayed_bytes == 1500
     assert fleet.hub.carts[shell].received_bytes == fleet.hub.carts[fleet.kernel].delivered_bytes == 1500
     assert fleet.hub.counters["transfers_done"] == 1
@@ -563,7 +625,7 @@ def test_credit_is_never_taken_back() -> None:
     fleet = Fleet()
     transfer = fleet.open()
     fleet.hub.receive(fleet.kernel, Credit(transfer, 1))
-    assert fleet.hub.transfers[transfer].granted_bytes == WINDOW
+    assert fleet.hub.transfers.open[transfer].granted_bytes == WINDOW
 
 
 def test_a_chunk_beyond_the_credit_is_an_overrun() -> None:
@@ -622,7 +684,7 @@ def test_a_cart_that_leaves_takes_its_transfers_with_it(leaver: str) -> None:
     (told,) = fleet.hub.leave(left)
     assert told.cart_id == stays
     assert told.message == Cancel(transfer, Code.PEER_LEFT, "The other cart has left the bridge.")
-    assert not fleet.hub.transfers
+    assert not fleet.hub.transfers.open
     assert fleet.hub.leave(left) == []
 
 
@@ -636,7 +698,7 @@ def test_a_silent_transfer_ends_for_both_and_a_busy_one_does_not() -> None:
     told = fleet.hub.expire()
     assert {entry.cart_id for entry in told} == {fleet.kernel, fleet.shells[1]}
     assert {entry.message.transfer for entry in told} == {silent}  # type: ignore[attr-defined]
-    assert set(fleet.hub.transfers) == {busy}
+    assert set(fleet.hub.transfers.open) == {busy}
 
 
 def test_a_flood_of_requests_does_not_reach_the_peer() -> None:
@@ -652,7 +714,7 @@ def test_a_flood_of_requests_does_not_reach_the_peer() -> None:
     assert reached == 3
     fleet.clock.now += 2
     fleet.request(99)
-    assert f"{99:032x}" in fleet.hub.transfers
+    assert f"{99:032x}" in fleet.hub.transfers.open
 
 
 def test_credit_that_lets_no_chunk_pass_is_not_passed_on() -> None:
@@ -661,3 +723,130 @@ def test_credit_that_lets_no_chunk_pass_is_not_passed_on() -> None:
     for crumb in (1, CHUNK, CHUNK + 1, 2 * CHUNK - 1):
         assert fleet.hub.receive(fleet.kernel, Credit(transfer, crumb)) == []
     assert len(fleet.hub.receive(fleet.kernel, Credit(transfer, 2 * CHUNK))) == 1
+
+
+# Lost links.
+
+
+def claim(fleet: Fleet, position_bytes: int = 0, up_to_bytes: int = 0, number: int = 9, **changes: Any) -> Resume:
+    ends = (f"{number:032x}", fleet.shells[0], fleet.kernel, 10_000, CHUNK)
+    return replace(Resume(*ends, position_bytes, up_to_bytes), **changes)
+
+
+def test_a_receiver_that_comes_back_says_where_to_go_on() -> None:
+    fleet = Fleet()
+    transfer, shell = fleet.open(), fleet.shells[0]
+    for _ in range(3):
+        fleet.send(transfer)
+    assert fleet.hub.lose(fleet.kernel) == [Delivery(shell, Paused(transfer))]
+    assert fleet.send(transfer) is None  # under way when the link was lost
+    assert fleet.hub.attach(fleet.kernel, Role.KERNEL, MODEL, 1) == [Delivery(fleet.kernel, Paused(transfer))]
+    answer = resume(fleet.hub.transfers.open[transfer], CHUNK, WINDOW)
+    assert fleet.hub.receive(fleet.kernel, answer) == [Delivery(shell, answer)]
+    assert fleet.send(transfer, sequence=4) is None  # sent before the sender heard of it
+    assert fleet.send(transfer, sequence=1) == fleet.kernel
+
+
+def test_a_sender_that_comes_back_is_told_where_to_go_on() -> None:
+    fleet = Fleet()
+    transfer, shell = fleet.open(), fleet.shells[0]
+    fleet.send(transfer)
+    assert fleet.hub.lose(shell) == [Delivery(fleet.kernel, Paused(transfer))]
+    assert fleet.hub.attach(shell, Role.SHELL, MODEL, 1) == [Delivery(shell, Paused(transfer))]
+    assert fleet.hub.receive(fleet.kernel, Credit(transfer, CHUNK + WINDOW)) == [
+        Delivery(shell, Credit(transfer, CHUNK + WINDOW))
+    ]
+    entry = fleet.hub.transfers.open[transfer]
+    assert fleet.hub.receive(shell, resume(entry, 0, 0)) == [Delivery(shell, resume(entry, CHUNK, CHUNK + WINDOW))]
+
+
+@pytest.mark.parametrize("first", ["sender", "receiver"])
+def test_a_transfer_that_this_bridge_never_saw_goes_on_when_both_carts_name_it(first: str) -> None:
+    fleet = Fleet()
+    shell, kernel = fleet.shells[0], fleet.kernel
+    by_sender, by_receiver = claim(fleet), claim(fleet, 3 * CHUNK, 3 * CHUNK + WINDOW)
+    said = [(shell, by_sender), (kernel, by_receiver)]
+    (one, message), (other, second) = said if first == "sender" else said[::-1]
+    waits = Paused(message.transfer)
+    assert fleet.hub.receive(one, message) == [Delivery(other, waits), Delivery(one, waits)]
+    assert fleet.send(message.transfer, sequence=3) is None
+    assert fleet.hub.receive(other, second) == [Delivery(shell, by_receiver)]
+    assert fleet.send(message.transfer, sequence=3) == kernel
+
+
+def test_a_cart_that_has_forgotten_a_transfer_ends_it() -> None:
+    fleet = Fleet()
+    fleet.hub.receive(fleet.kernel, claim(fleet))
+    cancel = Cancel(claim(fleet).transfer, Code.ABANDONED)
+    assert fleet.hub.receive(fleet.shells[0], cancel) == [Delivery(fleet.kernel, cancel)]
+    assert not fleet.hub.transfers.open
+
+
+def test_what_others_claim_takes_no_place_of_a_cart() -> None:
+    fleet = Fleet()
+    shell = fleet.shells[0]
+    for number in range(LIMITS.max_transfers_per_cart):
+        fleet.hub.receive(fleet.kernel, claim(fleet, number=100 + number))
+    assert fleet.hub.transfers.count_of(shell) == 0
+    (refusal,) = fleet.hub.receive(fleet.kernel, claim(fleet, number=200))
+    assert isinstance(refusal.message, Cancel)
+    assert refusal.message.code is Code.TOO_MANY_TRANSFERS
+
+
+def test_a_cart_is_named_only_so_often() -> None:
+    fleet = Fleet(size=8)
+    victim = fleet.shells[0]
+    claims = [
+        (by, claim(fleet, number=100 + number, receiver=by))
+        for number, by in enumerate([fleet.kernel, *fleet.shells[1:]] * LIMITS.max_transfers_per_cart)
+    ]
+    for by, message in claims:
+        fleet.hub.receive(by, message)
+    assert len(fleet.hub.transfers.of_cart(victim)) == 4 * LIMITS.max_transfers_per_cart
+
+
+def test_a_claim_of_chunks_that_do_not_fit_here_is_refused() -> None:
+    fleet = Fleet()
+    (refusal,) = fleet.hub.receive(fleet.kernel, claim(fleet, chunk_bytes=LIMITS.max_chunk_bytes + 1))
+    assert isinstance(refusal.message, Cancel)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"receiver": cart(3)}, Code.WRONG_SOURCE),
+        ({"sender": cart(1)}, Code.WRONG_SOURCE),
+        ({"total_bytes": 9_999}, Code.BAD_OFFER),
+        ({"position_bytes": 1}, Code.BAD_OFFER),
+        ({"position_bytes": 10_240}, Code.BAD_OFFER),
+        ({"up_to_bytes": WINDOW + 1}, Code.OVERRUN),
+    ],
+)
+def test_a_resume_that_cannot_be_is_a_violation(changes: dict[str, Any], code: Code) -> None:
+    fleet = Fleet()
+    fleet.hub.receive(fleet.shells[0], claim(fleet))
+    assert violation_of(lambda: fleet.hub.receive(fleet.kernel, claim(fleet, **changes))).code is code
+
+
+def test_a_hostile_receiver_gets_no_more_than_a_window() -> None:
+    fleet = Fleet()
+    transfer = fleet.open()
+    for _ in range(4):
+        fleet.send(transfer)
+    fleet.hub.receive(fleet.kernel, Credit(transfer, 2 * WINDOW))
+    entry = fleet.hub.transfers.open[transfer]
+    fleet.hub.receive(fleet.kernel, resume(entry, 0, WINDOW))
+    assert (entry.passed_bytes, entry.granted_bytes) == (0, WINDOW)
+
+
+def test_a_transfer_waits_for_a_lost_link_and_no_longer() -> None:
+    fleet = Fleet()
+    transfer = fleet.open()
+    fleet.hub.lose(fleet.shells[0])
+    fleet.clock.now += RESUME_S - 1
+    assert fleet.hub.expire() == []
+    fleet.clock.now += 2
+    (told,) = fleet.hub.expire()
+    assert (told.cart_id, told.message.transfer) == (fleet.kernel, transfer)  # type: ignore[attr-defined]
+    assert isinstance(told.message, Cancel)
+    assert told.message.code is Code.PEER_LEFT

@@ -123,8 +123,8 @@ async def test_a_replaced_link_that_is_dead_holds_up_nobody(bridge: Bridge) -> N
         await dead.stop_reading()
         began = time.monotonic()
         async with attached(bridge.url, dead.key) as later:
-            cancel = await kernel.hear("CANCEL")
-            assert (cancel["transfer"], cancel["code"]) == (opened.id, "PEER_LEFT")
+            assert (await kernel.hear("PAUSED"))["transfer"] == opened.id
+            assert (await later.hear("PAUSED"))["transfer"] == opened.id
             await open_transfer(kernel, later, b"works")
             assert time.monotonic() - began < 1
         await until(lambda: not bridge.hub.carts.get(dead.id))
@@ -230,14 +230,21 @@ async def test_exit_is_answered_after_the_cart_is_deregistered(bridge: Bridge) -
 
 
 @pytest.mark.parametrize("dies", ["sender", "receiver"])
-async def test_a_cart_that_dies_without_a_word_is_deregistered_at_once(bridge: Bridge, dies: str) -> None:
-    async with attached(bridge.url) as shell, attached(bridge.url, role="KERNEL") as kernel:
+async def test_the_transfers_of_a_cart_that_dies_without_a_word_wait_for_it_and_no_longer(
+    no_blocking: BlockBuster, dies: str
+) -> None:
+    async with (
+        running_bridge(resume_timeout_s=0.1) as bridge,
+        attached(bridge.url) as shell,
+        attached(bridge.url, role="KERNEL") as kernel,
+    ):
         opened = await open_transfer(kernel, shell, bytes(50_000), granted=50_000)
         dead, other = (shell, kernel) if dies == "sender" else (kernel, shell)
         dead.abort()
-        cancel = await other.hear("CANCEL", timeout_s=1)
-        assert (cancel["transfer"], cancel["code"]) == (opened.id, "PEER_LEFT")
+        assert (await other.hear("PAUSED", timeout_s=1))["transfer"] == opened.id
         assert list(bridge.hub.carts) == [other.id]
+        cancel = await other.hear("CANCEL")
+        assert (cancel["transfer"], cancel["code"]) == (opened.id, "PEER_LEFT")
         assert bridge.hub.counters["violations"] == 0  # dying is no offence
 
 
@@ -311,7 +318,7 @@ async def test_chunks_are_passed_on_byte_for_byte_and_in_order(bridge: Bridge) -
         assert [await kernel.hear_bytes() for _ in frames] == frames
         await kernel.say("DONE", transfer=opened.id)
         assert (await shell.hear("DONE"))["transfer"] == opened.id
-        assert not bridge.hub.transfers
+        assert not bridge.hub.transfers.open
         assert bridge.hub.relayed_bytes == len(payload)
 
 
@@ -392,7 +399,7 @@ async def test_who_never_reads_is_cut_off_and_the_sender_is_not(bridge: Bridge) 
                 offer |= {"cipher": "none", "key": "11" * 32, "public_key": "22" * 32, "signature": "33" * 64}
                 places = {"transfer": opened.id, "source": shell.id, "destination": deaf.id}
                 await shell.say("MODELPARAMETERS", **places, **offer, accuracy=0.5)
-                await until(lambda: bridge.hub.transfers[opened.id].state == "OFFERED")
+                await until(lambda: bridge.hub.transfers.open[opened.id].state == "OFFERED")
                 await opened.grant(window)
             await shell.socket.send_bytes(opened.frame(sent))
             sent += 1

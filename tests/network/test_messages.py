@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from child_cart.network.message_fields import MAX_CLUSTER_SIZE, MAX_COUNT
 from child_cart.network.messages import (
     KINDS,
-    MAX_CLUSTER_SIZE,
-    MAX_COUNT,
     MAX_MESSAGE_BYTES,
     MAX_SENTENCE_CHARS,
     Attach,
@@ -30,8 +29,10 @@ from child_cart.network.messages import (
     MessageError,
     ModelParameters,
     ModelRequest,
+    Paused,
     PeerList,
     PeerType,
+    Resume,
     Role,
     Welcome,
     encode,
@@ -57,6 +58,8 @@ BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
     Welcome: st.builds(Welcome, counts, ids, hexes(32), positive, positive),
     Attach: st.builds(Attach, counts, hexes(32), hexes(64), roles, ids, counts, hexes(32)),
     Attached: st.builds(Attached, ids),
+    Paused: st.builds(Paused, ids),
+    Resume: st.builds(Resume, ids, ids, ids, positive, positive, counts, counts),
     PeerType: st.builds(PeerType, roles, counts),
     Cluster: st.builds(Cluster, ids, sizes, sizes),
     PeerList: st.builds(PeerList, ids, ids, st.lists(ids, max_size=5).map(tuple)),

@@ -71,7 +71,7 @@ class Node:
         self.id = self.identity.cart_id.hex()
         self.standing = Standing(Role.SHELL, SIGNATURE, 1)
         self.model = model
-        self.limits = replace(ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 1e6), **limits)
+        self.limits = replace(ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 20.0, 1e6), **limits)
         self.folder = folder / self.id
         self.wire = Wire()
         self.backoff = Backoff(0.01, 0.05)

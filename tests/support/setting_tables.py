@@ -1,9 +1,11 @@
 """The settings tables of the documentation, made from the settings themselves.
 
-Run as a script to print them: ``python -m tests.support.setting_tables``.
+Run as a script to put them into ``docs/settings.md``: ``python -m tests.support.setting_tables``.
 """
 
+import re
 from dataclasses import fields
+from pathlib import Path
 
 from child_cart.config import Settings as CartSettings
 from child_cart.network.settings import flag_name, option_of, variable_name
@@ -29,6 +31,16 @@ def tables() -> dict[str, str]:
     return {"cart": table(CartSettings, "CART"), "bridge": table(BridgeSettings, "BRIDGE")}
 
 
+def main() -> None:
+    """Replace each program's table by the present one."""
+    page = Path(__file__).parents[2] / "docs/settings.md"
+    text = page.read_text()
+    for prefix, fresh in (("CART", tables()["cart"]), ("BRIDGE", tables()["bridge"])):
+        of_program = rf"\| flag \|.*\n\|---.*\n(?:\| `[^`]*` \| `{prefix}_.*(?:\n|$))+"
+        text, replaced = re.subn(of_program, lambda _, fresh=fresh: fresh + "\n", text)
+        assert replaced == 1, prefix
+    page.write_text(text)
+
+
 if __name__ == "__main__":
-    for text in tables().values():
-        print(text + "\n")
+    main()

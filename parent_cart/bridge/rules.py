@@ -1,0 +1,38 @@
+"""What the parts of the bridge that decide have in common: limits, what is to be delivered, and who must go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from child_cart.network.messages import Code, Message
+
+
+class Violation(Exception):
+    """A cart has broken the protocol and is to be detached."""
+
+    def __init__(self, code: Code, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one cart, and all of them together, may take of the bridge."""
+
+    max_carts: int = 10_000
+    max_transfers_per_cart: int = 64
+    max_chunk_bytes: int = 64 * 1024
+    max_window_bytes: int = 1024 * 1024
+    transfer_idle_s: float = 60.0
+    resume_timeout_s: float = 90.0
+    requests_per_s: float = 20.0
+    requests_at_once: int = 128
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A control message and the cart that it is for."""
+
+    cart_id: str
+    message: Message

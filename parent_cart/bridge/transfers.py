@@ -1,0 +1,390 @@
+"""Models on their way: what passes from whom to whom, how far, and what goes on after a lost link. Pure.
+
+The bridge keeps nothing that it could not be told again: after a restart, or on another bridge, the two carts of a
+transfer name it with RESUME, and it goes on where the receiver says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
+from child_cart.network.messages import (
+    Cancel,
+    Code,
+    Credit,
+    Done,
+    Message,
+    ModelParameters,
+    ModelRequest,
+    Paused,
+    Resume,
+)
+
+from .rules import Delivery, Limits, Violation
+
+MIN_CHUNK_BYTES: Final = 1024
+MOST_NAMED: Final = 4  # times its own limit: how many transfers others may name a cart in
+
+
+class TransferState(StrEnum):
+    """The life of a transfer as the bridge sees it; it is forgotten when it ends."""
+
+    REQUESTED = "REQUESTED"
+    OFFERED = "OFFERED"
+    OPEN = "OPEN"
+
+
+TRANSITIONS: Final = {
+    TransferState.REQUESTED: {TransferState.OFFERED},
+    TransferState.OFFERED: {TransferState.OPEN},
+    TransferState.OPEN: {TransferState.OPEN},
+}
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A model on its way from ``sender`` to ``receiver``."""
+
+    transfer_id: str
+    sender: str
+    receiver: str
+    touched_at: float
+    state: TransferState = TransferState.REQUESTED
+    granted_bytes: int = 0
+    passed_bytes: int = 0
+    total_bytes: int = 0
+    chunk_bytes: int = 0
+    awaited: set[str] = field(default_factory=set)
+    """The carts that must RESUME before anything passes."""
+    resumed: bool = False
+    """Whether it has been taken up again: chunks from before may still be under way."""
+
+    def move_to(self, state: TransferState, by: str) -> None:
+        """Change the state.
+
+        Raises:
+            Violation: if the message that asks for it does not fit the present one.
+        """
+        if state not in TRANSITIONS[self.state]:
+            raise Violation(
+                Code.UNEXPECTED_MESSAGE, f"{by} came for transfer {self.transfer_id} while it is {self.state}."
+            )
+        self.state = state
+
+    def other_than(self, cart_id: str) -> str:
+        """Return the cart at the other end."""
+        return self.sender if cart_id == self.receiver else self.receiver
+
+
+class Transfers:
+    """All transfers of a bridge.
+
+    Args:
+        limits: what a cart may take.
+        clock: seconds that only grow.
+        attached: the ids of the carts that are attached now.
+        counters: of what has happened.
+    """
+
+    def __init__(
+        self, limits: Limits, clock: Callable[[], float], attached: Collection[str], counters: Counter[str]
+    ) -> None:
+        self.open: dict[str, Transfer] = {}
+        self._limits = limits
+        self._clock = clock
+        self._attached = attached
+        self._counters = counters
+        self._of_cart: dict[str, set[str]] = {}
+
+    def of_cart(self, cart_id: str) -> list[Transfer]:
+        """Return the transfers that a cart is at one end of."""
+        return [self.open[transfer_id] for transfer_id in sorted(self._of_cart.get(cart_id, ()))]
+
+    def count_of(self, cart_id: str) -> int:
+        """Return how many transfers a cart takes part in; those that others only say it does are not counted."""
+        return sum(cart_id not in transfer.awaited for transfer in self.of_cart(cart_id))
+
+    # A transfer's life.
+
+    def request(self, message: ModelRequest) -> list[Delivery]:
+        """Open a transfer.
+
+        Raises:
+            Violation: if its id is taken.
+        """
+        if message.transfer in self.open:
+            raise Violation(Code.UNEXPECTED_MESSAGE, f"Transfer id {message.transfer} is taken.")
+        most = self._limits.max_transfers_per_cart
+        if message.destination not in self._attached:
+            return self.refuse(message.source, message.transfer, Code.PEER_LEFT, "The other cart has left the bridge.")
+        if self.count_of(message.source) >= most or self.count_of(message.destination) >= most:
+            sentence = f"One of the carts has {most} open transfers."
+            return self.refuse(message.source, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
+        self._keep(Transfer(message.transfer, message.destination, message.source, self._clock()))
+        return self._tell(message.destination, message)
+
+    def refuse(self, cart_id: str, transfer_id: str, code: Code, sentence: str) -> list[Delivery]:
+        """Say that a transfer is not opened."""
+        self._counters["requests_refused"] += 1
+        return self._tell(cart_id, Cancel(transfer_id, code, sentence))
+
+    def offer(self, cart_id: str, message: ModelParameters) -> list[Delivery]:
+        """Take the sender's offer.
+
+        Raises:
+            Violation: if it is not the sender's to make, or its chunks are not of this bridge's size.
+        """
+        transfer = self._running(cart_id, message.transfer)
+        if transfer is None:
+            return []
+        ends = (message.source, message.destination)
+        if ends != (transfer.sender, transfer.receiver) or message.source != cart_id:
+            raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
+        if not self._takes_chunks_of(message.chunk_bytes):
+            raise Violation(
+                Code.BAD_OFFER,
+                f"An offer has chunks of {message.chunk_bytes} bytes; "
+                f"this bridge takes {MIN_CHUNK_BYTES} to {self._limits.max_chunk_bytes}.",
+            )
+        transfer.move_to(TransferState.OFFERED, message.KIND)
+        transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
+        return self._tell(transfer.receiver, message)
+
+    def credit(self, cart_id: str, message: Credit) -> list[Delivery]:
+        """Take the receiver's credit.
+
+        Raises:
+            Violation: if it is not the receiver's to grant, comes too early, or reaches too far.
+        """
+        transfer = self._running(cart_id, message.transfer)
+        if transfer is None:
+            return []
+        if cart_id != transfer.receiver:
+            raise Violation(Code.WRONG_SOURCE, f"Only the receiver of transfer {transfer.transfer_id} grants credit.")
+        transfer.move_to(TransferState.OPEN, message.KIND)
+        self._check_window(message.up_to_bytes - transfer.passed_bytes)
+        # What lets no further chunk pass is not passed on: a receiver must not flood a sender with crumbs.
+        next_end = min(
+            transfer.granted_bytes // transfer.chunk_bytes * transfer.chunk_bytes + transfer.chunk_bytes,
+            transfer.total_bytes,
+        )
+        if message.up_to_bytes < next_end or message.up_to_bytes <= transfer.granted_bytes:
+            return []
+        transfer.granted_bytes = message.up_to_bytes
+        return self._tell(transfer.sender, message)
+
+    def route(self, cart_id: str, header: ChunkHeader, frame_bytes: int) -> Transfer | None:
+        """Return the transfer that a chunk belongs to, or None if it is to be dropped.
+
+        Raises:
+            Violation: for a foreign source, a chunk of another size than offered, one out of order, or one beyond the
+                receiver's credit.
+        """
+        if header.source.hex() != cart_id:
+            raise Violation(Code.WRONG_SOURCE, f"A chunk names {header.source.hex()} as its source.")
+        transfer = self.open.get(header.transfer.hex())
+        if transfer is None:
+            return self._drop()
+        if transfer.sender != cart_id or transfer.receiver != header.destination.hex():
+            raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
+        if transfer.awaited:
+            return self._drop()
+        if header.sequence * transfer.chunk_bytes != transfer.passed_bytes:
+            if transfer.resumed:
+                return self._drop()
+            raise Violation(
+                Code.BAD_CHUNK, f"Chunk {header.sequence} came out of order in transfer {transfer.transfer_id}."
+            )
+        payload_bytes = frame_bytes - HEADER_BYTES - SEAL_BYTES
+        due_bytes = min(transfer.chunk_bytes, transfer.total_bytes - transfer.passed_bytes)
+        if payload_bytes != due_bytes:
+            # Also keeps a sender from filling a window with millions of tiny frames.
+            raise Violation(Code.BAD_CHUNK, f"A chunk has {payload_bytes} bytes; its offer says {due_bytes}.")
+        end = transfer.passed_bytes + payload_bytes
+        if end > transfer.granted_bytes:
+            raise Violation(
+                Code.OVERRUN,
+                f"A chunk ends at byte {end} of transfer {transfer.transfer_id}; "
+                f"credit reaches {transfer.granted_bytes}.",
+            )
+        transfer.passed_bytes = end
+        transfer.touched_at = self._clock()
+        return transfer
+
+    def _drop(self) -> None:
+        # Normal after a cancel or a lost link: chunks were still under way.
+        self._counters["chunks_dropped"] += 1
+
+    def finish(self, cart_id: str, message: Cancel | Done) -> list[Delivery]:
+        """End a transfer as one of its carts wants.
+
+        Raises:
+            Violation: if it is not that cart's to end.
+        """
+        transfer = self._known(cart_id, message.transfer)
+        if transfer is None:
+            self._counters["messages_too_late"] += 1
+            return []
+        if isinstance(message, Done) and cart_id != transfer.receiver:
+            raise Violation(Code.WRONG_SOURCE, f"Only the receiver of transfer {transfer.transfer_id} says DONE.")
+        self._counters["transfers_done" if isinstance(message, Done) else "transfers_cancelled"] += 1
+        self._forget(transfer)
+        return self._tell(transfer.other_than(cart_id), message)
+
+    # Lost links.
+
+    def pause(self, cart_id: str) -> list[Delivery]:
+        """Keep the transfers of a cart whose link is lost, and tell the other ends; what was not offered yet ends."""
+        told: list[Delivery] = []
+        for transfer in self.of_cart(cart_id):
+            other = transfer.other_than(cart_id)
+            if transfer.state is TransferState.REQUESTED:
+                told += self._end(transfer, Code.PEER_LEFT, "The other cart has lost its link.", (other,))
+            else:
+                transfer.awaited.add(cart_id)
+                transfer.touched_at = self._clock()
+                told += self._tell(other, Paused(transfer.transfer_id))
+        return told
+
+    def remind(self, cart_id: str) -> list[Delivery]:
+        """Tell a cart that has attached which of its transfers wait for it: one that it has forgotten, it cancels."""
+        awaiting = [transfer for transfer in self.of_cart(cart_id) if cart_id in transfer.awaited]
+        return [Delivery(cart_id, Paused(transfer.transfer_id)) for transfer in awaiting]
+
+    def resume(self, cart_id: str, message: Resume, may_claim: Callable[[], bool]) -> list[Delivery]:
+        """Take up a transfer again; chunks pass when both carts have said so.
+
+        Args:
+            cart_id: who says so.
+            message: what it says.
+            may_claim: asked before an unknown transfer is taken from a cart's word.
+
+        Raises:
+            Violation: if the transfer is not that cart's, or the credit reaches too far.
+        """
+        if cart_id not in (message.sender, message.receiver) or message.sender == message.receiver:
+            raise Violation(Code.WRONG_SOURCE, f"RESUME of transfer {message.transfer} is between other carts.")
+        told: list[Delivery] = []
+        transfer = self._known(cart_id, message.transfer)
+        if transfer is None:
+            transfer = self._claimed(cart_id, message, may_claim)
+            if transfer is None:
+                sentence = "This bridge takes up no such transfer now."
+                return self.refuse(cart_id, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
+            told += self._tell(transfer.other_than(cart_id), Paused(message.transfer))
+        shape = (message.sender, message.receiver, message.total_bytes, message.chunk_bytes)
+        if shape != (transfer.sender, transfer.receiver, transfer.total_bytes, transfer.chunk_bytes):
+            raise Violation(Code.BAD_OFFER, f"RESUME of transfer {message.transfer} does not say what was offered.")
+        if cart_id == transfer.receiver:
+            self._go_on_from(transfer, message)
+        transfer.awaited.discard(cart_id)
+        transfer.resumed, transfer.touched_at = True, self._clock()
+        if transfer.awaited:
+            return told + self._tell(cart_id, Paused(message.transfer))
+        position, granted = transfer.passed_bytes, transfer.granted_bytes
+        return self._tell(transfer.sender, Resume(message.transfer, *shape, position, granted))
+
+    def _claimed(self, cart_id: str, message: Resume, may_claim: Callable[[], bool]) -> Transfer | None:
+        other = message.sender if cart_id == message.receiver else message.receiver
+        most = self._limits.max_transfers_per_cart
+        named = len(self._of_cart.get(other, ()))
+        if self.count_of(cart_id) >= most or named >= MOST_NAMED * most or not may_claim():
+            return None
+        if not self._takes_chunks_of(message.chunk_bytes):
+            return None
+        transfer = Transfer(message.transfer, message.sender, message.receiver, self._clock(), TransferState.OFFERED)
+        transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
+        # Nothing passes, and nothing counts against the other cart, until it says the same.
+        transfer.awaited = {message.sender, message.receiver}
+        self._keep(transfer)
+        return transfer
+
+    def _go_on_from(self, transfer: Transfer, message: Resume) -> None:
+        position, up_to = message.position_bytes, message.up_to_bytes
+        if position > transfer.total_bytes or (position % transfer.chunk_bytes and position != transfer.total_bytes):
+            raise Violation(Code.BAD_OFFER, f"RESUME of transfer {transfer.transfer_id} goes on at byte {position}.")
+        self._check_window(up_to - position)
+        transfer.passed_bytes = position
+        # Never less than before, since chunks under that credit are under way; never more than a window.
+        transfer.granted_bytes = min(max(transfer.granted_bytes, up_to), position + self._limits.max_window_bytes)
+        if transfer.granted_bytes:
+            transfer.state = TransferState.OPEN
+
+    # Ends.
+
+    def leave(self, cart_id: str) -> list[Delivery]:
+        """End the transfers of a cart that goes for good."""
+        told: list[Delivery] = []
+        for transfer in self.of_cart(cart_id):
+            other = transfer.other_than(cart_id)
+            told += self._end(transfer, Code.PEER_LEFT, "The other cart has left the bridge.", (other,))
+        return told
+
+    def expire(self) -> list[Delivery]:
+        """End the transfers in which nothing has happened for too long."""
+        now, told = self._clock(), []
+        for transfer in list(self.open.values()):
+            both = (transfer.sender, transfer.receiver)
+            silent_s = now - transfer.touched_at
+            if transfer.awaited and silent_s > self._limits.resume_timeout_s:
+                sentence = f"The other cart did not come back within {self._limits.resume_timeout_s:g} s."
+                told += self._end(transfer, Code.PEER_LEFT, sentence, both)
+            elif not transfer.awaited and silent_s > self._limits.transfer_idle_s:
+                sentence = f"Nothing came for {self._limits.transfer_idle_s:g} s."
+                told += self._end(transfer, Code.TIMED_OUT, sentence, both)
+        return told
+
+    def _end(self, transfer: Transfer, code: Code, sentence: str, to: tuple[str, ...]) -> list[Delivery]:
+        self._counters["transfers_cancelled"] += 1
+        self._forget(transfer)
+        cancel = Cancel(transfer.transfer_id, code, sentence)
+        return [delivery for cart_id in to for delivery in self._tell(cart_id, cancel)]
+
+    def _keep(self, transfer: Transfer) -> None:
+        self.open[transfer.transfer_id] = transfer
+        for cart_id in (transfer.sender, transfer.receiver):
+            self._of_cart.setdefault(cart_id, set()).add(transfer.transfer_id)
+
+    def _forget(self, transfer: Transfer) -> None:
+        del self.open[transfer.transfer_id]
+        for cart_id in (transfer.sender, transfer.receiver):
+            self._of_cart[cart_id].discard(transfer.transfer_id)
+            if not self._of_cart[cart_id]:
+                del self._of_cart[cart_id]
+
+    # Who may speak of a transfer.
+
+    def _known(self, cart_id: str, transfer_id: str) -> Transfer | None:
+        """Return the transfer that a message is about, or None if it is not known (here, or any more)."""
+        transfer = self.open.get(transfer_id)
+        if transfer is not None and cart_id not in (transfer.sender, transfer.receiver):
+            raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer_id} is between other carts.")
+        return transfer
+
+    def _running(self, cart_id: str, transfer_id: str) -> Transfer | None:
+        """Return the transfer that a message is about, or None if the message has crossed its end or a lost link."""
+        transfer = self._known(cart_id, transfer_id)
+        if transfer is None or cart_id in transfer.awaited:
+            self._counters["messages_too_late"] += 1
+            return None
+        transfer.touched_at = self._clock()
+        return transfer
+
+    def _check_window(self, ahead_bytes: int) -> None:
+        if ahead_bytes > self._limits.max_window_bytes:
+            raise Violation(
+                Code.OVERRUN,
+                f"Credit for {ahead_bytes} bytes ahead was granted; "
+                f"this bridge allows {self._limits.max_window_bytes}.",
+            )
+
+    def _takes_chunks_of(self, chunk_bytes: int) -> bool:
+        return MIN_CHUNK_BYTES <= chunk_bytes <= self._limits.max_chunk_bytes
+
+    def _tell(self, cart_id: str, message: Message) -> list[Delivery]:
+        return [Delivery(cart_id, message)] if cart_id in self._attached else []
