@@ -76,6 +76,10 @@ class Transfer:
             )
         self.state = state
 
+    def is_due(self, header: ChunkHeader) -> bool:
+        """Tell whether this is the chunk that comes next."""
+        return header.sequence * self.chunk_bytes == self.passed_bytes
+
     def other_than(self, cart_id: str) -> str:
         """Return the cart at the other end."""
         return self.sender if cart_id == self.receiver else self.receiver
@@ -188,15 +192,13 @@ class Transfers:
         if header.source.hex() != cart_id:
             raise Violation(Code.WRONG_SOURCE, f"A chunk names {header.source.hex()} as its source.")
         transfer = self.open.get(header.transfer.hex())
-        if transfer is None:
-            return self._drop()
-        if transfer.sender != cart_id or transfer.receiver != header.destination.hex():
+        if transfer is not None and (transfer.sender != cart_id or transfer.receiver != header.destination.hex()):
             raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
-        if transfer.awaited:
-            return self._drop()
-        if header.sequence * transfer.chunk_bytes != transfer.passed_bytes:
-            if transfer.resumed:
-                return self._drop()
+        if transfer is None or transfer.awaited or (transfer.resumed and not transfer.is_due(header)):
+            # Normal after a cancel or a lost link: chunks were still under way.
+            self._counters["chunks_dropped"] += 1
+            return None
+        if not transfer.is_due(header):
             raise Violation(
                 Code.BAD_CHUNK, f"Chunk {header.sequence} came out of order in transfer {transfer.transfer_id}."
             )
@@ -215,10 +217,6 @@ class Transfers:
         transfer.passed_bytes = end
         transfer.touched_at = self._clock()
         return transfer
-
-    def _drop(self) -> None:
-        # Normal after a cancel or a lost link: chunks were still under way.
-        self._counters["chunks_dropped"] += 1
 
     def finish(self, cart_id: str, message: Cancel | Done) -> list[Delivery]:
         """End a transfer as one of its carts wants.
