@@ -276,8 +276,8 @@ class HubMachine(RuleBasedStateMachine):
                 assert violation.code in {Code.OVERRUN, Code.BAD_CHUNK}
                 self.check(self.hub.leave(transfer.sender))
                 return
-            assert allowed
-            assert target == transfer.receiver
+            assert allowed or (transfer.resumed and due == 0)
+            assert target == (transfer.receiver if allowed else None)
 
     @rule(entry=transfers)
     def send_too_late(self, entry: tuple[str, str, str]) -> None:
