@@ -31,6 +31,7 @@ from .network.transfer import TransferError
 from .versions import Versions
 
 OWN_EVALUATION_ROWS: Final = 200
+MOST_CLUSTERS: Final = 3
 RETRY_FIRST_S: Final = 0.5
 RETRY_CAP_S: Final = 10.0
 FAILED_CAP_S: Final = 300.0
@@ -146,13 +147,18 @@ class Rounds:
         await self._save(local_version=version.number, local_accuracy=version.accuracy, rows=len(rows))
 
     async def _collect(self, collection: Collection) -> None:
-        self._activity.move_to(Stage.CLUSTERING)
-        with self._timed("clustering"):
-            cluster = await self._find_cluster()
-        self._activity.move_to(Stage.COLLECTING)
-        await self._save(cluster_id=cluster.cluster_id)
-        with self._timed("collecting"):
-            await collection.ask(cluster)
+        # A transfer outlives a lost link. A mere request does not, nor does the cluster: both are made again.
+        for _ in range(MOST_CLUSTERS):
+            self._activity.move_to(Stage.CLUSTERING)
+            with self._timed("clustering"):
+                cluster = await self._find_cluster()
+            self._activity.move_to(Stage.COLLECTING)
+            await self._save(cluster_id=cluster.cluster_id, verdicts=())
+            with self._timed("collecting"):
+                await collection.ask(cluster)
+            if not collection.cut_short:
+                return
+            self._activity.note("The link broke before any peer had answered.")
 
     async def _average(self, accepted: list[Accepted], own_rows: list[Json]) -> None:
         asked = len(self._running.verdicts)

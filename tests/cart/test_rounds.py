@@ -19,8 +19,9 @@ from child_cart.config import Settings, SettingsBook
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
 from child_cart.model.trainer import Trained
-from child_cart.network.link import Standing
+from child_cart.network.link import LinkState, Standing
 from child_cart.network.messages import Role
+from child_cart.network.outgoing import Offerable
 from child_cart.preparation import Preparation
 from child_cart.rounds import Rounds, shares_of
 from child_cart.versions import Versions
@@ -189,6 +190,37 @@ async def test_peers_that_fail_are_verdicts_not_errors(bridge: Bridge, learner: 
     assert learner.last_round().outcome is Outcome.NONE_ACCEPTED
     assert "NO_MODEL" in reasons[silent.id]
     assert "TIMED_OUT" in reasons[gone.id]
+
+
+async def test_a_link_that_breaks_before_any_answer_costs_no_round(
+    bridge: Bridge, learner: Learner, tmp_path: Path
+) -> None:
+    (slow,) = peers(bridge, tmp_path, "0.5")
+    answers, asked = asyncio.Event(), asyncio.Event()
+
+    async def hesitate() -> Offerable | None:
+        asked.set()
+        await answers.wait()
+        return slow.model
+
+    slow.exchange._current = hesitate
+    learner.book.change("cluster_wait_s", 5)
+    async with running(learner, slow), learner.learning():
+        await until(lambda: learner.versions.current)
+        answers.set()  # joining asks, too
+        await until(lambda: not slow.exchange._outgoing)
+        answers.clear()
+        asked.clear()
+        learner.add_rows(10)
+        await asked.wait()
+        bridge.relay._connections[learner.id].abort()
+        await until(lambda: learner.link.status.state is not LinkState.ATTACHED)
+        answers.set()
+        await until(lambda: learner.ended(1))
+    record = learner.last_round()
+    assert record is not None
+    assert record.outcome is Outcome.AGGREGATED
+    assert [verdict.reason for verdict in record.verdicts] == ["ACCEPTED"]
 
 
 @pytest.mark.parametrize("command", ["train", "score", "average"])
