@@ -11,7 +11,8 @@ from .db.records import Json, Verdict
 from .db.store import StoreError
 from .model.trainer import Score, Trainer, TrainerError
 from .model.verdict import Reason
-from .network.exchange import Exchange, PickedCluster
+from .network.clusters import PickedCluster
+from .network.exchange import Exchange
 from .network.incoming import Received
 from .network.messages import Code
 from .network.transfer import TransferError

@@ -13,7 +13,8 @@ from .db.records import Origin, Verdict
 from .model.trainer import Trainer, TrainerError
 from .model.verdict import Reason
 from .network.backoff import Backoff
-from .network.exchange import Exchange, NotEnoughPeers
+from .network.clusters import NotEnoughPeers
+from .network.exchange import Exchange
 from .network.messages import Role
 from .network.tasks import in_thread
 from .network.transfer import TransferError

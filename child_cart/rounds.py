@@ -23,7 +23,8 @@ from .db.store import Store
 from .model.trainer import Trainer, TrainerError
 from .model.verdict import Reason, Window
 from .network.backoff import Backoff
-from .network.exchange import Exchange, NotEnoughPeers, PickedCluster
+from .network.clusters import NotEnoughPeers, PickedCluster
+from .network.exchange import Exchange
 from .network.link import LinkDown
 from .network.messages import Role
 from .network.tasks import in_thread

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from .chunk import ChunkHeader
+from .clusters import Clusters, PickedCluster
 from .identity import Identity
 from .incoming import Incoming, Received
 from .link import LinkDown
 from .messages import (
     MAX_SENTENCE_CHARS,
     Cancel,
-    Cluster,
     Code,
     Credit,
     Done,
@@ -45,22 +45,6 @@ log = logging.getLogger("cart.exchange")
 T = TypeVar("T")
 
 FINISHED_SHOWN: Final = 20
-
-
-@dataclass(frozen=True)
-class PickedCluster:
-    """The peers that the bridge has picked."""
-
-    cluster_id: str
-    peers: tuple[str, ...]
-
-
-class NotEnoughPeers(Exception):
-    """The bridge has fewer carts than were asked for; ``available`` says how many."""
-
-    def __init__(self, sentence: str, available: int) -> None:
-        super().__init__(sentence)
-        self.available = available
 
 
 @dataclass(frozen=True)
@@ -121,7 +105,7 @@ class Exchange:
         self._incoming: dict[str, Incoming] = {}
         self._outgoing: dict[str, Outgoing] = {}
         self._giving: set[asyncio.Task[None]] = set()
-        self._clusters: dict[str, asyncio.Future[PickedCluster]] = {}
+        self._clusters = Clusters(self._cart_id, link)
         self._finished: deque[TransferView] = deque(maxlen=FINISHED_SHOWN)
         self.bytes_in = 0
         self.bytes_out = 0
@@ -129,29 +113,8 @@ class Exchange:
     # What the cart asks for.
 
     async def ask_cluster(self, size: int, minimum: int) -> PickedCluster:
-        """Ask the bridge for peers.
-
-        Raises:
-            NotEnoughPeers: if fewer than ``minimum`` are there.
-            TransferError: if the link is gone or the bridge does not answer.
-        """
-        request = os.urandom(16).hex()
-        answer: asyncio.Future[PickedCluster] = asyncio.get_running_loop().create_future()
-        self._clusters[request] = answer
-        try:
-            self._link.send(Cluster(request, size, minimum))
-            picked = await asyncio.wait_for(answer, self._limits().answer_timeout_s)
-            # Held against what was asked: a peer that came twice would count twice in the average.
-            peers = [peer for peer in dict.fromkeys(picked.peers) if peer != self._cart_id][:size]
-            if len(peers) < minimum:
-                raise NotEnoughPeers(f"The bridge named {len(peers)} peers; {minimum} are needed.", len(peers))
-            return PickedCluster(picked.cluster_id, tuple(peers))
-        except TimeoutError:
-            raise TransferError(Code.TIMED_OUT, "The bridge did not answer the request for a cluster.") from None
-        except LinkDown as down:
-            raise TransferError(Code.LINK_LOST, str(down)) from None
-        finally:
-            del self._clusters[request]
+        """Ask the bridge for peers, as ``Clusters.ask`` does."""
+        return await self._clusters.ask(size, minimum, self._limits().answer_timeout_s)
 
     async def fetch(self, peer: str, cluster_id: str) -> Received:
         """Get the current model of a peer of the cluster.
@@ -194,10 +157,8 @@ class Exchange:
     def on_message(self, message: Message) -> None:
         """Take a control message; one that fits no transfer has crossed its end on the way and is passed over."""
         match message:
-            case PeerList():
-                self._answer(message.request, PickedCluster(message.cluster, message.peers))
-            case ErrorMessage():
-                self._answer(message.request, NotEnoughPeers(message.sentence, message.available))
+            case PeerList() | ErrorMessage():
+                self._clusters.take_answer(message)
             case ModelRequest():
                 self._serve(message)
             case _:
@@ -230,10 +191,7 @@ class Exchange:
         """Let transfers wait for the next link; what was asked of the bridge gets no answer any more."""
         for running in (*self._incoming.values(), *self._outgoing.values()):
             running.lose_link()
-        lost = TransferError(Code.LINK_LOST, "The link to the bridge broke.")
-        for answer in self._clusters.values():
-            if not answer.done():
-                answer.set_exception(lost)
+        self._clusters.lose_link()
 
     def views(self) -> list[TransferView]:
         """Return running and lately finished transfers, newest first. Safe from other threads."""
@@ -267,15 +225,6 @@ class Exchange:
                 self._link.send(Done(transfer_id))
         else:
             self._cancel(transfer_id, TransferError(Code.ABANDONED, "This cart does not hold that transfer any more."))
-
-    def _answer(self, request: str, answer: PickedCluster | NotEnoughPeers) -> None:
-        waiting = self._clusters.get(request)
-        if waiting is None or waiting.done():
-            return
-        if isinstance(answer, PickedCluster):
-            waiting.set_result(answer)
-        else:
-            waiting.set_exception(answer)
 
     def _serve(self, request: ModelRequest) -> None:
         limits = self._limits()

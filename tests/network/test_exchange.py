@@ -15,7 +15,8 @@ from support.nodes import Node, model_of, running
 from support.unsigned import model_parameters, model_request
 
 from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
-from child_cart.network.exchange import FINISHED_SHOWN, NotEnoughPeers
+from child_cart.network.clusters import NotEnoughPeers
+from child_cart.network.exchange import FINISHED_SHOWN
 from child_cart.network.messages import (
     Cancel,
     Code,
@@ -328,7 +329,7 @@ async def test_a_cluster_that_is_asked_for_while_the_link_breaks_is_a_named_fail
     node.wire.pass_message = lambda message: False
     async with running(node):
         asking = asyncio.create_task(node.cluster())
-        await until(lambda: node.exchange._clusters)
+        await until(lambda: node.exchange._clusters._waiting)
         bridge.relay._connections[node.id].abort()
         with pytest.raises(TransferError) as caught:
             await asking

@@ -15,7 +15,8 @@ from typing import Any
 from support.bridges import until
 
 from child_cart.network.backoff import Backoff
-from child_cart.network.exchange import Exchange, ExchangeLimits, PickedCluster
+from child_cart.network.clusters import PickedCluster
+from child_cart.network.exchange import Exchange, ExchangeLimits
 from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
 from child_cart.network.link import Link, LinkState, Standing
