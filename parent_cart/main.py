@@ -24,6 +24,7 @@ from aiohttp import web
 from child_cart.network.fleet_key import FleetKeyError, read_key
 from child_cart.network.settings import SettingError, load
 from parent_cart.bridge.admission import Admission
+from parent_cart.bridge.allowance import Rates
 from parent_cart.bridge.hub import Hub, Limits
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.status import Status
@@ -53,7 +54,9 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     )
     # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), random.SystemRandom().randrange)
-    relay = Relay(hub, Admission(_token_of(settings), time.monotonic), settings.attach_timeout_s, settings.heartbeat_s)
+    admission = Admission(_token_of(settings), time.monotonic, settings.max_connections)
+    rates = Rates(settings.max_frames_per_s, settings.max_bytes_per_s)
+    relay = Relay(hub, admission, settings.attach_timeout_s, settings.heartbeat_s, rates)
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
     Status(hub, relay.bridge_id).add_routes(application)

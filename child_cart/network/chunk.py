@@ -41,7 +41,7 @@ def pack_header(header: ChunkHeader) -> bytes:
     )
 
 
-def unpack_header(frame: bytes) -> ChunkHeader:
+def unpack_header(frame: bytes | memoryview) -> ChunkHeader:
     """Return the header of a binary frame; the sealed payload is ``frame[HEADER_BYTES:]``.
 
     Raises:
