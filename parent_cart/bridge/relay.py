@@ -273,12 +273,11 @@ class Relay:
     # Frames go.
 
     def _pass_on(self, cart_id: str, frame: Frame, touched: dict[str, Connection]) -> None:
-        payload = frame.payload
         try:
-            header = unpack_header(payload)
+            header = unpack_header(frame.data, frame.start)
         except ChunkError as error:
             raise Violation(Code.BAD_CHUNK, str(error)) from None
-        destination = self._hub.route(cart_id, header, len(payload))
+        destination = self._hub.route(cart_id, header, len(frame.data) - frame.start)
         if destination is None:
             return
         receiver = self._connections[destination]
