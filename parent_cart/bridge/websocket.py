@@ -9,7 +9,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from aiohttp import web
 
@@ -91,8 +91,7 @@ class CartSocket(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio
         self.heard_at = self._loop.time()
 
     def get_buffer(self, sizehint: int) -> memoryview:
