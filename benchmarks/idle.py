@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import select
 import statistics
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.raw_cart import RawCart
-from benchmarks.relay import ROOT, cpu_seconds, free_port
+from benchmarks.raw_cart import RawCart, client_frame
+from benchmarks.relay import ROOT, cpu_seconds, free_port, wait_for
 
 CLUSTERS = 500
+PING = b"\x89\x00"
 
 
 def resident_kb(process_id: int) -> int:
@@ -28,6 +30,36 @@ def resident_kb(process_id: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     return 0
+
+
+class Crowd:
+    """Carts that do nothing but answer pings, as a bridge lets go whoever does not."""
+
+    def __init__(self, port: int) -> None:
+        self.carts: list[RawCart] = []
+        self._port = port
+        self._ready = select.epoll()
+        self._by_file: dict[int, RawCart] = {}
+
+    def grow(self, goal: int) -> None:
+        """Attach carts until there are so many."""
+        while len(self.carts) < goal:
+            cart = RawCart(self._port, "SHELL")
+            self.carts.append(cart)
+            self._by_file[cart.socket.fileno()] = cart
+            self._ready.register(cart.socket, select.EPOLLIN)
+            if len(self.carts) % 100 == 0:
+                self.answer_for(0)
+
+    def answer_for(self, seconds: float) -> None:
+        """Answer pings for so long."""
+        until = time.perf_counter() + seconds
+        while True:
+            for file, _ in self._ready.poll(max(0.0, until - time.perf_counter())):
+                socket = self._by_file[file].socket
+                socket.sendall(client_frame(10, b"") * socket.recv(65536).count(PING))
+            if time.perf_counter() >= until:
+                return
 
 
 def cluster_ms(carts: list[RawCart]) -> float:
@@ -59,19 +91,19 @@ def main() -> None:
     flags = ["--port", str(port), "--log-level", "ERROR", "--max-carts", str(most)]
     bridge = subprocess.Popen([sys.executable, ROOT / "parent_cart/main.py", *flags])
     try:
-        time.sleep(1.5)
+        wait_for(port)
         empty_kb = resident_kb(bridge.pid)
         print("  carts  KB each  attaches/s  cluster ms  ratio  CPU at rest")
-        carts: list[RawCart] = []
+        crowd = Crowd(port)
         first_ms = 0.0
         for goal in (10, most // 10, most):
-            started, before = time.perf_counter(), len(carts)
-            carts += [RawCart(port, "SHELL") for _ in range(goal - before)]
+            started, before = time.perf_counter(), len(crowd.carts)
+            crowd.grow(goal)
             rate = (goal - before) / (time.perf_counter() - started)
-            taken_ms = cluster_ms(carts)
+            taken_ms = cluster_ms(crowd.carts)
             first_ms = first_ms or taken_ms
             used, started = cpu_seconds(bridge.pid), time.perf_counter()
-            time.sleep(options.rest if goal == most else 2)
+            crowd.answer_for(options.rest if goal == most else 2)
             share = (cpu_seconds(bridge.pid) - used) / (time.perf_counter() - started)
             each_kb = (resident_kb(bridge.pid) - empty_kb) / goal
             print(

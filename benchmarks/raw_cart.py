@@ -1,6 +1,6 @@
 """Carts on raw sockets that cost next to nothing, so that a benchmark measures the relay and not its load.
 
-Speaks WebSocket (RFC 6455) with a mask of zeros and reads only what it must.
+Speaks WebSocket (RFC 6455) and reads only what it must.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CREDIT: Final = re.compile(rb'"type":"CREDIT"[^}]*"up_to_bytes":(\d+)')
 UNSIGNED: Final = {"key": "11" * 32, "public_key": "22" * 32, "signature": "33" * 64}
 
 
-def client_frame(opcode: int, payload: bytes) -> bytes:
-    """Return a masked WebSocket frame; the mask is zero, so the payload stands in it as it is."""
+def client_frame(opcode: int, payload: bytes, mask: bytes = bytes(4)) -> bytes:
+    """Return a masked WebSocket frame; with a mask of zeros the payload stands in it as it is."""
     size = len(payload)
     if size < 126:
         head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
@@ -36,7 +36,10 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
         head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, size)
     else:
         head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, size)
-    return head + bytes(4) + payload
+    if any(mask):
+        pattern = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
+        payload = (int.from_bytes(payload, "big") ^ pattern).to_bytes(size, "big")
+    return head + mask + payload
 
 
 class RawCart:
@@ -149,7 +152,8 @@ class Stream:
         header = ChunkHeader(
             bytes.fromhex(self.giver.id), bytes.fromhex(self.taker.id), bytes.fromhex(self.id), 0, False
         )
-        frame = client_frame(2, pack_header(header) + bytes(self.chunk_bytes) + SEAL)
+        # One frame sent again and again, under a mask that the bridge has to take off each time.
+        frame = client_frame(2, pack_header(header) + bytes(self.chunk_bytes) + SEAL, b"\x5a\xc3\x0f\x96")
         socket_, sent, credit = self.giver.socket, 0, 0
         while sent < self.total_bytes:
             while sent + self.chunk_bytes > credit:

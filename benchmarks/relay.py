@@ -43,6 +43,11 @@ class PlainRelay(asyncio.Protocol):
         else:
             self.other.other, PlainRelay.waiting = self, None
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nobody that is gone."""
+        if PlainRelay.waiting is self:
+            PlainRelay.waiting = None
+
     def data_received(self, data: bytes) -> None:
         """Pass on."""
         if self.other is not None:
@@ -125,6 +130,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for(port: int) -> None:
+    """Wait until somebody listens on a port."""
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit(f"nobody listens on port {port}")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -140,7 +157,8 @@ def main() -> None:
     plain = subprocess.Popen([sys.executable, __file__, "--serve-plain", str(plain_port)])
     bridge = subprocess.Popen([sys.executable, ROOT / "parent_cart/main.py", *flags, "--log-level", "ERROR"])
     try:
-        time.sleep(1.5)
+        wait_for(plain_port)
+        wait_for(bridge_port)
         print("    chunk streams  TCP MB/s bridge MB/s  ratio  TCP s/GB bridge s/GB")
         for chunk in CHUNKS:
             for streams in STREAMS:

@@ -27,6 +27,13 @@ class Settings:
     max_window_bytes: int = option(
         1024 * 1024, "most bytes of one transfer that may wait here, in bytes", minimum=65536, maximum=1 << 30
     )
+    max_connections: int = option(0, "most connections from one address; 0 for no limit", minimum=0, maximum=1_000_000)
+    max_frames_per_s: int = option(
+        0, "most frames a second from one cart, which has to wait beyond that; 0 for no limit", minimum=0, maximum=10**6
+    )
+    max_bytes_per_s: int = option(
+        0, "most bytes a second from one cart, which has to wait beyond that; 0 for no limit", minimum=0, maximum=10**12
+    )
     attach_timeout_s: float = option(10.0, "seconds in which a new connection must attach", minimum=0.1, maximum=300)
     heartbeat_s: float = option(20.0, "seconds between pings to a silent cart", minimum=0.1, maximum=3600)
     transfer_idle_s: float = option(60.0, "seconds after which a silent transfer is ended", minimum=1, maximum=86400)

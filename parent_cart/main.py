@@ -24,6 +24,7 @@ from aiohttp import web
 from child_cart.network.fleet_key import FleetKeyError, read_key
 from child_cart.network.settings import SettingError, load
 from parent_cart.bridge.admission import Admission
+from parent_cart.bridge.allowance import Rates
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
@@ -55,7 +56,9 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     )
     # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), random.SystemRandom().randrange)
-    relay = Relay(hub, Admission(_token_of(settings), time.monotonic), settings.attach_timeout_s, settings.heartbeat_s)
+    admission = Admission(_token_of(settings), time.monotonic, settings.max_connections)
+    rates = Rates(settings.max_frames_per_s, settings.max_bytes_per_s)
+    relay = Relay(hub, admission, settings.attach_timeout_s, settings.heartbeat_s, rates)
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
     Status(hub, relay.bridge_id).add_routes(application)
@@ -142,6 +145,15 @@ def raise_malloc_thresholds() -> None:
         log.debug("this system has no glibc mallopt")
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where it is installed, which relays with less work, or else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
     try:
@@ -149,7 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         raise_malloc_thresholds()
         raise_open_file_limit(settings.max_carts)
-        asyncio.run(serve(settings))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(serve(settings))
     except SettingError as error:
         print(f"bridge: {error}", file=sys.stderr)
         return 2

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 CHUNK_VERSION: Final = 1
 KIND_CHUNK: Final = 1
@@ -22,8 +21,7 @@ class ChunkError(ValueError):
     """A binary frame is not a chunk of this protocol version."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkHeader:
+class ChunkHeader(NamedTuple):
     """Where a chunk comes from, where it goes, and its place in the transfer."""
 
     source: bytes
@@ -41,17 +39,18 @@ def pack_header(header: ChunkHeader) -> bytes:
     )
 
 
-def unpack_header(frame: bytes) -> ChunkHeader:
-    """Return the header of a binary frame; the sealed payload is ``frame[HEADER_BYTES:]``.
+def unpack_header(frame: bytes | bytearray | memoryview, start: int = 0) -> ChunkHeader:
+    """Return the header of a binary frame that begins at ``start``; the sealed payload is behind its HEADER_BYTES.
 
     Raises:
         ChunkError: if the frame is too short or too long, or of another version, kind or flag.
     """
-    if not HEADER_BYTES + SEAL_BYTES < len(frame) <= MAX_FRAME_BYTES:
+    size = len(frame) - start
+    if not HEADER_BYTES + SEAL_BYTES < size <= MAX_FRAME_BYTES:
         raise ChunkError(
-            f"A binary frame has {len(frame)} bytes; a chunk has {HEADER_BYTES + SEAL_BYTES + 1} to {MAX_FRAME_BYTES}."
+            f"A binary frame has {size} bytes; a chunk has {HEADER_BYTES + SEAL_BYTES + 1} to {MAX_FRAME_BYTES}."
         )
-    version, kind, flags, source, destination, transfer, sequence = _HEADER.unpack_from(frame)
+    version, kind, flags, source, destination, transfer, sequence = _HEADER.unpack_from(frame, start)
     if version != CHUNK_VERSION or kind != KIND_CHUNK or flags & ~FLAG_FINAL:
         raise ChunkError(f"A binary frame has version {version}, kind {kind}, flags {flags}; none such is known here.")
     return ChunkHeader(source, destination, transfer, sequence, bool(flags & FLAG_FINAL))

@@ -1,7 +1,7 @@
 """What waits to be written to one socket: a lane for control and one for chunks, both bounded by count and bytes.
 
-Control overtakes chunks, so that a verdict or a credit never waits behind megabytes. One task writes
-(``Outbox.write_to``); everybody else only puts.
+Control overtakes chunks, so that a verdict or a credit never waits behind megabytes. A cart writes from one task
+(``Outbox.write_to``), and everybody else only puts; the bridge takes from its ``Lanes`` as fast as a socket accepts.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 MAX_CONTROL_FRAMES: Final = 1024
 MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
+F = TypeVar("F", bytes, bytearray)
 
 
 class OutboxFull(Exception):
@@ -23,22 +24,17 @@ class OutboxClosed(Exception):
     """Nobody writes any more."""
 
 
-class Outbox:
-    """Two bounded lanes in front of one writer."""
+class Lanes(Generic[F]):
+    """Two bounded lanes; whoever takes from them takes control first."""
+
+    __slots__ = ("_chunk_bytes", "_chunks", "_control", "_control_bytes", "_max_chunk_bytes")
 
     def __init__(self, max_chunk_bytes: int) -> None:
         self._control: deque[str] = deque()
         self._control_bytes = 0
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[F] = deque()
         self._chunk_bytes = 0
         self._max_chunk_bytes = max_chunk_bytes
-        self._closed = False
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._turn = asyncio.Lock()
-        self._empty = asyncio.Event()
-        self._room.set()
-        self._empty.set()
 
     @property
     def chunk_bytes(self) -> int:
@@ -55,10 +51,8 @@ class Outbox:
             raise OutboxFull(f"{len(self._control)} control frames ({self._control_bytes} bytes) wait to be read.")
         self._control.append(text)
         self._control_bytes += len(text)
-        self._wake.set()
-        self._empty.clear()
 
-    def put_chunk(self, frame: bytes) -> None:
+    def put_chunk(self, frame: F) -> None:
         """Append a chunk frame.
 
         Raises:
@@ -68,6 +62,57 @@ class Outbox:
             raise OutboxFull(f"{self._chunk_bytes} bytes of chunks wait to be read.")
         self._chunks.append(frame)
         self._chunk_bytes += len(frame)
+
+    def take_control(self) -> str | None:
+        """Return the control frame that has waited longest."""
+        if not self._control:
+            return None
+        text = self._control.popleft()
+        self._control_bytes -= len(text)
+        return text
+
+    def take_chunks(self, most_bytes: int) -> list[F]:
+        """Return the chunk frames that have waited longest, up to so many bytes, but one at least if any waits."""
+        taken: list[F] = []
+        room = most_bytes
+        while self._chunks and (len(self._chunks[0]) <= room or not taken):
+            frame = self._chunks.popleft()
+            room -= len(frame)
+            taken.append(frame)
+        self._chunk_bytes -= most_bytes - room
+        return taken
+
+
+class Outbox(Lanes[bytes]):
+    """Lanes in front of one writing task."""
+
+    def __init__(self, max_chunk_bytes: int) -> None:
+        super().__init__(max_chunk_bytes)
+        self._closed = False
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._empty = asyncio.Event()
+        self._room.set()
+        self._empty.set()
+
+    def put_control(self, text: str) -> None:
+        """Append a control frame, and wake the writer.
+
+        Raises:
+            OutboxFull: if too many wait.
+        """
+        super().put_control(text)
+        self._wake.set()
+        self._empty.clear()
+
+    def put_chunk(self, frame: bytes) -> None:
+        """Append a chunk frame, and wake the writer.
+
+        Raises:
+            OutboxFull: if the bytes that wait would pass the limit.
+        """
+        super().put_chunk(frame)
         self._wake.set()
         self._empty.clear()
 
@@ -96,9 +141,7 @@ class Outbox:
     ) -> None:
         """Write what is put, for ever. The only writer of its socket; ends with the error of the socket."""
         while True:
-            if self._control:
-                text = self._control.popleft()
-                self._control_bytes -= len(text)
+            if (text := self.take_control()) is not None:
                 await send_text(text)
             elif self._chunks:
                 frame = self._chunks.popleft()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -20,9 +20,12 @@ class Admission:
     Args:
         token: the bridge token; None admits every cart.
         clock: seconds that only grow.
+        max_connections: the most that one address may have at once; 0 is no limit.
     """
 
-    def __init__(self, token: bytes | None, clock: Callable[[], float]) -> None:
+    def __init__(self, token: bytes | None, clock: Callable[[], float], max_connections: int = 0) -> None:
+        self.max_connections = max_connections
+        self._connections: Counter[str] = Counter()
         self._token = token
         self._clock = clock
         # How many failures an address has left, and when that was counted; the longest untouched first.
@@ -40,6 +43,20 @@ class Admission:
     def proves(self, proof: bytes, statement: bytes) -> bool:
         """Tell whether a cart's proof is right, in constant time."""
         return self._token is None or hmac.compare_digest(admission_proof(self._token, statement), proof)
+
+    def may_enter(self, address: str) -> bool:
+        """Tell whether an address may have one more connection."""
+        return not self.max_connections or self._connections[address] < self.max_connections
+
+    def enter(self, address: str) -> None:
+        """Count a connection of an address."""
+        self._connections[address] += 1
+
+    def leave(self, address: str) -> None:
+        """Count a connection less."""
+        self._connections[address] -= 1
+        if self._connections[address] <= 0:
+            del self._connections[address]
 
     def note_failure(self, address: str) -> None:
         """Count a failed attach of an address."""

@@ -1,6 +1,6 @@
-"""The WebSocket side of the bridge: one reader and one writer per cart. Decides nothing; asks the hub.
+"""The carts' connections: what comes is taken to the hub, what the hub decides is sent. Decides nothing by itself.
 
-A chunk is passed on as the very bytes object that came in; only its header is read.
+A chunk is passed on in the buffer that it came in; only its header is read.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from enum import StrEnum
 
-from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import web
 
 from child_cart.network.chunk import MAX_FRAME_BYTES, ChunkError, unpack_header
 from child_cart.network.identity import attach_statement, cart_id_of, signature_is_valid
@@ -29,54 +28,106 @@ from child_cart.network.messages import (
     encode,
     parse,
 )
-from child_cart.network.outbox import Outbox, OutboxFull
-from child_cart.network.tasks import background
+from child_cart.network.outbox import Lanes, OutboxFull
 
 from .admission import Admission
+from .allowance import Allowance, Rates
+from .frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from .hub import Hub
 from .rules import Delivery, Violation
+from .websocket import CartSocket, accept
 
 log = logging.getLogger("bridge.relay")
-FAREWELL_S = 2.0
 SWEEP_S = 1.0
 UNATTACHED_MOST = 500
 
 
-class Connection:
-    """One attached cart's socket and what waits to be written to it."""
+class Phase(StrEnum):
+    """The life of a connection."""
 
-    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, outbox: Outbox) -> None:
-        self.socket = socket
-        self.outbox = outbox
-        self.replaced = False
-        self.cut_off = False
-        self._transport = transport
+    GREETED = "GREETED"
+    ATTACHED = "ATTACHED"
+    LEAVING = "LEAVING"
+
+
+class Connection:
+    """One cart's socket, and where it stands with the bridge."""
+
+    __slots__ = (
+        "_relay",
+        "address",
+        "allowance",
+        "attach_timer",
+        "cart_id",
+        "keeps_transfers",
+        "nonce",
+        "phase",
+        "socket",
+    )
+
+    def __init__(self, relay: Relay, address: str, outbox: Lanes[bytearray], allowance: Allowance | None) -> None:
+        self._relay = relay
+        self.address = address
+        self.allowance = allowance
+        self.phase = Phase.GREETED
+        self.nonce = os.urandom(32)
+        self.cart_id = ""
+        self.keeps_transfers = True
+        """Whether its cart's transfers wait for it to come back when it is gone."""
+        self.attach_timer: asyncio.TimerHandle | None = None
+        self.socket = CartSocket(self, MAX_FRAME_BYTES, outbox)
 
     @property
-    def closing(self) -> bool:
-        """Whether the link is being broken or closed."""
-        return self._transport.is_closing()
+    def outbox(self) -> Lanes[bytearray]:
+        """What waits to be written."""
+        return self.socket.outbox
+
+    def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None:
+        """Take what was read."""
+        self._relay.take(self, messages, frames, read_bytes)
+
+    def on_error(self, error: FrameError) -> None:
+        """Let a cart go that does not speak WebSocket."""
+        self._relay.refuse(self, Violation(Code.BAD_MESSAGE, str(error)), error.close_code)
+
+    def on_lost(self, reason: str) -> None:
+        """Forget the connection."""
+        self._relay.forget(self, reason)
 
     def abort(self) -> None:
-        """Break the link at once, without the closing handshake that a dead other side would never answer."""
-        self._transport.abort()
+        """Break the link at once."""
+        self.socket.abort()
 
 
 class Relay:
-    """Accept carts at ``/v1/cart`` and move their frames."""
+    """Accept carts at ``/v1/cart`` and move their frames.
 
-    def __init__(self, hub: Hub, admission: Admission, attach_timeout_s: float, heartbeat_s: float) -> None:
+    Args:
+        hub: decides what may pass.
+        admission: decides who may come in.
+        attach_timeout_s: seconds in which a new connection must attach.
+        heartbeat_s: seconds between pings to a silent cart.
+        rates: what one cart may send.
+    """
+
+    def __init__(
+        self, hub: Hub, admission: Admission, attach_timeout_s: float, heartbeat_s: float, rates: Rates
+    ) -> None:
         self.bridge_id = os.urandom(16)
         self._hub = hub
         self._admission = admission
         self._attach_timeout_s = attach_timeout_s
         self._heartbeat_s = heartbeat_s
+        self._rates = rates
         self._connections: dict[str, Connection] = {}
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._sockets: set[Connection] = set()
+        self._emptied = asyncio.Event()
         self._stopping = False
 
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve one cart from its first frame to its last."""
+    # A connection comes and goes.
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Take over a connection that asks for a WebSocket."""
         address = request.remote or "?"
         if not self._admission.may_try(address):
             self._hub.counters["turned_away"] += 1
@@ -84,54 +135,147 @@ class Relay:
         if len(self._sockets) >= self._hub.limits.max_carts + UNATTACHED_MOST:
             self._hub.counters["turned_away"] += 1
             raise web.HTTPServiceUnavailable(text="This bridge has its most connections; try another one.")
-        # permessage-deflate is on by default in aiohttp and costs many times the relaying; weights barely shrink.
-        socket = web.WebSocketResponse(heartbeat=self._heartbeat_s, compress=False, max_msg_size=MAX_FRAME_BYTES + 1)
-        await socket.prepare(request)
-        self._sockets.add(socket)
-        try:
-            attach = await self._admit(socket)
-            if attach is not None:
-                await self._serve(request, socket, attach)
-        except Violation as violation:
-            self._hub.counters["violations"] += 1
-            if violation.code in (Code.BAD_SIGNATURE, Code.NOT_ADMITTED):
-                self._admission.note_failure(address)
-            log.warning("refused a connection from %s: %s (%s)", address, violation, violation.code)
-            await self._say_goodbye(socket, violation)
-        finally:
-            self._sockets.discard(socket)
-            await self._hang_up(request, socket)
-        return socket
-
-    async def _admit(self, socket: web.WebSocketResponse) -> Attach | None:
-        """Greet a connection and check its key; None if it goes away before it attaches."""
-        nonce = os.urandom(32)
+        if not self._admission.may_enter(address):
+            self._hub.counters["turned_away"] += 1
+            most = self._admission.max_connections
+            raise web.HTTPTooManyRequests(text=f"This address has {most} connections, the most that one may have.")
         limits = self._hub.limits
-        await socket.send_str(
-            encode(
-                Welcome(
-                    PROTOCOL_VERSION,
-                    self.bridge_id.hex(),
-                    nonce.hex(),
-                    limits.max_chunk_bytes,
-                    limits.max_window_bytes,
-                )
-            )
+        # Credit bounds what can wait for one cart; the outbox holds that much and no more.
+        outbox = Lanes[bytearray](
+            limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes)
         )
+        loop = asyncio.get_running_loop()
+        limited = self._rates.frames_per_s or self._rates.bytes_per_s
+        allowance = Allowance(self._rates, loop.time()) if limited else None
+        connection = Connection(self, address, outbox, allowance)
+        # Counted before the handshake, which may wait: many at once must not slip in together.
+        self._sockets.add(connection)
+        self._admission.enter(address)
         try:
-            frame = await socket.receive(timeout=self._attach_timeout_s)
-        except TimeoutError:
-            raise Violation(Code.ATTACH_TIMEOUT, f"No ATTACH came within {self._attach_timeout_s:g} s.") from None
-        if frame.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
-            return None
-        message = _message_of(frame)
+            answer = await accept(request, connection.socket)
+        except BaseException:
+            self.forget(connection, "the opening handshake failed")
+            raise
+        connection.attach_timer = loop.call_later(self._attach_timeout_s, self._attach_is_late, connection)
+        self._say(
+            connection,
+            Welcome(
+                PROTOCOL_VERSION,
+                self.bridge_id.hex(),
+                connection.nonce.hex(),
+                limits.max_chunk_bytes,
+                limits.max_window_bytes,
+            ),
+        )
+        if self._stopping:
+            self.refuse(connection, Violation(Code.BRIDGE_STOPPING, "This bridge is stopping."))
+        return answer
+
+    def _attach_is_late(self, connection: Connection) -> None:
+        late = Violation(Code.ATTACH_TIMEOUT, f"No ATTACH came within {self._attach_timeout_s:g} s.")
+        self.refuse(connection, late)
+
+    def refuse(self, connection: Connection, violation: Violation, close_code: int = POLICY_VIOLATION) -> None:
+        """Tell a cart what it has done, and close its connection."""
+        self._hub.counters["violations"] += 1
+        if violation.code in (Code.BAD_SIGNATURE, Code.NOT_ADMITTED):
+            self._admission.note_failure(connection.address)
+        connection.keeps_transfers = False
+        log.warning("refused a connection from %s: %s (%s)", connection.address, violation, violation.code)
+        self._say_goodbye(connection, violation, close_code)
+
+    def _say_goodbye(self, connection: Connection, why: Violation, close_code: int = POLICY_VIOLATION) -> None:
+        self._leave(connection, f"{why} ({why.code})")
+        connection.socket.close(encode(ErrorMessage(why.code, why.sentence)), close_code, why.code)
+
+    def _leave(self, connection: Connection, reason: str) -> None:
+        """Take a connection out of the game; tell the peers of its cart."""
+        if connection.phase is Phase.LEAVING:
+            return
+        was_attached = connection.phase is Phase.ATTACHED
+        connection.phase = Phase.LEAVING
+        if connection.attach_timer is not None:
+            connection.attach_timer.cancel()
+        if was_attached:
+            log.info("cart %s left: %s", connection.cart_id, reason)
+            del self._connections[connection.cart_id]
+            go = self._hub.lose if connection.keeps_transfers else self._hub.leave
+            self._deliver(go(connection.cart_id))
+
+    def forget(self, connection: Connection, reason: str) -> None:
+        """Take note that a connection is gone."""
+        self._leave(connection, reason)
+        self._sockets.discard(connection)
+        self._admission.leave(connection.address)
+        if not self._sockets:
+            self._emptied.set()
+
+    # Frames come.
+
+    def take(self, connection: Connection, messages: list[Frame], frames: int, read_bytes: int) -> None:
+        """Take what was read from a connection at once."""
+        if connection.allowance is not None:
+            wait_s = connection.allowance.spend(frames, read_bytes, asyncio.get_running_loop().time())
+            if wait_s:
+                connection.socket.hold(wait_s)
+        touched: dict[str, Connection] = {}
+        broken = None
+        try:
+            for frame in messages:
+                if connection.phase is Phase.LEAVING:
+                    break
+                if frame.opcode == BINARY and connection.phase is Phase.ATTACHED:
+                    self._pass_on(connection.cart_id, frame, touched)
+                else:
+                    self._take_message(connection, _message_of(frame))
+        except Violation as violation:
+            broken = violation
+        # Once for all that was read: one write of many chunks costs little more than one of one.
+        for receiver in touched.values():
+            receiver.socket.flush()
+        if broken is not None:
+            self.refuse(connection, broken)
+
+    def _take_message(self, connection: Connection, message: Message) -> None:
+        if connection.phase is Phase.GREETED:
+            self._attach(connection, message)
+        elif isinstance(message, Exit):
+            connection.keeps_transfers = False
+            self._leave(connection, "it said EXIT")
+            connection.socket.close(encode(ExitDone()))
+        else:
+            self._deliver(self._hub.receive(connection.cart_id, message))
+
+    def _attach(self, connection: Connection, message: Message) -> None:
+        attach = self._proved(connection, message)
+        cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
+        earlier = self._connections.get(cart_id)
+        if earlier is not None:
+            # Most often it is dead, but a copied key is worth a word.
+            self._say_goodbye(earlier, Violation(Code.REPLACED, "The same cart has attached again."))
+        waiting = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
+        if connection.attach_timer is not None:
+            connection.attach_timer.cancel()
+            connection.attach_timer = None
+        connection.phase, connection.cart_id, connection.nonce = Phase.ATTACHED, cart_id, b""
+        self._connections[cart_id] = connection
+        log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)
+        self._say(connection, Attached(cart_id))
+        self._deliver(waiting)
+
+    def _proved(self, connection: Connection, message: Message) -> Attach:
+        """Return an ATTACH whose key and proof are right.
+
+        Raises:
+            Violation: if it is something else.
+        """
         if not isinstance(message, Attach):
             raise Violation(Code.UNEXPECTED_MESSAGE, f"The first message is to be ATTACH; {message.KIND} came.")
         if message.version != PROTOCOL_VERSION:
             raise Violation(
                 Code.WRONG_VERSION, f"This bridge speaks version {PROTOCOL_VERSION}, the cart {message.version}."
             )
-        statement = attach_statement(nonce, self.bridge_id)
+        statement = attach_statement(connection.nonce, self.bridge_id)
         public_key = bytes.fromhex(message.public_key)
         if not signature_is_valid(public_key, bytes.fromhex(message.signature), statement):
             raise Violation(Code.BAD_SIGNATURE, "The signature over nonce and bridge id is not this key's.")
@@ -141,141 +285,83 @@ class Relay:
             raise Violation(Code.BRIDGE_STOPPING, "This bridge is stopping.")
         return message
 
-    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, attach: Attach) -> None:
-        cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
-        earlier = self._detach(cart_id, self._hub.lose)
-        if earlier is not None:
-            earlier.replaced = True
-        assert request.transport is not None
-        reminders = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
-        limits = self._hub.limits
-        # Credit bounds what can wait for one cart; the outbox holds that much and no more.
-        outbox = Outbox(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
-        connection = Connection(socket, request.transport, outbox)
-        self._connections[cart_id] = connection
-        log.info("cart %s attached from %s as %s", cart_id, request.remote, attach.role)
-        outbox.put_control(encode(Attached(cart_id)))
-        self._deliver(reminders)
-        reason, goes = "its link broke", self._hub.lose
-        try:
-            writer = outbox.write_to(socket.send_str, socket.send_bytes)
-            async with background(writer), background(self._see_off(earlier)):
-                reason = await self._read(socket, cart_id, connection)
-            goes = self._hub.leave if connection.cut_off else self._hub.lose
-        except Violation as violation:
-            reason, goes = f"{violation} ({violation.code})", self._hub.leave
-            raise
-        except OutboxFull as full:
-            reason = str(full)
-            raise Violation(Code.SLOW_READER, reason) from None
-        finally:
-            if self._connections.get(cart_id) is connection:
-                self._detach(cart_id, goes)
-            log.info("cart %s left: %s", cart_id, reason)
+    # Frames go.
 
-    async def _read(self, socket: web.WebSocketResponse, cart_id: str, connection: Connection) -> str:
-        """Take frames until the cart goes; return why it went."""
-        async for frame in socket:
-            if connection.replaced:
-                break
-            if frame.type is WSMsgType.BINARY:
-                self._pass_on(cart_id, frame.data)
-                continue
-            if frame.type is WSMsgType.ERROR and not isinstance(frame.data, WebSocketError):
-                return f"its link broke ({frame.data})"
-            message = _message_of(frame)
-            if isinstance(message, Exit):
-                self._detach(cart_id, self._hub.leave)
-                connection.outbox.put_control(encode(ExitDone()))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(connection.outbox.flushed(), FAREWELL_S)
-                return "it said EXIT"
-            self._deliver(self._hub.receive(cart_id, message))
-        if connection.replaced:
-            return "the same cart has attached again"
-        return f"its link closed ({socket.close_code})"
-
-    def _pass_on(self, cart_id: str, frame: bytes) -> None:
+    def _pass_on(self, cart_id: str, frame: Frame, touched: dict[str, Connection]) -> None:
         try:
-            header = unpack_header(frame)
+            header = unpack_header(frame.data, frame.start)
         except ChunkError as error:
             raise Violation(Code.BAD_CHUNK, str(error)) from None
-        destination = self._hub.route(cart_id, header, len(frame))
+        destination = self._hub.route(cart_id, header, len(frame.data) - frame.start)
         if destination is None:
             return
+        receiver = self._connections[destination]
         try:
-            self._connections[destination].outbox.put_chunk(frame)
+            receiver.outbox.put_chunk(frame.data)
         except OutboxFull as full:
-            self._cut_off(destination, full)
+            self._cut_off(receiver, full)
+        else:
+            touched[destination] = receiver
+
+    def _say(self, connection: Connection, message: Message) -> None:
+        try:
+            connection.outbox.put_control(encode(message))
+        except OutboxFull as full:
+            self._cut_off(connection, full)
+        else:
+            connection.socket.flush()
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
             connection = self._connections.get(delivery.cart_id)
-            if connection is None:
-                continue
-            try:
-                connection.outbox.put_control(encode(delivery.message))
-            except OutboxFull as full:
-                self._cut_off(delivery.cart_id, full)
+            if connection is not None:
+                self._say(connection, delivery.message)
 
-    def _cut_off(self, cart_id: str, full: OutboxFull) -> None:
-        """Break the link of a cart that does not read; its reader ends with it, the one that sent is not disturbed."""
-        connection = self._connections[cart_id]
-        if not connection.closing:
+    def _cut_off(self, connection: Connection, full: OutboxFull) -> None:
+        """Break the link of a cart that does not read; the one that sent is not disturbed."""
+        if not connection.socket.closing:
             self._hub.counters["slow_readers"] += 1
-            log.warning("cart %s is cut off: %s (%s)", cart_id, full, Code.SLOW_READER)
-            connection.cut_off = True
+            log.warning("cart %s is cut off: %s (%s)", connection.cart_id, full, Code.SLOW_READER)
+            connection.keeps_transfers = False
             connection.abort()
 
-    def _detach(self, cart_id: str, goes: Callable[[str], list[Delivery]]) -> Connection | None:
-        """Deregister a cart as the hub is to take its going, and tell its peers; return the connection that it had."""
-        connection = self._connections.pop(cart_id, None)
-        if connection is not None:
-            self._deliver(goes(cart_id))
-        return connection
-
-    async def _see_off(self, earlier: Connection | None) -> None:
-        """Tell a cart's earlier link that it is replaced: most often it is dead, but a copied key is worth a word."""
-        if earlier is None:
-            return
-        try:
-            await self._say_goodbye(earlier.socket, Violation(Code.REPLACED, "The same cart has attached again."))
-        finally:
-            earlier.abort()
+    # Time passes.
 
     async def sweep(self) -> None:
-        """End silent transfers, for ever."""
+        """Ping silent carts, break dead links and end silent transfers, for ever."""
+        # One timer for all of them: a timer a cart would cost more than the pings.
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(min(SWEEP_S, self._heartbeat_s / 4))
+            self._beat(asyncio.get_running_loop().time())
             self._deliver(self._hub.expire())
 
-    async def _say_goodbye(self, socket: web.WebSocketResponse, violation: Violation) -> None:
-        with suppress(ConnectionError, TimeoutError, RuntimeError):
-            async with asyncio.timeout(FAREWELL_S):
-                await socket.send_str(encode(ErrorMessage(violation.code, violation.sentence)))
-                await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=violation.code.encode())
-
-    async def _hang_up(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        with suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(FAREWELL_S):
-                await socket.close()
-        # What is not read by now never is: a socket that waits for it would stay, uncounted, as long as its cart likes.
-        if request.transport is not None and request.transport.get_write_buffer_size():
-            request.transport.abort()
+    def _beat(self, now: float) -> None:
+        ping_before = now - self._heartbeat_s
+        dead_before = now - 1.5 * self._heartbeat_s
+        for connection in list(self._sockets):
+            socket = connection.socket
+            if socket.heard_at > ping_before or socket.closing or socket.held:
+                continue
+            if not socket.pinged:
+                socket.ping()
+            elif socket.heard_at < dead_before:
+                log.info("cart %s does not answer pings", connection.cart_id)
+                connection.abort()
 
     async def close(self) -> None:
         """Refuse new carts, tell the attached ones that the bridge stops, and close their sockets."""
         self._stopping = True
-        goodbye = Violation(Code.BRIDGE_STOPPING, "This bridge is stopping.")
-        await asyncio.gather(*(self._say_goodbye(socket, goodbye) for socket in list(self._sockets)))
+        for connection in list(self._sockets):
+            self._say_goodbye(connection, Violation(Code.BRIDGE_STOPPING, "This bridge is stopping."))
+        if self._sockets:
+            self._emptied.clear()
+            await self._emptied.wait()  # within FAREWELL_S: each socket sees to that
 
 
-def _message_of(frame: WSMessage) -> Message:
-    if frame.type is WSMsgType.ERROR:
-        raise Violation(Code.BAD_MESSAGE, str(frame.data))
-    if frame.type is not WSMsgType.TEXT:
-        raise Violation(Code.UNEXPECTED_MESSAGE, f"A {frame.type.name} frame came where a control message was due.")
+def _message_of(frame: Frame) -> Message:
+    if frame.opcode == BINARY:
+        raise Violation(Code.UNEXPECTED_MESSAGE, "A BINARY frame came where a control message was due.")
     try:
-        return parse(frame.data)
-    except MessageError as error:
+        return parse(text_of(frame.payload))
+    except (MessageError, FrameError) as error:
         raise Violation(Code.BAD_MESSAGE, str(error)) from None

@@ -100,3 +100,16 @@ async def test_a_wrong_token_file_is_named(tmp_path: Path, content: str | None) 
     with pytest.raises(SettingError, match=r"--token-file \(BRIDGE_TOKEN_FILE\) is"):
         async with running_bridge(token_file=str(path)):
             pass
+
+
+def test_connections_are_counted_by_address() -> None:
+    door = Admission(None, lambda: 0.0, max_connections=2)
+    for _ in range(2):
+        assert door.may_enter("a")
+        door.enter("a")
+    assert not door.may_enter("a")
+    assert door.may_enter("b")
+    door.leave("a")
+    assert door.may_enter("a")
+    door.leave("a")
+    assert not door._connections  # an address that has gone costs nothing

@@ -16,6 +16,7 @@ from support.raw_cart import RawCart, ask_cluster, attached, chunk, greeted, ope
 
 from child_cart.network.outbox import MAX_CONTROL_BYTES
 from parent_cart.bridge import relay as relay_module
+from parent_cart.bridge import websocket as websocket_module
 
 
 async def refused(cart: RawCart, code: str) -> str:
@@ -423,7 +424,7 @@ async def test_control_that_nobody_reads_ends_the_cart_that_does_not_read(bridge
 async def test_a_violation_of_a_cart_that_does_not_read_leaves_no_socket(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "FAREWELL_S", 0.1)
+    monkeypatch.setattr(websocket_module, "FAREWELL_S", 0.1)
     chunk_bytes = 64 * 1024
     async with AsyncExitStack() as stack:
         shell = await stack.enter_async_context(attached(bridge.url))
@@ -438,13 +439,165 @@ async def test_a_violation_of_a_cart_that_does_not_read_leaves_no_socket(
         await until(lambda: bridge.relay._connections[deaf.id].outbox.chunk_bytes > chunk_bytes)
         await deaf.say("NOSUCH")
         await until(lambda: deaf.id not in bridge.hub.carts)
-        await until(lambda: len(bridge.runner.server.connections) == 1)
+        await until(lambda: len(bridge.relay._sockets) == 1)
 
 
-async def test_who_does_not_even_read_the_answer_to_exit_is_let_go(bridge: Bridge) -> None:
+async def test_who_does_not_even_read_the_answer_to_exit_is_let_go(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "FAREWELL_S", 0.1)
     async with attached(bridge.url) as deaf:
-        outbox = bridge.relay._connections[deaf.id].outbox
-        outbox._control_bytes = MAX_CONTROL_BYTES
+        await deaf.stop_reading()
         await deaf.say("EXIT")
-        await refused(deaf, "SLOW_READER")
+        await until(lambda: not bridge.relay._sockets)
         assert not bridge.hub.carts
+
+
+# WebSocket as the RFC allows it, and limits.
+
+
+async def send_raw(cart: RawCart, data: bytes) -> None:
+    cart.socket._response.connection.transport.write(data)
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    """A frame of a client, with a mask of zeros."""
+    assert len(payload) < 65536
+    size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    return bytes([first]) + size + bytes(4) + payload
+
+
+async def test_a_fragmented_chunk_arrives_whole(bridge: Bridge) -> None:
+    async with attached(bridge.url) as shell, attached(bridge.url, role="KERNEL") as kernel:
+        opened = await open_transfer(kernel, shell, os.urandom(1000), granted=1000)
+        frame = opened.frame(0)
+        await send_raw(shell, masked(0x02, frame[:500]) + masked(0x89, b"between"))
+        assert bridge.hub.relayed_bytes == 0
+        await send_raw(shell, masked(0x00, b"") + masked(0x80, frame[500:]))
+        assert await kernel.hear_bytes() == frame
+
+
+async def test_a_ping_is_answered(bridge: Bridge) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{bridge.url}/v1/cart", autoping=False) as socket,
+    ):
+        await socket.receive_str()
+        await socket.ping(b"there?")
+        answer = await socket.receive(timeout=5)
+        assert (answer.type, answer.data) == (aiohttp.WSMsgType.PONG, b"there?")
+
+
+async def test_a_close_is_answered_with_its_code(bridge: Bridge) -> None:
+    async with attached(bridge.url) as cart:
+        await cart.socket.close(code=4000)
+        assert cart.socket.close_code == 4000
+        await until(lambda: not bridge.hub.carts and not bridge.relay._sockets)
+
+
+async def test_a_frame_that_is_not_masked_ends_its_cart(bridge: Bridge) -> None:
+    async with attached(bridge.url) as good, attached(bridge.url) as bad:
+        await send_raw(bad, b"\x82\x01x")
+        error = await bad.hear_end()
+        assert error is not None
+        assert "not masked" in error["sentence"]
+        assert bad.socket.close_code == aiohttp.WSCloseCode.PROTOCOL_ERROR
+        assert list(bridge.hub.carts) == [good.id]
+
+
+async def test_control_overtakes_chunks_that_wait(bridge: Bridge) -> None:
+    chunk_bytes, window = 64 * 1024, 1024 * 1024
+    async with attached(bridge.url) as shell, attached(bridge.url, role="KERNEL") as kernel:
+        opened = [await open_transfer(kernel, shell, bytes(window), chunk_bytes, granted=window) for _ in range(12)]
+        await kernel.stop_reading()
+        for transfer in opened:
+            for number in range(16):
+                await shell.socket.send_bytes(transfer.frame(number))
+        outbox = bridge.relay._connections[kernel.id].outbox
+        await until(lambda: bridge.hub.relayed_bytes == 12 * window and outbox.chunk_bytes)
+        await shell.say("CANCEL", transfer=opened[0].id, code="ABANDONED")
+        await until(lambda: bridge.hub.counters["transfers_cancelled"] == 1)
+        kernel.socket._response.connection.transport.resume_reading()
+        before = 0
+        while (await kernel.socket.receive(timeout=5)).type is aiohttp.WSMsgType.BINARY:
+            before += 1
+        after = 12 * 16 - before
+        assert after > 0
+        for _ in range(after):
+            await kernel.hear_bytes()
+
+
+@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 400_000}, {"max_frames_per_s": 100}])
+async def test_who_sends_too_much_waits_and_loses_nothing(no_blocking: BlockBuster, limit: dict[str, int]) -> None:
+    payload = os.urandom(500_000)
+    async with (
+        running_bridge(**limit) as bridge,
+        attached(bridge.url) as shell,
+        attached(bridge.url, role="KERNEL") as kernel,
+    ):
+        held: list[float] = []
+        socket = bridge.relay._connections[shell.id].socket
+        hold = type(socket).hold
+
+        def note(seconds: float) -> None:
+            held.append(seconds)
+            hold(socket, seconds)
+
+        opened = await open_transfer(kernel, shell, payload, 4096, granted=len(payload))
+        bridge.relay._connections[shell.id].socket = Held(socket, note)  # type: ignore[assignment]
+        frames = [opened.frame(number) for number in range(-(-len(payload) // 4096))]
+
+        async def send() -> None:
+            for frame in frames:
+                await shell.socket.send_bytes(frame)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send())
+            assert [await kernel.hear_bytes() for _ in frames] == frames
+        assert held
+
+
+class Held:
+    """A cart's socket, except that it is seen when its reading is held."""
+
+    def __init__(self, socket: object, hold: object) -> None:
+        self._socket, self.hold = socket, hold
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._socket, name)
+
+
+async def test_one_address_has_so_many_connections_and_no_more(
+    web: aiohttp.ClientSession, no_blocking: BlockBuster
+) -> None:
+    async with running_bridge(max_connections=2) as bridge:
+        async with attached(bridge.url), greeted(bridge.url):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await web.ws_connect(f"{bridge.url}/v1/cart")
+            assert caught.value.status == 429
+            assert bridge.hub.counters["turned_away"] == 1
+        await until(lambda: not bridge.relay._sockets)
+        async with attached(bridge.url):
+            assert len(bridge.hub.carts) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "12",
+            "Sec-WebSocket-Key": "A" * 22 + "==",
+        },
+        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "short"},
+        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
+        {"Upgrade": "h2c", "Connection": "Upgrade"},
+    ],
+)
+async def test_a_wrong_handshake_is_told_so_and_leaves_nothing(
+    bridge: Bridge, web: aiohttp.ClientSession, headers: dict[str, str]
+) -> None:
+    async with web.get(f"{bridge.http}/v1/cart", headers=headers) as answer:
+        assert answer.status == 400
+    assert not bridge.relay._sockets

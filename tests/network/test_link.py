@@ -210,7 +210,7 @@ async def test_a_sender_that_waits_for_its_turn_hears_of_the_end(bridge: Bridge)
             while True:
                 await cart.link.send_chunk(frame)
 
-        bridge_side.socket._req.transport.pause_reading()
+        bridge_side.socket._transport.pause_reading()
         sending = asyncio.create_task(send_for_ever())
         await until(lambda: cart.link._outbox is not None and cart.link._outbox.chunk_bytes > 400_000)
         bridge_side.abort()

@@ -15,6 +15,8 @@ from child_cart.network.chunk import HEADER_BYTES, ChunkHeader, pack_header, unp
 from child_cart.network.fleet_key import new_key
 from child_cart.network.messages import Code, ModelParameters, ModelRequest
 from child_cart.network.transfer import TransferError
+from parent_cart.bridge.frames import Frame
+from parent_cart.bridge.relay import Connection
 
 SIZE = 500_000
 
@@ -161,10 +163,10 @@ async def test_what_waits_in_the_bridge_holds_no_weights(bridge: Bridge, tmp_pat
     passed: list[bytes] = []
     send = bridge.relay._pass_on
 
-    def dump(cart_id: str, frame: bytes) -> None:
-        passed.append(frame)
-        passed.extend(frame for entry in bridge.relay._connections.values() for frame in entry.outbox._chunks)
-        send(cart_id, frame)
+    def dump(cart_id: str, frame: Frame, touched: dict[str, Connection]) -> None:
+        passed.append(bytes(frame.data))
+        passed.extend(bytes(held) for entry in bridge.relay._connections.values() for held in entry.outbox._chunks)
+        send(cart_id, frame, touched)
 
     bridge.relay._pass_on = dump  # type: ignore[method-assign]
     async with running(giver, taker):

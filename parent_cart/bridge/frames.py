@@ -1,0 +1,237 @@
+"""WebSocket frames (RFC 6455) as a server reads and writes them. Bytes in, frames out; no socket.
+
+A frame that came masked from a client is turned, in its own buffer, into the frame that a server sends: the header of
+four bytes less, the payload unmasked. So what is passed on is copied once, whatever its size.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+# The C extension that aiohttp unmasks with, or the same in Python where there is none.
+from aiohttp._websocket.helpers import websocket_mask
+
+CONTINUATION: Final = 0
+TEXT: Final = 1
+BINARY: Final = 2
+CLOSE: Final = 8
+PING: Final = 9
+PONG: Final = 10
+OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+MAX_CONTROL_PAYLOAD: Final = 125
+
+NORMAL: Final = 1000
+PROTOCOL_ERROR: Final = 1002
+NO_CODE: Final = 1005
+INVALID_TEXT: Final = 1007
+POLICY_VIOLATION: Final = 1008
+TOO_BIG: Final = 1009
+# Codes that may stand in a close frame (RFC 6455, 7.4); 3000 to 4999 are for libraries and applications.
+_SENDABLE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
+
+_FIN: Final = 0x80
+_MASKED: Final = 0x80
+_MASK_BYTES: Final = 4
+# The shortest payload whose length is written in a header of so many bytes, the mask not counted.
+_SHORTEST: Final = {2: 0, 4: 126, 10: 1 << 16}
+# All readers read into the same buffer: between asking for it and taking what was read, an event loop runs nothing
+# else. So a connection that is at rest holds no buffer.
+_SCRATCH: Final = bytearray(256 * 1024)
+_SCRATCH_VIEW: Final = memoryview(_SCRATCH)
+# A frame of more than this that is not whole yet is read into a buffer of its own, where it stays; a smaller one is
+# cheaper to copy than to read in two steps.
+_LARGE_BYTES: Final = len(_SCRATCH) // 2
+
+
+class FrameError(ValueError):
+    """What came is no WebSocket frame of a client, or is larger than allowed."""
+
+    def __init__(self, close_code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.close_code = close_code
+
+
+class Frame(NamedTuple):
+    """A whole message, or a control frame, as a server sends it."""
+
+    opcode: int
+    data: bytearray
+    start: int
+    """Where in ``data`` the payload begins."""
+
+    @property
+    def payload(self) -> memoryview:
+        """The payload, not copied."""
+        return memoryview(self.data)[self.start :]
+
+
+def server_frame(opcode: int, payload: bytes | bytearray) -> bytearray:
+    """Return a message as one frame of a server."""
+    size = len(payload)
+    if size < 126:
+        frame = bytearray((_FIN | opcode, size))
+    elif size < 1 << 16:
+        frame = bytearray((_FIN | opcode, 126)) + size.to_bytes(2, "big")
+    else:
+        frame = bytearray((_FIN | opcode, 127)) + size.to_bytes(8, "big")
+    frame += payload
+    return frame
+
+
+def close_frame(code: int, reason: str = "") -> bytearray:
+    """Return a close frame; a reason that is too long is cut, and ``NO_CODE`` is sent as none."""
+    if code == NO_CODE:
+        return server_frame(CLOSE, b"")
+    words = reason.encode()[: MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore")
+    return server_frame(CLOSE, code.to_bytes(2, "big") + words.encode())
+
+
+def close_code_of(frame: Frame) -> int:
+    """Return the code of a close frame.
+
+    Raises:
+        FrameError: if its payload is not a code that may be sent and a reason in UTF-8.
+    """
+    payload = bytes(frame.payload)
+    if not payload:
+        return NO_CODE
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or code not in _SENDABLE_CODES:
+        raise FrameError(PROTOCOL_ERROR, f"A close frame has the code {code} in {len(payload)} bytes.")
+    text_of(payload[2:])
+    return code
+
+
+def text_of(payload: bytes | memoryview) -> str:
+    """Return the text of a payload.
+
+    Raises:
+        FrameError: if it is not UTF-8.
+    """
+    try:
+        return str(payload, "utf-8")
+    except UnicodeDecodeError as error:
+        raise FrameError(INVALID_TEXT, f"A text frame is not UTF-8 ({error.reason}).") from None
+
+
+class FrameReader:
+    """Turn what a client sends into whole messages and control frames.
+
+    Read into ``buffer()``, then tell ``received()`` how much that was, with no other reader used in between. When
+    ``error`` is set the stream is broken, and nothing is to be read any more.
+
+    Args:
+        max_bytes: the largest message.
+    """
+
+    __slots__ = ("_filled", "_large", "_mask", "_max_bytes", "_message", "_opcode", "_start", "_tail", "error")
+
+    def __init__(self, max_bytes: int) -> None:
+        self.error: FrameError | None = None
+        self._max_bytes = max_bytes
+        self._tail = b""  # the beginning of a frame
+        # A large frame that is not whole yet, in the form in which it is passed on.
+        self._large: bytearray | None = None
+        self._filled = 0
+        self._start = 0
+        self._mask = b""
+        # A fragmented message that is not whole yet.
+        self._message: bytearray | None = None
+        self._opcode = 0
+
+    def buffer(self) -> memoryview:
+        """Return where to read to; it is never empty."""
+        if self._large is not None:
+            return memoryview(self._large)[self._filled :]
+        if not self._tail:
+            return _SCRATCH_VIEW
+        _SCRATCH_VIEW[: len(self._tail)] = self._tail
+        return _SCRATCH_VIEW[len(self._tail) :]
+
+    def received(self, count: int) -> list[Frame]:
+        """Return the messages and control frames that are whole with what was read."""
+        frames: list[Frame] = []
+        try:
+            if self._large is not None:
+                self._fill(self._large, count, frames)
+            else:
+                self._split(len(self._tail) + count, frames)
+        except FrameError as error:
+            self.error = error
+        return frames
+
+    def _fill(self, large: bytearray, count: int, frames: list[Frame]) -> None:
+        self._filled += count
+        if self._filled == len(large):
+            header = bytes(large[: self._start])
+            self._large = None
+            self._finish(header, large, self._mask, frames)
+
+    def _split(self, end: int, frames: list[Frame]) -> None:
+        data, at = _SCRATCH, 0
+        while end - at >= 2:
+            size, start = data[at + 1] & 127, 2
+            if size >= 126:
+                start = 4 if size == 126 else 10
+                if end - at < start:
+                    break
+                size = int.from_bytes(data[at + 2 : at + start], "big")
+            first, second = data[at], data[at + 1]
+            # By far the most frames are whole binary messages: one look is enough for them.
+            plain = first == _FIN | BINARY and second & _MASKED and _SHORTEST[start] <= size <= self._max_bytes
+            if not plain or self._message is not None:
+                self._check(first, second, size, start)
+            payload_at = at + start + _MASK_BYTES
+            stop = payload_at + size
+            # The mask is left out by beginning so much later; the header's place is written over.
+            if stop <= end:
+                mask = bytes(data[payload_at - _MASK_BYTES : payload_at])
+                self._finish(data[at : at + start], data[at + _MASK_BYTES : stop], mask, frames)
+                at = stop
+                continue
+            if size > _LARGE_BYTES and payload_at <= end:
+                self._mask = bytes(data[payload_at - _MASK_BYTES : payload_at])
+                self._large, self._start, self._filled = bytearray(start + size), start, end - at - _MASK_BYTES
+                self._large[: self._filled] = _SCRATCH_VIEW[at + _MASK_BYTES : end]
+                self._large[:start] = data[at : at + start]
+                at = end
+            break
+        self._tail = bytes(_SCRATCH_VIEW[at:end])
+
+    def _check(self, first: int, second: int, size: int, start: int) -> None:
+        opcode = first & 15
+        if first & 0x70 or opcode not in OPCODES:
+            raise FrameError(PROTOCOL_ERROR, f"A frame begins with the byte {first:#04x}; no extension was agreed on.")
+        if not second & _MASKED:
+            raise FrameError(PROTOCOL_ERROR, "A frame of a client is not masked.")
+        if size < _SHORTEST[start]:
+            raise FrameError(PROTOCOL_ERROR, f"The length {size} of a frame is written with {start - 2} bytes.")
+        if opcode >= CLOSE:
+            if size > MAX_CONTROL_PAYLOAD or not first & _FIN:
+                raise FrameError(PROTOCOL_ERROR, f"A control frame has {size} bytes or is fragmented.")
+            return
+        if (opcode == CONTINUATION) != (self._message is not None):
+            raise FrameError(PROTOCOL_ERROR, f"A frame of opcode {opcode} is out of place among fragments.")
+        total = size + len(self._message or b"")
+        if total > self._max_bytes:
+            raise FrameError(TOO_BIG, f"A message has {total} bytes or more; at most {self._max_bytes} are taken.")
+
+    def _finish(self, header: bytes | bytearray, data: bytearray, mask: bytes, frames: list[Frame]) -> None:
+        """Unmask a frame that is whole, put its header in place, and add it or the message that it completes."""
+        start = len(header)
+        if mask != b"\0\0\0\0":
+            # The header is unmasked along with the payload: turned by its length, the mask falls on the right bytes.
+            websocket_mask(mask if start == 4 else mask[2:] + mask[:2], data)
+        data[:start] = header
+        data[1] &= ~_MASKED
+        first = header[0]
+        if first & _FIN and first != _FIN:  # by far the most: a message in one frame, or a control frame
+            frames.append(Frame(first & 15, data, start))
+            return
+        if self._message is None:
+            self._message, self._opcode = bytearray(), first & 15
+        self._message += memoryview(data)[start:]
+        if first & _FIN:
+            whole = server_frame(self._opcode, self._message)
+            frames.append(Frame(self._opcode, whole, len(whole) - len(self._message)))
+            self._message = None
