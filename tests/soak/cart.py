@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.nodes import Node, model_of
 
 from child_cart.network.exchange import NotEnoughPeers
+from child_cart.network.running import Direction
 from child_cart.network.transfer import TransferError
 
 
@@ -42,7 +43,7 @@ class Collector:
         try:
             received = await self._node.exchange.fetch(peer, cluster_id)
         except TransferError as error:
-            self.failed[error.code] += 1
+            self.failed[f"{error.code}{' in the middle' if self._had_begun(peer) else ''}"] += 1
             return
         payload = await asyncio.to_thread(received.path.read_bytes)
         received.path.unlink()
@@ -50,6 +51,11 @@ class Collector:
             raise AssertionError(f"a model of {len(payload)} bytes came with other bytes than were offered")
         self.done += 1
         self.received_bytes += len(payload)
+
+    def _had_begun(self, peer: str) -> bool:
+        """Whether chunks had come of the transfer from this peer that has just failed."""
+        views = [view for view in self._node.exchange.views() if (view.peer, view.direction) == (peer, Direction.IN)]
+        return max(views, key=lambda view: view.ended_at or 0.0).moved_bytes > 0
 
 
 async def run(url: str, folder: Path, model_bytes: int, pause_s: float, seed: int) -> None:

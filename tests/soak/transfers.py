@@ -1,7 +1,7 @@
 """Many transfers among carts through one bridge, over links that are cut, for as long as you like.
 
 Run as ``python -m tests.soak.transfers --minutes 30``. Prints each minute what came and what memory bridge and carts
-hold; ends with status 1 if a process grew, died, or nothing came.
+hold; ends with status 1 if a process grew or died, a transfer that had begun did not go on, or nothing came.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from support.cutting_proxy import CuttingProxy, cutting_proxy
 from support.processes import ROOT, BridgeProcess
 
 SAMPLE_S = 5.0
+WARM_UP_SAMPLES = 24
+FEWEST_SAMPLES = 12
 MIB = 1024 * 1024
 # Allocators keep what they once had: so much more at the end than after the beginning is no leak yet.
 GROWTH_BYTES = 3 * MIB
@@ -40,16 +42,21 @@ def anonymous_bytes(process_id: int) -> int:
     raise RuntimeError(f"process {process_id} has no memory any more")
 
 
-def growth_bytes(samples: list[int]) -> int:
-    """Return how much more the last third holds than the first third after a warm-up of a quarter, by their medians."""
-    steady = samples[len(samples) // 4 :]
-    third = max(len(steady) // 3, 1)
+def growth_bytes(samples: list[int]) -> int | None:
+    """Return how much more the last third holds than the first third after a warm-up, by their medians.
+
+    None if too little comes after the warm-up.
+    """
+    steady = samples[max(len(samples) // 4, WARM_UP_SAMPLES) :]
+    third = len(steady) // 3
+    if third < FEWEST_SAMPLES:
+        return None
     return int(statistics.median(steady[-third:]) - statistics.median(steady[:third]))
 
 
 def has_grown(samples: list[int]) -> bool:
     """Whether the growth is more than an allocator explains."""
-    return growth_bytes(samples) > max(GROWTH_BYTES, GROWTH_SHARE * statistics.median(samples))
+    return (growth_bytes(samples) or 0) > max(GROWTH_BYTES, GROWTH_SHARE * statistics.median(samples))
 
 
 @dataclass
@@ -141,12 +148,24 @@ async def soak(options: argparse.Namespace) -> int:
             everybody.append(await stack.enter_async_context(cart))
         await watch(options, everybody, proxy)
         print(f"the bridge at the end: {json.dumps(bridge.health())}")
+    return judge(everybody)
+
+
+def judge(everybody: list[Watched]) -> int:
+    """Print how it ended; return the exit status."""
     faults = [f"{watched.name} has grown" for watched in everybody if has_grown(watched.samples)]
     if not any(watched.counts["done"] for watched in everybody):
         faults.append("no transfer came to its end")
+    lost = sum(
+        count for watched in everybody for code, count in watched.counts["failed"].items() if code.endswith("middle")
+    )
+    if lost:
+        faults.append(f"{lost} transfers that had begun did not go on")
     for watched in everybody:
-        print(f"{watched.name}: {growth_bytes(watched.samples) / MIB:+.2f} MiB from the first third to the last")
-    print("; ".join(faults) if faults else "memory is flat")
+        growth = growth_bytes(watched.samples)
+        words = "too short to tell" if growth is None else f"{growth / MIB:+.2f} MiB from the first third to the last"
+        print(f"{watched.name}: {words}")
+    print("; ".join(faults) if faults else "no fault")
     return 1 if faults else 0
 
 
