@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.nodes import Node, model_of
 
-from child_cart.network.exchange import NotEnoughPeers
+from child_cart.network.clusters import NotEnoughPeers
 from child_cart.network.running import Direction
 from child_cart.network.transfer import TransferError
 
@@ -61,7 +61,9 @@ class Collector:
 async def run(url: str, folder: Path, model_bytes: int, pause_s: float, seed: int) -> None:
     """Attach and collect until the process is ended."""
     choice = random.Random(seed)
-    node = Node(url, folder, model_of(choice.randbytes(model_bytes)), heartbeat_s=2.0)
+    # A link that fell silent is found out after one and a half heartbeats; a stall lasts longer than several of those.
+    model = model_of(choice.randbytes(model_bytes))
+    node = Node(url, folder, model, heartbeat_s=1.0, stall_timeout_s=15.0)
     # A test reads what went out; kept for half an hour, it would be all that grows here.
     node.wire.sent, node.wire.frames = deque(maxlen=1), deque(maxlen=1)  # type: ignore[assignment]
     collector = Collector(node)

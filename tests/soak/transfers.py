@@ -36,10 +36,11 @@ GROWTH_SHARE = 0.05
 
 def anonymous_bytes(process_id: int) -> int:
     """Return the memory that is a process's own: mapped files, as incoming models are, do not count."""
-    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
+    status = Path(f"/proc/{process_id}/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"process {process_id} has no memory any more")
+    sys.exit(f"process {process_id} has died")
 
 
 def growth_bytes(samples: list[int]) -> int | None:
