@@ -32,8 +32,9 @@ def bytes_sent_again(node: Node) -> list[int]:
 async def test_two_hundred_cuts_cost_at_most_a_window_each(tmp_path: Path, no_blocking: object) -> None:
     payload = os.urandom(PAYLOAD_BYTES)
     async with running_bridge() as bridge, cutting_proxy(bridge.port, MOST_BYTES_BETWEEN_CUTS) as proxy:
-        giver = Node(proxy.url, tmp_path, model_of(payload), heartbeat_s=0.3)
-        taker = Node(proxy.url, tmp_path, heartbeat_s=0.3)
+        patient = {"heartbeat_s": 0.3, "stall_timeout_s": 15.0, "slowest_bytes_per_s": 1e5}
+        giver = Node(proxy.url, tmp_path, model_of(payload), **patient)
+        taker = Node(proxy.url, tmp_path, **patient)
         async with running(giver, taker):
             fetching = asyncio.create_task(taker.fetch_from(giver))
             await until(lambda: taker.exchange.views() and taker.exchange.views()[0].moved_bytes > 0)

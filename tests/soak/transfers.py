@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -135,7 +136,10 @@ async def watch(options: argparse.Namespace, everybody: list[Watched], proxy: Cu
 
 
 async def soak(options: argparse.Namespace) -> int:
-    """Run it all; return the exit status."""
+    """Run it all, and end it all also when somebody ends this process; return the exit status."""
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bridge = BridgeProcess(folder)
@@ -177,4 +181,8 @@ if __name__ == "__main__":
     parser.add_argument("--model-bytes", type=int, default=3_000_000)
     parser.add_argument("--bytes-between-cuts", type=int, default=15_000_000, help="on the average, per link")
     parser.add_argument("--pause-s", type=float, default=0.5, help="between two collections of a cart, on the average")
-    sys.exit(asyncio.run(soak(parser.parse_args())))
+    try:
+        status = asyncio.run(soak(parser.parse_args()))
+    except asyncio.CancelledError:
+        status = 128 + signal.SIGTERM
+    sys.exit(status)
