@@ -43,5 +43,6 @@ clean:
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp requirements-dev.txt
+	@sh .ci/system
 	@$(PIP) -r requirements-dev.txt
 	@touch $@

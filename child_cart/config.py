@@ -68,7 +68,12 @@ class Settings:
         15.0, "seconds for the bridge or a peer to answer a request", minimum=0.1, maximum=3600, live=True
     )
     stall_timeout_s: float = option(
-        30.0, "seconds without a chunk after which a transfer is given up", minimum=0.1, maximum=3600, live=True
+        # Longer than it takes to find out that a link is gone (one and a half heartbeats): its transfers are to wait.
+        45.0,
+        "seconds without a chunk after which a transfer is given up; more than one and a half heartbeats",
+        minimum=0.1,
+        maximum=3600,
+        live=True,
     )
     resume_timeout_s: float = option(
         90.0,

@@ -72,6 +72,7 @@ class Splitter:
         self._chunk_bytes = chunk_bytes
         self._chunks = chunk_count(len(payload), chunk_bytes)
         self._sequence = 0
+        self._furthest_bytes = 0
         self._granted_bytes = 0
 
     @property
@@ -94,15 +95,20 @@ class Splitter:
         return more
 
     def go_on_from(self, position_bytes: int, up_to_bytes: int) -> None:
-        """Go back to where the receiver has come to, with the credit that it now gives.
+        """Go to where the receiver has come to, with the credit that it now gives.
+
+        Mostly back; but after two losses in quick succession also forward, since chunks from before the first may have
+        come through between the two.
 
         Raises:
-            TransferError: for a position that is none of a chunk that has been given out.
+            TransferError: for a position that is none of a chunk that has ever been given out.
         """
         sequence = chunk_count(position_bytes, self._chunk_bytes)
-        if position_bytes > self.sent_bytes or position_bytes != min(sequence * self._chunk_bytes, len(self._payload)):
+        if position_bytes > self._furthest_bytes or position_bytes != min(
+            sequence * self._chunk_bytes, len(self._payload)
+        ):
             raise TransferError(
-                Code.BAD_MESSAGE, f"RESUME goes on at byte {position_bytes} of {self.sent_bytes} that were sent."
+                Code.BAD_MESSAGE, f"RESUME goes on at byte {position_bytes} of {self._furthest_bytes} that were sent."
             )
         self._sequence = sequence
         self._granted_bytes = up_to_bytes
@@ -114,6 +120,7 @@ class Splitter:
         if self.finished or end > self._granted_bytes:
             return None
         self._sequence += 1
+        self._furthest_bytes = max(self._furthest_bytes, end)
         return Chunk(self._sequence - 1, self._payload[start:end], self.finished)
 
 

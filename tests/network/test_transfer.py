@@ -138,6 +138,18 @@ def test_a_sender_goes_on_only_from_what_it_has_sent(position: int) -> None:
     assert caught.value.code is Code.BAD_MESSAGE
 
 
+def test_a_sender_goes_on_from_what_had_come_through_before_it_went_back() -> None:
+    splitter = Splitter(memoryview(bytes(10)), 4)
+    splitter.grant(10)
+    while splitter.next_chunk() is not None:
+        pass
+    splitter.go_on_from(4, 10)
+    splitter.go_on_from(8, 10)
+    chunk = splitter.next_chunk()
+    assert chunk is not None
+    assert (chunk.sequence, chunk.final) == (2, True)
+
+
 @given(payload=payloads, chunk_bytes=chunk_sizes, grants=st.lists(st.integers(1, 900), max_size=8))
 def test_the_splitter_never_overruns_its_credit(payload: bytes, chunk_bytes: int, grants: list[int]) -> None:
     splitter = Splitter(memoryview(payload), chunk_bytes)

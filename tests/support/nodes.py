@@ -66,6 +66,7 @@ class Node:
         model: Offerable | None = None,
         fleet_key: bytes = OPEN,
         tls: ssl.SSLContext | None = None,
+        heartbeat_s: float = 20.0,
         **limits: Any,
     ) -> None:
         self.identity = Identity.generate()
@@ -80,7 +81,7 @@ class Node:
             *(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self.current),
             *(lambda: (SIGNATURE, "raw"), lambda: self.limits),
         )
-        self.link = Link(url, self.identity, fleet_key, tls, lambda: self.standing, self.backoff, 20.0, 5.0)
+        self.link = Link(url, self.identity, fleet_key, tls, lambda: self.standing, self.backoff, heartbeat_s, 5.0)
         self.wire.link = self.link
 
     async def current(self) -> Offerable | None:

@@ -1,0 +1,51 @@
+"""A long transfer over links that are cut again and again: the bytes are exact, and little is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from itertools import pairwise
+from pathlib import Path
+
+from support.bridges import running_bridge, until
+from support.cutting_proxy import cutting_proxy
+from support.nodes import Node, model_of, running
+
+from child_cart.network.chunk import unpack_header
+from child_cart.network.running import Progress
+from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
+
+CUTS = 200
+PAYLOAD_BYTES = 25_000_000
+# The two links are cut each 100 KB on the average: the last of the cuts comes well before the transfer's end.
+MOST_BYTES_BETWEEN_CUTS = 200_000
+
+
+def bytes_sent_again(node: Node) -> list[int]:
+    """Return by how many bytes the node has gone back, for each time that it has."""
+    sequences = [unpack_header(frame).sequence for frame in node.wire.frames]
+    assert set(sequences) == set(range(max(sequences) + 1))
+    steps_back = [before + 1 - after for before, after in pairwise(sequences) if after <= before]
+    return [step * DEFAULT_CHUNK_BYTES for step in steps_back]
+
+
+async def test_two_hundred_cuts_cost_at_most_a_window_each(tmp_path: Path, no_blocking: object) -> None:
+    payload = os.urandom(PAYLOAD_BYTES)
+    async with running_bridge() as bridge, cutting_proxy(bridge.port, MOST_BYTES_BETWEEN_CUTS) as proxy:
+        patient = {"heartbeat_s": 0.3, "stall_timeout_s": 15.0, "slowest_bytes_per_s": 1e5}
+        giver = Node(proxy.url, tmp_path, model_of(payload), **patient)
+        taker = Node(proxy.url, tmp_path, **patient)
+        async with running(giver, taker):
+            fetching = asyncio.create_task(taker.fetch_from(giver))
+            await until(lambda: taker.exchange.views() and taker.exchange.views()[0].moved_bytes > 0)
+            proxy.cuts_left = CUTS
+            assert await fetching == payload
+            assert proxy.cuts == CUTS
+            assert proxy.resets > 0
+            assert proxy.silences > 0
+            await until(lambda: giver.exchange.views()[0].state is Progress.DONE)
+            sent_again = bytes_sent_again(giver)
+            # Every connection but the first two came after a link that was lost.
+            assert 0 < len(sent_again) <= proxy.connections - 2
+            assert max(sent_again) <= taker.limits.window_bytes
+            assert bridge.hub.counters["violations"] == 0
