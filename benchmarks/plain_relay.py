@@ -31,6 +31,11 @@ class PlainRelay(asyncio.Protocol):
         if self.other is not None:
             self.other.transport.write(data)
 
+    def connection_lost(self, _: Exception | None) -> None:
+        """Let the other end go, too."""
+        if self.other is not None:
+            self.other.transport.abort()
+
     def pause_writing(self) -> None:
         """Let the sender wait for a slow receiver."""
         if self.other is not None:
