@@ -133,9 +133,11 @@ class NetworkCart:
         answer = self._hear()
         return answer["seconds"], answer["bytes"]
 
-    def close(self) -> None:
-        """End it."""
-        self._process.communicate()
+    def __enter__(self) -> NetworkCart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # it ends with its input
 
     def _hear(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -117,7 +117,7 @@ def main() -> None:
     for receivers, seconds in (
         (Receivers(f"read {options.rate} KB/s", options.rate * 1000, size), options.seconds),
         (Receivers(f"read {options.rate} KB/s", options.rate * 1000, 4 * size), options.seconds / 4),
-        (Receivers("read nothing", 0, size), 8.0),
+        (Receivers("read nothing", 0, size), options.seconds / 8),
     ):
         print(row(receivers, options.transfers, seconds), flush=True)
 

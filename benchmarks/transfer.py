@@ -41,8 +41,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
     options = parser.parse_args()
     size = options.megabytes * 1_000_000
-    with plain_relay_process() as (_, plain_port), bridge_process() as (bridge, port):
-        giver, taker = NetworkCart(port, size), NetworkCart(port, size)
+    with (
+        plain_relay_process() as (_, plain_port),
+        bridge_process() as (bridge, port),
+        NetworkCart(port, size) as giver,
+        NetworkCart(port, size) as taker,
+    ):
         watched = {"bridge": bridge.pid, "giver": giver.process_id, "taker": taker.process_id}
         taker.fetch(giver.id, 1, 1)
         print("streams  TCP MB/s  ours MB/s  ratio (min..max)  target   CPU s/GB: bridge  giver  taker")
@@ -65,8 +69,6 @@ def main() -> None:
                 f"{'>= ' + str(TARGET):>7} {per_gb['bridge']:>18.2f} {per_gb['giver']:>6.2f} {per_gb['taker']:>6.2f}",
                 flush=True,
             )
-        taker.close()
-        giver.close()
 
 
 if __name__ == "__main__":
