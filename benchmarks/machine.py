@@ -72,7 +72,7 @@ def seconds_of(works: Sequence[Callable[[], object]]) -> float:
 def bridge_process(*flags: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run a real bridge until the block ends; gives its process and its port."""
     port = free_port()
-    command = [sys.executable, ROOT / "parent_cart/main.py", "--port", str(port), "--log-level", "ERROR", *flags]
+    command = [sys.executable, str(ROOT / "parent_cart/main.py"), "--port", str(port), "--log-level", "ERROR", *flags]
     with _ended(subprocess.Popen(command)) as process:
         wait_for_port(port)
         yield process, port
@@ -82,7 +82,7 @@ def bridge_process(*flags: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]
 def plain_relay_process() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the plain TCP relay until the block ends; gives its process and its port."""
     port = free_port()
-    with _ended(subprocess.Popen([sys.executable, ROOT / "benchmarks/plain_relay.py", str(port)])) as process:
+    with _ended(subprocess.Popen([sys.executable, str(ROOT / "benchmarks/plain_relay.py"), str(port)])) as process:
         wait_for_port(port)
         yield process, port
 

@@ -96,7 +96,7 @@ class Cart:
     def is_ready(self) -> bool:
         """Tell whether the cart is attached and has a version to give away."""
         status = self.get("/api/status")
-        return status["stage"] == "SERVING" and status["link"]["state"] == "ATTACHED"
+        return bool(status["stage"] == "SERVING" and status["link"]["state"] == "ATTACHED")
 
 
 @dataclass(frozen=True)
