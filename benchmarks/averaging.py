@@ -5,6 +5,7 @@ Prints milliseconds (medians of interleaved runs), ratios, and the peak of addit
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -43,6 +44,7 @@ def median_ms(candidates: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(
         f"{'model':>8} {'K':>3} {'copy ms':>9} {'NumPy ms':>9} {'ours ms':>9} {'copy/ours':>10} {'NumPy/ours':>11} "
         f"{'NumPy mem':>10} {'our mem':>8}"

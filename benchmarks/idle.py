@@ -6,30 +6,20 @@ python benchmarks/idle.py [--carts 10000] [--rest 20]
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import select
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.machine import bridge_process, cpu_seconds, resident_kb
 from benchmarks.raw_cart import RawCart, client_frame
-from benchmarks.relay import ROOT, cpu_seconds, free_port, wait_for
 
 CLUSTERS = 500
 PING = b"\x89\x00"
-
-
-def resident_kb(process_id: int) -> int:
-    """Return the resident memory of a process, in KB."""
-    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
 
 
 class Crowd:
@@ -87,11 +77,7 @@ def main() -> None:
     most = min(options.carts, hard - 200)
     if most < options.carts:
         print(f"this system lets a process open {hard} files, so {most} carts are attached")
-    port = free_port()
-    flags = ["--port", str(port), "--log-level", "ERROR", "--max-carts", str(most)]
-    bridge = subprocess.Popen([sys.executable, ROOT / "parent_cart/main.py", *flags])
-    try:
-        wait_for(port)
+    with bridge_process("--max-carts", str(most)) as (bridge, port):
         empty_kb = resident_kb(bridge.pid)
         print("  carts  KB each  attaches/s  cluster ms  ratio  CPU at rest")
         crowd = Crowd(port)
@@ -110,9 +96,6 @@ def main() -> None:
                 f"{goal:>7} {each_kb:>8.1f} {rate:>11.0f} {taken_ms:>11.2f} {taken_ms / first_ms:>6.2f} {share:>11.1%}",
                 flush=True,
             )
-        assert os.path.exists(f"/proc/{bridge.pid}")
-    finally:
-        bridge.terminate()
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
 import socket
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,8 +47,11 @@ def client_frame(opcode: int, payload: bytes, mask: bytes = bytes(4)) -> bytes:
 class RawCart:
     """One attached cart."""
 
-    def __init__(self, port: int, role: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port: int, role: str, receive_buffer_bytes: int = 0) -> None:
+        self.socket = socket.socket()
+        if receive_buffer_bytes:  # before connecting, or the kernel has promised more already
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread = bytearray()
         key = base64.b64encode(os.urandom(16)).decode()
@@ -112,9 +117,11 @@ class RawCart:
 class Stream:
     """A transfer between two raw carts, up to the first credit."""
 
-    def __init__(self, port: int, chunk_bytes: int, total_bytes: int, window_bytes: int) -> None:
+    def __init__(
+        self, port: int, chunk_bytes: int, total_bytes: int, window_bytes: int, receive_buffer_bytes: int = 0
+    ) -> None:
         self.chunk_bytes, self.total_bytes, self.window_bytes = chunk_bytes, total_bytes, window_bytes
-        self.taker, self.giver = RawCart(port, "KERNEL"), RawCart(port, "SHELL")
+        self.taker, self.giver = RawCart(port, "KERNEL", receive_buffer_bytes), RawCart(port, "SHELL")
         self.taker.say("CLUSTER", request="01" * 16, size=256, minimum=1)
         cluster = self.taker.hear()
         assert self.giver.id in cluster["peers"], cluster
@@ -162,12 +169,12 @@ class Stream:
             socket_.sendall(frame)
             sent += self.chunk_bytes
 
-    def take(self) -> None:
-        """Read until all is there, and grant credit each time half a window has come."""
+    def take(self, bytes_per_s: float = math.inf) -> None:
+        """Read until all is there, no faster than this, and grant credit each time half a window has come."""
         per_chunk = self.chunk_bytes + 56 + 16 + (10 if self.chunk_bytes + 72 > 65535 else 4)
         chunks = self.total_bytes // self.chunk_bytes
         granted = received = 0
-        buffer = bytearray(1 << 20)
+        buffer = bytearray(1 << 20 if math.isinf(bytes_per_s) else 1 << 14)
         while True:
             done = received // per_chunk * self.chunk_bytes
             if granted < self.total_bytes and granted - done <= self.window_bytes // 2:
@@ -175,7 +182,11 @@ class Stream:
                 self.taker.say("CREDIT", transfer=self.id, up_to_bytes=granted)
             if received >= chunks * per_chunk:
                 return
-            received += self.taker.socket.recv_into(buffer)
+            came = self.taker.socket.recv_into(buffer)
+            if not came:
+                raise ConnectionError("the bridge closed the link of a receiver")
+            received += came
+            time.sleep(came / bytes_per_s)
 
     def close(self) -> None:
         """Leave the bridge."""

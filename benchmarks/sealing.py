@@ -5,6 +5,7 @@ Prints microseconds a chunk (medians of interleaved runs) and the ratio to a mem
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import statistics
@@ -38,6 +39,7 @@ def candidates(size: int) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"{'chunk':>8} {'what':<26} {'us':>9} {'GB/s':>7} {'of a copy':>10}")
     for size in SIZES:
         works = candidates(size)

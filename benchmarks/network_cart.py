@@ -1,0 +1,158 @@
+"""A cart's whole network side in a process of its own: a real link, exchange, spool and seal, and no learning.
+
+Gives away so many random bytes as its model; fetches what it is told to. ``NetworkCart`` starts one and talks to it
+over its pipes, a JSON line each way.
+
+    python benchmarks/network_cart.py ws://HOST:PORT MODEL_BYTES
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from child_cart.cart import cpu_flags
+from child_cart.config import Settings
+from child_cart.network.backoff import Backoff
+from child_cart.network.exchange import Exchange, ExchangeLimits
+from child_cart.network.fleet_key import OPEN
+from child_cart.network.identity import Identity
+from child_cart.network.link import Link, Standing
+from child_cart.network.messages import Role
+from child_cart.network.outgoing import Offerable
+from child_cart.network.sealing import best_cipher
+from child_cart.network.spool import Spool
+
+SIGNATURE = "cd" * 16
+CODEC = "random"
+AT_ONCE = 64
+
+
+class _Network:
+    """The parts, wired as a cart wires them, with a cart's default settings."""
+
+    def __init__(self, url: str, model_bytes: int, folder: Path) -> None:
+        payload = os.urandom(model_bytes)
+        digest = hashlib.sha256(payload).hexdigest()
+        self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1, samples=1, accuracy=0.5)
+        self._role = Role.SHELL
+        settings = Settings()
+        # As many transfers between two carts as are asked for: a fleet would spread them over many.
+        limits = ExchangeLimits(
+            max_model_bytes=settings.max_model_bytes,
+            window_bytes=settings.window_bytes,
+            answer_timeout_s=settings.answer_timeout_s,
+            stall_timeout_s=settings.stall_timeout_s,
+            slowest_bytes_per_s=settings.slowest_bytes_per_s,
+            max_outgoing=AT_ONCE,
+            max_outgoing_per_peer=AT_ONCE,
+        )
+        identity = Identity.generate()
+        self.cart_id = identity.cart_id.hex()
+        self.link = Link(
+            url,
+            identity,
+            OPEN,
+            None,
+            lambda: Standing(self._role, SIGNATURE, 1),
+            Backoff(settings.reconnect_first_s, settings.reconnect_cap_s),
+            settings.heartbeat_s,
+            settings.connect_timeout_s,
+        )
+        self.exchange = Exchange(
+            identity,
+            OPEN,
+            best_cipher(cpu_flags()),
+            self.link,
+            Spool(folder),
+            self._current,
+            lambda: (SIGNATURE, CODEC),
+            lambda: limits,
+        )
+
+    async def _current(self) -> Offerable:
+        return self._model
+
+    async def fetch(self, peer: str, at_once: int, times: int) -> dict[str, Any]:
+        """Fetch the peer's model so many times, in so many streams; return the seconds and the bytes."""
+        self._role = Role.KERNEL
+        self.link.announce()
+        cluster = await self.exchange.ask_cluster(size=256, minimum=1)
+
+        async def stream() -> int:
+            moved = 0
+            for _ in range(times):
+                received = await self.exchange.fetch(peer, cluster.cluster_id)
+                moved += received.offer.total_bytes
+                received.path.unlink()
+            return moved
+
+        started = time.perf_counter()
+        moved = sum(await asyncio.gather(*(stream() for _ in range(at_once))))
+        return {"seconds": time.perf_counter() - started, "bytes": moved}
+
+
+async def _serve(url: str, model_bytes: int, folder: Path) -> None:
+    network = _Network(url, model_bytes, folder)
+    running = asyncio.create_task(network.link.run(network.exchange))
+    await network.link.wait_attached()
+    print(json.dumps({"id": network.cart_id}), flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        print(json.dumps(await network.fetch(**json.loads(line))), flush=True)
+    await network.exchange.close()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+class NetworkCart:
+    """Such a process, seen from the benchmark."""
+
+    def __init__(self, port: int, model_bytes: int) -> None:
+        command = [sys.executable, __file__, f"ws://127.0.0.1:{port}", str(model_bytes)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process_id = self._process.pid
+        self.id: str = self._hear()["id"]
+
+    def fetch(self, peer: str, at_once: int, times: int) -> tuple[float, int]:
+        """Let it fetch a peer's model; return the seconds and the bytes."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"peer": peer, "at_once": at_once, "times": times}) + "\n")
+        self._process.stdin.flush()
+        answer = self._hear()
+        return answer["seconds"], answer["bytes"]
+
+    def __enter__(self) -> NetworkCart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # it ends with its input
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a cart's process ended with status {self._process.wait()}; what it says is above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def main() -> None:
+    """Run the cart that the arguments name, until its input ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
