@@ -14,6 +14,7 @@ from .messages import Code, Credit, Done, ModelParameters, ModelRequest, Resume
 from .running import Patience, Progress, RunningTransfer, Sends, TransferView
 from .sealing import Seal
 from .spool import Spool
+from .tasks import in_thread
 from .transfer import Assembler, TransferError
 from .window import Window
 
@@ -61,7 +62,7 @@ class Incoming(RunningTransfer):
         self._seal = accept(self._offer)
         with spool.room_for(self.view.transfer_id, self._offer.total_bytes) as room:
             window = Window(self._offer.chunk_bytes, self._most_window_bytes)
-            self._assembler = Assembler(self._offer, room.view, window)
+            self._assembler = Assembler(self._offer, room.put, window)
             self._can_go_on = True
             try:
                 self.view.state = Progress.RUNNING
@@ -71,6 +72,8 @@ class Incoming(RunningTransfer):
                         await self._wait_for_news(self._patience.stall_timeout_s, "The next chunk")
             finally:
                 self._assembler = None  # the room is about to close: nothing more may be written to it
+            if await in_thread(room.digest) != self._offer.digest:
+                raise TransferError(Code.DIGEST_MISMATCH, "The bytes that came are not the ones that were offered.")
             with suppress(LinkDown):  # asked again after the next attach, the exchange tells it
                 self._link.send(Done(self.view.transfer_id))
             return Received(room.keep(), self._offer)

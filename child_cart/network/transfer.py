@@ -6,7 +6,7 @@ what was sent, or in a ``TransferError`` that names what went wrong.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,26 +125,25 @@ class Splitter:
 
 
 class Assembler:
-    """Put the chunks of an accepted offer into a buffer, and say when to grant more credit.
+    """Put the chunks of an accepted offer in their places, and say when to grant more credit.
 
     Args:
         offer: an offer that ``check_offer`` has passed.
-        buffer: writable, ``offer.total_bytes`` long.
+        put: takes the place of a part, in bytes from the beginning, and the part.
         window: how far the sender may run ahead.
     """
 
-    def __init__(self, offer: ModelParameters, buffer: memoryview, window: Window) -> None:
+    def __init__(self, offer: ModelParameters, put: Callable[[int, memoryview | bytes], None], window: Window) -> None:
         self._offer = offer
-        self._buffer = buffer
+        self._put = put
         self.window = window
         self._next_sequence = 0
         self._granted_bytes = 0
-        self._digest = hashlib.sha256()
         self.received_bytes = 0
 
     @property
     def complete(self) -> bool:
-        """Whether every byte is here and the digest was right."""
+        """Whether every byte is here."""
         return self.received_bytes == self._offer.total_bytes
 
     def next_grant(self, now_s: float) -> int | None:
@@ -171,10 +170,10 @@ class Assembler:
     def add(self, sequence: int, payload: bytes | memoryview, final: bool, now_s: float) -> None:
         """Take one chunk.
 
-        A chunk that was taken before is passed over. The digest is checked with the last one.
+        A chunk that was taken before is passed over.
 
         Raises:
-            TransferError: for a gap, a wrong length or flag, a chunk beyond the credit, or a wrong digest.
+            TransferError: for a gap, a wrong length or flag, or a chunk beyond the credit.
         """
         if sequence < self._next_sequence:
             return
@@ -190,10 +189,7 @@ class Assembler:
             )
         if end > self._granted_bytes:
             raise TransferError(Code.OVERRUN, f"Chunk {sequence} ends at {end}; credit reached {self._granted_bytes}.")
-        self._buffer[start:end] = payload
-        self._digest.update(payload)
+        self._put(start, payload)
         self.window.note_arrival(end, now_s)
-        if is_last and self._digest.hexdigest() != self._offer.digest:
-            raise TransferError(Code.DIGEST_MISMATCH, "The bytes that came are not the ones that were offered.")
         self._next_sequence += 1
         self.received_bytes = end

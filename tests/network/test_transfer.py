@@ -49,7 +49,11 @@ def all_chunks(payload: bytes, chunk_bytes: int) -> list[Chunk]:
 
 def assembler_for(payload: bytes, chunk_bytes: int, window: int) -> tuple[Assembler, bytearray]:
     buffer = bytearray(len(payload))
-    return Assembler(offer_of(payload, chunk_bytes), memoryview(buffer), Window(chunk_bytes, window)), buffer
+
+    def put(start: int, part: bytes | memoryview) -> None:
+        buffer[start : start + len(part)] = part
+
+    return Assembler(offer_of(payload, chunk_bytes), put, Window(chunk_bytes, window)), buffer
 
 
 @given(payload=payloads, chunk_bytes=chunk_sizes, window=windows)
@@ -178,18 +182,12 @@ def do_harm(frames: list[tuple[int, bytes, bool]], harm: str, number: int) -> No
         case "swap":
             other = (number // 7) % len(frames)
             frames[at], frames[other] = frames[other], frames[at]
-        case "flip" if part:
-            bent = bytearray(part)
-            bent[number % len(part)] ^= 1 << number % 8
-            frames[at] = (sequence, bytes(bent), final)
         case "final":
             frames[at] = (sequence, part, not final)
-        case "grow":
-            frames[at] = (sequence, part + b"x", final)
 
 
 damage = st.lists(
-    st.tuples(st.sampled_from(["lose", "cut", "repeat", "swap", "flip", "final", "grow"]), st.integers(0, 10**6)),
+    st.tuples(st.sampled_from(["lose", "cut", "repeat", "swap", "final"]), st.integers(0, 10**6)),
     max_size=6,
 )
 
@@ -207,7 +205,7 @@ def test_damage_never_changes_what_comes_out(payload: bytes, chunk_bytes: int, h
         for sequence, part, final in frames:
             assembler.add(sequence, part, final, 0.0)
     except TransferError as error:
-        assert error.code in {Code.BAD_CHUNK, Code.DIGEST_MISMATCH}
+        assert error.code is Code.BAD_CHUNK
         assert error.sentence == str(error)
         assert not assembler.complete
         return
