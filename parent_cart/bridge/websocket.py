@@ -154,6 +154,9 @@ class CartSocket(asyncio.BufferedProtocol):
                 self._transport.write(memoryview(chunks[0]))  # a view: what remains of it is copied once, not twice
             else:
                 self._transport.writelines(chunks)
+                # Setting limits looks at them too, which writelines forgets in Python 3.12.0-8 and 3.13.0-1: without
+                # this, all that waits for a slow reader would pile up where nobody bounds it.
+                self._transport.set_write_buffer_limits()
 
     def take_up_to(self, max_message_bytes: int) -> None:
         """Change the largest message that is taken."""
