@@ -124,11 +124,11 @@ class FrameReader:
         max_bytes: the largest message.
     """
 
-    __slots__ = ("_filled", "_large", "_mask", "_max_bytes", "_message", "_opcode", "_start", "_tail", "error")
+    __slots__ = ("_filled", "_large", "_mask", "_message", "_opcode", "_start", "_tail", "error", "max_bytes")
 
     def __init__(self, max_bytes: int) -> None:
         self.error: FrameError | None = None
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._tail = b""  # the beginning of a frame
         # A large frame that is not whole yet, in the form in which it is passed on.
         self._large: bytearray | None = None
@@ -178,7 +178,7 @@ class FrameReader:
                 size = int.from_bytes(data[at + 2 : at + start], "big")
             first, second = data[at], data[at + 1]
             # By far the most frames are whole binary messages: one look is enough for them.
-            plain = first == _FIN | BINARY and second & _MASKED and _SHORTEST[start] <= size <= self._max_bytes
+            plain = first == _FIN | BINARY and second & _MASKED and _SHORTEST[start] <= size <= self.max_bytes
             if not plain or self._message is not None:
                 self._check(first, second, size, start)
             payload_at = at + start + _MASK_BYTES
@@ -213,8 +213,8 @@ class FrameReader:
         if (opcode == CONTINUATION) != (self._message is not None):
             raise FrameError(PROTOCOL_ERROR, f"A frame of opcode {opcode} is out of place among fragments.")
         total = size + len(self._message or b"")
-        if total > self._max_bytes:
-            raise FrameError(TOO_BIG, f"A message has {total} bytes or more; at most {self._max_bytes} are taken.")
+        if total > self.max_bytes:
+            raise FrameError(TOO_BIG, f"A message has {total} bytes or more; at most {self.max_bytes} are taken.")
 
     def _finish(self, header: bytes | bytearray, data: bytearray, mask: bytes, frames: list[Frame]) -> None:
         """Unmask a frame that is whole, put its header in place, and add it or the message that it completes."""

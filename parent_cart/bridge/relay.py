@@ -40,6 +40,7 @@ from .websocket import CartSocket, accept
 log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
 UNATTACHED_MOST = 500
+MAX_ATTACH_BYTES = 128 * 1024  # whoever has proved nothing gets little memory
 
 
 class Phase(StrEnum):
@@ -75,7 +76,7 @@ class Connection:
         self.keeps_transfers = True
         """Whether its cart's transfers wait for it to come back when it is gone."""
         self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = CartSocket(self, MAX_FRAME_BYTES, outbox)
+        self.socket = CartSocket(self, MAX_ATTACH_BYTES, outbox)
 
     @property
     def outbox(self) -> Lanes[bytearray]:
@@ -203,7 +204,9 @@ class Relay:
             self._deliver(go(connection.cart_id))
 
     def forget(self, connection: Connection, reason: str) -> None:
-        """Take note that a connection is gone."""
+        """Take note that a connection is gone; more than once changes nothing."""
+        if connection not in self._sockets:
+            return
         self._leave(connection, reason)
         self._sockets.discard(connection)
         self._admission.leave(connection.address)
@@ -258,6 +261,7 @@ class Relay:
             connection.attach_timer.cancel()
             connection.attach_timer = None
         connection.phase, connection.cart_id, connection.nonce = Phase.ATTACHED, cart_id, b""
+        connection.socket.take_up_to(MAX_FRAME_BYTES)
         self._connections[cart_id] = connection
         log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)
         self._say(connection, Attached(cart_id))

@@ -73,8 +73,8 @@ class CartSocket(asyncio.BufferedProtocol):
 
     def __init__(self, handler: SocketHandler, max_message_bytes: int, outbox: Lanes[bytearray]) -> None:
         self.outbox = outbox
-        self.closing = False
-        """Whether the link is being broken or closed: nothing that comes is taken, nothing more is written."""
+        self.closing = True
+        """Whether the link is not open yet, or being closed or broken: nothing is taken, nothing more is written."""
         self.heard_at = 0.0
         """When something came last, by the loop's clock."""
         self.pinged = False
@@ -93,6 +93,7 @@ class CartSocket(asyncio.BufferedProtocol):
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio
         self.heard_at = self._loop.time()
+        self.closing = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read to."""
@@ -153,6 +154,13 @@ class CartSocket(asyncio.BufferedProtocol):
                 self._transport.write(memoryview(chunks[0]))  # a view: what remains of it is copied once, not twice
             else:
                 self._transport.writelines(chunks)
+                # Setting limits looks at them too, which writelines forgets in Python 3.12.0-8 and 3.13.0-1: without
+                # this, all that waits for a slow reader would pile up where nobody bounds it.
+                self._transport.set_write_buffer_limits()
+
+    def take_up_to(self, max_message_bytes: int) -> None:
+        """Change the largest message that is taken."""
+        self._reader.max_bytes = max_message_bytes
 
     def ping(self) -> None:
         """Ask whether the other side lives."""

@@ -601,3 +601,12 @@ async def test_a_wrong_handshake_is_told_so_and_leaves_nothing(
     async with web.get(f"{bridge.http}/v1/cart", headers=headers) as answer:
         assert answer.status == 400
     assert not bridge.relay._sockets
+
+
+async def test_who_has_not_attached_gets_little_memory(bridge: Bridge) -> None:
+    async with greeted(bridge.url) as stranger:
+        await send_raw(stranger, b"\x82\xff" + (128 * 1024 + 1).to_bytes(8, "big"))
+        error = await stranger.hear_end()
+        assert error is not None
+        assert str(128 * 1024 + 1) in error["sentence"]
+        assert stranger.socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
