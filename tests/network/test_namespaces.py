@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -119,20 +120,26 @@ def run_round(folder: Path, disturb: Disturbance) -> str:
         return bridge.log
 
 
+def say_loudly(config: pytest.Config, line: str) -> None:
+    """Print a line where people look, past what catches the output of tests."""
+    capture, terminal = (config.pluginmanager.get_plugin(name) for name in ("capturemanager", "terminalreporter"))
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        if terminal:
+            terminal.write_line(f"\n{line}", red=True, bold=True)
+
+
 @pytest.fixture(scope="module")
 def stories(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[str]]]:
     """All stories of this file, told at the same time: they mostly wait for their lines."""
-    why_not, by_kernel = netlab.missing(), ""
+    why_not, by_kernel = netlab.missing(), False
     if not why_not:
-        why_not = by_kernel = netlab.refused()
+        why_not, by_kernel = netlab.refused(), True
     if why_not:
         if os.environ.get("CI") == "true" and os.geteuid() == 0 and not by_kernel:
             pytest.fail(f"The tests of networks cannot run: {why_not}")
-        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write_line(f"\nNOT TESTED: rounds over NAT and poor lines, because {why_not}", red=True, bold=True)
+        say_loudly(request.config, f"NOT TESTED: rounds over NAT and poor lines, because {why_not}")
         pytest.skip(why_not)
     folder = tmp_path_factory.mktemp("lab")
     with ThreadPoolExecutor() as threads:
