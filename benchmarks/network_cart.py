@@ -33,6 +33,7 @@ from child_cart.network.messages import Role
 from child_cart.network.outgoing import Offerable
 from child_cart.network.sealing import best_cipher
 from child_cart.network.spool import Spool
+from child_cart.network.tuning import raise_malloc_thresholds
 
 SIGNATURE = "cd" * 16
 CODEC = "random"
@@ -54,6 +55,7 @@ class _Network:
             window_bytes=settings.window_bytes,
             answer_timeout_s=settings.answer_timeout_s,
             stall_timeout_s=settings.stall_timeout_s,
+            resume_timeout_s=settings.resume_timeout_s,
             slowest_bytes_per_s=settings.slowest_bytes_per_s,
             max_outgoing=AT_ONCE,
             max_outgoing_per_peer=AT_ONCE,
@@ -150,6 +152,7 @@ class NetworkCart:
 
 def main() -> None:
     """Run the cart that the arguments name, until its input ends."""
+    raise_malloc_thresholds()
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), Path(folder)))
 

@@ -24,6 +24,7 @@ from child_cart.model.task import Task, TaskError, load_task
 from child_cart.network.fleet_key import as_text, bridge_token, new_key
 from child_cart.network.identity import IdentityError
 from child_cart.network.settings import SettingError, load
+from child_cart.network.tuning import raise_malloc_thresholds
 
 log = logging.getLogger("cart")
 
@@ -94,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(Settings, "CART", given, os.environ, DESCRIPTION)
         check(settings)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        raise_malloc_thresholds()
         task = load_task(settings.task)
         with claimed(Path(settings.data_dir)) as folder:
             asyncio.run(serve(settings, task, folder))

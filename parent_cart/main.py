@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import random
@@ -23,6 +22,7 @@ from aiohttp import web
 
 from child_cart.network.fleet_key import FleetKeyError, read_key
 from child_cart.network.settings import SettingError, load
+from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
 from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.allowance import Rates
 from parent_cart.bridge.hub import Hub
@@ -133,25 +133,6 @@ def raise_open_file_limit(max_carts: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < max_carts + OTHER_FILES:
         log.warning("this system lets a process open %d files: not all of %d carts can attach", hard, max_carts)
-
-
-def raise_malloc_thresholds() -> None:
-    """Keep freed buffers in the process: glibc gives large ones back to the kernel at once, and page faults follow."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-3, 4 * 1024 * 1024)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, 32 * 1024 * 1024)  # M_TRIM_THRESHOLD
-    except (OSError, AttributeError):
-        log.debug("this system has no glibc mallopt")
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop where it is installed, which relays with less work, or else asyncio's own."""
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

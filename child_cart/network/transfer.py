@@ -14,7 +14,7 @@ from .chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE
 from .messages import Code, ModelParameters
 from .window import Window
 
-DEFAULT_CHUNK_BYTES: Final = 64 * 1024
+DEFAULT_CHUNK_BYTES: Final = 128 * 1024
 
 
 class TransferError(Exception):

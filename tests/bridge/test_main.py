@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.raw_cart import attached, greeted
 
 from child_cart.network.settings import flag_name
+from child_cart.network.tuning import raise_malloc_thresholds
 from parent_cart import main as bridge_main
 from parent_cart.config import Settings
 
@@ -174,5 +176,5 @@ def test_a_system_without_mallopt_is_no_failure(monkeypatch: pytest.MonkeyPatch)
     def refuse(name: str) -> None:
         raise OSError(f"no {name}")
 
-    monkeypatch.setattr(bridge_main.ctypes, "CDLL", refuse)
-    bridge_main.raise_malloc_thresholds()
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    raise_malloc_thresholds()
