@@ -36,7 +36,7 @@ TRANSITIONS: Final = {
     Stage.SERVING: {Stage.TRAINING, Stage.CLUSTERING},
     Stage.TRAINING: {Stage.CLUSTERING},
     Stage.CLUSTERING: {Stage.COLLECTING},
-    Stage.COLLECTING: {Stage.AVERAGING},
+    Stage.COLLECTING: {Stage.CLUSTERING, Stage.AVERAGING},
     Stage.AVERAGING: set[Stage](),
 }
 ALWAYS: Final = {Stage.SERVING, Stage.PREPARING}

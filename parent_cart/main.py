@@ -44,8 +44,13 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     """Return the bridge's application, with all parts wired, and its relay.
 
     Raises:
-        SettingError: if the token file cannot be used.
+        SettingError: if the token file cannot be used, or no chunk fits the window.
     """
+    if settings.max_window_bytes < settings.max_chunk_bytes:
+        raise SettingError(
+            f"--max-window-bytes (BRIDGE_MAX_WINDOW_BYTES) is {settings.max_window_bytes}; "
+            f"it must be at least --max-chunk-bytes, which is {settings.max_chunk_bytes}."
+        )
     limits = Limits(
         max_carts=settings.max_carts,
         max_transfers_per_cart=settings.max_transfers,

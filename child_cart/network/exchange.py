@@ -147,7 +147,7 @@ class Exchange:
 
     def on_attached(self, welcome: Welcome) -> None:
         """Take the bridge's limits, and take up what the last link has left."""
-        self._chunk_bytes = min(DEFAULT_CHUNK_BYTES, welcome.max_chunk_bytes)
+        self._chunk_bytes = min(DEFAULT_CHUNK_BYTES, welcome.max_chunk_bytes, welcome.max_window_bytes)
         self._max_window_bytes = welcome.max_window_bytes
         for incoming in self._incoming.values():
             incoming.take_up(self._window_bytes())

@@ -20,7 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.raw_cart import attached, greeted
 
-from child_cart.network.settings import flag_name
+from child_cart.network.settings import SettingError, flag_name
 from child_cart.network.tuning import raise_malloc_thresholds
 from parent_cart import main as bridge_main
 from parent_cart.config import Settings
@@ -178,3 +178,8 @@ def test_a_system_without_mallopt_is_no_failure(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     raise_malloc_thresholds()
+
+
+def test_a_window_that_no_chunk_fits_is_named() -> None:
+    with pytest.raises(SettingError, match=r"--max-window-bytes .* is 65536; it must be at least .* 131072"):
+        bridge_main.build(Settings(max_window_bytes=65536))

@@ -72,13 +72,12 @@ class Learner(Node):
             await self.preparation.run()
             await self.rounds.run()
 
-        task = asyncio.create_task(learn())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        assert task.cancelled() or task.exception() is None, task.exception()
+        async with asyncio.TaskGroup() as group:  # whoever fails ends the test at once
+            task = group.create_task(learn())
+            try:
+                yield
+            finally:
+                task.cancel()
 
     def last_round(self) -> RoundRecord | None:
         return next(iter(self.store.rounds(1)), None)
@@ -206,9 +205,8 @@ async def test_a_link_that_breaks_before_any_answer_costs_no_round(
     slow.exchange._current = hesitate
     learner.book.change("cluster_wait_s", 5)
     async with running(learner, slow), learner.learning():
-        await until(lambda: learner.versions.current)
         answers.set()  # joining asks, too
-        await until(lambda: not slow.exchange._outgoing)
+        await until(lambda: learner.versions.current and learner.activity.stage is Stage.SERVING)
         answers.clear()
         asked.clear()
         learner.add_rows(10)

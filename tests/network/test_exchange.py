@@ -84,7 +84,7 @@ async def test_a_small_window_is_only_slower(bridge: Bridge, tmp_path: Path) -> 
 
 
 async def test_a_window_beyond_the_bridges_is_cut_to_it(tmp_path: Path, no_blocking: object) -> None:
-    async with running_bridge(max_window_bytes=65536) as bridge:
+    async with running_bridge(max_window_bytes=131072) as bridge:
         payload = os.urandom(500_000)
         giver = Node(bridge.url, tmp_path, model_of(payload))
         taker = Node(bridge.url, tmp_path, window_bytes=10_000_000)
@@ -163,7 +163,7 @@ def at_chunk(number: int, bend: Callable[[bytes], bytes | None]) -> Callable[[by
 
 
 async def test_a_giver_that_stops_sending_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:
-    giver = Node(bridge.url, tmp_path, model_of(os.urandom(500_000)))
+    giver = Node(bridge.url, tmp_path, model_of(os.urandom(1_000_000)))
     taker = Node(bridge.url, tmp_path, stall_timeout_s=0.1)
     giver.wire.bend = at_chunk(7, lambda frame: None)
     async with running(giver, taker):
@@ -277,7 +277,7 @@ async def test_a_transfer_goes_on_at_a_bridge_that_knows_nothing_of_it(tmp_path:
         await nodes.__aenter__()
         fetching = await under_way(giver, taker)
     try:
-        async with running_bridge(port=bridge.port, max_window_bytes=65536) as later:
+        async with running_bridge(port=bridge.port, max_window_bytes=131072) as later:
             assert await fetching == payload
             await until(lambda: states(giver) == [Progress.DONE])
             assert later.hub.counters["violations"] == 0
@@ -299,7 +299,7 @@ async def test_a_giver_that_has_missed_the_end_hears_of_it(bridge: Bridge, tmp_p
 
 
 async def test_a_fetch_that_is_cancelled_tells_the_giver(bridge: Bridge, tmp_path: Path) -> None:
-    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(500_000))), Node(bridge.url, tmp_path)
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(1_000_000))), Node(bridge.url, tmp_path)
     giver.wire.bend = at_chunk(7, lambda frame: None)
     async with running(giver, taker):
         fetching = asyncio.create_task(taker.fetch_from(giver))

@@ -18,7 +18,7 @@ from child_cart.network.transfer import TransferError
 from parent_cart.bridge.frames import Frame
 from parent_cart.bridge.relay import Connection
 
-SIZE = 500_000
+SIZE = 1_000_000  # eight chunks
 
 
 def numbered(frame: bytes) -> int:
@@ -171,5 +171,5 @@ async def test_what_waits_in_the_bridge_holds_no_weights(bridge: Bridge, tmp_pat
     bridge.relay._pass_on = dump  # type: ignore[method-assign]
     async with running(giver, taker):
         assert await taker.fetch_from(giver) == secret
-    await until(lambda: len(passed) >= len(secret) // 65536)
+    await until(lambda: len(passed) >= len(secret) // 131072)
     assert not any(b"weights" in frame for frame in passed)

@@ -50,7 +50,7 @@ async def running_bridge(port: int = 0, **settings: Any) -> AsyncIterator[Bridge
         await runner.cleanup()
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
     """Wait until a condition holds."""
     try:
         async with asyncio.timeout(timeout_s):
