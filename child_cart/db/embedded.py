@@ -53,7 +53,7 @@ class EmbeddedStore:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
         self._migrate()
-        # One step into each tree: a file that is damaged near its top or at its end is found now, not at the first sale.
+        # One step into each tree: damage near its top or at its end is found now, not at the first sale.
         self.items(), self.sales(1), self.row_count(), self.versions(1), self.rounds(1)
 
     def _migrate(self) -> None:
@@ -313,4 +313,3 @@ class EmbeddedStore:
                 f"The store {self._path} cannot be used ({error}). If the disk is full, make room; if the file is "
                 "damaged, restore it from a backup, or move it away to start with an empty store."
             ) from error
-

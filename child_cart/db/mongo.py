@@ -4,8 +4,8 @@ A standalone server has no transactions over several documents, so nothing here 
 
 - **A sale and its rows are one document** of ``entries``, as are the rows of a batch. It holds its own number, the
   numbers of all sales and rows up to and with it (``sales_to``, ``rows_to``) and its rows. A row's sequence number is
-  given by where it stands: the last of an entry's rows is number ``rows_to``. Nothing is counted anywhere else, so there
-  is nothing to repair: before the insert there is no sale, no row and no number, after it there is all of it.
+  given by where it stands: the last of an entry's rows is number ``rows_to``. Nothing is counted anywhere else, so
+  there is nothing to repair: before the insert there is no sale, no row and no number, after it there is all of it.
 - **A training and the rows that it spends are one document**, the version.
 - All writes are acknowledged by a majority and journaled before a method returns.
 
@@ -19,10 +19,10 @@ What a ``SIGKILL`` leaves, at any instant:
 - A try that was given up may still be on its way, and land late. It then takes a number that the next entry wanted (or
   finds it taken, and lands nowhere): the unique ``_id`` refuses one of the two, and ``_append`` reads the newest number
   and tries the next. The late entry is a whole sale, whose shopper has been asked to repeat it, and finds it.
-- The server shows writes before they are in its journal, and may lose those if it is killed. A version that spends rows
-  which then vanish would spend the rows after them too. So after every broken connection, and when it is opened, the store
-  reads the newest number and has a write of its own journaled: the journal is one sequence, so what was read stays. Rows
-  above that number (``_head``) are not given out, and no version may spend them.
+- The server shows writes before they are in its journal, and may lose those if it is killed. A version that spends
+  rows which then vanish would spend the rows after them too. So after every broken connection, and when it is opened,
+  the store reads the newest number and has a write of its own journaled: the journal is one sequence, so what was read
+  stays. Rows above that number (``_head``) are not given out, and no version may spend them.
 
 Sales and items are documents with fields. Rows, versions and rounds are texts in JSON: they hold numbers and names that
 are the task's, and BSON does not take all of those.
@@ -33,7 +33,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -51,8 +50,8 @@ Document = dict[str, Any]
 
 LOAD_AT_ONCE: Final = 1000
 TRIES: Final = 8
-AWAY_S: Final = 0.5
-"""How long nobody asks a server that has just not answered: a page must not wait once for each of its figures."""
+WATCH_MS: Final = 2000
+"""How often the driver looks for a server that is away."""
 
 
 def _first_indexes(database: Any) -> None:
@@ -97,7 +96,7 @@ class MongoStore:
         self._lock = threading.RLock()
         self._known_head: _Head | None = None
         self._known_items: list[Item] | None = None
-        self._away_until = 0.0
+        self._away = False
         milliseconds = max(int(timeout_s * 1000), 1)
         with self._explained():
             self._client: MongoClient[Document] = MongoClient(
@@ -105,7 +104,7 @@ class MongoStore:
                 serverSelectionTimeoutMS=milliseconds,
                 connectTimeoutMS=milliseconds,
                 socketTimeoutMS=milliseconds,
-                heartbeatFrequencyMS=min(max(milliseconds, 500), 10_000),
+                heartbeatFrequencyMS=WATCH_MS,
                 retryWrites=False,  # a standalone server cannot; ours are repeated below, by what they mean
                 appname="cart",
                 maxPoolSize=4,
@@ -127,9 +126,7 @@ class MongoStore:
         with self._lock:
             if self._known_items is None:
                 found = self._asked(lambda: list(self._database.items.find()))
-                items = [
-                    Item(entry["_id"], entry["name"], entry["category"], entry["price_cents"]) for entry in found
-                ]
+                items = [Item(entry["_id"], entry["name"], entry["category"], entry["price_cents"]) for entry in found]
                 self._known_items = sorted(items, key=lambda item: (item.category, item.name))
             return list(self._known_items)
 
@@ -147,7 +144,7 @@ class MongoStore:
         changes.append(DeleteMany({"_id": {"$nin": [item.code for item in items]}}))
         with self._lock:
             self._known_items = None
-            self._asked(lambda: self._database.items.bulk_write(changes))
+            self._asked(self._database.items.bulk_write, changes)
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
         """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
@@ -155,7 +152,7 @@ class MongoStore:
 
     def sale(self, sale_id: str) -> Sale | None:
         """Return the sale of this id, or None."""
-        found = self._asked(lambda: self._database.entries.find_one({"entry_id": _sale_key(sale_id)}, {"sale": 1}))
+        found = self._asked(self._database.entries.find_one, {"entry_id": _sale_key(sale_id)}, {"sale": 1})
         return sale_of(found["sale"]) if found else None
 
     def sales(self, limit: int) -> list[Sale]:
@@ -220,7 +217,7 @@ class MongoStore:
             check_follows(version, newest, self._head().rows_to)
             document = _version_document(version)
             try:
-                self._asked(lambda: self._database.models.insert_one(dict(document)))
+                self._asked(self._database.models.insert_one, document)
             except DuplicateKeyError:
                 if self.current_version() != version:
                     raise StoreError(f"The store {self._shown} has another version {version.number} by now.") from None
@@ -239,17 +236,17 @@ class MongoStore:
         # was; the caller asks again.
         with self._lock:
             newest = self.current_version()
-            self._asked(lambda: self._database.rounds.delete_many({}))
+            self._asked(self._database.rounds.delete_many, {})
             if newest is not None:
-                self._asked(lambda: self._database.models.delete_many({"_id": {"$lt": newest.number}}))
-                self._asked(lambda: self._database.models.delete_many({}))
+                self._asked(self._database.models.delete_many, {"_id": {"$lt": newest.number}})
+                self._asked(self._database.models.delete_many, {})
 
     def prune(self, versions: int, rounds: int) -> None:
         """Remove the records of all but the newest versions and rounds, at least one of each stays."""
         for name, kept in (("models", versions), ("rounds", rounds)):
             for newest in self._newest(name, 1):
                 old = {"_id": {"$lte": newest["_id"] - max(kept, 1)}}
-                self._asked(lambda name=name, old=old: self._database[name].delete_many(old))
+                self._asked(self._database[name].delete_many, old)
 
     # Rounds, settings and notes.
 
@@ -273,7 +270,7 @@ class MongoStore:
 
     def note(self, name: str) -> str | None:
         """Return what is written on the store itself, as whose it is."""
-        found = self._asked(lambda: self._database.notes.find_one({"_id": name}))
+        found = self._asked(self._database.notes.find_one, {"_id": name})
         return str(found["value"]) if found else None
 
     def put_note(self, name: str, value: str | None) -> None:
@@ -313,7 +310,7 @@ class MongoStore:
         """Add versions as they are, whatever their numbers, to a store that has none."""
         if versions:
             documents = [_version_document(version) for version in versions]
-            self._asked(lambda: self._database.models.insert_many(documents))
+            self._asked(self._database.models.insert_many, documents)
 
     def close(self) -> None:
         """Let the store go. Safe to call again."""
@@ -330,11 +327,10 @@ class MongoStore:
                 head = self._head()
                 document = _entry(head, entry_id, texts, sale, token)
                 try:
-                    self._asked(lambda document=document: self._database.entries.insert_one(dict(document)))
+                    self._asked(self._database.entries.insert_one, document)
                 except DuplicateKeyError:
                     self._known_head = None
-                    query = {"entry_id": entry_id}
-                    kept = self._asked(lambda query=query: self._database.entries.find_one(query, {"token": 1}))
+                    kept = self._asked(self._database.entries.find_one, {"entry_id": entry_id}, {"token": 1})
                     if kept is not None:
                         return bool(kept["token"] == token)
                     continue  # an entry that nobody waited for any more has taken the number
@@ -352,8 +348,7 @@ class MongoStore:
                 head = _Head(document["_id"], document["sales_to"], document["rows_to"])
             self._known_head = None
             for start in range(0, len(documents), LOAD_AT_ONCE):
-                part = documents[start : start + LOAD_AT_ONCE]
-                self._asked(lambda part=part: self._database.entries.insert_many(part), again=False)
+                self._asked(self._database.entries.insert_many, documents[start : start + LOAD_AT_ONCE])
 
     def _head(self) -> _Head:
         with self._lock:
@@ -420,7 +415,7 @@ class MongoStore:
 
     def _put(self, collection: str, name: str, value: str | None) -> None:
         if value is None:
-            self._asked(lambda: self._database[collection].delete_one({"_id": name}))
+            self._asked(self._database[collection].delete_one, {"_id": name})
         else:
             self._asked(lambda: self._database[collection].replace_one({"_id": name}, {"value": value}, upsert=True))
 
@@ -438,7 +433,7 @@ class MongoStore:
             step(self._database)
             self._database.notes.replace_one({"_id": "schema"}, {"value": str(number)}, upsert=True)
 
-    def _asked(self, work: Callable[[], T], again: bool = True) -> T:
+    def _asked(self, work: Callable[..., T], *arguments: Any) -> T:
         """Have the server do something that may be done twice; ask again once if the connection breaks.
 
         Raises:
@@ -449,19 +444,23 @@ class MongoStore:
             raise StoreAway(self._away_sentence("others wait for it already"))
         try:
             with self._explained():
-                if time.monotonic() < self._away_until:
-                    raise StoreAway(self._away_sentence("it did not just now"))
-                try:
-                    return work()
-                except ServerSelectionTimeoutError:  # it was waited for long enough
-                    raise
-                except ConnectionFailure:
-                    self._known_head = None
-                    if not again:
-                        raise
-                    return work()
+                # A page must not wait once for each of its figures. The driver looks for the server by itself.
+                if self._away and not self._client.topology_description.has_writable_server():
+                    raise StoreAway(self._away_sentence("no connection"))
+                done = self._tried(work, *arguments)
+                self._away = False
+                return done
         finally:
             self._lock.release()
+
+    def _tried(self, work: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return work(*arguments)
+        except ServerSelectionTimeoutError:  # it was waited for long enough
+            raise
+        except ConnectionFailure:
+            self._known_head = None
+            return work(*arguments)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -469,9 +468,11 @@ class MongoStore:
             yield
         except DuplicateKeyError:
             raise
+        except ValueError as error:  # an address that is none, as the driver says it
+            raise StoreError(f"The store {self._shown} cannot be used ({error}).") from None
         except ConnectionFailure as error:
             self._known_head = None
-            self._away_until = time.monotonic() + AWAY_S
+            self._away = True
             raise StoreAway(self._away_sentence(_first_words(error))) from None
         except PyMongoError as error:
             self._known_head = None
@@ -482,8 +483,8 @@ class MongoStore:
 
     def _away_sentence(self, why: str) -> str:
         return (
-            f"The store {self._shown} does not answer ({why}). Nothing that was confirmed is lost; it goes on by itself "
-            "when the server is back."
+            f"The store {self._shown} does not answer ({why}). Nothing that was confirmed is lost; it goes on by "
+            "itself when the server is back."
         )
 
 
