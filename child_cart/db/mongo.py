@@ -382,7 +382,8 @@ class MongoStore:
     ) -> list[StoredRow]:
         """Return the first wanted rows of the entries that a query finds, in this order."""
         rows: list[StoredRow] = []
-        with self._database.entries.find(query, {"rows": 1, "rows_from": 1}, batch_size=100).sort([order]) as entries:
+        fields, size = {"rows": 1, "rows_from": 1}, max(2, min(limit, 100))  # an entry may hold a single row
+        with self._database.entries.find(query, fields, batch_size=size).sort([order]) as entries:
             for entry in entries:
                 numbered = list(enumerate(entry["rows"], entry["rows_from"]))[:: order[1]]
                 chosen = [(number, text) for number, text in numbered if wanted(number)][: limit - len(rows)]

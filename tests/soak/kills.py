@@ -48,8 +48,8 @@ class Report:
         stages = ", ".join(f"{count} {name}" for name, count in self.stages.most_common())
         return (
             f"{self.backend}: {self.kills.total()} kills ({killed}; the cart was {stages}). {self.sales} sales "
-            f"confirmed in {self.tries} tries, each kept once; {self.rows} rows, {self.spent} spent once in {self.versions} "
-            f"versions, the others waiting. Proved {self.proofs} times."
+            f"confirmed in {self.tries} tries, each kept once; {self.rows} rows, {self.spent} spent once in "
+            f"{self.versions} versions, the others waiting. Proved {self.proofs} times."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import threading
 import time
@@ -51,7 +52,11 @@ class Load:
         number = 0
         while not self._stop.is_set():
             number += 1
-            work(f"{name}-{number}", draw)
+            try:
+                work(f"{name}-{number}", draw)
+            except Exception as error:
+                self.refused.append(f"{type(error).__name__}: {error}")
+                raise
             time.sleep(draw.expovariate(1 / 0.02))  # shoppers, not a benchmark: the machine is to train as well
 
     def _shop(self, sale_id: str, draw: random.Random) -> None:
@@ -81,6 +86,6 @@ class Load:
                 if error.code != 503:
                     with self._lock:
                         self.refused.append(f"{path} {error.code} {error.read()[:300]!r}")
-            except (OSError, ValueError):
+            except (OSError, ValueError, http.client.HTTPException):
                 pass  # it is being killed, or is starting
             time.sleep(AGAIN_S)
