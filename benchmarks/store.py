@@ -22,8 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from child_cart.db.moving import parts_of
 from child_cart.db.opening import open_store
@@ -32,6 +31,7 @@ from child_cart.db.store import Store
 from tests.support.mongod import Mongod, why_not
 from tests.support.processes import free_port
 
+ROOT = Path(__file__).resolve().parent.parent
 LINES = tuple(BillLine(f"02000000{place:05d}", "Rye bread", 1, 349, 2) for place in range(3))
 SALE = Sale("", 1.75e9, "2026-05-01", 1, LINES, 2094)
 ROW = {"month": 5, "gender": 1, "category": 3}
@@ -145,7 +145,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="store-", dir=os.environ.get("TMPDIR")))
     print(f"{SHOPPERS} shoppers, {len(LINES)} lines and rows a sale; start: median of 3, from the process to its page")
     print(
-        f"{'backend':>9} {'sold':>10} {'waiting':>8} {'sales/s':>8} {'median ms':>10} {'p99 ms':>7} {'questions ms':>13}"
+        f"{'backend':>9} {'sold':>10} {'waiting':>8} {'sales/s':>8} {'median ms':>10} {'p99 ms':>7} {'asking ms':>10}"
         f" {'start s':>8} {'MB':>6}"
     )
     try:
@@ -158,7 +158,7 @@ def main() -> None:
                         name.replace("SIZE", str(size)), place, size, waiting, given.seconds
                     )
                     print(
-                        f"{backend:>9} {size:>10,} {waiting:>8,} {rate:>8.0f} {median:>10.2f} {p99:>7.2f} {asked:>13.2f}"
+                        f"{backend:>9} {size:>10,} {waiting:>8,} {rate:>8.0f} {median:>10.2f} {p99:>7.2f} {asked:>10.2f}"
                         f" {start:>8.2f} {memory:>6.0f}",
                         flush=True,
                     )
