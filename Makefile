@@ -29,8 +29,8 @@ lint: .venv/test.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/run.stamp
-	@for name in averaging sealing relay idle; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: .venv/test.stamp
+	@for name in averaging sealing relay idle store; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

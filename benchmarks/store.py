@@ -145,7 +145,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="store-", dir=os.environ.get("TMPDIR")))
     print(f"{SHOPPERS} shoppers, {len(LINES)} lines and rows a sale; start: median of 3, from the process to its page")
     print(
-        f"{'backend':>9} {'sold':>10} {'waiting':>8} {'sales/s':>8} {'median ms':>10} {'p99 ms':>7} {'asking ms':>10}"
+        f"{'backend':>9} {'sold':>10} {'waiting':>8} {'sales/s':>8} {'median ms':>10} {'p99 ms':>7} {'asking ms':>9}"
         f" {'start s':>8} {'MB':>6}"
     )
     try:
@@ -158,7 +158,7 @@ def main() -> None:
                         name.replace("SIZE", str(size)), place, size, waiting, given.seconds
                     )
                     print(
-                        f"{backend:>9} {size:>10,} {waiting:>8,} {rate:>8.0f} {median:>10.2f} {p99:>7.2f} {asked:>10.2f}"
+                        f"{backend:>9} {size:>10,} {waiting:>8,} {rate:>8.0f} {median:>10.2f} {p99:>7.2f} {asked:>9.2f}"
                         f" {start:>8.2f} {memory:>6.0f}",
                         flush=True,
                     )
