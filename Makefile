@@ -44,4 +44,5 @@ clean:
 
 .venv/test.stamp: .venv/run.stamp requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt
+	@sh .ci/mongod
 	@touch $@

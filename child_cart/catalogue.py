@@ -14,6 +14,7 @@ from .network.tasks import in_thread
 log = logging.getLogger("cart.catalogue")
 
 MOST_ITEMS: Final = 100_000
+MOST_CHARS: Final = 200
 MOST_CENTS: Final = 100_000_000
 
 
@@ -79,7 +80,7 @@ def _item_of(document: dict[str, Any]) -> Item | None:
     """Return a document as an item; None, and a line in the log, where it is none."""
     code, name = document.get("_id"), document.get("name")
     category, price_cents = document.get("category"), document.get("price_cents")
-    texts = all(isinstance(text, str) and 0 < len(text) <= 200 for text in (code, name))
+    texts = all(isinstance(text, str) and 0 < len(text) <= MOST_CHARS and text.isprintable() for text in (code, name))
     numbers = all(isinstance(number, int) and not isinstance(number, bool) for number in (category, price_cents))
     if not texts or not numbers or not 0 <= price_cents <= MOST_CENTS or not 0 <= category < 1000:  # type: ignore[operator]
         log.warning("an entry of the shared catalogue is no item: %.200r", document)

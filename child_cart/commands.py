@@ -52,7 +52,7 @@ class Commands:
         """
         from .db.archive import columns_of, write_archive  # noqa: PLC0415 - pandas takes a second
 
-        with self._full(self._settings.store) as store, _disk(target):
+        with self._full(self._settings.store, own=False) as store, _disk(target):
             target.mkdir(parents=True, exist_ok=True, mode=0o700)
             if any(target.iterdir()):
                 raise SettingError(f"The folder {target} is not empty. Give one that is, or a new name.")
@@ -126,12 +126,13 @@ class Commands:
             store.close()
 
     @contextmanager
-    def _full(self, name: str) -> Iterator[Store]:
-        """Open the store that the cart has used so far."""
+    def _full(self, name: str, own: bool = True) -> Iterator[Store]:
+        """Open a store that is there; and, unless it is only read, that is the one this cart has used so far."""
         if name == EMBEDDED and not (self._folder / FILE_NAME).exists():
             raise StoreError(f"There is no store {self._folder / FILE_NAME}.")
         with self._opened(name) as store:
-            check_whose(store, name, self._folder, self._owner)
+            if own:
+                check_whose(store, name, self._folder, self._owner)
             yield store
 
     def _copy_models(self, versions: Sequence[ModelVersion], source: Path, target: Path) -> int:

@@ -151,12 +151,14 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=LINES_AT_ONCE, encoding="utf-8") as parts:
             for part in parts:
+                if not isinstance(part.index, pd.RangeIndex):
+                    raise ArchiveError(f"{path} has lines with more cells than its first one.")
                 for line in part.to_dict("records"):
                     place += 1
                     yield place, {str(name): text for name, text in line.items() if text != ""}
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except ValueError as error:  # whatever pandas finds wrong, and what is no UTF-8
         raise ArchiveError(f"{path} is no CSV file ({str(error).strip()[:200]}).") from None
 
 

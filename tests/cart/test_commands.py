@@ -153,6 +153,11 @@ def test_two_carts_on_one_database_are_told_apart(folder: Path, tmp_path: Path, 
     said = refusal("--store", url, "--data-dir", str(tmp_path / "second"), "--port", "0")
     assert "belongs to cart" in said
     assert "a database of its own" in said
+    ended = run("export", str(tmp_path / "backup"), "--store", url, "--data-dir", str(tmp_path / "second"))
+    assert ended.returncode == 0, ended.stderr
+    ended = run("import", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "third"))
+    assert ended.returncode == 0, ended.stderr
+    assert in_folder(tmp_path / "third") == in_folder(folder)
 
 
 def test_a_store_that_was_lost_or_emptied_is_not_replaced(folder: Path, mongod: Mongod) -> None:
