@@ -32,26 +32,21 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from pymongo import ASCENDING, DESCENDING, DeleteMany, MongoClient, ReadPreference, ReplaceOne
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
-from pymongo.write_concern import WriteConcern
+from pymongo import ASCENDING, DESCENDING, DeleteMany, ReplaceOne
+from pymongo.errors import DuplicateKeyError
 
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
-from .store import HOLD_OUT_EVERY, StoreAway, StoreError, check_follows
+from .server import MongoServer
+from .store import HOLD_OUT_EVERY, StoreError, check_follows
 
-T = TypeVar("T")
 Document = dict[str, Any]
 
 LOAD_AT_ONCE: Final = 1000
 TRIES: Final = 8
-WATCH_MS: Final = 2000
-"""How often the driver looks for a server that is away."""
 
 
 def _first_indexes(database: Any) -> None:
@@ -92,31 +87,16 @@ class MongoStore:
 
     def __init__(self, url: str, shown: str, timeout_s: float) -> None:
         self._shown = shown
-        self._timeout_s = timeout_s
-        self._lock = threading.RLock()
         self._known_head: _Head | None = None
         self._known_items: list[Item] | None = None
-        self._away = False
-        milliseconds = max(int(timeout_s * 1000), 1)
-        with self._explained():
-            self._client: MongoClient[Document] = MongoClient(
-                url,
-                serverSelectionTimeoutMS=milliseconds,
-                connectTimeoutMS=milliseconds,
-                socketTimeoutMS=milliseconds,
-                heartbeatFrequencyMS=WATCH_MS,
-                retryWrites=False,  # a standalone server cannot; ours are repeated below, by what they mean
-                appname="cart",
-                maxPoolSize=4,
-            )
-            self._database: Any = self._client.get_default_database().with_options(
-                read_preference=ReadPreference.PRIMARY,
-                write_concern=WriteConcern(w="majority", j=True, wtimeout=milliseconds),
-            )
+        self._server = MongoServer(url, shown, timeout_s, self._forget_head)
+        self._database = self._server.database
+        self._lock = self._server.lock
+        self._asked = self._server.ask
         try:
             self._asked(self._migrate)
         except BaseException:
-            self._client.close()
+            self._server.close()
             raise
 
     # Selling.
@@ -314,7 +294,7 @@ class MongoStore:
 
     def close(self) -> None:
         """Let the store go. Safe to call again."""
-        self._client.close()
+        self._server.close()
 
     # Entries.
 
@@ -356,6 +336,9 @@ class MongoStore:
                 self._asked(self._read_head)
             assert self._known_head is not None
             return self._known_head
+
+    def _forget_head(self) -> None:
+        self._known_head = None
 
     def _read_head(self) -> None:
         """Read the newest number, and have all up to it in the journal.
@@ -411,7 +394,7 @@ class MongoStore:
             return found
 
     def _every(self, query: Document, fields: Document) -> Iterator[Document]:
-        with self._explained(), self._database.entries.find(query, fields).sort("_id", ASCENDING) as found:
+        with self._server.explained(), self._database.entries.find(query, fields).sort("_id", ASCENDING) as found:
             yield from found
 
     def _put(self, collection: str, name: str, value: str | None) -> None:
@@ -419,8 +402,6 @@ class MongoStore:
             self._asked(self._database[collection].delete_one, {"_id": name})
         else:
             self._asked(lambda: self._database[collection].replace_one({"_id": name}, {"value": value}, upsert=True))
-
-    # The server.
 
     def _migrate(self) -> None:
         schema = self._database.notes.find_one({"_id": "schema"})
@@ -433,60 +414,6 @@ class MongoStore:
         for number, step in enumerate(MIGRATIONS[found:], found + 1):
             step(self._database)
             self._database.notes.replace_one({"_id": "schema"}, {"value": str(number)}, upsert=True)
-
-    def _asked(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Have the server do something that may be done twice; ask again once if the connection breaks.
-
-        Raises:
-            StoreAway: if there is no answer.
-            StoreError: if it refuses.
-        """
-        if not self._lock.acquire(timeout=2 * self._timeout_s):
-            raise StoreAway(self._away_sentence("others wait for it already"))
-        try:
-            with self._explained():
-                # A page must not wait once for each of its figures. The driver looks for the server by itself.
-                if self._away and not self._client.topology_description.has_writable_server():
-                    raise StoreAway(self._away_sentence("no connection"))
-                done = self._tried(work, *arguments)
-                self._away = False
-                return done
-        finally:
-            self._lock.release()
-
-    def _tried(self, work: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return work(*arguments)
-        except ServerSelectionTimeoutError:  # it was waited for long enough
-            raise
-        except ConnectionFailure:
-            self._known_head = None
-            return work(*arguments)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except DuplicateKeyError:
-            raise
-        except ValueError as error:  # an address that is none, as the driver says it
-            raise StoreError(f"The store {self._shown} cannot be used ({error}).") from None
-        except ConnectionFailure as error:
-            self._known_head = None
-            self._away = True
-            raise StoreAway(self._away_sentence(_first_words(error))) from None
-        except PyMongoError as error:
-            self._known_head = None
-            raise StoreError(
-                f"The store {self._shown} refuses ({_first_words(error)}). Look at the server's log; a full disk, a "
-                "wrong password and a user without readWrite on this database look like this."
-            ) from None
-
-    def _away_sentence(self, why: str) -> str:
-        return (
-            f"The store {self._shown} does not answer ({why}). Nothing that was confirmed is lost; it goes on by "
-            "itself when the server is back."
-        )
 
 
 def _entry(head: _Head, entry_id: str, texts: list[str], sale: Sale | None, token: bytes) -> Document:
@@ -526,8 +453,3 @@ def _sale_key(sale_id: str) -> str:
 
 def _batch_key(batch_id: str) -> str:
     return f"batch:{batch_id}"
-
-
-def _first_words(error: Exception) -> str:
-    """Return what a driver's error begins with; the rest is a description of the whole topology."""
-    return str(error).partition(", Timeout:")[0].partition(", full error:")[0][:200]
