@@ -29,8 +29,8 @@ lint: .venv/test.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/run.stamp
-	@for name in averaging sealing relay transfer slow_receivers latency round idle; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: .venv/test.stamp
+	@for name in averaging sealing relay transfer slow_receivers latency round idle store; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
@@ -45,4 +45,5 @@ clean:
 .venv/test.stamp: .venv/run.stamp requirements-dev.txt
 	@sh .ci/system
 	@$(PIP) -r requirements-dev.txt
+	@sh .ci/mongod
 	@touch $@

@@ -14,8 +14,9 @@ from pathlib import Path
 from .activity import Activity
 from .api.app import create_app
 from .api.server import PageServer
+from .catalogue import SharedCatalogue
 from .config import Settings, SettingsBook
-from .db.embedded import EmbeddedStore
+from .db.opening import check_whose, make_own, open_store
 from .db.store import Store, StoreError
 from .desk import Desk
 from .model.codec import CODEC
@@ -63,15 +64,19 @@ class Cart:
         self._model_known = asyncio.Event()
         self._reset_asked = asyncio.Event()
         self._forgetting = False
-        self._store: Store = EmbeddedStore(folder / "cart.db")
+        identity = Identity.load_or_create(folder / "key.pem")
+        owner = identity.cart_id.hex()
+        self._store: Store = open_store(settings.store, folder, settings.store_timeout_s)
+        check_whose(self._store, settings.store, folder, owner)
         if not self._store.items():
             self._store.put_items(CATALOGUE)
         self._book = SettingsBook(settings, self._store)
         self._versions = Versions(self._store, folder / "models")
         _check_folder(self._versions, task, settings, folder)
+        repaired = self._versions.repair()
+        make_own(self._store, settings.store, folder, owner)
         self._signature = self._versions.newest.signature if self._versions.current else ""
         self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
-        identity = Identity.load_or_create(folder / "key.pem")
         fleet_key = _fleet_key_of(settings)
         self._link = Link(
             settings.bridge,
@@ -94,6 +99,13 @@ class Cart:
             lambda: _exchange_limits(self._book.current),
         )
         self._activity = Activity()
+        if repaired:
+            self._activity.note(repaired)
+        self._catalogue = (
+            SharedCatalogue(settings.catalogue, self._store, self._activity, settings.store_timeout_s)
+            if settings.catalogue
+            else None
+        )
         self._rounds = Rounds(
             self._book, self._store, self._versions, self._trainer, self._exchange, self._link, self._activity
         )
@@ -140,9 +152,11 @@ class Cart:
                 async with asyncio.TaskGroup() as group:
                     link = group.create_task(self._stay_attached(), name="link")
                     learning = group.create_task(self._learn(), name="learning")
+                    catalogue = group.create_task(self._keep_catalogue(), name="catalogue")
                     await stop.wait()
                     log.info("stopping")
                     learning.cancel()
+                    catalogue.cancel()
                     await self._leave()
                     link.cancel()
         finally:
@@ -153,6 +167,11 @@ class Cart:
     async def _stay_attached(self) -> None:
         await self._model_known.wait()
         await self._link.run(self._exchange)
+
+    async def _keep_catalogue(self) -> None:
+        while self._catalogue is not None:
+            await self._catalogue.refresh()
+            await asyncio.sleep(self._book.current.catalogue_every_s)
 
     async def _learn(self) -> None:
         """Prepare and go through rounds; begin anew after each reset."""
@@ -173,6 +192,8 @@ class Cart:
                     await in_thread(self._versions.forget)
                     self._forgetting = False
                     self._activity.note("The model was reset; sales and rows are kept, and all rows wait again.")
+                else:
+                    await in_thread(self._versions.reload)
                 await self._preparation.run()
                 await self._rounds.run()
             except (StoreError, OSError) as error:

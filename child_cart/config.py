@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
+from typing import Any
 from urllib.parse import urlsplit
 
+from .db.opening import is_mongodb, is_store, shown
 from .db.store import Store
 from .model.deal import Share
 from .network.settings import SettingError, field_named, option, option_of, parse_value
@@ -27,6 +29,17 @@ class Settings:
     page_hosts: str = option("", "more names under which people ask for the pages, separated by commas")
     port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
+    store: str = option(
+        "embedded",
+        "where sales, rows and records are kept: embedded (a file in the data folder) or mongodb://HOST/DATABASE, a "
+        "database of this cart's own",
+        secret=True,
+    )
+    store_timeout_s: float = option(5.0, "seconds for a MongoDB server to answer", minimum=0.1, maximum=300)
+    catalogue: str = option(
+        "", "database with a catalogue that carts share, as mongodb://HOST/DATABASE; each keeps a copy", secret=True
+    )
+    catalogue_every_s: float = option(60.0, "seconds between looks at the shared catalogue", minimum=0.1, maximum=86400)
     task: str = option("shopping", "what to learn: shopping, digits, or your own class as package.module:Class")
     data: str = option("", "CSV file with rows of your own to start from, instead of the task's")
     share: str = option("1/1", "which part of the task's starter data is this cart's; 2/4 is the second of four")
@@ -56,7 +69,11 @@ class Settings:
     cluster_wait_s: float = option(
         60.0, "seconds to look for peers before a round ends without them", minimum=0, maximum=86400, live=True
     )
-    keep_versions: int = option(5, "weights files to keep, the newest ones", minimum=1, maximum=10_000, live=True)
+    # Two at least: where the newest file is damaged, the one before takes its place.
+    keep_versions: int = option(5, "weights files to keep, the newest ones", minimum=2, maximum=10_000, live=True)
+    keep_rounds: int = option(
+        1000, "records of rounds to keep, with those of their versions", minimum=1, maximum=1_000_000, live=True
+    )
 
     max_model_bytes: int = option(
         256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True
@@ -111,6 +128,14 @@ def check(settings: Settings) -> None:
     """
     if not _is_bridge_url(settings.bridge):
         raise SettingError(f"--bridge (CART_BRIDGE) is {settings.bridge!r}; it must be like ws://127.0.0.1:9000.")
+    if not is_store(settings.store):
+        raise SettingError(
+            f"--store (CART_STORE) is {shown(settings.store)!r}; it must be embedded or like mongodb://HOST/DATABASE."
+        )
+    if settings.catalogue and not is_mongodb(settings.catalogue):
+        raise SettingError(
+            f"--catalogue (CART_CATALOGUE) is {shown(settings.catalogue)!r}; it must be like mongodb://HOST/DATABASE."
+        )
     try:
         Share.parse(settings.share)
     except ValueError as error:
@@ -133,6 +158,11 @@ def _is_bridge_url(text: str) -> bool:
         return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # half an IPv6 address, or a port that is none
         return False
+
+
+def _shown_value(settings: Settings, entry: Field[Any]) -> Any:
+    value = getattr(settings, entry.name)
+    return shown(value) if option_of(entry).secret else value
 
 
 class SettingsBook:
@@ -180,8 +210,8 @@ class SettingsBook:
         return [
             {
                 "name": entry.name,
-                "value": getattr(self.current, entry.name),
-                "start_value": getattr(self._start, entry.name),
+                "value": _shown_value(self.current, entry),
+                "start_value": _shown_value(self._start, entry),
                 "changed": entry.name in changes,
                 "live": declared.live,
                 "help": declared.help,

@@ -11,7 +11,7 @@ from typing import Any
 from . import __version__, shop
 from .activity import Activity
 from .config import SettingsBook
-from .db.records import Item, Json, ModelVersion, Sale
+from .db.records import Item, Json, ModelVersion, Origin, Sale
 from .db.store import Store
 from .model.task import RowError, SoldLine, Task, checked_row
 from .network.exchange import Exchange
@@ -125,7 +125,7 @@ class Desk:
         Without any, ``sentence`` tells the shopper why.
         """
         version = self._versions.current
-        if version is None or version.number == 0:
+        if version is None or version.origin is Origin.INITIAL:
             return {"trending": [], "sentence": "Nothing is known yet: this cart's model has not been trained."}
         for table in version.summary.get("trending", []):
             if (table["month"], table["gender"]) == (month, gender):

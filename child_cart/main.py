@@ -31,8 +31,11 @@ log = logging.getLogger("cart")
 DESCRIPTION = (
     "Run a cart: it sells, keeps its purchases to itself, learns from them, and averages its model with those of "
     "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin. "
-    "The command keygen instead of any flag prints a new fleet key, and the token of it for bridges."
+    "The command keygen instead of any flag prints a new fleet key, and the token of it for bridges. The commands "
+    "export DIR, import DIR, migrate --from STORE --to STORE and reset, before any flags, work on the data of a cart "
+    "that does not run; each has a --help."
 )
+COMMANDS = ("export", "import", "migrate", "reset")
 
 
 @contextmanager
@@ -85,6 +88,18 @@ def keygen() -> None:
     print("Each bridge:  python parent_cart/main.py --token-file FILE      (FILE holds the bridge token)")
 
 
+def _command(command: str, argv: Sequence[str]) -> int:
+    from child_cart import commands  # noqa: PLC0415 - a cart that runs needs none of it
+
+    given, flags = commands.parse(command, argv)
+    settings = load(Settings, "CART", flags, os.environ, DESCRIPTION)
+    check(settings)
+    commands.check_given(given)
+    with claimed(Path(settings.data_dir)) as folder:
+        commands.carry_out(command, given, settings, folder)
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
     given = sys.argv[1:] if argv is None else argv
@@ -92,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         keygen()
         return 0
     try:
+        if given and given[0] in COMMANDS:
+            return _command(given[0], given[1:])
         settings = load(Settings, "CART", given, os.environ, DESCRIPTION)
         check(settings)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -99,6 +99,9 @@ class Rounds:
                 ended = await self._round()
                 self.record = None
                 if ended.outcome is Outcome.TRAINER_FAILED:
+                    repaired = await in_thread(self._versions.repair)
+                    if repaired:
+                        self._activity.note(repaired)
                     await asyncio.sleep(self._retry.next_delay_s())
                 else:
                     self._retry.reset()
@@ -125,7 +128,8 @@ class Rounds:
                 collection.close()
             self.become(Role.SHELL)
             self._activity.move_to(Stage.SERVING)
-        await in_thread(self._versions.remove_old, self._book.current.keep_versions)
+        settings = self._book.current
+        await in_thread(self._versions.remove_old, settings.keep_versions, settings.keep_rounds)
         return self._running
 
     async def _train(self) -> None:

@@ -7,17 +7,22 @@ import hashlib
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from .db.records import ModelVersion, Origin
-from .db.store import Store
+from .db.store import Store, StoreError
 from .model.codec import CODEC, encode
 from .model.trainer import Stored, Trained
-from .model.weights import WeightsError, read_weights
+from .model.weights import WeightsError, check_weights, read_weights
 from .network.outgoing import Offerable
 from .network.tasks import in_thread
 
 log = logging.getLogger("cart.versions")
+
+MOST_REPAIRED: Final = 10_000
+MOST_VERSIONS_OF_A_ROUND: Final = 2
 
 
 class Versions:
@@ -31,7 +36,7 @@ class Versions:
         self._store = store
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._current = store.current_version()
+        self.reload()
         self._offerable: tuple[str, Offerable] | None = None
         self._encoding = asyncio.Lock()
 
@@ -45,6 +50,54 @@ class Versions:
         """The newest version, where there must be one."""
         assert self._current is not None
         return self._current
+
+    def reload(self) -> None:
+        """Look at the store again: a version may have been kept of which a store that went away could not tell."""
+        self._current = self._store.current_version()
+
+    def repair(self) -> str:
+        """Put the newest version whose weights file is whole in the place of a damaged one.
+
+        The rows that only damaged versions were trained on wait again.
+
+        Returns:
+            What was done, as a sentence; nothing if the newest version is whole.
+
+        Raises:
+            StoreError: if versions are kept, but not one file of them is whole.
+        """
+        wrong = ""
+        for version in self._store.versions(MOST_REPAIRED):
+            path = self._folder / version.file_name
+            try:
+                check_weights(path, version.digest)
+            except WeightsError as error:
+                wrong = wrong or str(error)
+                continue
+            if not wrong:
+                return ""
+            waiting = self.newest.trained_to - version.trained_to
+            sentence = (
+                f"{wrong} Going on from version {version.number}, which is whole; "
+                f"{waiting} rows that it was not trained on wait again."
+            )
+            copy_of = version.number if version.copy_of is None else version.copy_of
+            self._add(
+                replace(
+                    version,
+                    number=self._next_number(),
+                    copy_of=copy_of,
+                    trained_from=version.trained_to,
+                    created_at=time.time(),
+                )
+            )
+            return sentence
+        if wrong:
+            raise StoreError(
+                f"{wrong} Nor is the file of any earlier version whole. Restore {self._folder} from a backup, or "
+                "forget the model with the command reset: sales and rows are kept, and all rows wait again."
+            )
+        return ""
 
     def stored(self) -> Stored:
         """Return the weights file of the newest version."""
@@ -99,7 +152,7 @@ class Versions:
         """Return the newest version as it is given to peers; None before the first training, or if it is damaged."""
         async with self._encoding:
             version = self._current
-            if version is None or version.number == 0:
+            if version is None or version.origin is Origin.INITIAL:
                 return None
             if self._offerable is None or self._offerable[0] != version.file_name:
                 try:
@@ -110,9 +163,13 @@ class Versions:
                     return None
             return self._offerable[1]
 
-    def remove_old(self, keep: int) -> None:
-        """Remove the weights files of all but the newest versions, and files that no record names."""
-        kept = {version.file_name for version in self._store.versions(keep)}
+    def remove_old(self, files: int, rounds: int) -> None:
+        """Keep this many of the newest weights files and of the records of rounds, and remove what is older.
+
+        Files that no record names go too.
+        """
+        self._store.prune(max(files, MOST_VERSIONS_OF_A_ROUND * rounds), rounds)
+        kept = {version.file_name for version in self._store.versions(files)}
         for path in self._folder.iterdir():
             if path.name not in kept:
                 path.unlink(missing_ok=True)
@@ -121,7 +178,7 @@ class Versions:
         """Remove all versions and rounds; the next one is the first."""
         self._store.forget_model()
         self._current = self._offerable = None
-        self.remove_old(1)
+        self.remove_old(1, 1)
 
     def _next_number(self) -> int:
         return 0 if self._current is None else self._current.number + 1

@@ -12,14 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from .records import BillLine, Item, Json, ModelVersion, Origin, Outcome, RoundRecord, Sale, StoredRow, Verdict
-from .store import HOLD_OUT_EVERY, StoreError
+from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
+from .store import HOLD_OUT_EVERY, StoreError, check_follows
 
-SCHEMA_VERSION: Final = 1
 # Sales and rows are never deleted and their numbers never reused, so the largest number is also the count: every
 # figure that a page asks for is one step in an index, however long the history.
-_SCHEMA: Final = f"""
-BEGIN;
+_FIRST_SCHEMA: Final = f"""
 CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, category INTEGER NOT NULL, price_cents INTEGER NOT NULL);
 CREATE TABLE sales (number INTEGER PRIMARY KEY, sale_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
 CREATE TABLE batches (batch_id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -28,9 +26,11 @@ CREATE INDEX held_out_rows ON cart_data (sequence) WHERE sequence % {HOLD_OUT_EV
 CREATE TABLE models (number INTEGER PRIMARY KEY, trained_to INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE rounds (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
 """
+_NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES]
+"""Step n leads from schema version n to n + 1, in one transaction; steps are added at the end and never changed."""
+READ_AT_ONCE: Final = 10_000
 
 
 class EmbeddedStore:
@@ -52,14 +52,22 @@ class EmbeddedStore:
         with self._naming_the_file():
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            found = self._value("PRAGMA user_version")
-            if found == 0:
-                self._connection.executescript(_SCHEMA)
-            elif found != SCHEMA_VERSION:
-                raise StoreError(
-                    f"The store {path} has schema version {found}; this program reads {SCHEMA_VERSION}. "
-                    "Use the version of the program that wrote it, or give another --data-dir."
-                )
+        self._migrate()
+        # One step into each tree: damage near its top or at its end is found now, not at the first sale.
+        self.items(), self.sales(1), self.row_count(), self.versions(1), self.rounds(1)
+
+    def _migrate(self) -> None:
+        found = int(self._value("PRAGMA user_version"))
+        if found > len(MIGRATIONS):
+            raise StoreError(
+                f"The store {self._path} has schema version {found}; this program reads up to {len(MIGRATIONS)}. "
+                "Use the version of the program that wrote it, or give another --data-dir."
+            )
+        for number, script in enumerate(MIGRATIONS[found:], found + 1):
+            with self._transaction() as connection:
+                for statement in filter(str.strip, script.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
 
     # Selling.
 
@@ -69,8 +77,9 @@ class EmbeddedStore:
         return [Item(*row) for row in rows]
 
     def put_items(self, items: Sequence[Item]) -> None:
-        """Add items, or change those whose code is there."""
+        """Make these the catalogue: add, change, and remove what is not among them."""
         with self._transaction() as connection:
+            connection.execute("DELETE FROM items")
             connection.executemany(
                 "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)",
                 [(item.code, item.name, item.category, item.price_cents) for item in items],
@@ -88,12 +97,12 @@ class EmbeddedStore:
     def sale(self, sale_id: str) -> Sale | None:
         """Return the sale of this id, or None."""
         rows = self._all("SELECT body FROM sales WHERE sale_id = ?", sale_id)
-        return _sale_of(json.loads(rows[0][0])) if rows else None
+        return sale_of(json.loads(rows[0][0])) if rows else None
 
     def sales(self, limit: int) -> list[Sale]:
         """Return the newest sales, newest first."""
         rows = self._all("SELECT body FROM sales ORDER BY number DESC LIMIT ?", limit)
-        return [_sale_of(json.loads(body)) for (body,) in rows]
+        return [sale_of(json.loads(body)) for (body,) in rows]
 
     def sale_count(self) -> int:
         """Return how many sales there are."""
@@ -141,18 +150,11 @@ class EmbeddedStore:
         """Keep a version: the commit point. From here on its rows are spent.
 
         Raises:
-            StoreError: if it is not the next version, or would take rows back.
+            StoreError: if it does not follow the newest one (``check_follows``).
         """
-        with self._transaction() as connection:
-            newest = self._value("SELECT COALESCE(MAX(number), -1) FROM models")
-            if version.number != newest + 1 or version.trained_to < self._trained_to():
-                raise StoreError(
-                    f"Version {version.number} (trained to row {version.trained_to}) does not follow version {newest} "
-                    f"(trained to row {self._trained_to()})."
-                )
-            connection.execute(
-                "INSERT INTO models VALUES (?, ?, ?)", (version.number, version.trained_to, json.dumps(asdict(version)))
-            )
+        with self._transaction():
+            check_follows(version, self.current_version(), self.row_count())
+            self._insert_versions([version])
 
     def current_version(self) -> ModelVersion | None:
         """Return the newest version."""
@@ -161,13 +163,22 @@ class EmbeddedStore:
     def versions(self, limit: int) -> list[ModelVersion]:
         """Return the newest versions, newest first."""
         rows = self._all("SELECT body FROM models ORDER BY number DESC LIMIT ?", limit)
-        return [_version_of(json.loads(body)) for (body,) in rows]
+        return [version_of(json.loads(body)) for (body,) in rows]
 
     def forget_model(self) -> None:
         """Remove all versions and rounds; sales and rows stay, and all rows wait again."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM models")
             connection.execute("DELETE FROM rounds")
+
+    def prune(self, versions: int, rounds: int) -> None:
+        """Remove the records of all but the newest versions and rounds, at least one of each stays."""
+        with self._transaction() as connection:
+            for table, kept in (("models", versions), ("rounds", rounds)):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE number <= (SELECT MAX(number) FROM {table}) - ?",  # noqa: S608
+                    (max(kept, 1),),
+                )
 
     # Rounds and settings.
 
@@ -181,7 +192,7 @@ class EmbeddedStore:
     def rounds(self, limit: int) -> list[RoundRecord]:
         """Return the newest rounds, newest first."""
         rows = self._all("SELECT body FROM rounds ORDER BY number DESC LIMIT ?", limit)
-        return [_round_of(json.loads(body)) for (body,) in rows]
+        return [round_of(json.loads(body)) for (body,) in rows]
 
     def settings(self) -> dict[str, str]:
         """Return the settings that were changed on this cart."""
@@ -189,11 +200,51 @@ class EmbeddedStore:
 
     def put_setting(self, name: str, value: str | None) -> None:
         """Keep a changed setting; None forgets the change."""
+        self._put("settings", name, value)
+
+    def note(self, name: str) -> str | None:
+        """Return what is written on the store itself, as whose it is."""
+        found = self._all("SELECT value FROM notes WHERE name = ?", name)
+        return str(found[0][0]) if found else None
+
+    def put_note(self, name: str, value: str | None) -> None:
+        """Write on the store itself; None wipes it out."""
+        self._put("notes", name, value)
+
+    # Moving house.
+
+    def every_sale(self) -> Iterator[Sale]:
+        """Give all sales."""
+        return (sale_of(json.loads(body)) for body in self._every("sales", "number"))
+
+    def every_row(self) -> Iterator[Json]:
+        """Give all rows, spent or not."""
+        return (json.loads(body) for body in self._every("cart_data", "sequence"))
+
+    def batch_ids(self) -> Iterator[str]:
+        """Give the ids under which rows were kept that come from no sale."""
+        return (batch_id for (batch_id,) in self._all("SELECT batch_id FROM batches"))
+
+    def load_sales(self, sales: Sequence[Sale]) -> None:
+        """Add sales without their rows."""
+        bodies = [(sale.sale_id, json.dumps(asdict(sale))) for sale in sales]
         with self._transaction() as connection:
-            if value is None:
-                connection.execute("DELETE FROM settings WHERE name = ?", (name,))
-            else:
-                connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+            connection.executemany("INSERT INTO sales (sale_id, body) VALUES (?, ?)", bodies)
+
+    def load_rows(self, rows: Sequence[Json]) -> None:
+        """Add rows whose sales and batches are known already."""
+        with self._transaction():
+            self._insert_rows(rows)
+
+    def load_batch_ids(self, batch_ids: Sequence[str]) -> None:
+        """Add ids of batches without their rows."""
+        with self._transaction() as connection:
+            connection.executemany("INSERT INTO batches VALUES (?)", [(batch_id,) for batch_id in batch_ids])
+
+    def load_versions(self, versions: Sequence[ModelVersion]) -> None:
+        """Add versions as they are, whatever their numbers, to a store that has none."""
+        with self._transaction():
+            self._insert_versions(versions)
 
     def close(self) -> None:
         """Let the store go. Safe to call again."""
@@ -204,10 +255,31 @@ class EmbeddedStore:
         """Add the rows of a source that was not there before, in its transaction."""
         if added.rowcount == 0:
             return False
-        self._connection.executemany(
-            "INSERT INTO cart_data (body) VALUES (?)", [(json.dumps(row, separators=(",", ":")),) for row in rows]
-        )
+        self._insert_rows(rows)
         return True
+
+    def _put(self, table: str, name: str, value: str | None) -> None:
+        with self._transaction() as connection:
+            if value is None:
+                connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608
+            else:
+                connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (name, value))  # noqa: S608
+
+    def _insert_rows(self, rows: Sequence[Json]) -> None:
+        bodies = [(json.dumps(row, separators=(",", ":")),) for row in rows]
+        self._connection.executemany("INSERT INTO cart_data (body) VALUES (?)", bodies)
+
+    def _insert_versions(self, versions: Sequence[ModelVersion]) -> None:
+        bodies = [(version.number, version.trained_to, json.dumps(asdict(version))) for version in versions]
+        self._connection.executemany("INSERT INTO models VALUES (?, ?, ?)", bodies)
+
+    def _every(self, table: str, key: str) -> Iterator[str]:
+        """Give the bodies of a table by its key, a few at a time, so that memory does not grow with history."""
+        last = 0
+        statement = f"SELECT {key}, body FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608
+        while found := self._all(statement, last, READ_AT_ONCE):
+            yield from (body for _, body in found)
+            last = found[-1][0]
 
     def _trained_to(self) -> int:
         return int(self._value("SELECT COALESCE((SELECT trained_to FROM models ORDER BY number DESC LIMIT 1), 0)"))
@@ -241,17 +313,3 @@ class EmbeddedStore:
                 f"The store {self._path} cannot be used ({error}). If the disk is full, make room; if the file is "
                 "damaged, restore it from a backup, or move it away to start with an empty store."
             ) from error
-
-
-def _sale_of(body: Json) -> Sale:
-    return Sale(**{**body, "lines": tuple(BillLine(**line) for line in body["lines"])})
-
-
-def _version_of(body: Json) -> ModelVersion:
-    return ModelVersion(**{**body, "origin": Origin(body["origin"])})
-
-
-def _round_of(body: Json) -> RoundRecord:
-    outcome = Outcome(body["outcome"]) if body["outcome"] else None
-    verdicts = tuple(Verdict(**verdict) for verdict in body["verdicts"])
-    return RoundRecord(**{**body, "verdicts": verdicts, "outcome": outcome})

@@ -82,6 +82,8 @@ class ModelVersion:
     round_number: int = 0
     """The round that made it; 0 before the first round."""
     summary: Json = field(default_factory=dict)
+    copy_of: int | None = None
+    """The version whose weights these are, where a later one's file was damaged; rows after it wait again."""
 
 
 class Outcome(StrEnum):
@@ -126,3 +128,20 @@ class RoundRecord:
     outcome: Outcome | None = None
     sentence: str = ""
     ended_at: float | None = None
+
+
+def sale_of(body: Json) -> Sale:
+    """Return the sale that ``asdict`` gave this body of; so do the next two."""
+    return Sale(**{**body, "lines": tuple(BillLine(**line) for line in body["lines"])})
+
+
+def version_of(body: Json) -> ModelVersion:
+    """Return the version of this body."""
+    return ModelVersion(**{**body, "origin": Origin(body["origin"])})
+
+
+def round_of(body: Json) -> RoundRecord:
+    """Return the round of this body."""
+    outcome = Outcome(body["outcome"]) if body["outcome"] else None
+    verdicts = tuple(Verdict(**verdict) for verdict in body["verdicts"])
+    return RoundRecord(**{**body, "verdicts": verdicts, "outcome": outcome})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow
@@ -15,6 +15,26 @@ class StoreError(Exception):
     """The store cannot do what is asked; the message says what and which file or server."""
 
 
+class StoreAway(StoreError):
+    """The store does not answer for now. What was asked may have been done; asking again does it once."""
+
+
+def check_follows(version: ModelVersion, newest: ModelVersion | None, row_count: int) -> None:
+    """Hold a version against the newest one and the rows that there are.
+
+    Raises:
+        StoreError: if it is not the next version, would take rows back without being a copy of an earlier version, or
+            would spend rows that nobody has kept.
+    """
+    number, trained_to = (newest.number, newest.trained_to) if newest else (-1, 0)
+    takes_back = version.trained_to < trained_to and version.copy_of is None
+    if version.number != number + 1 or takes_back or version.trained_to > row_count:
+        raise StoreError(
+            f"Version {version.number} (trained to row {version.trained_to}) does not follow version {number} "
+            f"(trained to row {trained_to} of {row_count})."
+        )
+
+
 class Store(Protocol):
     """A cart's memory. Every method may be called from any thread; what it has written is durable when it returns."""
 
@@ -24,7 +44,7 @@ class Store(Protocol):
         """Return the catalogue, by category and name."""
 
     def put_items(self, items: Sequence[Item]) -> None:
-        """Add items, or change those whose code is there."""
+        """Make these the catalogue: add, change, and remove what is not among them."""
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
         """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
@@ -61,7 +81,7 @@ class Store(Protocol):
         """Keep a version: the commit point. From here on its rows are spent.
 
         Raises:
-            StoreError: if it is not the next version, or would take rows back.
+            StoreError: if it does not follow the newest one (``check_follows``).
         """
 
     def current_version(self) -> ModelVersion | None:
@@ -72,6 +92,9 @@ class Store(Protocol):
 
     def forget_model(self) -> None:
         """Remove all versions and rounds; sales and rows stay, and all rows wait again."""
+
+    def prune(self, versions: int, rounds: int) -> None:
+        """Remove the records of all but the newest versions and rounds, at least one of each stays."""
 
     # Rounds and settings.
 
@@ -86,6 +109,35 @@ class Store(Protocol):
 
     def put_setting(self, name: str, value: str | None) -> None:
         """Keep a changed setting; None forgets the change."""
+
+    def note(self, name: str) -> str | None:
+        """Return what is written on the store itself, as whose it is."""
+
+    def put_note(self, name: str, value: str | None) -> None:
+        """Write on the store itself; None wipes it out."""
+
+    # Moving house: everything, oldest first, and many at a time. Nobody else writes meanwhile.
+
+    def every_sale(self) -> Iterator[Sale]:
+        """Give all sales."""
+
+    def every_row(self) -> Iterator[Json]:
+        """Give all rows, spent or not."""
+
+    def batch_ids(self) -> Iterator[str]:
+        """Give the ids under which rows were kept that come from no sale."""
+
+    def load_sales(self, sales: Sequence[Sale]) -> None:
+        """Add sales without their rows."""
+
+    def load_rows(self, rows: Sequence[Json]) -> None:
+        """Add rows whose sales and batches are known already."""
+
+    def load_batch_ids(self, batch_ids: Sequence[str]) -> None:
+        """Add ids of batches without their rows."""
+
+    def load_versions(self, versions: Sequence[ModelVersion]) -> None:
+        """Add versions as they are, whatever their numbers, to a store that has none."""
 
     def close(self) -> None:
         """Let the store go. Safe to call again."""

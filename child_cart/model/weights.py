@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import h5py
 import numpy as np
@@ -47,15 +49,30 @@ def read_weights(path: Path, digest: str) -> list[Array]:
     Raises:
         WeightsError: if the file is missing, or is not the one that was written.
     """
+    with _checked(path, digest) as file, h5py.File(file, "r") as content:
+        group = content[GROUP]
+        return [np.asarray(group[name]) for name in sorted(group)]
+
+
+def check_weights(path: Path, digest: str) -> None:
+    """Make sure that a file is the one that was written, without loading it.
+
+    Raises:
+        WeightsError: if the file is missing, or is not that one.
+    """
+    with _checked(path, digest):
+        pass
+
+
+@contextmanager
+def _checked(path: Path, digest: str) -> Iterator[BinaryIO]:
     try:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != digest:
                 raise WeightsError(f"The weights file {path} has changed: its digest is {found}, not {digest}.")
             file.seek(0)
-            with h5py.File(file, "r") as content:
-                group = content[GROUP]
-                return [np.asarray(group[name]) for name in sorted(group)]
+            yield file
     except OSError as error:
         raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from None
 

@@ -28,6 +28,8 @@ class Option:
     choices: tuple[str, ...] = ()
     live: bool = False
     """True where a running process takes a change at once."""
+    secret: bool = False
+    """True where a value may hold a password, and so is never shown."""
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:

@@ -41,4 +41,6 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
     except asyncio.CancelledError:
         if not work.done():
             await asyncio.wait([work])
+        if work.done() and not work.cancelled():
+            work.exception()  # nobody is left to tell; unasked for, it would be reported as forgotten
         raise

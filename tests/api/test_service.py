@@ -66,6 +66,7 @@ def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> N
         "trained_from": 0,
         "trained_to": 0,
         "round_number": 0,
+        "copy_of": None,
         "created_at": 0,
         "file_name": "",
     }

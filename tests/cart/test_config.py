@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from child_cart.config import Settings, SettingsBook
+from child_cart.config import Settings, SettingsBook, check
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.network.settings import SettingError
 
@@ -67,3 +67,13 @@ def test_kept_changes_that_do_not_fit_a_new_start_are_passed_over(store, caplog)
     again = SettingsBook(Settings(cluster_size=5, min_peers=3), store)
     assert (again.current.cluster_size, again.current.min_peers) == (5, 3)
     assert "do not fit the start settings" in caplog.text
+
+
+def test_passwords_in_addresses_are_not_shown(store) -> None:
+    settings = Settings(
+        store="mongodb://me:s3cret@host:1/cart?authSource=admin", catalogue="mongodb://me:s3cret@h/shop"
+    )
+    described = {entry["name"]: entry for entry in SettingsBook(settings, store).describe()}
+    assert "s3cret" not in str(described)
+    assert described["store"]["value"] == described["store"]["start_value"] == "mongodb://host:1/cart"
+    check(settings)

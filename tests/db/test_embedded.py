@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from child_cart.db import embedded
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.store import StoreError
 
@@ -49,3 +50,48 @@ def test_history_does_not_slow_the_figures_of_a_page(tmp_path):
     )
     assert "held_out_rows" in plan
     store.close()
+
+
+def test_a_store_of_an_earlier_program_is_brought_up_to_date(tmp_path, monkeypatch):
+    path = tmp_path / "cart.db"
+    monkeypatch.setattr(embedded, "MIGRATIONS", embedded.MIGRATIONS[:1])
+    connection = sqlite3.connect(path)
+    connection.executescript(embedded.MIGRATIONS[0] + "PRAGMA user_version = 1")
+    connection.close()
+    monkeypatch.undo()
+    store = EmbeddedStore(path)
+    store.record_rows("b", [{"n": 1}])
+    store.put_note("owner", "me")
+    store.close()
+    store = EmbeddedStore(path)
+    assert (store.row_count(), store.note("owner")) == (1, "me")
+    store.close()
+
+
+def test_a_schema_step_that_fails_changes_nothing_and_is_tried_again(tmp_path, monkeypatch):
+    store = EmbeddedStore(tmp_path / "cart.db")
+    store.record_rows("b", [{"n": 1}])
+    store.close()
+    steps = embedded.MIGRATIONS
+    monkeypatch.setattr(embedded, "MIGRATIONS", [*steps, "CREATE TABLE new (a); INSERT INTO nowhere VALUES (1)"])
+    with pytest.raises(StoreError, match="nowhere"):
+        EmbeddedStore(tmp_path / "cart.db")
+    monkeypatch.setattr(embedded, "MIGRATIONS", [*steps, "CREATE TABLE new (a); INSERT INTO new VALUES (1)"])
+    store = EmbeddedStore(tmp_path / "cart.db")
+    assert store._value("SELECT a FROM new") == store.row_count() == 1
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["top", "cut", "noise"])
+def test_a_file_that_was_damaged_later_is_named(tmp_path, damage):
+    path = tmp_path / "cart.db"
+    store = EmbeddedStore(path)
+    store.record_rows("b", [{"n": number} for number in range(3000)])
+    store.close()
+    content = path.read_bytes()
+    half = len(content) // 2
+    broken = {"top": b"\0" * 100 + content[100:], "cut": content[:half], "noise": content[:4096] + b"\x5a" * half}
+    path.write_bytes(broken[damage])
+    with pytest.raises(StoreError, match=r"cart\.db .*(restore|Restore)"):
+        EmbeddedStore(path)
+    assert path.read_bytes() == broken[damage]

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import BillLine, Item, ModelVersion, Origin, Outcome, RoundRecord, Sale, Verdict
 from child_cart.db.store import HOLD_OUT_EVERY, StoreError
 
@@ -24,22 +23,6 @@ def rows(count, start=0):
     return [{"n": number} for number in range(start, start + count)]
 
 
-@pytest.fixture(params=["embedded"])
-def reopen(request, tmp_path):
-    """Give a function that opens the store anew; what was written must be there."""
-    opened = []
-
-    def open_store():
-        for earlier in opened:
-            earlier.close()
-        opened.append(EmbeddedStore(tmp_path / "cart.db"))
-        return opened[-1]
-
-    yield open_store
-    for store in opened:
-        store.close()
-
-
 def test_an_empty_store(reopen):
     store = reopen()
     assert store.items() == store.sales(5) == store.versions(5) == store.rounds(5) == []
@@ -52,8 +35,10 @@ def test_items_are_kept_and_changed(reopen):
     store = reopen()
     milk = Item("2000000000022", "Milk", 2, 119)
     store.put_items([milk, BREAD])
-    store.put_items([replace(BREAD, price_cents=399)])
-    assert reopen().items() == [replace(BREAD, price_cents=399), milk]
+    store.put_items([replace(BREAD, price_cents=399), milk])
+    assert store.items() == reopen().items() == [replace(BREAD, price_cents=399), milk]
+    reopen().put_items([milk])
+    assert reopen().items() == [milk]
 
 
 def test_a_sale_and_its_rows_are_kept_once(reopen):
@@ -118,11 +103,84 @@ def test_versions_follow_each_other_and_never_take_rows_back(reopen):
     with pytest.raises(StoreError, match="does not follow"):
         store.add_version(version(1))
     store.add_version(version(0, 0, 30))
-    for wrong in (version(0), version(2, 30, 40), version(1, 30, 20)):
+    for wrong in (version(0), version(2, 30, 40), version(1, 30, 20), version(1, 30, 51)):
         with pytest.raises(StoreError, match="does not follow"):
             store.add_version(wrong)
     store.add_version(version(1, 30, 30))
     assert reopen().waiting_count() == 20
+
+
+def test_a_copy_of_an_earlier_version_lets_the_rows_after_it_wait_again(reopen):
+    store = reopen()
+    store.record_rows("b", rows(50))
+    store.add_version(version(0, 0, 30))
+    store.add_version(version(1, 30, 50))
+    store.add_version(version(2, 30, 30, copy_of=0))
+    store = reopen()
+    assert store.current_version() == version(2, 30, 30, copy_of=0)
+    assert [entry.sequence for entry in store.waiting_rows(99)] == list(range(31, 51))
+
+
+def test_old_records_are_pruned_and_the_newest_stay(reopen):
+    store = reopen()
+    store.prune(1, 1)
+    for number in range(6):
+        store.add_version(version(number))
+        store.save_round(RoundRecord("id", number + 1, 3.5))
+    store.prune(4, 2)
+    store.prune(0, 9)
+    store = reopen()
+    assert [entry.number for entry in store.versions(9)] == [5]
+    assert [record.number for record in store.rounds(9)] == [6, 5]
+    store.add_version(version(6))
+
+
+def test_sales_without_rows_and_rows_without_sales_keep_their_numbers(reopen):
+    store = reopen()
+    for number in range(4):
+        store.record_sale(replace(SALE, sale_id=f"empty-{number}"), [])
+        store.record_rows(f"batch-{number}", rows(7, 7 * number))
+    store.add_version(version(0, 0, 12))
+    assert store.sale_count() == 4
+    assert [(entry.sequence, entry.row["n"]) for entry in store.waiting_rows(99)] == [(n, n - 1) for n in range(13, 29)]
+    assert [entry.sequence for entry in store.waiting_rows(5)] == [13, 14, 15, 16, 17]
+    assert [row["n"] for row in store.held_out_rows(9)] == [9]
+    assert [sale.sale_id for sale in store.sales(2)] == ["empty-3", "empty-2"]
+
+
+@pytest.mark.parametrize("row", [{"big": 1 << 80, "a.b": None, "$x": [1.5, "\x00"], "": {"deep": [[]]}}])
+def test_any_json_makes_a_row(reopen, row):
+    store = reopen()
+    store.record_rows("b", [row])
+    assert reopen().waiting_rows(1)[0].row == row
+
+
+def test_notes_are_not_settings(reopen):
+    store = reopen()
+    store.put_note("owner", "me")
+    store.put_note("gone", "1")
+    store.put_note("gone", None)
+    store = reopen()
+    assert (store.note("owner"), store.note("gone"), store.settings()) == ("me", None, {})
+
+
+def test_everything_can_be_taken_out_and_put_in(reopen):
+    store, other = reopen(), reopen("other")
+    store.record_sale(SALE, rows(3))
+    store.record_rows("batch", rows(250, 3))
+    store.record_sale(replace(SALE, sale_id="sale:2"), [])
+    other.load_batch_ids(list(store.batch_ids()))
+    other.load_rows(list(store.every_row()))
+    other.load_sales(list(store.every_sale()))
+    other.load_versions([version(7, 0, 100), version(8, 100, 200)])
+    other = reopen("other")
+    assert list(other.batch_ids()) == ["batch"]
+    assert [sale.sale_id for sale in other.every_sale()] == ["sale-1", "sale:2"]
+    assert [entry.row["n"] for entry in other.waiting_rows(999)] == list(range(200, 253))
+    assert not other.record_rows("batch", rows(1))
+    assert not other.record_sale(SALE, rows(1))
+    other.add_version(version(9, 200, 200))
+    assert (other.sale_count(), other.row_count()) == (2, 253)
 
 
 def test_rounds_are_replaced_as_they_go_on(reopen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 from child_cart.model.trainer import Epoch, EpochReport, Initial, Row, Score, Stored, Trained, TrainerError
@@ -69,4 +70,4 @@ class FakeTrainer:
     @staticmethod
     def _write(target: Path, accuracy: float) -> str:
         target.write_text(str(accuracy))
-        return "digest"
+        return hashlib.sha256(target.read_bytes()).hexdigest()

@@ -1,0 +1,124 @@
+"""A database on a MongoDB server: asks, asks again once, and says in sentences what went wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from pymongo import MongoClient, ReadPreference
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
+from pymongo.write_concern import WriteConcern
+
+from .store import StoreAway, StoreError
+
+T = TypeVar("T")
+
+WATCH_MS: Final = 2000
+"""How often the driver looks for a server that is away."""
+
+
+class MongoServer:
+    """One database, asked by one thread at a time.
+
+    Args:
+        url: ``mongodb://…/database``.
+        shown: the same without what is secret, for messages.
+        timeout_s: for finding the server, and for each answer.
+        on_break: is called when it is not known any more what the server has done and kept.
+
+    Raises:
+        StoreError: if the address is none.
+
+    Attributes:
+        database: writes to it are journaled and acknowledged by a majority.
+        lock: is held while the server is asked; hold it longer for questions that belong together.
+    """
+
+    def __init__(self, url: str, shown: str, timeout_s: float, on_break: Callable[[], None]) -> None:
+        self._shown = shown
+        self._timeout_s = timeout_s
+        self._on_break = on_break
+        self._away = False
+        self.lock = threading.RLock()
+        milliseconds = max(int(timeout_s * 1000), 1)
+        with self.explained():
+            self._client: MongoClient[dict[str, Any]] = MongoClient(
+                url,
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=milliseconds,
+                heartbeatFrequencyMS=WATCH_MS,
+                retryWrites=False,  # a standalone server cannot; ours are repeated below, by what they mean
+                appname="cart",
+                maxPoolSize=4,
+            )
+            self.database: Any = self._client.get_default_database().with_options(
+                read_preference=ReadPreference.PRIMARY,
+                write_concern=WriteConcern(w="majority", j=True, wtimeout=milliseconds),
+            )
+
+    def close(self) -> None:
+        """Let the connections go. Safe to call again."""
+        self._client.close()
+
+    def ask(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Have the server do something that may be done twice; ask again once if the connection breaks.
+
+        Raises:
+            StoreAway: if there is no answer.
+            StoreError: if it refuses.
+        """
+        if not self.lock.acquire(timeout=2 * self._timeout_s):
+            raise StoreAway(self._away_sentence("others wait for it already"))
+        try:
+            with self.explained():
+                # A page must not wait once for each of its figures. The driver looks for the server by itself.
+                if self._away and not self._client.topology_description.has_writable_server():
+                    raise StoreAway(self._away_sentence("no connection"))
+                done = self._tried(work, *arguments)
+                self._away = False
+                return done
+        finally:
+            self.lock.release()
+
+    def _tried(self, work: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return work(*arguments)
+        except ServerSelectionTimeoutError:  # it was waited for long enough
+            raise
+        except ConnectionFailure:
+            self._on_break()
+            return work(*arguments)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn the driver's errors into ``StoreAway`` and ``StoreError``, all but that of a key that is there."""
+        try:
+            yield
+        except DuplicateKeyError:
+            raise
+        except ValueError as error:  # an address that is none, as the driver says it
+            raise StoreError(f"The store {self._shown} cannot be used ({error}).") from None
+        except ConnectionFailure as error:
+            self._on_break()
+            self._away = True
+            raise StoreAway(self._away_sentence(_first_words(error))) from None
+        except PyMongoError as error:
+            self._on_break()
+            raise StoreError(
+                f"The store {self._shown} refuses ({_first_words(error)}). Look at the server's log; a full disk, a "
+                "wrong password and a user without readWrite on this database look like this."
+            ) from None
+
+    def _away_sentence(self, why: str) -> str:
+        return (
+            f"The store {self._shown} does not answer ({why}). Nothing that was confirmed is lost; it goes on by "
+            "itself when the server is back."
+        )
+
+
+def _first_words(error: Exception) -> str:
+    """Return what a driver's error begins with; the rest is a description of the whole topology."""
+    return str(error).partition(", Timeout:")[0].partition(", full error:")[0][:200]
