@@ -19,8 +19,9 @@ from support.nodes import Node, model_of, running
 from child_cart.cart import _tls_of as cart_tls
 from child_cart.config import Settings as CartSettings
 from child_cart.network.settings import SettingError
+from child_cart.network.tls import serving_context
 from parent_cart.config import Settings
-from parent_cart.main import _tls_of, build
+from parent_cart.main import build
 
 
 @asynccontextmanager
@@ -30,7 +31,9 @@ async def bridge_with(certificate: tuple[str, str] | None) -> AsyncIterator[int]
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_tls_of(settings)).start()
+        await web.TCPSite(
+            runner, "127.0.0.1", 0, ssl_context=serving_context(settings.tls_cert, settings.tls_key, "BRIDGE")
+        ).start()
         yield runner.addresses[0][1]
         await relay.close()
     finally:
@@ -99,8 +102,11 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
         (certificate, ""),
         ("/no", key),
     ):
-        with pytest.raises(SettingError, match=r"--tls-cert \(BRIDGE_TLS_CERT\) is"):
-            _tls_of(Settings(tls_cert=files[0], tls_key=files[1]))
+        for prefix in ("BRIDGE", "CART"):
+            with pytest.raises(
+                SettingError, match=rf"--tls-cert \({prefix}_TLS_CERT\) is .*--tls-key \({prefix}_TLS_KEY\) is"
+            ):
+                serving_context(*files, prefix)
     for path in (str(wrong), "/no"):
         with pytest.raises(SettingError, match=r"--bridge-ca \(CART_BRIDGE_CA\) is"):
             cart_tls(CartSettings(bridge_ca=path))
