@@ -61,7 +61,8 @@ class PageServer:
         self.url = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
         self._loop: asyncio.AbstractEventLoop
         self._stop = asyncio.Event()
-        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._new_connection: Callable[[], _Connection]
+        self._clients: set[asyncio.Task[None]] = set()
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self._thread = threading.Thread(target=self._run, name="pages", daemon=True)
 
@@ -83,51 +84,60 @@ class PageServer:
 
     async def _serve(self) -> None:
         """Take connections until told to stop; then answer the requests under way and close all connections."""
+        server = web.Server(self._answer, request_factory=_Request)
+        self._new_connection = partial(_Connection, server)
         with self._listening:
-            server = web.Server(self._answer, request_factory=_Request)
-            clients: set[asyncio.Task[None]] = set()
-            accepting = asyncio.create_task(self._accept(partial(_Connection, server), clients))
-            stopping = asyncio.create_task(self._stop.wait())
-            await asyncio.wait((accepting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            accepting.cancel()
+            self._watch()
+            await self._stop.wait()
+            self._loop.remove_reader(self._listening)
         server.pre_shutdown()
         await server.shutdown(ANSWER_S / 2)  # once for the answers, and once more for what holds them up
-        if clients:
-            await asyncio.wait(clients, timeout=CLOSE_S)
-        for client in clients:
+        if self._clients:
+            await asyncio.wait(self._clients, timeout=CLOSE_S)
+        for client in self._clients:
             client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
-        with suppress(asyncio.CancelledError):
-            await accepting
+        await asyncio.gather(*self._clients, return_exceptions=True)
 
-    async def _accept(self, new: Callable[[], _Connection], clients: set[asyncio.Task[None]]) -> None:
-        """Give each connection a place; while all are taken, the others wait in the system's queue."""
-        while True:
-            await self._places.acquire()
-            try:
-                client, _ = await self._loop.sock_accept(self._listening)
-            except OSError as error:
-                self._places.release()
-                log.warning("no connection can be taken for now: %s", error.strerror or error)
-                await asyncio.sleep(NO_FILES_S)
-                continue
-            task = asyncio.create_task(self._hold(new, client))
-            clients.add(task)
-            task.add_done_callback(clients.discard)
+    def _watch(self) -> None:
+        if not self._stop.is_set():
+            self._loop.add_reader(self._listening, self._take)
 
-    async def _hold(self, new: Callable[[], _Connection], client: socket.socket) -> None:
-        """Keep a connection's place from its first byte to its last."""
+    def _take(self) -> None:
+        """Give the next connection a place; while all are taken, the others wait in the system's queue."""
+        try:
+            client, _ = self._listening.accept()
+        except BlockingIOError:  # it has given up in the meantime
+            return
+        except OSError as error:
+            log.warning("no connection can be taken for now: %s", error.strerror or error)
+            self._loop.remove_reader(self._listening)
+            self._loop.call_later(NO_FILES_S, self._watch)
+            return
+        client.setblocking(False)
+        task = self._loop.create_task(self._hold(client))
+        self._clients.add(task)
+        task.add_done_callback(self._free_place)
+        if len(self._clients) >= CONNECTIONS:
+            self._loop.remove_reader(self._listening)
+
+    def _free_place(self, task: asyncio.Task[None]) -> None:
+        self._clients.discard(task)
+        self._watch()
+
+    async def _hold(self, client: socket.socket) -> None:
+        """Stay with a connection from its handshake to its end."""
         limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": CLOSE_S} if self._tls else {}
         try:
-            transport, connection = await self._loop.connect_accepted_socket(new, client, ssl=self._tls, **limits)
-            try:
-                await connection.closed.wait()
-            finally:
-                transport.abort()
+            transport, connection = await self._loop.connect_accepted_socket(
+                self._new_connection, client, ssl=self._tls, **limits
+            )
         except OSError as error:
             log.debug("a client did not get as far as a request: %s", error)
+            return
+        try:
+            await connection.closed.wait()
         finally:
-            self._places.release()
+            transport.abort()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         connection = request.protocol
@@ -146,6 +156,9 @@ class PageServer:
         connection.stop_clock()  # what the application takes is not the client's fault
         try:
             return await self._workers.answer(environ_of(request, body, self._shared))
+        except Exception:
+            log.exception("the application failed at %s %s", request.method, request.path[:200])
+            raise web.HTTPInternalServerError from None
         finally:
             connection.start_clock()
 
@@ -176,6 +189,10 @@ class _Connection(web.RequestHandler):
         self.stop_clock()
         self.closed.set()
         super().connection_lost(exc)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log quietly what aiohttp finds wrong: any client can cause it."""
+        log.debug(*args, **kw)
 
     def start_clock(self) -> None:
         """Give the client time for an answer and a whole request, and cut it off after that."""

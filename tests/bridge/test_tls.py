@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives import serialization
 from support.bridges import until
 from support.certificates import Authority
 from support.nodes import Node, model_of, running
@@ -95,10 +96,15 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
     wrong.write_text("no certificate")
     certificate, key = Authority(tmp_path).vouch()
     _, other_key = Authority(tmp_path).vouch()
+    locked = tmp_path / "locked.key"  # under a passphrase, which nobody is asked for
+    loaded = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    locked.write_bytes(loaded.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"word")))
     for files in (
         (str(wrong), key),
         (certificate, str(wrong)),
         (certificate, other_key),
+        (certificate, str(locked)),
         (certificate, ""),
         ("/no", key),
     ):
