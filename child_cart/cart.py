@@ -34,6 +34,7 @@ from .network.sealing import best_cipher
 from .network.settings import SettingError
 from .network.spool import Spool
 from .network.tasks import in_thread
+from .network.tls import serving_context
 from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
 from .shop import CATALOGUE
@@ -55,8 +56,8 @@ class Cart:
         folder: the data folder, which nobody else uses now.
 
     Raises:
-        StoreError, IdentityError, SettingError, CsvError: if what lies in the folder, the port or the starter rows
-            cannot be used.
+        StoreError, IdentityError, SettingError, CsvError: if what lies in the folder, the port, the certificate or the
+            starter rows cannot be used.
     """
 
     def __init__(self, settings: Settings, task: Task, folder: Path) -> None:
@@ -136,7 +137,8 @@ class Cart:
             trainer_process=lambda: self._trainer.process_id,
         )
         self._book.on_change(lambda: self._in_loop(self._rounds.wake.set))
-        self._pages = PageServer(create_app(self._desk, _page_hosts(settings)), settings.host, settings.port)
+        tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
+        self._pages = PageServer(create_app(self._desk, _page_hosts(settings)), settings.host, settings.port, tls)
 
     @property
     def page_url(self) -> str:

@@ -28,6 +28,8 @@ class Settings:
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
     page_hosts: str = option("", "more names under which people ask for the pages, separated by commas")
     port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
+    tls_cert: str = option("", "file with the certificate chain (PEM), to serve the pages at https:// instead")
+    tls_key: str = option("", "file with the certificate's private key (PEM)")
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
     store: str = option(
         "embedded",

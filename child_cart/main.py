@@ -30,7 +30,8 @@ log = logging.getLogger("cart")
 
 DESCRIPTION = (
     "Run a cart: it sells, keeps its purchases to itself, learns from them, and averages its model with those of "
-    "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin. "
+    "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin, "
+    "or at https:// with --tls-cert and --tls-key. "
     "The command keygen instead of any flag prints a new fleet key, and the token of it for bridges. The commands "
     "export DIR, import DIR, migrate --from STORE --to STORE and reset, before any flags, work on the data of a cart "
     "that does not run; each has a --help."

@@ -8,7 +8,6 @@ import os
 import random
 import resource
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from aiohttp import web
 
 from child_cart.network.fleet_key import FleetKeyError, read_key
 from child_cart.network.settings import SettingError, load
+from child_cart.network.tls import serving_context
 from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
 from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.allowance import Rates
@@ -70,20 +70,6 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     return application, relay
 
 
-def _tls_of(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.tls_cert and not settings.tls_key:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingError(
-            f"--tls-cert (BRIDGE_TLS_CERT) is {settings.tls_cert!r} and --tls-key (BRIDGE_TLS_KEY) is "
-            f"{settings.tls_key!r}; they are to name a certificate and its key ({error.strerror or error})."
-        ) from None
-    return context
-
-
 def _token_of(settings: Settings) -> bytes | None:
     if not settings.token_file:
         return None
@@ -99,7 +85,7 @@ async def serve(settings: Settings) -> None:
     Raises:
         SettingError: if the token file or the certificate cannot be used, or the address not be listened on.
     """
-    tls = _tls_of(settings)
+    tls = serving_context(settings.tls_cert, settings.tls_key, "BRIDGE")
     application, relay = build(settings)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
     await runner.setup()

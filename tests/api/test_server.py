@@ -1,29 +1,97 @@
-"""The page server on real sockets: a free port, a busy one, and an end that open pages do not hold up."""
+"""The page server on real sockets, with and without TLS: its address, a clean end, slow and wrong clients."""
 
 from __future__ import annotations
 
+import errno
 import http.client
+import json
 import logging
+import os
 import socket
+import ssl
 import threading
-import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from flask import Flask
+from flask import Flask, Response, jsonify, request
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.certificates import Authority
 
+from child_cart.api import server as page_server
+from child_cart.api.app import MAX_BODY_BYTES
 from child_cart.api.server import PageServer
 from child_cart.network.settings import SettingError
+from child_cart.network.tls import serving_context
+
+LARGE_ANSWER_BYTES = 12_000_000  # more than the sockets of this machine hold
+HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: cart\r\nX-Slow: "
+HALF_A_BODY = b"POST /told HTTP/1.1\r\nHost: cart\r\nContent-Length: 1000\r\n\r\nhalf"
+HALF_A_LARGE_BODY = b"POST /told HTTP/1.1\r\nHost: cart\r\nContent-Length: 1000000\r\n\r\nhalf"
 
 
-@pytest.fixture
-def application() -> Flask:
-    application = Flask(__name__)
-    application.add_url_rule("/", view_func=lambda: "here", endpoint="here")
-    return application
+class Pages:
+    """An application and its clients, at http:// or at https://."""
+
+    def __init__(self, authority: Authority | None) -> None:
+        self.application = Flask(__name__)
+        self.application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+        self.application.add_url_rule("/", view_func=lambda: "here", endpoint="here")
+        self.application.add_url_rule("/told", view_func=_told, methods=["GET", "POST"])
+        self.application.add_url_rule("/told/<path:rest>", view_func=_told)
+        self.authority = authority
+        certificate, key = authority.vouch() if authority else ("", "")
+        self.tls = serving_context(certificate, key, "CART")
+
+    def serve(self, host: str = "127.0.0.1") -> PageServer:
+        return PageServer(self.application, host, 0, self.tls)
+
+    def connect(self, server: PageServer, source: str = "127.0.0.1") -> http.client.HTTPConnection:
+        if self.authority is None:
+            return http.client.HTTPConnection("127.0.0.1", _port(server), timeout=10, source_address=(source, 0))
+        trusting = ssl.create_default_context(cafile=self.authority.path)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", _port(server), timeout=10, source_address=(source, 0), context=trusting
+        )
+
+    def socket(self, server: PageServer, sent: bytes = b"") -> socket.socket:
+        """Return an open connection over which this was sent."""
+        connection = self.connect(server)
+        connection.connect()
+        connection.sock.sendall(sent)
+        opened: socket.socket = connection.sock
+        return opened
+
+    def ask(self, server: PageServer) -> str:
+        connection = self.connect(server)
+        try:
+            return ask(connection)
+        finally:
+            connection.close()
+
+    def told(self, server: PageServer, method: str = "GET", path: str = "/told", **parts: object) -> dict[str, str]:
+        connection = self.connect(server)
+        try:
+            connection.request(method, path, **parts)  # type: ignore[arg-type]
+            return dict(_json(connection.getresponse()))
+        finally:
+            connection.close()
 
 
-def connect(server: PageServer) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(server.url.removeprefix("http://").rstrip("/"), timeout=5)
+def _told(rest: str = "") -> Response:
+    """Tell what the application was told."""
+    texts = {name: value for name, value in request.environ.items() if isinstance(value, str)}
+    return jsonify(url=request.url, body=request.get_data(as_text=True), **texts)
+
+
+def _json(answer: http.client.HTTPResponse) -> dict[str, str]:
+    return dict(json.load(answer))
+
+
+def _port(server: PageServer) -> int:
+    return int(server.url.rstrip("/").rpartition(":")[2])
 
 
 def ask(connection: http.client.HTTPConnection) -> str:
@@ -31,42 +99,75 @@ def ask(connection: http.client.HTTPConnection) -> str:
     return connection.getresponse().read().decode()
 
 
+@pytest.fixture(params=["http", "https"])
+def pages(request: pytest.FixtureRequest, tmp_path: Path) -> Pages:
+    return Pages(Authority(tmp_path) if request.param == "https" else None)
+
+
+@pytest.fixture
+def plain() -> Pages:
+    return Pages(None)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times short enough to be waited for."""
+    for name, value in (("REQUEST_S", 0.3), ("HANDSHAKE_S", 0.3), ("ANSWER_S", 0.2), ("CLOSE_S", 0.2)):
+        monkeypatch.setattr(page_server, name, value)
+
+
+@pytest.fixture
+def quick_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end does not wait for slow clients as long as it would."""
+    monkeypatch.setattr(page_server, "ANSWER_S", 0.2)
+
+
+@pytest.fixture
+def opened() -> Iterator[list[socket.socket]]:
+    """Connections that are closed at the end, whatever became of them."""
+    sockets: list[socket.socket] = []
+    yield sockets
+    for each in sockets:
+        each.close()
+
+
+# Where and how long.
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_the_pages_are_served_while_the_block_lasts(application: Flask, host: str) -> None:
-    with PageServer(application, host, 0) as server:
-        connection = connect(server)
+def test_the_pages_are_served_while_the_block_lasts(plain: Pages, host: str) -> None:
+    with plain.serve(host) as server:
+        assert server.url == f"http://{host}:{_port(server)}/"
+        connection = http.client.HTTPConnection(host, _port(server), timeout=5)
         assert ask(connection) == "here"
         connection.close()
-    late = connect(server)
     with pytest.raises(ConnectionRefusedError):
-        late.request("GET", "/")
-    late.close()
+        ask(connection)
 
 
-def test_a_busy_port_is_named_with_the_way_out(application: Flask) -> None:
+def test_a_busy_port_is_named_with_the_way_out(plain: Pages) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingError, match=rf"127.0.0.1 port {port}.*--port \(CART_HOST, CART_PORT\)"):
-            PageServer(application, "127.0.0.1", port)
+            PageServer(plain.application, "127.0.0.1", port)
 
 
-def test_a_host_that_is_none_is_named(application: Flask) -> None:
+def test_a_host_that_is_none_is_named(plain: Pages) -> None:
     with pytest.raises(SettingError, match=r"no\.such\.host\.invalid"):
-        PageServer(application, "no.such.host.invalid", 0)
+        PageServer(plain.application, "no.such.host.invalid", 0)
 
 
-def test_an_open_page_does_not_hold_up_the_end(application: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    with PageServer(application, "127.0.0.1", 0) as server:
-        kept_alive = connect(server)
+def test_an_open_page_does_not_hold_up_the_end(pages: Pages, caplog: pytest.LogCaptureFixture) -> None:
+    with pages.serve() as server:
+        kept_alive, idle = pages.connect(server), pages.connect(server)
         ask(kept_alive)
+        ask(idle)
         polls = threading.Thread(target=poll_until_refused, args=(kept_alive,))
         polls.start()
-        left_at = time.monotonic()
-    took_s = time.monotonic() - left_at
     polls.join()
-    assert took_s < 4  # the thread would be given up after 5 s
+    idle.close()
     assert not server._thread.is_alive()
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def poll_until_refused(connection: http.client.HTTPConnection) -> None:
@@ -77,21 +178,362 @@ def poll_until_refused(connection: http.client.HTTPConnection) -> None:
         connection.close()
 
 
-def test_a_request_under_way_is_answered_at_the_end() -> None:
-    begun, application = threading.Event(), Flask(__name__)
+def test_a_request_under_way_is_answered_at_the_end(pages: Pages) -> None:
+    begun, may_end = threading.Event(), threading.Event()
 
     def slow() -> str:
         begun.set()
-        time.sleep(0.2)
+        may_end.wait(5)
         return "kept"
 
-    application.add_url_rule("/", view_func=slow)
-    answers: list[str] = []
-    with PageServer(application, "127.0.0.1", 0) as server:
-        connection = connect(server)
-        asking = threading.Thread(target=lambda: answers.append(ask(connection)))
+    pages.application.add_url_rule("/slow", view_func=slow)
+    answers: list[bytes] = []
+
+    def ask_slowly() -> None:
+        connection.request("GET", "/slow")
+        answers.append(connection.getresponse().read())
+
+    with pages.serve() as server:
+        connection = pages.connect(server)
+        asking = threading.Thread(target=ask_slowly)
         asking.start()
         begun.wait(5)
+        refused = threading.Thread(target=_end_when_refused, args=(server, may_end))
+        refused.start()
     asking.join()
+    refused.join()
     connection.close()
-    assert answers == ["kept"]
+    assert answers == [b"kept"]
+
+
+def _end_when_refused(server: PageServer, may_end: threading.Event) -> None:
+    try:
+        while True:
+            socket.create_connection(("127.0.0.1", _port(server)), timeout=5).close()
+    except OSError:
+        may_end.set()
+
+
+def test_a_request_that_never_ends_does_not_hold_up_the_end(
+    pages: Pages, quick: None, opened: list[socket.socket]
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def stuck() -> str:
+        begun.set()
+        may_end.wait(30)
+        return "late"
+
+    pages.application.add_url_rule("/stuck", view_func=stuck)
+    with pages.serve() as server:
+        opened.append(pages.socket(server, b"GET /stuck HTTP/1.1\r\nHost: cart\r\n\r\n"))
+        assert begun.wait(5)
+    assert not server._thread.is_alive()
+    assert opened[0].recv(100) == b""
+    may_end.set()
+
+
+# What the application is told.
+
+
+def test_the_application_knows_the_client_and_how_it_came(pages: Pages) -> None:
+    with pages.serve() as server:
+        connection = pages.connect(server, source="127.0.0.9")
+        connection.request("GET", "/told?a=%20b", headers={"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "gopher"})
+        told = _json(connection.getresponse())
+        connection.close()
+    scheme = "https" if pages.tls else "http"
+    assert told["wsgi.url_scheme"] == scheme
+    assert told["REMOTE_ADDR"] == "127.0.0.9"
+    assert told["url"].startswith(f"{scheme}://127.0.0.1:{_port(server)}/told")
+    assert told["QUERY_STRING"] == "a=%20b"
+    assert told["SERVER_PORT"] == str(_port(server))
+
+
+def test_bodies_arrive_whole_however_they_are_sent(pages: Pages) -> None:
+    body = "é" * 300_000
+    with pages.serve() as server:
+        assert pages.told(server, "POST", body=body.encode())["body"] == body
+        chunked = pages.told(server, "POST", body=iter([b"ab", b"c" * 70_000]), encode_chunked=True)
+        assert chunked["body"] == "ab" + "c" * 70_000
+        assert chunked["CONTENT_LENGTH"] == "70002"
+        assert "HTTP_TRANSFER_ENCODING" not in chunked
+        assert pages.told(server, "POST", body=b"")["CONTENT_LENGTH"] == "0"
+
+
+def test_a_body_that_is_too_large_is_refused_by_the_application(plain: Pages) -> None:
+    plain.application.register_error_handler(413, lambda _: ("too large for us", 413))
+    with plain.serve() as server:
+        connection = plain.connect(server)
+        connection.request("POST", "/told", body=b"x" * (MAX_BODY_BYTES + 1))
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (413, b"too large for us")
+        connection.close()
+        connection.request("POST", "/told", body=iter([b"x" * MAX_BODY_BYTES, b"x"]), encode_chunked=True)
+        assert connection.getresponse().status == 413
+        connection.close()
+        assert len(plain.told(server, "POST", body=b"x" * MAX_BODY_BYTES)["body"]) == MAX_BODY_BYTES
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(plain: Pages, opened: list[socket.socket]) -> None:
+    with plain.serve() as server:
+        asking = plain.socket(
+            server, b"POST /told HTTP/1.1\r\nHost: cart\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+        )
+        opened.append(asking)
+        assert asking.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        asking.sendall(b"body")
+        assert b"200 OK" in asking.recv(100)
+
+
+def test_headers_with_an_underscore_cannot_pass_for_others(plain: Pages) -> None:
+    with plain.serve() as server:
+        told = plain.told(server, headers={"X_Real": "false", "X-Real": "true", "Cookie": "a=1"})
+    assert told["HTTP_X_REAL"] == "true"
+    assert told["HTTP_COOKIE"] == "a=1"
+
+
+def test_headers_that_come_twice_are_joined(plain: Pages) -> None:
+    with plain.serve() as server:
+        connection = plain.connect(server)
+        connection.putrequest("GET", "/told")
+        for name, value in (("Cookie", "a=1"), ("Cookie", "b=2"), ("X-Twice", "1"), ("X-Twice", "\xe9")):
+            connection.putheader(name, value)
+        connection.endheaders()
+        told = _json(connection.getresponse())
+        connection.close()
+    assert told["HTTP_COOKIE"] == "a=1; b=2"
+    assert told["HTTP_X_TWICE"] == "1, \xe9"
+
+
+def test_answers_arrive_as_the_application_gave_them(plain: Pages) -> None:
+    def view() -> Response:
+        answer = Response(b"made", status=418, mimetype="text/x-tea")
+        answer.set_cookie("a", "1")
+        answer.set_cookie("b", "2")
+        return answer
+
+    plain.application.add_url_rule("/view", view_func=view)
+    with plain.serve() as server:
+        for method, body in (("GET", b"made"), ("HEAD", b"")):
+            connection = plain.connect(server)
+            connection.request(method, "/view")
+            answer = connection.getresponse()
+            assert (answer.status, answer.reason, answer.read()) == (418, "I'M A TEAPOT", body)
+            assert answer.headers["Content-Length"] == "4"
+            assert answer.headers["Content-Type"].startswith("text/x-tea")
+            assert answer.headers["Server"] == "cart"
+            assert answer.headers.get_all("Set-Cookie") == ["a=1; Path=/", "b=2; Path=/"]
+            connection.close()
+
+
+def test_an_application_that_fails_costs_one_answer(plain: Pages, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> list[bytes]:
+        raise RuntimeError("broken")
+
+    working, plain.application.wsgi_app = plain.application.wsgi_app, broken  # type: ignore[method-assign]
+    with plain.serve() as server:
+        connection = plain.connect(server)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 500
+        connection.close()
+        assert "broken" in caplog.text
+        plain.application.wsgi_app = working  # type: ignore[method-assign]
+        assert plain.ask(server) == "here"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(st.characters(exclude_characters="/\n", exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_every_path_arrives(standing: tuple[Pages, PageServer], names: list[str]) -> None:
+    pages, server = standing
+    told = pages.told(server, path="/told/" + "/".join(quote(name, safe="") for name in names))
+    assert told["PATH_INFO"].encode("latin-1").decode() == "/told/" + "/".join(names)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200), st.sampled_from([b"", b"GET ", b"GET / HTTP/1.1\r\n", HALF_A_HEAD, HALF_A_BODY]))
+def test_what_is_no_request_harms_nobody(standing: tuple[Pages, PageServer], sent: bytes, before: bytes) -> None:
+    pages, server = standing
+    pages.socket(server, before + sent).close()
+    assert pages.ask(server) == "here"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://cart/told HTTP/1.1", b"200"),
+        (b"GET /told HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket", b"400"),
+        (b"GET //told HTTP/1.1", b"200"),
+        (b"GET /told/../told HTTP/1.1", b"200"),
+        (b"OPTIONS * HTTP/1.1", b"404"),
+        (b"CONNECT cart:443 HTTP/1.1", b"404"),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1", b"400"),
+        (b"GET /told HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked", b"400"),
+        (b"POST /told HTTP/1.1\r\nContent-Length: -4", b"400"),
+    ],
+)
+def test_odd_requests_are_answered(
+    standing: tuple[Pages, PageServer],
+    opened: list[socket.socket],
+    caplog: pytest.LogCaptureFixture,
+    line: bytes,
+    status: bytes,
+) -> None:
+    pages, server = standing
+    opened.append(pages.socket(server, line + b"\r\nHost: cart\r\n\r\n"))
+    assert opened[0].recv(12)[9:] == status
+    assert pages.ask(server) == "here"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.fixture
+def standing(plain: Pages) -> Iterator[tuple[Pages, PageServer]]:
+    with plain.serve() as server:
+        yield plain, server
+
+
+# Clients that are slow.
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD, HALF_A_BODY, HALF_A_LARGE_BODY])
+def test_slow_clients_hold_up_nobody(pages: Pages, quick_end: None, opened: list[socket.socket], sent: bytes) -> None:
+    with pages.serve() as server:
+        opened.extend(pages.socket(server, sent) for _ in range(5 * page_server.THREADS))
+        assert pages.ask(server) == "here"
+        assert pages.told(server, "POST", body=b"small")["body"] == "small"
+
+
+def test_clients_that_take_no_answer_hold_up_nobody(pages: Pages, quick_end: None, opened: list[socket.socket]) -> None:
+    pages.application.add_url_rule("/large", view_func=lambda: b"x" * LARGE_ANSWER_BYTES)
+    with pages.serve() as server:
+        opened.extend(
+            pages.socket(server, b"GET /large HTTP/1.1\r\nHost: cart\r\n\r\n") for _ in range(page_server.THREADS + 1)
+        )
+        assert pages.ask(server) == "here"
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD, HALF_A_BODY, HALF_A_LARGE_BODY])
+def test_a_request_that_is_never_whole_is_cut_off(
+    pages: Pages, quick: None, opened: list[socket.socket], sent: bytes
+) -> None:
+    with pages.serve() as server:
+        opened.append(pages.socket(server, sent))
+        assert _end_of(opened[0])
+
+
+def test_an_answer_that_is_never_taken_is_cut_off(
+    pages: Pages, quick: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS", 1)
+    pages.application.add_url_rule("/large", view_func=lambda: b"x" * LARGE_ANSWER_BYTES)
+    with pages.serve() as server:
+        opened.append(pages.socket(server, b"GET /large HTTP/1.1\r\nHost: cart\r\n\r\n"))
+        assert pages.ask(server) == "here"  # in the only place
+
+
+def test_the_application_may_take_longer_than_clients(pages: Pages, quick: None) -> None:
+    pages.application.add_url_rule("/long", view_func=lambda: threading.Event().wait(0.6) or "done")
+    with pages.serve() as server:
+        connection = pages.connect(server)
+        connection.request("GET", "/long")
+        assert connection.getresponse().read() == b"done"
+        assert ask(connection) == "here"
+        connection.close()
+
+
+def test_large_bodies_take_turns(
+    plain: Pages, quick: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "LARGE_BODIES", 1)
+    with plain.serve() as server:
+        opened.append(plain.socket(server, HALF_A_LARGE_BODY))
+        assert plain.told(server, "POST", body=b"small")["body"] == "small"
+        assert _end_of(opened[0])
+        assert len(plain.told(server, "POST", body=b"x" * 100_000)["body"]) == 100_000
+
+
+def test_more_connections_than_there_are_places_wait(
+    pages: Pages, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS", 3)
+    with pages.serve() as server:
+        opened.extend(pages.socket(server) for _ in range(3))
+        answers: list[str] = []
+        waiting = threading.Thread(target=lambda: answers.append(pages.ask(server)))
+        waiting.start()
+        waiting.join(0.2)
+        assert answers == []
+        opened.pop().close()
+        waiting.join(10)
+        assert answers == ["here"]
+
+
+def test_a_system_without_room_for_a_connection_is_tried_again(
+    plain: Pages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(page_server, "NO_FILES_S", 0.01)
+    failures = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))] * 3
+    accept: Callable[[socket.socket], tuple[socket.socket, object]] = socket.socket.accept
+
+    def sometimes(listening: socket.socket) -> tuple[socket.socket, object]:
+        if failures:
+            raise failures.pop()
+        return accept(listening)
+
+    with plain.serve() as server:
+        monkeypatch.setattr(socket.socket, "accept", sometimes)
+        assert plain.ask(server) == "here"
+    assert "no connection can be taken for now: Too many open files" in caplog.text
+
+
+def _end_of(connection: socket.socket) -> bool:
+    """Wait until the other side has ended a connection."""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+# TLS.
+
+
+def test_a_certificate_that_a_client_does_not_trust(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS", 2)
+    pages, stranger = Pages(Authority(tmp_path)), Pages(Authority(tmp_path, "stranger"))
+    with pages.serve() as server:
+        assert server.url.startswith("https://")
+        for _ in range(5):  # each gives its place back
+            with pytest.raises(ssl.SSLCertVerificationError):
+                stranger.ask(server)
+        assert pages.ask(server) == "here"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_http_is_not_spoken_where_there_is_a_certificate(tmp_path: Path, plain: Pages) -> None:
+    pages = Pages(Authority(tmp_path))
+    with pages.serve() as server:
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            plain.ask(server)
+        assert pages.ask(server) == "here"
+
+
+def test_handshakes_that_never_end(
+    tmp_path: Path, quick: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS", 20)
+    pages = Pages(Authority(tmp_path))
+    with pages.serve() as server:
+        opened.extend(socket.create_connection(("127.0.0.1", _port(server)), timeout=10) for _ in range(20))
+        assert all(_end_of(each) for each in opened)
+        opened.extend(socket.create_connection(("127.0.0.1", _port(server)), timeout=10) for _ in range(10))
+        assert pages.ask(server) == "here"
+
+
+def test_old_tls_is_refused(tmp_path: Path) -> None:
+    pages = Pages(Authority(tmp_path))
+    assert pages.tls is not None
+    assert pages.tls.minimum_version >= ssl.TLSVersion.TLSv1_2

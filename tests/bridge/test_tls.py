@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives import serialization
 from support.bridges import until
 from support.certificates import Authority
 from support.nodes import Node, model_of, running
@@ -19,8 +20,9 @@ from support.nodes import Node, model_of, running
 from child_cart.cart import _tls_of as cart_tls
 from child_cart.config import Settings as CartSettings
 from child_cart.network.settings import SettingError
+from child_cart.network.tls import serving_context
 from parent_cart.config import Settings
-from parent_cart.main import _tls_of, build
+from parent_cart.main import build
 
 
 @asynccontextmanager
@@ -30,7 +32,9 @@ async def bridge_with(certificate: tuple[str, str] | None) -> AsyncIterator[int]
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_tls_of(settings)).start()
+        await web.TCPSite(
+            runner, "127.0.0.1", 0, ssl_context=serving_context(settings.tls_cert, settings.tls_key, "BRIDGE")
+        ).start()
         yield runner.addresses[0][1]
         await relay.close()
     finally:
@@ -92,15 +96,23 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
     wrong.write_text("no certificate")
     certificate, key = Authority(tmp_path).vouch()
     _, other_key = Authority(tmp_path).vouch()
+    locked = tmp_path / "locked.key"  # under a passphrase, which nobody is asked for
+    loaded = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    locked.write_bytes(loaded.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"word")))
     for files in (
         (str(wrong), key),
         (certificate, str(wrong)),
         (certificate, other_key),
+        (certificate, str(locked)),
         (certificate, ""),
         ("/no", key),
     ):
-        with pytest.raises(SettingError, match=r"--tls-cert \(BRIDGE_TLS_CERT\) is"):
-            _tls_of(Settings(tls_cert=files[0], tls_key=files[1]))
+        for prefix in ("BRIDGE", "CART"):
+            with pytest.raises(
+                SettingError, match=rf"--tls-cert \({prefix}_TLS_CERT\) is .*--tls-key \({prefix}_TLS_KEY\) is"
+            ):
+                serving_context(*files, prefix)
     for path in (str(wrong), "/no"):
         with pytest.raises(SettingError, match=r"--bridge-ca \(CART_BRIDGE_CA\) is"):
             cart_tls(CartSettings(bridge_ca=path))
