@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 class Settings:
     """All settings of a cart; also ``CART_…`` in the environment. Those with ``live`` can be changed while it runs."""
 
-    bridge: str = option("ws://127.0.0.1:9000", "the bridge to attach to, as ws://host:port")
+    bridge: str = option("ws://127.0.0.1:9000", "the bridge to attach to, as ws://host:port or wss://host:port")
     bridge_ca: str = option("", "file with the CA certificate (PEM) to trust a wss:// bridge by, beside the system's")
     fleet_key_file: str = option("", "file with the fleet key that keygen has printed; without it the fleet is open")
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
@@ -81,7 +81,7 @@ class Settings:
         256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True
     )
     window_bytes: int = option(
-        MIB, "how far a sender may run ahead at most, in bytes", minimum=65536, maximum=1 << 30, live=True
+        2 * MIB, "how far a sender may run ahead at most, in bytes", minimum=65536, maximum=1 << 30, live=True
     )
     answer_timeout_s: float = option(
         15.0, "seconds for the bridge or a peer to answer a request", minimum=0.1, maximum=3600, live=True

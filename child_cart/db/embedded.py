@@ -45,7 +45,9 @@ class EmbeddedStore:
         self._lock = threading.RLock()
         # Purchases are private: nobody else on the machine may read them, from the first byte on.
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            os.fchmod(descriptor, 0o600)  # one that was copied back may have another mode
+            os.close(descriptor)
         except OSError as error:
             raise StoreError(f"The store {path} cannot be opened: {error.strerror}.") from None
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)

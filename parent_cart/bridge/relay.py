@@ -250,6 +250,9 @@ class Relay:
             self._deliver(self._hub.receive(connection.cart_id, message))
 
     def _attach(self, connection: Connection, message: Message) -> None:
+        if not self._admission.may_try(connection.address):
+            # Asked for each ATTACH too: many connections opened at once must not be many more tries.
+            raise Violation(Code.NOT_ADMITTED, "Too many attaches from this address have failed. Try again later.")
         attach = self._proved(connection, message)
         cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
         earlier = self._connections.get(cart_id)

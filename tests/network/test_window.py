@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
 from child_cart.network.window import Window
 
 KIB = 1024
-CHUNK = 64 * KIB
+CHUNK = DEFAULT_CHUNK_BYTES
 
 
 def run_over_path(window: Window, total_bytes: int, rate_bytes_per_s: float, trip_s: float) -> tuple[float, int]:
@@ -49,7 +50,7 @@ def test_a_path_is_filled(rate_bytes_per_s: float, trip_s: float) -> None:
 
 def test_a_narrow_path_is_not_flooded() -> None:
     _, most_ahead = run_over_path(Window(CHUNK, 64 * 1024 * KIB), 5_000_000, 500e3, 0.2)
-    assert most_ahead <= 512 * KIB
+    assert most_ahead <= 640 * KIB  # 1.2 s of this path, where the round trip of a chunk is 0.46 s
 
 
 @given(chunk=st.integers(1, 2**20), most=st.integers(1, 2**24), steps=st.lists(st.integers(0, 2**22), max_size=30))

@@ -36,7 +36,7 @@ GROWTH_SHARE = 0.05
 
 
 def anonymous_bytes(process_id: int) -> int:
-    """Return the memory that is a process's own: mapped files, as incoming models are, do not count."""
+    """Return the memory that is a process's own; mapped files do not count."""
     status = Path(f"/proc/{process_id}/status")
     for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith("RssAnon:"):
