@@ -52,12 +52,12 @@ class Collection:
         self._judge = judge
         self._on_verdict = on_verdict
         self.accepted: list[Accepted] = []
-        self._lost = self._told = 0
+        self._lost = 0
 
     @property
     def cut_short(self) -> bool:
-        """Whether the cart's own link broke before any peer that was asked last had answered."""
-        return 0 < self._lost == self._told
+        """Whether the cart's own link broke before a model of those that were asked for last was accepted."""
+        return self._lost > 0 and not self.accepted
 
     async def ask(self, cluster: PickedCluster) -> None:
         """Fetch and judge the models of all peers of the cluster.
@@ -65,7 +65,7 @@ class Collection:
         Raises:
             TrainerError, StoreError: if the trainer or the store fails; what was under way is given up.
         """
-        self._lost = self._told = 0
+        self._lost = 0
         failure: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -83,22 +83,18 @@ class Collection:
             received = await self._exchange.fetch(peer, cluster_id)
         except TransferError as error:
             self._lost += error.code is Code.LINK_LOST
-            await self._tell(Verdict(peer, Reason.NOT_RECEIVED, f"{error.sentence} ({error.code})"))
+            await self._on_verdict(Verdict(peer, Reason.NOT_RECEIVED, f"{error.sentence} ({error.code})"))
             return
         reason = None
         try:
             score = await self._trainer.score(received.path, self._own_rows)
             reason = score.reason or self._judge(score.accuracy or 0.0)
-            await self._tell(_verdict(peer, received, score, reason))
+            await self._on_verdict(_verdict(peer, received, score, reason))
         finally:
             if reason is Reason.ACCEPTED:
                 self.accepted.append(Accepted(received.path, score.accuracy or 0.0, received.offer.samples))
             else:
                 received.path.unlink(missing_ok=True)
-
-    async def _tell(self, verdict: Verdict) -> None:
-        self._told += 1
-        await self._on_verdict(verdict)
 
     def close(self) -> None:
         """Remove the files of the accepted models: they are averaged, or nobody wants them any more."""

@@ -131,9 +131,9 @@ class Exchange:
         request = sign_request(self._identity, unsigned)
 
         def accept(offer: ModelParameters) -> Seal:
-            check_signer(offer)
             signature, codec = self._wanted()
             check_offer(offer, signature, codec, limits.max_model_bytes)
+            check_signer(offer)
             return key.agree(offer.key, self._fleet_key, request, offer)
 
         self._incoming[view.transfer_id] = incoming
@@ -179,7 +179,9 @@ class Exchange:
             case Cancel():
                 running = self._incoming.get(message.transfer) or self._outgoing.get(message.transfer)
                 if running is not None:
-                    running.fail(TransferError(message.code, message.sentence))
+                    # The other cart's lost link is not this one's, which a round would take as a reason to ask again.
+                    code = Code.PEER_LEFT if message.code is Code.LINK_LOST else message.code
+                    running.fail(TransferError(code, message.sentence))
 
     def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
         """Put a chunk at its place."""
@@ -267,6 +269,10 @@ class Exchange:
         except LinkDown as down:
             failure = TransferError(Code.LINK_LOST, str(down))
             raise failure from None
+        except Exception as fault:  # whatever a peer can cause ends one transfer, not the cart
+            log.exception("transfer %s with cart %s met a fault", view.transfer_id[:8], view.peer[:8])
+            failure = TransferError(Code.ABANDONED, "A fault in this cart has ended the transfer.")
+            raise failure from fault
         finally:
             if failure is not None:
                 self._cancel(view.transfer_id, failure)

@@ -115,6 +115,8 @@ class Incoming(RunningTransfer):
             self._grant(self._assembler)
         except TransferError as error:
             self.fail(error)
+        except OSError as error:
+            self.fail(TransferError(Code.DISK_FULL, f"This cart's disk does not take a chunk ({error.strerror})."))
         self._news.set()
 
     def _grant(self, assembler: Assembler) -> None:

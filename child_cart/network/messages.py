@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
+from .chunk import MAX_SEQUENCE
 from .message_fields import MAX_CLUSTER_SIZE, count_field, hex_field, one_of_field, peers_field, share_field, text_field
 
 PROTOCOL_VERSION: Final = 1
@@ -155,8 +156,8 @@ class ModelParameters(Message):
     source: str = hex_field(16)
     destination: str = hex_field(16)
     total_bytes: int = count_field(1)
-    chunk_bytes: int = count_field(1)
-    chunks: int = count_field(1)
+    chunk_bytes: int = count_field(1, MAX_SEQUENCE)
+    chunks: int = count_field(1, MAX_SEQUENCE)
     digest: str = hex_field(32)
     codec: str = text_field(32)
     model_signature: str = hex_field(16)

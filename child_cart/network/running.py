@@ -84,7 +84,7 @@ class RunningTransfer:
         self._link = link
         self._patience = patience
         self._failure: TransferError | None = None
-        self._paused = False
+        self._paused = self._was_paused = False
         self._can_go_on = False  # once both carts know what is sent, in which chunks, under which key
         self._news = asyncio.Event()
 
@@ -95,7 +95,7 @@ class RunningTransfer:
 
     def pause(self, why: str) -> None:
         """Let the transfer wait for a lost link to come back."""
-        self._paused = True
+        self._paused = self._was_paused = True
         self.view.state, self.view.reason = Progress.PAUSED, why
         self._news.set()
 
@@ -127,8 +127,10 @@ class RunningTransfer:
         Raises:
             TransferError: the failure that came, or ``TIMED_OUT`` naming what is missing.
         """
-        if self._paused:
-            timeout_s, missing = self._patience.resume_timeout_s, "The link that was lost"
+        if self._was_paused:
+            # Also while chunks come: word of a lost link overtakes those that were sent before it.
+            timeout_s = max(timeout_s, self._patience.resume_timeout_s)
+            missing = "The link that was lost" if self._paused else missing
         try:
             async with asyncio.timeout(timeout_s):
                 await self._news.wait()

@@ -5,6 +5,7 @@ One file each, written as the bytes come, so that megabytes under way cost a car
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ class Room:
     def put(self, start: int, part: bytes | memoryview) -> None:
         """Write a part at its place."""
         # Cheaper than a mapped file, which costs a page fault for every 4 KiB. The room is reserved, so it is there.
-        os.pwrite(self._descriptor, part, start)
+        if os.pwrite(self._descriptor, part, start) != len(part):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def digest(self) -> str:
         """Return the SHA-256 of what is there, in hexadecimal."""

@@ -139,6 +139,7 @@ class Assembler:
         self.window = window
         self._next_sequence = 0
         self._granted_bytes = 0
+        self._furthest_bytes = 0  # granted ever: a lower grant, after a lost link, does not take back what it allowed
         self.received_bytes = 0
 
     @property
@@ -157,6 +158,7 @@ class Assembler:
             return None
         self.window.note_grant(self._granted_bytes, now_s)
         self._granted_bytes = wanted
+        self._furthest_bytes = max(self._furthest_bytes, wanted)
         return wanted
 
     def go_on(self, most_window_bytes: int) -> tuple[int, int]:
@@ -165,6 +167,7 @@ class Assembler:
         ahead = max(self._granted_bytes - self.received_bytes, self.window.size_bytes)
         ahead = min(ahead, self.window.most_bytes)
         self._granted_bytes = min(self.received_bytes + ahead, self._offer.total_bytes)
+        self._furthest_bytes = max(self._furthest_bytes, self._granted_bytes)
         return self.received_bytes, self._granted_bytes
 
     def add(self, sequence: int, payload: bytes | memoryview, final: bool, now_s: float) -> None:
@@ -187,8 +190,8 @@ class Assembler:
             raise TransferError(
                 Code.BAD_CHUNK, f"Chunk {sequence} has {len(payload)} bytes (final: {final}); {due - start} were due."
             )
-        if end > self._granted_bytes:
-            raise TransferError(Code.OVERRUN, f"Chunk {sequence} ends at {end}; credit reached {self._granted_bytes}.")
+        if end > self._furthest_bytes:
+            raise TransferError(Code.OVERRUN, f"Chunk {sequence} ends at {end}; credit reached {self._furthest_bytes}.")
         self._put(start, payload)
         self.window.note_arrival(end, now_s)
         self._next_sequence += 1

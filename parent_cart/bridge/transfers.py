@@ -237,10 +237,13 @@ class Transfers:
         told: list[Delivery] = []
         for transfer in self.of_cart(cart_id):
             other = transfer.other_than(cart_id)
-            if transfer.state is TransferState.REQUESTED:
+            transfer.awaited.add(cart_id)
+            if other in transfer.awaited:
+                # With both away nothing is kept: both will name it again.
+                self._forget(transfer)
+            elif transfer.state is TransferState.REQUESTED:
                 told += self._end(transfer, Code.PEER_LEFT, "The other cart has lost its link.", (other,))
             else:
-                transfer.awaited.add(cart_id)
                 transfer.touched_at = self._clock()
                 told += self._tell(other, Paused(transfer.transfer_id))
         return told
@@ -264,7 +267,13 @@ class Transfers:
         if cart_id not in (message.sender, message.receiver) or message.sender == message.receiver:
             raise Violation(Code.WRONG_SOURCE, f"RESUME of transfer {message.transfer} is between other carts.")
         told: list[Delivery] = []
-        transfer = self._known(cart_id, message.transfer)
+        transfer = self.open.get(message.transfer)
+        if transfer is not None and cart_id not in (transfer.sender, transfer.receiver):
+            return self.refuse(cart_id, message.transfer, Code.WRONG_SOURCE, "This transfer is between other carts.")
+        if transfer is not None and cart_id not in transfer.awaited:
+            # Each one would send the sender back: once for each lost link is enough.
+            self._counters["messages_too_late"] += 1
+            return []
         if transfer is None:
             transfer = self._claimed(cart_id, message, may_claim)
             if transfer is None:
@@ -273,7 +282,9 @@ class Transfers:
             told += self._tell(transfer.other_than(cart_id), Paused(message.transfer))
         shape = (message.sender, message.receiver, message.total_bytes, message.chunk_bytes)
         if shape != (transfer.sender, transfer.receiver, transfer.total_bytes, transfer.chunk_bytes):
-            raise Violation(Code.BAD_OFFER, f"RESUME of transfer {message.transfer} does not say what was offered.")
+            # Which of the two is wrong cannot be told from here.
+            sentence = "The two carts do not say the same of this transfer."
+            return self._end(transfer, Code.BAD_OFFER, sentence, (transfer.sender, transfer.receiver))
         if cart_id == transfer.receiver:
             self._go_on_from(transfer, message)
         transfer.awaited.discard(cart_id)

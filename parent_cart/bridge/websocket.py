@@ -123,6 +123,8 @@ class CartSocket(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._handler.on_lost(f"its link broke ({exc})" if exc else self._reason)
+        # The handler and this object hold each other: what was not sent must not wait for the collector with them.
+        self.outbox, self._reader = Lanes(0), FrameReader(0)
 
     def pause_writing(self) -> None:
         """Leave what is to be written in the outbox."""

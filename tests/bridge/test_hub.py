@@ -155,8 +155,8 @@ class HubMachine(RuleBasedStateMachine):
         assert cart_id not in self.hub.carts
         for entry in mine:
             kept = entry.transfer_id in self.hub.transfers.open
-            assert kept == (entry.state is not TransferState.REQUESTED)
-            assert not kept or cart_id in entry.awaited
+            assert kept == (entry.state is not TransferState.REQUESTED and len(entry.awaited) == 1)
+            assert cart_id in entry.awaited
 
     @rule(number=st.integers(0, 99), back_bytes=st.integers(0, 6), ahead=st.sampled_from([0, CHUNK, WINDOW]))
     def come_back(self, number: int, back_bytes: int, ahead: int) -> None:
@@ -816,7 +816,6 @@ def test_a_claim_of_chunks_that_do_not_fit_here_is_refused() -> None:
     [
         ({"receiver": cart(3)}, Code.WRONG_SOURCE),
         ({"sender": cart(1)}, Code.WRONG_SOURCE),
-        ({"total_bytes": 9_999}, Code.BAD_OFFER),
         ({"position_bytes": 1}, Code.BAD_OFFER),
         ({"position_bytes": 10_240}, Code.BAD_OFFER),
         ({"up_to_bytes": WINDOW + 1}, Code.OVERRUN),
@@ -835,6 +834,8 @@ def test_a_hostile_receiver_gets_no_more_than_a_window() -> None:
         fleet.send(transfer)
     fleet.hub.receive(fleet.kernel, Credit(transfer, 2 * WINDOW))
     entry = fleet.hub.transfers.open[transfer]
+    fleet.hub.lose(fleet.kernel)
+    fleet.hub.attach(fleet.kernel, Role.KERNEL, MODEL, 1)
     fleet.hub.receive(fleet.kernel, resume(entry, 0, WINDOW))
     assert (entry.passed_bytes, entry.granted_bytes) == (0, WINDOW)
 
@@ -850,3 +851,41 @@ def test_a_transfer_waits_for_a_lost_link_and_no_longer() -> None:
     assert (told.cart_id, told.message.transfer) == (fleet.kernel, transfer)  # type: ignore[attr-defined]
     assert isinstance(told.message, Cancel)
     assert told.message.code is Code.PEER_LEFT
+
+
+def test_a_resume_without_a_lost_link_sends_nobody_back() -> None:
+    fleet = Fleet()
+    transfer = fleet.open()
+    fleet.send(transfer)
+    entry = fleet.hub.transfers.open[transfer]
+    assert fleet.hub.receive(fleet.kernel, resume(entry, 0, WINDOW)) == []
+    assert entry.passed_bytes == CHUNK
+
+
+def test_two_words_for_one_transfer_end_it_for_both_and_nobody_has_to_go() -> None:
+    fleet = Fleet()
+    fleet.hub.receive(fleet.shells[0], claim(fleet))
+    told = fleet.hub.receive(fleet.kernel, claim(fleet, total_bytes=9_999))
+    assert {delivery.cart_id for delivery in told} == {fleet.shells[0], fleet.kernel}
+    assert all(isinstance(entry.message, Cancel) and entry.message.code is Code.BAD_OFFER for entry in told)
+
+
+def test_a_transfer_that_others_have_claimed_is_refused_and_no_offence() -> None:
+    fleet = Fleet()
+    fleet.hub.receive(fleet.shells[0], claim(fleet))
+    (told,) = fleet.hub.receive(fleet.shells[1], claim(fleet, sender=fleet.shells[1]))
+    assert isinstance(told.message, Cancel)
+    assert told.message.code is Code.WRONG_SOURCE
+
+
+def test_nothing_is_kept_of_a_transfer_whose_carts_are_both_away() -> None:
+    fleet = Fleet()
+    fleet.open()
+    fleet.hub.lose(fleet.kernel)
+    fleet.hub.lose(fleet.shells[0])
+    assert not fleet.hub.transfers.open
+    for number in range(100, 103):
+        fleet.hub.attach(fleet.kernel, Role.KERNEL, MODEL, 1)
+        fleet.hub.receive(fleet.kernel, claim(fleet, number=number))
+        fleet.hub.lose(fleet.kernel)
+    assert not fleet.hub.transfers.open

@@ -17,6 +17,7 @@ from support.unsigned import model_parameters, model_request
 from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
 from child_cart.network.clusters import NotEnoughPeers
 from child_cart.network.exchange import FINISHED_SHOWN
+from child_cart.network.link import LinkState
 from child_cart.network.messages import (
     Cancel,
     Code,
@@ -412,6 +413,31 @@ async def test_the_limits_are_asked_anew_for_each_transfer(bridge: Bridge, tmp_p
         assert (await failure_of(taker, giver)).code is Code.MODEL_TOO_LARGE
         taker.limits = replace(taker.limits, max_model_bytes=1001)
         assert len(await taker.fetch_from(giver)) == 1001
+
+
+async def test_a_disk_that_takes_no_chunk_ends_the_transfer_and_not_the_link(
+    bridge: Bridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5000))), Node(bridge.url, tmp_path)
+    monkeypatch.setattr(os, "pwrite", refuse)
+    async with running(giver, taker):
+        assert (await failure_of(taker, giver)).code is Code.DISK_FULL
+        assert taker.link.status.state is LinkState.ATTACHED
+
+
+async def test_a_fault_in_one_transfer_is_the_end_of_that_transfer_alone(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5000))), Node(bridge.url, tmp_path)
+
+    def fault() -> tuple[str, str]:
+        raise ZeroDivisionError
+
+    taker.exchange._wanted = fault
+    async with running(giver, taker):
+        assert (await failure_of(taker, giver)).code is Code.ABANDONED
+        assert taker.link.status.state is LinkState.ATTACHED
 
 
 async def stalled_fetch(taker: Node, giver: Node) -> tuple[asyncio.Task[bytes], str]:

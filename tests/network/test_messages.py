@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from child_cart.network.chunk import MAX_SEQUENCE
 from child_cart.network.message_fields import MAX_CLUSTER_SIZE, MAX_COUNT
 from child_cart.network.messages import (
     KINDS,
@@ -47,6 +48,7 @@ def hexes(size_bytes: int) -> st.SearchStrategy[str]:
 ids = hexes(16)
 counts = st.integers(0, MAX_COUNT)
 positive = st.integers(1, MAX_COUNT)
+places = st.integers(1, MAX_SEQUENCE)
 sizes = st.integers(1, MAX_CLUSTER_SIZE)
 roles = st.sampled_from(Role)
 codes = st.sampled_from(Code)
@@ -65,7 +67,7 @@ BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
     PeerList: st.builds(PeerList, ids, ids, st.lists(ids, max_size=5).map(tuple)),
     ModelRequest: st.builds(ModelRequest, ids, ids, ids, ids, hexes(32), hexes(32), hexes(64)),
     ModelParameters: st.builds(
-        *(ModelParameters, ids, ids, ids, positive, positive, positive, hexes(32), codecs, ids, counts, counts, shares),
+        *(ModelParameters, ids, ids, ids, positive, places, places, hexes(32), codecs, ids, counts, counts, shares),
         *(codecs, hexes(32), hexes(32), hexes(64)),
     ),
     Credit: st.builds(Credit, ids, positive),

@@ -105,7 +105,7 @@ def post(url: str, body: dict[str, Any]) -> Any:
         return json.load(answer)
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "condition") -> Any:
+def wait_for(condition: Callable[[], Any], timeout_s: float = 90.0, what: str = "condition") -> Any:
     """Wait until a condition holds and return what it gave."""
     give_up_at = time.monotonic() + timeout_s
     while not (found := condition()):
