@@ -24,7 +24,7 @@ export function watchWedge(scanned) {
       return;
     }
     if (key.length !== 1) return; // Shift and the like come in between
-    if (timeStamp - last > MAX_GAP_MS || keys.length >= MAX_KEYS) {
+    if (keys.length === 0 || timeStamp - last > MAX_GAP_MS || keys.length >= MAX_KEYS) {
       keys = [];
       started = timeStamp;
       field = event.target.matches("input, textarea") ? event.target : null;
