@@ -71,7 +71,8 @@ def read(data: bytes) -> list[Item]:
     Raises:
         CsvRefused: if anything in it is wrong; it says what, by line.
     """
-    table = _table(_text(data))
+    text = _text(data)
+    table = _table(text)
     items: dict[str, Item] = {}
     lines_of: dict[str, int] = {}
     errors: list[LineError] = []
@@ -87,6 +88,8 @@ def read(data: bytes) -> list[Item]:
         except CatalogueError as error:
             errors.append(LineError(line, str(error)))
         line += sum(field.count("\n") for field in fields)
+    if line < text.count("\n") + (not text.endswith("\n")):  # pandas leaves out a record that does not end
+        raise CsvRefused("The file is no sound CSV.", [LineError(line + 1, "A quotation mark is never closed.")])
     if errors:
         count = "1 line is" if len(errors) == 1 else f"{len(errors)} lines are"
         raise CsvRefused(f"Nothing was taken over: {count} wrong.", errors[:MAX_ERRORS])
@@ -123,23 +126,23 @@ def _table(text: str) -> DataFrame:
         )
     if rest.count("\n") > 2 * MAX_ITEMS:
         raise CsvRefused(f"The file has more than {2 * MAX_ITEMS} lines; at most {MAX_ITEMS} items are kept.")
+    # pandas guesses from the first record how many fields there are; this one leaves nothing to guess.
+    first = separator.join("x" for _ in [*names, "excess"])
     try:
-        return pd.read_csv(
-            StringIO(rest),
+        table = pd.read_csv(
+            StringIO(f"{first}\n{rest}"),
             names=[*names, "excess"],
             sep=separator,
             header=None,
-            index_col=False,
             dtype=str,
             keep_default_na=False,
             skip_blank_lines=False,
             engine="python",
-            on_bad_lines=lambda fields: [*fields[: len(names)], "more"],
-        ).fillna("")
-    except pd.errors.EmptyDataError:
-        raise CsvRefused("There is no item in the file.") from None
+            on_bad_lines=lambda fields: [*fields[: len(names)], "more " + "".join(fields[len(names) :])],
+        )
     except (pd.errors.ParserError, ValueError) as error:
         raise CsvRefused(f"The file is no sound CSV: {error}.") from None
+    return table.iloc[1:].fillna("")
 
 
 def _item(fields: dict[str, str]) -> Item | None:
