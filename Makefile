@@ -40,6 +40,7 @@ clean:
 	@sh .ci/venv
 	@echo "Installing requirements (TensorFlow takes a minute)"
 	@$(PIP) -r requirements.txt
+	@sh .ci/libzbar
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp requirements-dev.txt

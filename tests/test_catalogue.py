@@ -113,7 +113,7 @@ def test_a_price_is_written_as_it_is_read(cents):
     "text", ["", "0", "0.00", "-1", "1.234", "1e3", "nan", "inf", "3.", ".5", "100000", "1 000", "٣", "3€"]
 )
 def test_what_is_no_price_is_refused(text):
-    with pytest.raises(CatalogueError, match="is none; write it like 3.49"):
+    with pytest.raises(CatalogueError, match=r"is none; write it like 3\.49"):
         price_of(text)
 
 
@@ -135,12 +135,12 @@ def test_what_is_exported_can_be_imported(facts):
         assert catalogue_csv.read(catalogue_csv.written(items).encode()) == items
 
 
-@given(st.sampled_from(["=", "+", "-", "@", "＝", "'=", "''@"]), NAMES)
+@given(st.sampled_from(["=", "+", "-", "@", "\uff1d", "'=", "''@"]), NAMES)
 def test_no_exported_cell_is_a_formula(start, name):
     item = item_of({**FIELDS, "name": start + name})
     written = catalogue_csv.written([item])
     (_, row) = csv.reader(io.StringIO(written.lstrip("\ufeff")))
-    assert not any(cell.startswith(("=", "+", "-", "@", "＝", "\t", "\r")) for cell in row)
+    assert not any(cell.startswith(("=", "+", "-", "@", "\uff1d", "\t", "\r")) for cell in row)
     assert catalogue_csv.read(written.encode()) == [item]
 
 
@@ -187,21 +187,18 @@ def test_every_wrong_line_is_named_by_its_number():
     )
     with pytest.raises(CsvRefused, match="Nothing was taken over: 7 lines are wrong") as caught:
         catalogue_csv.read(text.encode())
-    assert [(entry.line, entry.error.split(".")[0]) for entry in caught.value.lines] == [
-        (2, "0200000000104 is no EAN-13: its last digit would be 3"),
-        (4, "The line has more fields than the first one"),
-        (6, "The name 'two\\nlines' holds characters that cannot be printed"),
-        (
-            8,
-            "There is no category ''; there are 1 Bakery, 2 Dairy, 3 Fruit & vegetables, 4 Drinks, 5 Sweets, 6 Household",
-        ),
-        (9, "The price '-1' is none; write it like 3"),
-        (10, "The code A1 stands in line 3 already"),
-        (
-            11,
-            "There is no category 'Garden'; there are 1 Bakery, 2 Dairy, 3 Fruit & vegetables, 4 Drinks, 5 Sweets, 6 Household",
-        ),
-    ]
+    expected = {
+        2: "0200000000104 is no EAN-13: its last digit would be 3.",
+        4: "The line has more fields than the first one.",
+        6: "The name 'two\\nlines' holds characters that cannot be printed.",
+        8: "There is no category ''; there are 1 Bakery, 2 Dairy",
+        9: "The price '-1' is none; write it like 3.49",
+        10: "The code A1 stands in line 3 already.",
+        11: "There is no category 'Garden'; there are",
+    }
+    assert [entry.line for entry in caught.value.lines] == list(expected)
+    for entry in caught.value.lines:
+        assert entry.error.startswith(expected[entry.line])
 
 
 @pytest.mark.parametrize(
