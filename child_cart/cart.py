@@ -37,6 +37,7 @@ from .network.tasks import in_thread
 from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
 from .scanner.camera import Camera
+from .scanner.reader import Reader
 from .scanning import ScanDesk
 from .shop import CATALOGUE
 from .versions import Versions
@@ -111,7 +112,7 @@ class Cart:
             self._link.wait_attached,
             self._on_model_known,
         )
-        self._camera = Camera(settings.camera)
+        self._camera, self._reader = Camera(settings.camera), Reader()
         self._desk = Desk(
             identity.cart_id.hex(),
             task,
@@ -123,7 +124,7 @@ class Cart:
             self._link,
             self._activity,
             CatalogueDesk(self._store),
-            ScanDesk(self._store, self._camera),
+            ScanDesk(self._store, self._camera, self._reader),
             on_rows=lambda: self._in_loop(self._rounds.wake.set),
             ask_training=lambda: self._in_loop(self._ask_training),
             ask_reset=lambda: self._in_loop(self._reset_asked.set),
@@ -155,6 +156,7 @@ class Cart:
             await self._exchange.close()
             await self._trainer.close()
             await in_thread(self._camera.close)
+            await in_thread(self._reader.close)
             await in_thread(self._store.close)
 
     async def _stay_attached(self) -> None:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from .db.records import Json
 from .db.store import Store
 from .scanner import codes
 from .scanner.camera import Camera, Frame
 from .scanner.codes import Reading
-from .scanner.decode import Decoder, decoder, texts_in
+from .scanner.decode import decoder
 from .scanner.opencv import opencv
-from .scanner.picture import WORKING_SIDE, grey
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .scanner.picture import WORKING_SIDE
+from .scanner.reader import Reader
 
 FRAME_WAIT_S: Final = 1.5
-BUSY_WAIT_S: Final = 5.0
 PREVIEW_WIDTH: Final = 640
 NO_DECODER: Final = (
     "This cart can read no codes from pictures: neither pyzbar with libzbar nor OpenCV is installed. "
@@ -29,7 +23,7 @@ NO_DECODER: Final = (
 )
 
 
-class ScannerBusy(Exception):
+class ScannerAway(Exception):
     """The scanner cannot answer now; the message is a sentence for whoever asked."""
 
 
@@ -39,12 +33,13 @@ class ScanDesk:
     Args:
         store: holds the catalogue.
         camera: the cart's own.
+        reader: asks the process that decodes pictures.
     """
 
-    def __init__(self, store: Store, camera: Camera) -> None:
+    def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
         self._store = store
         self._camera = camera
-        self._decoding = threading.Lock()
+        self._reader = reader
 
     def status(self) -> Json:
         """Return what reads codes here, which ones, and how the camera is."""
@@ -68,11 +63,12 @@ class ScanDesk:
             thorough: look again where nothing is found at once.
 
         Raises:
-            PictureError: if the bytes are no picture, or one that is too large.
-            ScannerBusy: if other pictures take too long, or nothing here reads codes.
+            PictureError: if the bytes are no picture, or one that is too large or takes too long.
+            ReaderBusy: if other pictures are being read.
+            ScannerAway: if nothing here reads codes.
         """
-        with self._turn() as found:
-            return self._readings(texts_in(grey(data), found, thorough))
+        self._check_decoder()
+        return self._readings(self._reader.texts(data, thorough))
 
     def read_camera(self, after: int) -> tuple[int, list[Reading]]:
         """Return the number of the camera's next frame, and what became of each code in it.
@@ -81,17 +77,19 @@ class ScanDesk:
             after: the number of the last frame that was read.
 
         Raises:
-            ScannerBusy: if the camera gives none now, or nothing here reads codes.
+            ReaderBusy: if other pictures are being read.
+            ScannerAway: if the camera gives no frame now, or nothing here reads codes.
         """
+        self._check_decoder()
         frame = self._frame(after)
-        with self._turn() as found:
-            return frame.number, self._readings(texts_in(_grey_frame(frame), found, thorough=False))
+        width, height, pixels = _grey_pixels(frame)
+        return frame.number, self._readings(self._reader.texts(pixels, False, (width, height)))
 
     def preview(self) -> bytes:
         """Return the camera's latest frame as a JPEG, no wider than a preview.
 
         Raises:
-            ScannerBusy: if the camera gives none now.
+            ScannerAway: if the camera gives none now.
         """
         cv, pixels = opencv(), self._frame(0).pixels
         height, width = pixels.shape[:2]
@@ -106,28 +104,21 @@ class ScanDesk:
     def _frame(self, after: int) -> Frame:
         frame = self._camera.look(after, FRAME_WAIT_S)
         if frame is None:
-            raise ScannerBusy(self._camera.status.sentence or "The camera gives no new picture now.")
+            raise ScannerAway(self._camera.status.sentence or "The camera gives no new picture now.")
         return frame
 
-    @contextmanager
-    def _turn(self) -> Iterator[Decoder]:
-        """Decode one picture at a time: that bounds memory, and leaves the other threads and cores to the rest."""
-        found = decoder()
-        if found is None:
-            raise ScannerBusy(NO_DECODER)
-        if not self._decoding.acquire(timeout=BUSY_WAIT_S):
-            raise ScannerBusy("The cart is still looking at other pictures. Try again in a moment.")
-        try:
-            yield found
-        finally:
-            self._decoding.release()
+    def _check_decoder(self) -> None:
+        if decoder() is None:
+            raise ScannerAway(NO_DECODER)
 
 
-def _grey_frame(frame: Frame) -> Image:
-    from PIL import Image
-
+def _grey_pixels(frame: Frame) -> tuple[int, int, bytes]:
+    """Return width, height and grey pixels of a frame, no larger than codes are looked for in."""
     cv = opencv()
     pixels = frame.pixels if frame.pixels.ndim == 2 else cv.cvtColor(frame.pixels, cv.COLOR_BGR2GRAY)
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((WORKING_SIDE, WORKING_SIDE), reducing_gap=2.0)
-    return picture
+    height, width = pixels.shape
+    scale = WORKING_SIDE / max(width, height)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv.resize(pixels, size, interpolation=cv.INTER_AREA)
+    return pixels.shape[1], pixels.shape[0], pixels.tobytes()

@@ -15,7 +15,8 @@ from ..db.store import StoreError
 from ..desk import Desk, RequestError
 from ..network.settings import SettingError
 from ..scanner.picture import PictureError
-from ..scanning import ScannerBusy
+from ..scanner.reader import ReaderBusy
+from ..scanning import ScannerAway
 from ..shop import BillError
 from .catalogue import catalogue
 from .guard import refuse_foreign_host, refuse_foreign_origin
@@ -44,7 +45,7 @@ def create_app(desk: Desk, known_hosts: frozenset[str] = frozenset()) -> Flask:
     application.register_blueprint(pages(desk))
     for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
-    for out_of_order in (StoreError, ScannerBusy):
+    for out_of_order in (StoreError, ReaderBusy, ScannerAway):
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
     return application

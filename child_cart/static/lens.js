@@ -24,7 +24,12 @@ export async function openCamera(video) {
     throw new Error(REASONS[error.name] ?? `The camera cannot be used (${error.name}).`);
   }
   video.srcObject = stream;
-  await video.play();
+  try {
+    await video.play();
+  } catch (error) {
+    closeCamera(stream);
+    throw new Error(`The camera’s picture cannot be shown (${error.name}).`);
+  }
   return stream;
 }
 

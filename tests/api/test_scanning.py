@@ -71,7 +71,7 @@ def filming(tmp_path: Path):
     cart = Shown(tmp_path, camera=camera)
     yield cart
     camera.close()
-    cart.store.close()
+    cart.close()
 
 
 def test_the_carts_camera_scans_frame_after_frame(filming: Shown) -> None:
@@ -140,15 +140,15 @@ def test_a_page_of_another_origin_scans_nothing(shown: Shown) -> None:
 
 
 def test_pictures_are_read_one_at_a_time(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("child_cart.scanning.BUSY_WAIT_S", 0.01)
+    monkeypatch.setattr("child_cart.scanner.reader.BUSY_WAIT_S", 0.01)
     inside, go_on = threading.Event(), threading.Event()
 
-    def slow(*_: object, **__: object) -> list[str]:
+    def slow(*_: object) -> dict[str, object]:
         inside.set()
         assert go_on.wait(10)
-        return []
+        return {"texts": []}
 
-    monkeypatch.setattr("child_cart.scanning.texts_in", slow)
+    monkeypatch.setattr(shown.reader, "_ask", slow)
     first = threading.Thread(target=lambda: shown.desk.scanner.read_picture(LABEL, True))
     first.start()
     assert inside.wait(10)

@@ -147,7 +147,7 @@ def test_a_task_that_tells_nothing_of_sales_says_so(tmp_path: Path) -> None:
     shown.initialise()
     shown.train(0.5)
     assert shown.get("/api/trending")["sentence"] == "What this cart learns (digits) does not tell what sells."
-    shown.store.close()
+    shown.close()
 
 
 @pytest.mark.parametrize("query", ["month=0", "month=13", "gender=2", "gender=x", "month=²"])
@@ -197,7 +197,7 @@ def test_a_task_that_learns_nothing_from_sales_sells_all_the_same(tmp_path: Path
     shown = Shown(tmp_path, Digits())
     shown.post("/api/checkout", sale(), 201)
     assert (shown.store.sale_count(), shown.store.row_count(), shown.on_rows.calls) == (1, 0, 0)
-    shown.store.close()
+    shown.close()
 
 
 TOMORROW_AND_ONE = (date.today() + timedelta(days=2)).isoformat()
@@ -355,7 +355,7 @@ def test_what_is_not_there_is_said_in_json(shown: Shown) -> None:
 
 
 def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
-    shown.store.close()
+    shown.close()
     sentence = shown.sentence("/api/status", status=503)
     assert str(shown.folder / "cart.db") in sentence
     assert "restore it from a backup" in sentence

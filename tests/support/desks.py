@@ -21,6 +21,7 @@ from child_cart.model.task import Task
 from child_cart.model.trainer import Trained
 from child_cart.rounds import Rounds
 from child_cart.scanner.camera import Camera
+from child_cart.scanner.reader import Reader
 from child_cart.scanning import ScanDesk
 from child_cart.shop import CATALOGUE
 from child_cart.versions import Versions
@@ -55,6 +56,7 @@ class Shown:
         )
         self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
         self.process_id: int | None = None
+        self.reader = Reader()
         self.desk = Desk(
             self.node.id,
             task or Shopping(),
@@ -66,13 +68,17 @@ class Shown:
             self.node.link,
             self.activity,
             CatalogueDesk(self.store),
-            ScanDesk(self.store, camera or Camera("")),
+            ScanDesk(self.store, camera or Camera(""), self.reader),
             on_rows=self.on_rows,
             ask_training=self.training,
             ask_reset=self.reset,
             trainer_process=lambda: self.process_id,
         )
         self.client: FlaskClient = create_app(self.desk).test_client()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.store.close()
 
     # The cart's life, in steps.
 
