@@ -143,7 +143,7 @@ class Camera:
                 self._changed.wait_for(lambda: self._wanted() or self._stopping.is_set())
             if self._stopping.is_set():
                 break
-            if self._status.state is not CameraState.AWAY:
+            if self._status.state is CameraState.RESTING:  # not between two showings of a film, nor two tries
                 self._become(CameraState.OPENING, "The camera is being opened.")
             try:
                 ended_well = self._film(self._open_capture(self._source))
