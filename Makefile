@@ -40,10 +40,11 @@ clean:
 	@sh .ci/venv
 	@echo "Installing requirements (TensorFlow takes a minute)"
 	@$(PIP) -r requirements.txt
+	@sh .ci/system cart
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp requirements-dev.txt
-	@sh .ci/system
+	@sh .ci/system tests
 	@$(PIP) -r requirements-dev.txt
 	@sh .ci/mongod
 	@touch $@

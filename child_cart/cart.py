@@ -14,7 +14,7 @@ from pathlib import Path
 from .activity import Activity
 from .api.app import create_app
 from .api.server import PageServer
-from .catalogue import SharedCatalogue
+from .catalogue_desk import CatalogueDesk
 from .config import Settings, SettingsBook
 from .db.opening import check_whose, make_own, open_store
 from .db.store import Store, StoreError
@@ -37,6 +37,10 @@ from .network.tasks import in_thread
 from .network.tls import serving_context
 from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
+from .scanner.camera import Camera
+from .scanner.reader import Reader
+from .scanning import ScanDesk
+from .shared_catalogue import SharedCatalogue
 from .shop import CATALOGUE
 from .versions import Versions
 
@@ -121,6 +125,7 @@ class Cart:
             self._link.wait_attached,
             self._on_model_known,
         )
+        self._camera, self._reader = Camera(settings.camera), Reader()
         self._desk = Desk(
             identity.cart_id.hex(),
             task,
@@ -131,6 +136,8 @@ class Cart:
             self._exchange,
             self._link,
             self._activity,
+            CatalogueDesk(self._store, shared=self._catalogue is not None),
+            ScanDesk(self._store, self._camera, self._reader),
             on_rows=lambda: self._in_loop(self._rounds.wake.set),
             ask_training=lambda: self._in_loop(self._ask_training),
             ask_reset=lambda: self._in_loop(self._reset_asked.set),
@@ -164,6 +171,8 @@ class Cart:
         finally:
             await self._exchange.close()
             await self._trainer.close()
+            await in_thread(self._camera.close)
+            await in_thread(self._reader.close)
             await in_thread(self._store.close)
 
     async def _stay_attached(self) -> None:

@@ -1,88 +1,134 @@
-"""A catalogue that many carts share, in a database of its own; a cart sells from its own copy, with or without it."""
+"""What may stand in the catalogue, without I/O: from what somebody typed or sent to an item, or a sentence."""
 
 from __future__ import annotations
 
-import logging
-from typing import Any, Final
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
 
-from .activity import Activity
-from .db.opening import shown
-from .db.records import Item
-from .db.store import Store, StoreError
-from .network.tasks import in_thread
+from .db.records import Item, Json
+from .scanner.codes import CodeError, normal
+from .shop import CATEGORIES
 
-log = logging.getLogger("cart.catalogue")
+MAX_ITEMS: Final = 5000
+MAX_NAME_CHARS: Final = 60
+MAX_PRICE_CENTS: Final = 9_999_999
 
-MOST_ITEMS: Final = 100_000
-MOST_CHARS: Final = 200
-MOST_CENTS: Final = 100_000_000
+_PRICE: Final = re.compile(r"([0-9]{1,5})(?:[.,]([0-9]{1,2}))?")
 
 
-class SharedCatalogue:
-    """The collection ``items`` of a MongoDB database: ``_id`` (the code), ``name``, ``category``, ``price_cents``.
+class CatalogueError(ValueError):
+    """A change that the catalogue does not take; the message is a sentence for whoever made it."""
 
-    Args:
-        url: ``mongodb://…/database``.
-        store: takes the copy.
-        timeout_s: for finding the server, and for its answer.
+
+class ReadOnly(CatalogueError):
+    """The catalogue is kept elsewhere: no change here would last."""
+
+
+def item_of(fields: Json) -> Item:
+    """Return the item that these fields describe: code, name, category, price_cents, and perhaps retired.
+
+    Raises:
+        CatalogueError: for the first field that does not do.
     """
-
-    def __init__(self, url: str, store: Store, activity: Activity, timeout_s: float) -> None:
-        self._url = url
-        self._store = store
-        self._activity = activity
-        self._timeout_s = timeout_s
-        self._sentence = ""
-
-    async def refresh(self) -> None:
-        """Take over what has changed; where that is not possible say so, once, and keep what is there."""
-        try:
-            changed = await in_thread(self._take_over)
-            sentence = ""
-        except StoreError as error:
-            changed, sentence = 0, f"{error} Selling goes on with the items that this cart knows."
-        if changed:
-            self._activity.note(f"The shared catalogue has changed: {changed} items.")
-        if sentence and sentence != self._sentence:
-            self._activity.note(sentence)
-        self._sentence = sentence
-
-    def _take_over(self) -> int:
-        items = [item for item in map(_item_of, self._read()) if item is not None]
-        if not items:
-            raise StoreError(f"The shared catalogue {shown(self._url)} has no items.")
-        items.sort(key=lambda item: (item.category, item.name))
-        if items == sorted(self._store.items(), key=lambda item: (item.category, item.name)):
-            return 0
-        self._store.put_items(items)
-        return len(items)
-
-    def _read(self) -> list[dict[str, Any]]:
-        from pymongo import MongoClient  # noqa: PLC0415 - costs time and memory where nobody shares a catalogue
-        from pymongo.errors import PyMongoError  # noqa: PLC0415
-
-        milliseconds = max(int(self._timeout_s * 1000), 1)
-        try:
-            # A connection for each look: there is one a minute, and an idle cart should hold nothing open.
-            with MongoClient[dict[str, Any]](
-                self._url,
-                serverSelectionTimeoutMS=milliseconds,
-                connectTimeoutMS=milliseconds,
-                socketTimeoutMS=milliseconds,
-            ) as client:
-                return list(client.get_default_database()["items"].find().limit(MOST_ITEMS))
-        except (PyMongoError, ValueError) as error:
-            why = str(error).partition(", Timeout:")[0][:200]
-            raise StoreError(f"The shared catalogue {shown(self._url)} cannot be read ({why}).") from None
+    retired = fields.get("retired", False)
+    if not isinstance(retired, bool):
+        raise CatalogueError("retired is wrong; it is true or false.")
+    return Item(
+        code_of(fields.get("code")),
+        name_of(fields.get("name")),
+        _category_number(fields.get("category")),
+        _price_cents(fields.get("price_cents")),
+        retired,
+    )
 
 
-def _item_of(document: dict[str, Any]) -> Item | None:
-    """Return a document as an item; None, and a line in the log, where it is none."""
-    code, name = document.get("_id"), document.get("name")
-    category, price_cents = document.get("category"), document.get("price_cents")
-    texts = all(isinstance(text, str) and 0 < len(text) <= MOST_CHARS and text.isprintable() for text in (code, name))
-    numbers = all(isinstance(number, int) and not isinstance(number, bool) for number in (category, price_cents))
-    if not texts or not numbers or not 0 <= price_cents <= MOST_CENTS or not 0 <= category < 1000:  # type: ignore[operator]
-        log.warning("an entry of the shared catalogue is no item: %.200r", document)
-        return None
-    return Item(str(code), str(name), int(category), int(price_cents))  # type: ignore[arg-type]
+def code_of(value: object) -> str:
+    """Return the code of an item in its one form.
+
+    Raises:
+        CatalogueError: if it is none.
+    """
+    if not isinstance(value, str):
+        raise CatalogueError("The code is missing.")
+    try:
+        return normal(value)
+    except CodeError as error:
+        raise CatalogueError(str(error)) from None
+
+
+def name_of(value: object) -> str:
+    """Return the name of an item, with its spaces put in order.
+
+    Raises:
+        CatalogueError: if it is none that can be shown and printed.
+    """
+    if not isinstance(value, str):
+        raise CatalogueError("The name is missing.")
+    name = " ".join(unicodedata.normalize("NFC", value).split(" ")).strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
+        raise CatalogueError(f"The name has {len(name)} characters; it is to have 1 to {MAX_NAME_CHARS}.")
+    if not name.isprintable():
+        raise CatalogueError(f"The name {name!r} holds characters that cannot be printed.")
+    return name
+
+
+def category_of(text: str) -> int:
+    """Return a category from its number or its name.
+
+    Raises:
+        CatalogueError: if there is no such category.
+    """
+    wanted = text.strip().casefold()
+    for number, name in CATEGORIES.items():
+        if wanted in (str(number), name.casefold()):
+            return number
+    raise CatalogueError(f"There is no category {text[:40]!r}; there are {_category_words()}.")
+
+
+def price_of(text: str) -> int:
+    """Return a price such as ``3.49``, in whole cents.
+
+    Raises:
+        CatalogueError: if it is none that anybody would ask.
+    """
+    found = _PRICE.fullmatch(text.strip())
+    cents = int(found[1]) * 100 + int((found[2] or "").ljust(2, "0")) if found else 0
+    if cents == 0:
+        raise CatalogueError(
+            f"The price {text[:40]!r} is none; write it like 3.49, from 0.01 to {written_price(MAX_PRICE_CENTS)}."
+        )
+    return cents
+
+
+def written_price(cents: int) -> str:
+    """Return a price as it is written: 349 cents are ``3.49``."""
+    return f"{cents // 100}.{cents % 100:02}"
+
+
+def with_room_for(catalogue: Mapping[str, Item], more: Mapping[str, Item]) -> None:
+    """Refuse a catalogue that would become too large.
+
+    Raises:
+        CatalogueError: if it would.
+    """
+    count = len(catalogue.keys() | more.keys())
+    if count > MAX_ITEMS:
+        raise CatalogueError(f"The catalogue would have {count} items; at most {MAX_ITEMS} are kept.")
+
+
+def _category_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in CATEGORIES:
+        raise CatalogueError(f"The category {str(value)[:40]!r} is none; there are {_category_words()}.")
+    return value
+
+
+def _price_cents(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_PRICE_CENTS:
+        raise CatalogueError(f"The price {str(value)[:40]!r} is no whole number of cents from 1 to {MAX_PRICE_CENTS}.")
+    return value
+
+
+def _category_words() -> str:
+    return ", ".join(f"{number} {name}" for number, name in CATEGORIES.items())

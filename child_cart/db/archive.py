@@ -90,7 +90,7 @@ def read_archive(folder: Path, task: Task) -> Contents:
         ArchiveError: at once or later, naming the file, and the line where there is one.
     """
     items = [
-        _made(folder / "items.csv", place, lambda line=line: Item(**_whole(line, "category", "price_cents")))
+        _made(folder / "items.csv", place, lambda line=line: _item_of_line(line))
         for place, line in _csv_lines(folder / "items.csv")
     ]
     versions = _records(folder / "versions.json", version_of)
@@ -201,6 +201,14 @@ def _cell(text: str) -> object:
         except (ValueError, RecursionError):
             pass
     return text
+
+
+def _item_of_line(line: dict[str, str]) -> Item:
+    retired = line.get("retired", "False")  # not there in archives of programs that retired nothing
+    if retired not in ("False", "True"):
+        raise ValueError(f"retired is {retired[:40]!r}; it must be True or False")
+    fields: dict[str, Any] = _whole(line, "category", "price_cents")
+    return Item(**{**fields, "retired": retired == "True"})
 
 
 def _whole(fields: dict[str, str], *names: str) -> dict[str, Any]:

@@ -28,7 +28,8 @@ CREATE TABLE rounds (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES]
+_RETIRED: Final = "ALTER TABLE items ADD COLUMN retired INTEGER NOT NULL DEFAULT 0"
+MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED]
 """Step n leads from schema version n to n + 1, in one transaction; steps are added at the end and never changed."""
 READ_AT_ONCE: Final = 10_000
 
@@ -75,17 +76,19 @@ class EmbeddedStore:
 
     def items(self) -> list[Item]:
         """Return the catalogue, by category and name."""
-        rows = self._all("SELECT code, name, category, price_cents FROM items ORDER BY category, name")
-        return [Item(*row) for row in rows]
+        rows = self._all("SELECT code, name, category, price_cents, retired FROM items ORDER BY category, name")
+        return [Item(code, name, category, cents, bool(retired)) for code, name, category, cents, retired in rows]
 
     def put_items(self, items: Sequence[Item]) -> None:
         """Make these the catalogue: add, change, and remove what is not among them."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM items")
-            connection.executemany(
-                "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)",
-                [(item.code, item.name, item.category, item.price_cents) for item in items],
-            )
+            self._write_items(items)
+
+    def change_items(self, items: Sequence[Item]) -> None:
+        """Add items, or change those whose code is there; all others stay as they are."""
+        with self._transaction():
+            self._write_items(items)
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
         """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
@@ -266,6 +269,12 @@ class EmbeddedStore:
                 connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608
             else:
                 connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (name, value))  # noqa: S608
+
+    def _write_items(self, items: Sequence[Item]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO items (code, name, category, price_cents, retired) VALUES (?, ?, ?, ?, ?)",
+            [(item.code, item.name, item.category, item.price_cents, item.retired) for item in items],
+        )
 
     def _insert_rows(self, rows: Sequence[Json]) -> None:
         bodies = [(json.dumps(row, separators=(",", ":")),) for row in rows]

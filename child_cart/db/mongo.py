@@ -57,7 +57,12 @@ def _first_indexes(database: Any) -> None:
     database.entries.create_index("rows_from", name="held_out", partialFilterExpression={"held_out": True})
 
 
-MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes]
+def _retired(database: Any) -> None:
+    # A program that knows of no retired items would sell them again: this version keeps it away.
+    database.items.update_many({"retired": {"$exists": False}}, {"$set": {"retired": False}})
+
+
+MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes, _retired]
 """Step n leads from schema version n to n + 1. It may be cut short anywhere and is then done again as a whole, so doing
 it twice must be as good as doing it once. Steps are added at the end and never changed."""
 
@@ -106,25 +111,22 @@ class MongoStore:
         with self._lock:
             if self._known_items is None:
                 found = self._asked(lambda: list(self._database.items.find()))
-                items = [Item(entry["_id"], entry["name"], entry["category"], entry["price_cents"]) for entry in found]
-                self._known_items = sorted(items, key=lambda item: (item.category, item.name))
+                self._known_items = sorted(map(_item_of, found), key=lambda item: (item.category, item.name))
             return list(self._known_items)
 
     def put_items(self, items: Sequence[Item]) -> None:
         """Make these the catalogue: add, change, and remove what is not among them."""
         # What is gone goes last: cut short, an item is still sold that should not be, and none is missing.
-        changes: list[Any] = [
-            ReplaceOne(
-                {"_id": item.code},
-                {"name": item.name, "category": item.category, "price_cents": item.price_cents},
-                upsert=True,
-            )
-            for item in items
-        ]
-        changes.append(DeleteMany({"_id": {"$nin": [item.code for item in items]}}))
-        with self._lock:
-            self._known_items = None
-            self._asked(self._database.items.bulk_write, changes)
+        gone = DeleteMany({"_id": {"$nin": [item.code for item in items]}})
+        self._write_items([*map(_replaced, items), gone])
+
+    def change_items(self, items: Sequence[Item]) -> None:
+        """Add items, or change those whose code is there; all others stay as they are.
+
+        Cut short, those before the interruption are changed; asked again, all are.
+        """
+        if items:  # the driver takes no empty list
+            self._write_items([_replaced(item) for item in items])
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
         """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
@@ -296,6 +298,11 @@ class MongoStore:
         """Let the store go. Safe to call again."""
         self._server.close()
 
+    def _write_items(self, changes: Sequence[Any]) -> None:
+        with self._lock:
+            self._known_items = None
+            self._asked(self._database.items.bulk_write, changes)
+
     # Entries.
 
     def _append(self, entry_id: str, rows: Sequence[Json], sale: Sale | None = None) -> bool:
@@ -414,6 +421,15 @@ class MongoStore:
         for number, step in enumerate(MIGRATIONS[found:], found + 1):
             step(self._database)
             self._database.notes.replace_one({"_id": "schema"}, {"value": str(number)}, upsert=True)
+
+
+def _item_of(entry: Document) -> Item:
+    return Item(entry["_id"], entry["name"], entry["category"], entry["price_cents"], entry.get("retired", False))
+
+
+def _replaced(item: Item) -> Any:
+    fields = asdict(item)
+    return ReplaceOne({"_id": fields.pop("code")}, fields, upsert=True)
 
 
 def _entry(head: _Head, entry_id: str, texts: list[str], sale: Sale | None, token: bytes) -> Document:

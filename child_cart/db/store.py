@@ -46,6 +46,9 @@ class Store(Protocol):
     def put_items(self, items: Sequence[Item]) -> None:
         """Make these the catalogue: add, change, and remove what is not among them."""
 
+    def change_items(self, items: Sequence[Item]) -> None:
+        """Add items, or change those whose code is there; all others stay as they are."""
+
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
         """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
 

@@ -14,4 +14,4 @@ def shown(tmp_path: Path) -> Iterator[Shown]:
     """A cart that has not learned anything yet."""
     cart = Shown(tmp_path)
     yield cart
-    cart.store.close()
+    cart.close()

@@ -13,6 +13,7 @@ import child_cart
 STATIC = Path(child_cart.__file__).parent / "static"
 TEMPLATES = STATIC.parent / "templates"
 SCRIPTS = sorted(STATIC.glob("*.js"))
+PAGES = ["/", "/admin", "/admin/catalogue", "/admin/labels"]
 MAX_PAGE_BYTES = 150_000
 MAX_SCRIPT_LINES = 250
 
@@ -40,7 +41,7 @@ def loaded(shown: Shown, address: str) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.parametrize("address", ["/", "/admin"])
+@pytest.mark.parametrize("address", PAGES)
 def test_a_page_loads_only_what_is_there_and_little_of_it(shown: Shown, address: str) -> None:
     parts = loaded(shown, address)
     assert any(name.endswith(".css") for name in parts)
@@ -48,21 +49,21 @@ def test_a_page_loads_only_what_is_there_and_little_of_it(shown: Shown, address:
     assert len(page(shown, address)) + sum(map(len, parts.values())) < MAX_PAGE_BYTES
 
 
-@pytest.mark.parametrize("address", ["/", "/admin"])
+@pytest.mark.parametrize("address", PAGES)
 def test_a_page_forbids_what_is_not_its_own(shown: Shown, address: str) -> None:
     headers = shown.client.get(address).headers
     assert headers["Content-Security-Policy"].startswith("default-src 'self'")
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("address", ["/", "/admin"])
+@pytest.mark.parametrize("address", PAGES)
 def test_a_page_has_nothing_inline_and_nothing_from_elsewhere(shown: Shown, address: str) -> None:
     text = page(shown, address)
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://", text)
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", text))
 
 
-@pytest.mark.parametrize("address", ["/", "/admin"])
+@pytest.mark.parametrize("address", PAGES)
 def test_ids_are_unique_and_every_reference_to_one_leads_somewhere(shown: Shown, address: str) -> None:
     text = page(shown, address)
     ids = re.findall(r'\sid="([^"]+)"', text)
@@ -71,7 +72,10 @@ def test_ids_are_unique_and_every_reference_to_one_leads_somewhere(shown: Shown,
     assert set(references) <= set(ids)
 
 
-@pytest.mark.parametrize(("address", "main"), [("/", "shop.js"), ("/admin", "admin.js")])
+@pytest.mark.parametrize(
+    ("address", "main"),
+    [("/", "shop.js"), ("/admin", "admin.js"), ("/admin/catalogue", "shelf.js"), ("/admin/labels", "labels.js")],
+)
 def test_every_element_that_the_scripts_ask_for_is_in_the_page(shown: Shown, address: str, main: str) -> None:
     ids = set(re.findall(r'\sid="([^"]+)"', page(shown, address)))
     parts = loaded(shown, address)
@@ -84,6 +88,7 @@ def test_every_element_that_the_scripts_ask_for_is_in_the_page(shown: Shown, add
 def test_the_page_says_which_one_it_is(shown: Shown) -> None:
     assert re.search(r'href="/admin"\s+aria-current="page"', page(shown, "/admin"))
     assert re.search(r'href="/"\s+aria-current="page"', page(shown, "/"))
+    assert re.search(r'href="/admin/catalogue"\s+aria-current="page"', page(shown, "/admin/labels"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -102,7 +107,7 @@ def test_a_script_imports_only_what_its_neighbours_export(script: Path) -> None:
 
 
 def test_no_file_lies_unused(shown: Shown) -> None:
-    used = {*loaded(shown, "/"), *loaded(shown, "/admin")}
+    used = {name for address in PAGES for name in loaded(shown, address)}
     assert used == {f"/static/{path.name}" for path in STATIC.iterdir()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def test_a_limit_that_is_none_is_refused(shown: Shown, limit: str) -> None:
 def test_items_come_with_the_words_for_categories_and_shoppers(shown: Shown) -> None:
     answer = shown.get("/api/items")
     assert len(answer["items"]) == 24
-    assert {"code": RYE_BREAD.code, "name": "Rye bread", "category": 1, "price_cents": 349} in answer["items"]
+    assert asdict(RYE_BREAD) in answer["items"]
     assert answer["categories"]["3"] == "Fruit & vegetables"
     assert sorted(answer["shoppers"]) == ["0", "1"]
     assert answer["max_amount"] == 999
@@ -148,7 +148,7 @@ def test_a_task_that_tells_nothing_of_sales_says_so(tmp_path: Path) -> None:
     shown.initialise()
     shown.train(0.5)
     assert shown.get("/api/trending")["sentence"] == "What this cart learns (digits) does not tell what sells."
-    shown.store.close()
+    shown.close()
 
 
 @pytest.mark.parametrize("query", ["month=0", "month=13", "gender=2", "gender=x", "month=²"])
@@ -198,7 +198,7 @@ def test_a_task_that_learns_nothing_from_sales_sells_all_the_same(tmp_path: Path
     shown = Shown(tmp_path, Digits())
     shown.post("/api/checkout", sale(), 201)
     assert (shown.store.sale_count(), shown.store.row_count(), shown.on_rows.calls) == (1, 0, 0)
-    shown.store.close()
+    shown.close()
 
 
 TOMORROW_AND_ONE = (date.today() + timedelta(days=2)).isoformat()
@@ -356,7 +356,7 @@ def test_what_is_not_there_is_said_in_json(shown: Shown) -> None:
 
 
 def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
-    shown.store.close()
+    shown.close()
     sentence = shown.sentence("/api/status", status=503)
     assert str(shown.folder / "cart.db") in sentence
     assert "restore it from a backup" in sentence

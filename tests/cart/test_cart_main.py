@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import urllib.error
 from pathlib import Path
 
 import pytest
+from support import pictures
 from support.processes import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, is_running, running, wait_for
 
 from child_cart.network.settings import flag_name
@@ -40,6 +42,12 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["--min-peers", "9"], "a round could never have enough peers"),
         (["--weighting", "luck"], "it must be one of accuracy, samples, uniform"),
         (["--data-dir", "/dev/null/x"], "cannot be used"),
+        (
+            ["--camera", "ftp://host/x"],
+            "--camera (CART_CAMERA) is 'ftp://host/x'; it must be a number as 0, a video file",
+        ),
+        (["--camera", "rtsp://[::1"], "it must be a number as 0, a video file, or the URL of a stream"),
+        (["--camera", "12345"], "it must be a number as 0, a video file"),
         (["--reconnect-first-s", "nan"], "--reconnect-first-s is 'nan'; it must be a number"),
     ],
 )
@@ -221,3 +229,22 @@ def test_keygen_makes_a_fleet_that_strangers_cannot_join(tmp_path: Path) -> None
     ended = run("--data-dir", str(tmp_path / "data"), "--fleet-key-file", str(tmp_path / "none"))
     assert ended.returncode == 2
     assert "--fleet-key-file (CART_FLEET_KEY_FILE) is" in ended.stderr
+
+
+def test_a_camera_that_is_not_there_holds_nothing_up(tmp_path: Path) -> None:
+    film = tmp_path / "film.avi"
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--camera", str(film))
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        assert cart.status()["scanner"]["camera"]["state"] == "RESTING"
+        pictures.film(str(film), [pictures.on_a_shelf(pictures.qr("0200000000103"))] * 3)
+
+        def scanned() -> list[str]:
+            try:
+                return [code["item"]["name"] for code in cart.post("/api/camera/scan", {})["codes"]]
+            except urllib.error.HTTPError:  # it is being opened
+                return []
+
+        assert wait_for(scanned) == ["Rye bread"]
+        assert cart.stop() == 0
+        assert "Traceback" not in cart.log

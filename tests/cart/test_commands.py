@@ -191,6 +191,7 @@ def test_half_an_import_is_no_store(folder: Path, tmp_path: Path) -> None:
         ("archive.json", lambda text: "[" * 100_000, "is no JSON file"),
         ("rounds.json", lambda text: '[{"number": 1}]', "holds something else than expected"),
         ("items.csv", lambda text: text.replace("349", "much"), "price_cents is 'much'; it must be a whole number"),
+        ("items.csv", lambda text: text.replace("False", "maybe"), "retired is 'maybe'; it must be True or False"),
         ("sales.csv", lambda text: text.replace("1000000000.0", "soon", 1), "sales.csv, line 2"),
         ("sales.csv", lambda text: text[: len(text) // 2], "sales.csv, line"),
         ("cart_data.csv", lambda text: text.replace("\n7,", "\n7,9", 1), "cart_data.csv, line 8: degrees is"),

@@ -71,9 +71,12 @@ def test_kept_changes_that_do_not_fit_a_new_start_are_passed_over(store, caplog)
 
 def test_passwords_in_addresses_are_not_shown(store) -> None:
     settings = Settings(
-        store="mongodb://me:s3cret@host:1/cart?authSource=admin", catalogue="mongodb://me:s3cret@h/shop"
+        store="mongodb://me:s3cret@host:1/cart?authSource=admin",
+        catalogue="mongodb://me:s3cret@h/shop",
+        camera="rtsp://me:s3cret@lens/one",
     )
     described = {entry["name"]: entry for entry in SettingsBook(settings, store).describe()}
     assert "s3cret" not in str(described)
     assert described["store"]["value"] == described["store"]["start_value"] == "mongodb://host:1/cart"
+    assert described["camera"]["value"] == "rtsp://lens/one"
     check(settings)

@@ -48,6 +48,18 @@ def test_sales_come_back_to_the_last_digit(sold) -> None:
         assert read_counts(Path(name)).sales == len(sold)
 
 
+def test_retired_items_stay_retired(tmp_path) -> None:
+    items = [Item("1", "Tea", 4, 250), Item("2", "Jam", 5, 300, retired=True)]
+    write(tmp_path, contents(items=items))
+    assert read_archive(tmp_path, LightTask()).items == items
+
+
+def test_an_archive_of_a_program_that_retired_nothing_is_read(tmp_path) -> None:
+    write(tmp_path, contents())
+    (tmp_path / "items.csv").write_text("code,name,category,price_cents\n1,Tea,4,250\n")
+    assert read_archive(tmp_path, LightTask()).items == [Item("1", "Tea", 4, 250)]
+
+
 def read_all(folder: Path) -> None:
     read_counts(folder)
     found = read_archive(folder, LightTask())

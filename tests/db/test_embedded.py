@@ -6,6 +6,7 @@ import pytest
 
 from child_cart.db import embedded
 from child_cart.db.embedded import EmbeddedStore
+from child_cart.db.records import Item
 from child_cart.db.store import StoreError
 
 
@@ -52,18 +53,20 @@ def test_history_does_not_slow_the_figures_of_a_page(tmp_path):
     store.close()
 
 
-def test_a_store_of_an_earlier_program_is_brought_up_to_date(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", range(1, len(embedded.MIGRATIONS)))
+def test_a_store_of_an_earlier_program_is_brought_up_to_date(tmp_path, version):
     path = tmp_path / "cart.db"
-    monkeypatch.setattr(embedded, "MIGRATIONS", embedded.MIGRATIONS[:1])
     connection = sqlite3.connect(path)
-    connection.executescript(embedded.MIGRATIONS[0] + "PRAGMA user_version = 1")
+    connection.executescript(";".join([*embedded.MIGRATIONS[:version], f"PRAGMA user_version = {version}"]))
+    connection.execute("INSERT INTO items VALUES ('0200000000103', 'Rye bread', 1, 349)")
+    connection.commit()
     connection.close()
-    monkeypatch.undo()
     store = EmbeddedStore(path)
     store.record_rows("b", [{"n": 1}])
     store.put_note("owner", "me")
     store.close()
     store = EmbeddedStore(path)
+    assert store.items() == [Item("0200000000103", "Rye bread", 1, 349)]
     assert (store.row_count(), store.note("owner")) == (1, "me")
     store.close()
 

@@ -16,6 +16,7 @@ from test_store import SALE, rows, version
 
 from child_cart.db import mongo
 from child_cart.db.mongo import MongoStore
+from child_cart.db.records import Item
 from child_cart.db.store import StoreAway, StoreError
 
 
@@ -159,6 +160,18 @@ def test_many_sales_under_a_server_that_is_killed_are_kept_once(own: Mongod) -> 
     store.close()
 
 
+def test_items_of_an_earlier_program_are_sold_as_before(store, url) -> None:
+    with pymongo.MongoClient(url) as client:
+        database = client.get_default_database()
+        database.items.insert_one({"_id": "0200000000103", "name": "Rye bread", "category": 1, "price_cents": 349})
+        database.notes.update_one({"_id": "schema"}, {"$set": {"value": "1"}})
+        again = MongoStore(url, "mongodb://here", 5.0)
+        assert again.items() == [Item("0200000000103", "Rye bread", 1, 349)]
+        again.close()
+        assert database.items.find_one()["retired"] is False
+        assert database.notes.find_one({"_id": "schema"})["value"] == str(len(mongo.MIGRATIONS))
+
+
 def test_schema_steps_are_done_in_order_and_again_if_they_were_cut_short(store, url, monkeypatch) -> None:
     done = []
 
@@ -178,7 +191,7 @@ def test_schema_steps_are_done_in_order_and_again_if_they_were_cut_short(store, 
         again.close()
     assert done == ["tried", "tried"]
     monkeypatch.setattr(mongo, "MIGRATIONS", mongo.MIGRATIONS[:1])
-    with pytest.raises(StoreError, match="schema version 2; this program reads up to 1"):
+    with pytest.raises(StoreError, match="schema version 3; this program reads up to 1"):
         MongoStore(url, "mongodb://here", 5.0)
 
 

@@ -41,6 +41,25 @@ def test_items_are_kept_and_changed(reopen):
     assert reopen().items() == [milk]
 
 
+def test_single_items_are_added_and_changed_beside_the_others(reopen):
+    store = reopen()
+    milk, tea = Item("2000000000022", "Milk", 2, 119), Item("2000000000039", "Tea", 4, 250)
+    store.put_items([milk, BREAD])
+    store.change_items([])
+    assert store.items() == [BREAD, milk]
+    store.change_items([tea, replace(milk, price_cents=129, retired=True)])
+    assert store.items() == reopen().items() == [BREAD, replace(milk, price_cents=129, retired=True), tea]
+
+
+def test_a_retired_item_stays_and_can_come_back(reopen):
+    store = reopen()
+    store.put_items([replace(BREAD, retired=True)])
+    store = reopen()
+    assert store.items() == [replace(BREAD, retired=True)]
+    store.put_items([BREAD])
+    assert reopen().items() == [BREAD]
+
+
 def test_a_sale_and_its_rows_are_kept_once(reopen):
     store = reopen()
     assert store.record_sale(SALE, rows(3))

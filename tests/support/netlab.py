@@ -199,7 +199,7 @@ def missing() -> str:
         return "only root may make network namespaces"
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     lacking = [tool for tool in ("ip", "tc", "nft") if shutil.which(tool, path=path) is None]
-    return f"{', '.join(lacking)} cannot be found; `sh .ci/system` installs them on Debian" if lacking else ""
+    return f"{', '.join(lacking)} cannot be found; `sh .ci/system tests` installs them on Debian" if lacking else ""
 
 
 def refused() -> str:

@@ -1,0 +1,53 @@
+"""The process that decodes pictures: bytes that anybody can send meet large libraries here, and nowhere else.
+
+Requests come in on standard input, answers leave on standard output; ``reader.py`` is the other end. It ends with its
+input, and when it has had nothing to do for a while.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import sys
+from typing import Final
+
+from .decode import decoder, texts_in
+from .picture import PictureError, grey
+
+REQUEST: Final = struct.Struct(">?HHI")
+"""Thorough, the width and height of grey pixels (0 by 0 for the bytes of a picture), how many bytes follow."""
+ANSWER: Final = struct.Struct(">I")
+IDLE_S: Final = 60.0
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    while select.select([incoming], [], [], IDLE_S)[0]:
+        head = incoming.read(REQUEST.size)
+        if len(head) < REQUEST.size:
+            return
+        thorough, width, height, count = REQUEST.unpack(head)
+        answer = json.dumps(_answer(incoming.read(count), (width, height), thorough)).encode()
+        outgoing.write(ANSWER.pack(len(answer)) + answer)
+        outgoing.flush()
+
+
+def _answer(data: bytes, size: tuple[int, int], thorough: bool) -> dict[str, object]:
+    from PIL import Image
+
+    found = decoder()
+    if found is None:
+        return {"texts": []}  # the cart knows, and does not ask
+    try:
+        picture = Image.frombytes("L", size, data) if size != (0, 0) else grey(data)
+    except PictureError as error:
+        return {"refused": str(error)}
+    return {"texts": texts_in(picture, found, thorough)}
+
+
+if __name__ == "__main__":
+    main()
