@@ -14,6 +14,7 @@ from pathlib import Path
 from .activity import Activity
 from .api.app import create_app
 from .api.server import PageServer
+from .catalogue_desk import CatalogueDesk
 from .config import Settings, SettingsBook
 from .db.embedded import EmbeddedStore
 from .db.store import Store, StoreError
@@ -35,6 +36,8 @@ from .network.spool import Spool
 from .network.tasks import in_thread
 from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
+from .scanner.camera import Camera
+from .scanning import ScanDesk
 from .shop import CATALOGUE
 from .versions import Versions
 
@@ -108,6 +111,7 @@ class Cart:
             self._link.wait_attached,
             self._on_model_known,
         )
+        self._camera = Camera(settings.camera)
         self._desk = Desk(
             identity.cart_id.hex(),
             task,
@@ -118,6 +122,8 @@ class Cart:
             self._exchange,
             self._link,
             self._activity,
+            CatalogueDesk(self._store),
+            ScanDesk(self._store, self._camera),
             on_rows=lambda: self._in_loop(self._rounds.wake.set),
             ask_training=lambda: self._in_loop(self._ask_training),
             ask_reset=lambda: self._in_loop(self._reset_asked.set),
@@ -148,6 +154,7 @@ class Cart:
         finally:
             await self._exchange.close()
             await self._trainer.close()
+            await in_thread(self._camera.close)
             await in_thread(self._store.close)
 
     async def _stay_attached(self) -> None:

@@ -14,6 +14,7 @@ from .network.settings import SettingError, field_named, option, option_of, pars
 
 log = logging.getLogger("cart.config")
 MIB = 1024 * 1024
+STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Settings:
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
     page_hosts: str = option("", "more names under which people ask for the pages, separated by commas")
     port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
+    camera: str = option("", "the cart's own camera: a number as 0, a video file, or a stream as rtsp://host/path")
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
     task: str = option("shopping", "what to learn: shopping, digits, or your own class as package.module:Class")
     data: str = option("", "CSV file with rows of your own to start from, instead of the task's")
@@ -110,6 +112,11 @@ def check(settings: Settings) -> None:
         Share.parse(settings.share)
     except ValueError as error:
         raise SettingError(f"--share (CART_SHARE): {error}") from None
+    if not _is_camera(settings.camera):
+        raise SettingError(
+            f"--camera (CART_CAMERA) is {settings.camera!r}; it must be a number as 0, a video file, or the URL of a "
+            f"stream ({', '.join(STREAMS)})."
+        )
     if settings.min_peers > settings.cluster_size:
         raise SettingError(
             f"min_peers is {settings.min_peers}, but cluster_size is {settings.cluster_size}: "
@@ -120,6 +127,16 @@ def check(settings: Settings) -> None:
             f"max_round_rows is {settings.max_round_rows}, but dataset_size is {settings.dataset_size}: "
             "rows would come in faster than rounds could take them."
         )
+
+
+def _is_camera(text: str) -> bool:
+    """Return whether this can be a camera; whether it is there is seen when somebody looks, again and again."""
+    if text.isdecimal():
+        return len(text) <= 3
+    try:
+        return "://" not in text or (urlsplit(text).scheme in STREAMS and bool(urlsplit(text).hostname))
+    except ValueError:
+        return False
 
 
 def _is_bridge_url(text: str) -> bool:

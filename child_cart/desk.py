@@ -10,6 +10,7 @@ from typing import Any
 
 from . import __version__, shop
 from .activity import Activity
+from .catalogue_desk import CatalogueDesk
 from .config import SettingsBook
 from .db.records import Item, Json, ModelVersion, Sale
 from .db.store import Store
@@ -17,6 +18,7 @@ from .model.task import RowError, SoldLine, Task, checked_row
 from .network.exchange import Exchange
 from .network.link import Link
 from .rounds import Rounds
+from .scanning import ScanDesk
 from .versions import Versions
 
 MAX_BATCH_ROWS = 10_000
@@ -32,6 +34,8 @@ class Desk:
 
     Args:
         cart_id: in hexadecimal.
+        catalogue: what the pages may ask of the catalogue and change in it.
+        scanner: what they may ask of the scanner.
         on_rows: is told that rows have come.
         ask_training: asks for a round now.
         ask_reset: forgets the model and starts again.
@@ -49,6 +53,8 @@ class Desk:
         exchange: Exchange,
         link: Link,
         activity: Activity,
+        catalogue: CatalogueDesk,
+        scanner: ScanDesk,
         on_rows: Callable[[], None],
         ask_training: Callable[[], None],
         ask_reset: Callable[[], None],
@@ -63,6 +69,8 @@ class Desk:
         self._exchange = exchange
         self._link = link
         self._activity = activity
+        self.catalogue = catalogue
+        self.scanner = scanner
         self._on_rows = on_rows
         self._trainer_process = trainer_process
         self._started_at = time.time()
@@ -101,6 +109,7 @@ class Desk:
             "transfers": [asdict(view) for view in self._exchange.views()],
             "bytes_in": self._exchange.bytes_in,
             "bytes_out": self._exchange.bytes_out,
+            "scanner": self.scanner.status(),
             "events": [asdict(event) for event in activity.events()],
         }
 
@@ -139,12 +148,12 @@ class Desk:
     # Selling.
 
     def items(self) -> list[Item]:
-        """Return the catalogue."""
-        return self._store.items()
+        """Return the items that are sold."""
+        return [item for item in self._store.items() if not item.retired]
 
     def quote(self, lines: object) -> shop.Bill:
         """Return the priced bill of lines, without selling anything; raises ``BillError``."""
-        return shop.price(lines, shop.index(self._store.items()))
+        return shop.price(lines, shop.index(self.items()))
 
     def check_out(self, request: Json) -> tuple[Sale, bool]:
         """Sell a bill: keep the sale and the rows it makes. Returns the sale, and False if it was there already.

@@ -1,4 +1,4 @@
-"""The Flask application of a cart: JSON under ``/api``, the shop at ``/``, the admin page at ``/admin``.
+"""The Flask application of a cart: JSON under ``/api``, the shop at ``/``, the admin pages under ``/admin``.
 
 Translates between HTTP and the desk; decides nothing.
 """
@@ -10,12 +10,17 @@ from typing import Any, Final
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from ..catalogue import CatalogueError
 from ..db.store import StoreError
 from ..desk import Desk, RequestError
 from ..network.settings import SettingError
+from ..scanner.picture import PictureError
+from ..scanning import ScannerBusy
 from ..shop import BillError
+from .catalogue import catalogue
 from .guard import refuse_foreign_host, refuse_foreign_origin
 from .pages import pages
+from .scan import scan
 from .service import service
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
@@ -34,11 +39,13 @@ def create_app(desk: Desk, known_hosts: frozenset[str] = frozenset()) -> Flask:
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
     application.after_request(_harden)
-    application.register_blueprint(service(desk), url_prefix="/api")
-    application.register_blueprint(pages())
-    for kind in (BillError, RequestError, SettingError):
-        application.register_error_handler(kind, _refused)
-    application.register_error_handler(StoreError, _out_of_order)
+    for blueprint in (service(desk), scan(desk), catalogue(desk)):
+        application.register_blueprint(blueprint, url_prefix="/api")
+    application.register_blueprint(pages(desk))
+    for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
+        application.register_error_handler(refused, _refused)
+    for out_of_order in (StoreError, ScannerBusy):
+        application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
     return application
 

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from flask import abort, request
+from flask import abort, current_app, request
+
+View = TypeVar("View", bound=Callable[..., object])
+
+FORM_TYPES: Final = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+"""What a page of another site can send without being asked for permission first; never taken."""
+
+
+def takes(*types: str) -> Callable[[View], View]:
+    """Mark a view as one that takes bodies of these types instead of JSON."""
+    if FORM_TYPES & set(types):
+        raise ValueError(f"a form of another site could send one of {types}")
+
+    def marked(view: View) -> View:
+        view.body_types = types  # type: ignore[attr-defined]
+        return view
+
+    return marked
 
 
 def refuse_foreign_host(known_hosts: frozenset[str]) -> Callable[[], None]:
@@ -40,12 +58,17 @@ def refuse_foreign_origin() -> None:
     """Refuse requests that change something and come from a page of another origin.
 
     Browsers name the origin of such requests; programs that are no browsers name none and are let through. JSON alone
-    is taken as a body, so that a plain HTML form of another site cannot speak to the API either.
+    is taken as a body, or what a view says that it takes, so that a plain HTML form of another site cannot speak to
+    the API either.
     """
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
     origin = request.headers.get("Origin")
     if origin is not None and origin.partition("://")[2] != request.host:
         abort(403, f"Requests from pages of {origin[:100]} are not taken.")
-    if request.content_length and not request.is_json:
+    view = current_app.view_functions.get(request.endpoint or "")
+    types: tuple[str, ...] = getattr(view, "body_types", ())
+    if types and request.mimetype not in types:
+        abort(415, f"Send the request's body as {' or '.join(types)}.")
+    if not types and request.content_length and not request.is_json:
         abort(415, "Send the request's body as application/json.")

@@ -1,20 +1,55 @@
-"""The pages of a cart; they fill themselves from ``/api``."""
+"""The pages of a cart; they fill themselves from ``/api``, but for the labels: those are there to be printed."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from typing import Final
+
+from flask import Blueprint, render_template, request
+
+from .. import labels, shop
+from ..catalogue import written_price
+from ..desk import Desk
+from .bodies import number
+
+MAX_LABELS: Final = 300
+MAX_COPIES: Final = 50
 
 
-def pages() -> Blueprint:
+def pages(desk: Desk) -> Blueprint:
     """Return the blueprint of the pages."""
     blueprint = Blueprint("pages", __name__)
 
     @blueprint.get("/")
-    def shop() -> str:
+    def shop_page() -> str:
         return render_template("shop.html")
 
     @blueprint.get("/admin")
     def admin() -> str:
         return render_template("admin.html")
+
+    @blueprint.get("/admin/catalogue")
+    def catalogue() -> str:
+        return render_template("catalogue.html")
+
+    @blueprint.get("/admin/labels")
+    def label_sheet() -> str:
+        codes, copies = request.args.getlist("code"), number("copies", 1, 1, MAX_COPIES)
+        category = number("category", 0, 0, max(shop.CATEGORIES)) or None
+        wanted = [item for item in desk.catalogue.chosen(codes, category) for _ in range(copies)]
+        shown = [
+            {"item": item, "price": written_price(item.price_cents), "side": side, "path": path}
+            for item in wanted[:MAX_LABELS]
+            for side, path in (labels.qr_path(item.code),)
+        ]
+        return render_template(
+            "labels.html",
+            labels=shown,
+            left_out=max(0, len(wanted) - MAX_LABELS),
+            codes=codes,
+            category=category,
+            categories=shop.CATEGORIES,
+            copies=copies,
+            max_copies=MAX_COPIES,
+        )
 
     return blueprint

@@ -15,12 +15,13 @@ from typing import Any, Final
 from .records import BillLine, Item, Json, ModelVersion, Origin, Outcome, RoundRecord, Sale, StoredRow, Verdict
 from .store import HOLD_OUT_EVERY, StoreError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # Sales and rows are never deleted and their numbers never reused, so the largest number is also the count: every
 # figure that a page asks for is one step in an index, however long the history.
 _SCHEMA: Final = f"""
 BEGIN;
-CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, category INTEGER NOT NULL, price_cents INTEGER NOT NULL);
+CREATE TABLE items (code TEXT PRIMARY KEY, name TEXT NOT NULL, category INTEGER NOT NULL, price_cents INTEGER NOT NULL,
+    retired INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE sales (number INTEGER PRIMARY KEY, sale_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
 CREATE TABLE batches (batch_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE cart_data (sequence INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
@@ -29,6 +30,12 @@ CREATE TABLE models (number INTEGER PRIMARY KEY, trained_to INTEGER NOT NULL, bo
 CREATE TABLE rounds (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_FROM_1_TO_2: Final = """
+BEGIN;
+ALTER TABLE items ADD COLUMN retired INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 2;
 COMMIT;
 """
 
@@ -55,6 +62,8 @@ class EmbeddedStore:
             found = self._value("PRAGMA user_version")
             if found == 0:
                 self._connection.executescript(_SCHEMA)
+            elif found == 1:
+                self._connection.executescript(_FROM_1_TO_2)
             elif found != SCHEMA_VERSION:
                 raise StoreError(
                     f"The store {path} has schema version {found}; this program reads {SCHEMA_VERSION}. "
@@ -65,15 +74,15 @@ class EmbeddedStore:
 
     def items(self) -> list[Item]:
         """Return the catalogue, by category and name."""
-        rows = self._all("SELECT code, name, category, price_cents FROM items ORDER BY category, name")
-        return [Item(*row) for row in rows]
+        rows = self._all("SELECT code, name, category, price_cents, retired FROM items ORDER BY category, name")
+        return [Item(code, name, category, cents, bool(retired)) for code, name, category, cents, retired in rows]
 
     def put_items(self, items: Sequence[Item]) -> None:
         """Add items, or change those whose code is there."""
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)",
-                [(item.code, item.name, item.category, item.price_cents) for item in items],
+                "INSERT OR REPLACE INTO items (code, name, category, price_cents, retired) VALUES (?, ?, ?, ?, ?)",
+                [(item.code, item.name, item.category, item.price_cents, item.retired) for item in items],
             )
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:

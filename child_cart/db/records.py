@@ -17,6 +17,8 @@ class Item:
     name: str
     category: int
     price_cents: int
+    retired: bool = False
+    """True for what is not sold any more; kept, so that its code is not given away and it can come back."""
 
 
 @dataclass(frozen=True)

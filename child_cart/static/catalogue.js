@@ -15,6 +15,14 @@ export class Catalogue {
     byId("search").addEventListener("keydown", (event) => this.#onKey(event));
   }
 
+  /** Know an item as the cart has it now. */
+  learn(item) {
+    const place = this.items.findIndex((known) => known.code === item.code);
+    if (place < 0) this.items.push(item);
+    else this.items[place] = item;
+    this.byCode.set(item.code, item);
+  }
+
   show() {
     const found = this.#found();
     const groups = [...new Set(found.map((item) => item.category))].map((category) => ({

@@ -28,6 +28,7 @@ export function showOverview(status) {
   const trains = status.trainer_process !== null;
   say(byId("trainer"), trains ? "running" : "not running");
   say(byId("trainer-about"), trains ? `process id ${status.trainer_process}` : "It starts when there is something to train.");
+  showScanner(status.scanner);
   keyed(byId("events"), status.events, (event) => `${event.at} ${event.text}`,
     (event) => el("li", {}, el("time", { className: "number soft" }, clock(event.at)), el("span", {}, event.text)), () => {});
 }
@@ -61,6 +62,17 @@ function showModel({ model, rows, sales }) {
   bar.max = rows.dataset_size;
   bar.value = Math.min(rows.waiting, rows.dataset_size);
   say(byId("rows-about"), `${many(rows.total, "row")} kept in all, ${many(sales, "sale")}`);
+}
+
+function showScanner({ decoder, formats, sentence, camera }) {
+  say(byId("decoder"), decoder ?? "none");
+  byId("decoder").className = decoder ? "" : "warn";
+  say(byId("decoder-about"), [formats.length ? `Reads ${formats.join(", ")}.` : "", sentence].join(" ").trim());
+  byId("decoder-about").className = sentence ? "warn" : "";
+  const place = camera.width ? `, ${camera.width} × ${camera.height} pixels` : "";
+  const source = camera.source ? `Camera ${camera.source}: ${words(camera.state)}${place}. ` : "";
+  say(byId("camera"), `${source}${camera.sentence}`);
+  byId("camera").className = camera.state === "AWAY" ? "warn" : "";
 }
 
 function showTraining(status) {

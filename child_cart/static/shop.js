@@ -5,6 +5,7 @@ import { Bill } from "./bill.js";
 import { Catalogue } from "./catalogue.js";
 import { byId, el, keyed, mark, say } from "./dom.js";
 import { clock, many, money, shortId } from "./format.js";
+import { startScanning } from "./scan.js";
 import { showTrending } from "./trending.js";
 
 const TRENDING_EVERY_MS = 30_000;
@@ -42,6 +43,7 @@ async function start() {
     billSeen = bill.isIntersecting;
     byId("to-bill").hidden = billSeen || none();
   }, { threshold: 0.15 }).observe(byId("bill"));
+  startScanning(takeScanned);
   show();
   showTrending(bill.gender);
   setInterval(() => document.hidden || showTrending(bill.gender), TRENDING_EVERY_MS);
@@ -63,6 +65,14 @@ function makeShoppers(shoppers) {
 function take(item) {
   closeReceipt();
   change(item.code, bill.amountOf(item.code) + 1);
+}
+
+/** Put a scanned item in; returns what to tell the shopper. One that was added after this page was loaded is taken up. */
+function takeScanned(item) {
+  if (bill.sent) return "The bill is checked out. Wait for its answer, or give it up.";
+  catalogue.learn(item);
+  take(item);
+  return `${item.name}, ${money(item.price_cents)}: ${bill.amountOf(item.code)} in the bill.`;
 }
 
 function change(code, amount) {

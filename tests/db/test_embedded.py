@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from child_cart.db.embedded import EmbeddedStore
+from child_cart.db.records import Item
 from child_cart.db.store import StoreError
 
 
@@ -24,6 +25,20 @@ def test_a_damaged_file_is_named_and_not_replaced(tmp_path):
     with pytest.raises(StoreError, match=r"cart\.db cannot be used .*restore it from a backup"):
         EmbeddedStore(path)
     assert path.read_bytes() == before
+
+
+def test_a_store_of_the_first_schema_is_taken_over(tmp_path):
+    path = tmp_path / "cart.db"
+    EmbeddedStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE items DROP COLUMN retired")
+        connection.execute("INSERT INTO items VALUES ('0200000000103', 'Rye bread', 1, 349)")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    for _ in range(2):
+        store = EmbeddedStore(path)
+        assert store.items() == [Item("0200000000103", "Rye bread", 1, 349)]
+        store.close()
 
 
 def test_a_store_of_a_later_program_is_left_alone(tmp_path):

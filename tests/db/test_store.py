@@ -56,6 +56,15 @@ def test_items_are_kept_and_changed(reopen):
     assert reopen().items() == [replace(BREAD, price_cents=399), milk]
 
 
+def test_a_retired_item_stays_and_can_come_back(reopen):
+    store = reopen()
+    store.put_items([replace(BREAD, retired=True)])
+    store = reopen()
+    assert store.items() == [replace(BREAD, retired=True)]
+    store.put_items([BREAD])
+    assert reopen().items() == [BREAD]
+
+
 def test_a_sale_and_its_rows_are_kept_once(reopen):
     store = reopen()
     assert store.record_sale(SALE, rows(3))

@@ -11,6 +11,7 @@ from support.nodes import SIGNATURE, Node
 
 from child_cart.activity import Activity, Stage
 from child_cart.api.app import create_app
+from child_cart.catalogue_desk import CatalogueDesk
 from child_cart.config import Settings, SettingsBook
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import Json, ModelVersion, Origin, RoundRecord
@@ -19,6 +20,8 @@ from child_cart.model.shopping import Shopping
 from child_cart.model.task import Task
 from child_cart.model.trainer import Trained
 from child_cart.rounds import Rounds
+from child_cart.scanner.camera import Camera
+from child_cart.scanning import ScanDesk
 from child_cart.shop import CATALOGUE
 from child_cart.versions import Versions
 
@@ -38,7 +41,7 @@ class Counter:
 class Shown:
     """A cart's desk, its parts, and a client of its pages."""
 
-    def __init__(self, folder: Path, task: Task | None = None) -> None:
+    def __init__(self, folder: Path, task: Task | None = None, camera: Camera | None = None) -> None:
         self.folder = folder
         self.store = EmbeddedStore(folder / "cart.db")
         self.store.put_items(CATALOGUE)
@@ -62,6 +65,8 @@ class Shown:
             self.node.exchange,
             self.node.link,
             self.activity,
+            CatalogueDesk(self.store),
+            ScanDesk(self.store, camera or Camera("")),
             on_rows=self.on_rows,
             ask_training=self.training,
             ask_reset=self.reset,

@@ -1,0 +1,49 @@
+"""Scanning over HTTP: pictures, typed codes and the cart's own camera in; items or reasons out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final
+
+from flask import Blueprint, Response, jsonify, request
+
+from ..desk import Desk, RequestError
+from ..scanner.codes import Reading
+from ..scanner.picture import TYPES
+from .bodies import json_body, number
+from .guard import takes
+
+MAX_FRAMES: Final = 999_999_999
+
+
+def scan(desk: Desk) -> Blueprint:
+    """Return the blueprint of ``/api/scan`` and ``/api/camera``."""
+    blueprint = Blueprint("scan", __name__)
+
+    @blueprint.post("/scan")
+    @takes(*TYPES)
+    def picture() -> Response:
+        thorough = number("thorough", 1, 0, 1) == 1
+        return jsonify(codes=_shown(desk.scanner.read_picture(request.get_data(), thorough)))
+
+    @blueprint.post("/scan/text")
+    def text() -> Response:
+        sent = json_body().get("text")
+        if not isinstance(sent, str):
+            raise RequestError("text is missing: the code that was scanned or typed.")
+        return jsonify(codes=_shown([desk.scanner.read_text(sent)]))
+
+    @blueprint.post("/camera/scan")
+    def camera() -> Response:
+        frame, readings = desk.scanner.read_camera(number("after", 0, 0, MAX_FRAMES))
+        return jsonify(frame=frame, codes=_shown(readings))
+
+    @blueprint.get("/camera/frame")
+    def frame() -> Response:
+        return Response(desk.scanner.preview(), mimetype="image/jpeg")
+
+    return blueprint
+
+
+def _shown(readings: list[Reading]) -> list[dict[str, object]]:
+    return [asdict(reading) for reading in readings]

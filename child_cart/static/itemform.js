@@ -1,0 +1,66 @@
+// The dialog in which an item is added or changed. What an item may be, the cart decides.
+
+import { post, put } from "./api.js";
+import { byId, el, mark, say } from "./dom.js";
+import { money } from "./format.js";
+
+export class ItemForm {
+  /** `saved` is called with the item as the cart has it, and whether it is a new one. */
+  constructor(categories, saved) {
+    this.saved = saved;
+    this.item = null;
+    byId("item-category").append(...Object.entries(categories).map(([value, name]) => el("option", { value }, name)));
+    byId("item-no").addEventListener("click", () => byId("item-dialog").close());
+    byId("item-form").addEventListener("submit", (event) => this.#submit(event));
+  }
+
+  /** Open for an item, or for a new one if there is none. */
+  open(item) {
+    this.item = item;
+    say(byId("item-title"), item ? `Edit ${item.name}` : "Add an item");
+    byId("item-code").value = item?.code ?? "";
+    byId("item-code").readOnly = item !== null; // bills name items by their code
+    byId("item-name").value = item?.name ?? "";
+    byId("item-category").value = String(item?.category ?? 1);
+    byId("item-price").value = item ? money(item.price_cents) : "";
+    this.#sayError("");
+    byId("item-dialog").showModal();
+    byId(item ? "item-name" : "item-code").focus();
+  }
+
+  async #submit(event) {
+    event.preventDefault();
+    const price_cents = cents(byId("item-price").value);
+    if (price_cents === null) {
+      this.#sayError("The price is to be like 3.49.");
+      mark(byId("item-price"), "aria-invalid", "true");
+      byId("item-price").focus();
+      return;
+    }
+    const fields = { name: byId("item-name").value, category: Number(byId("item-category").value), price_cents };
+    byId("item-yes").disabled = true;
+    try {
+      const { item } = this.item
+        ? await put(`/api/catalogue/${encodeURIComponent(this.item.code)}`, fields)
+        : await post("/api/catalogue", { ...fields, code: byId("item-code").value });
+      byId("item-dialog").close();
+      await this.saved(item, this.item === null);
+    } catch (error) {
+      this.#sayError(error.message);
+    } finally {
+      byId("item-yes").disabled = false;
+    }
+  }
+
+  #sayError(text) {
+    byId("item-error").hidden = text === "";
+    say(byId("item-error"), text);
+    mark(byId("item-price"), "aria-invalid", null);
+  }
+}
+
+/** `3.49` or `3,49` in whole cents, without a detour through binary fractions; null for what is no price. */
+function cents(text) {
+  const found = /^(\d{1,5})(?:[.,](\d{1,2}))?$/.exec(text.trim());
+  return found && Number(found[1]) * 100 + Number((found[2] ?? "").padEnd(2, "0"));
+}
