@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields, replace
 from urllib.parse import urlsplit
 
 from .db.store import Store
+from .log_ring import without_credentials
 from .model.deal import Share
-from .network.settings import SettingError, field_named, option, option_of, parse_value
+from .network.settings import SettingError, field_named, flag_name, option, option_of, parse_value, variable_name
 
 log = logging.getLogger("cart.config")
 MIB = 1024 * 1024
@@ -27,6 +28,12 @@ class Settings:
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
     page_hosts: str = option("", "more names under which people ask for the pages, separated by commas")
     port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
+    admin_password_file: str = option(
+        "", "file with the password of the admin page, for the first start; without it one is made up and printed"
+    )
+    api_origins: str = option(
+        "", "origins whose pages may read what is open to all, as https://host:port, separated by commas"
+    )
     camera: str = option("", "the cart's own camera: a number as 0, a video file, or a stream as rtsp://host/path")
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
     task: str = option("shopping", "what to learn: shopping, digits, or your own class as package.module:Class")
@@ -34,6 +41,9 @@ class Settings:
     share: str = option("1/1", "which part of the task's starter data is this cart's; 2/4 is the second of four")
     starter_rows: int = option(10_000, "most rows of the starter data to train on", minimum=0, maximum=10_000_000)
 
+    sharing: str = option(
+        "on", "whether the cart gives its model to peers and asks for theirs", choices=("on", "off"), live=True
+    )
     dataset_size: int = option(100, "waiting rows that start a round", minimum=1, maximum=1_000_000, live=True)
     max_round_rows: int = option(10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True)
     cluster_size: int = option(3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True)
@@ -117,6 +127,12 @@ def check(settings: Settings) -> None:
             f"--camera (CART_CAMERA) is {settings.camera!r}; it must be a number as 0, a video file, or the URL of a "
             f"stream ({', '.join(STREAMS)})."
         )
+    for origin in origins_of(settings):
+        if not _is_origin(origin):
+            raise SettingError(
+                f"--api-origins (CART_API_ORIGINS) names {origin!r}; an origin is like https://shop.example:8443, "
+                "with nothing behind it."
+            )
     if settings.min_peers > settings.cluster_size:
         raise SettingError(
             f"min_peers is {settings.min_peers}, but cluster_size is {settings.cluster_size}: "
@@ -127,6 +143,19 @@ def check(settings: Settings) -> None:
             f"max_round_rows is {settings.max_round_rows}, but dataset_size is {settings.dataset_size}: "
             "rows would come in faster than rounds could take them."
         )
+
+
+def origins_of(settings: Settings) -> list[str]:
+    """Return the origins whose pages may read what is open to all."""
+    return [origin.strip() for origin in settings.api_origins.split(",") if origin.strip()]
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
+    except ValueError:
+        return False
 
 
 def _is_camera(text: str) -> bool:
@@ -145,6 +174,10 @@ def _is_bridge_url(text: str) -> bool:
         return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # half an IPv6 address, or a port that is none
         return False
+
+
+def _shown(value: object) -> object:
+    return without_credentials(value) if isinstance(value, str) else value
 
 
 class SettingsBook:
@@ -192,8 +225,10 @@ class SettingsBook:
         return [
             {
                 "name": entry.name,
-                "value": getattr(self.current, entry.name),
-                "start_value": getattr(self._start, entry.name),
+                "value": _shown(getattr(self.current, entry.name)),
+                "start_value": _shown(getattr(self._start, entry.name)),
+                "flag": flag_name(entry.name),
+                "variable": variable_name("CART", entry.name),
                 "changed": entry.name in changes,
                 "live": declared.live,
                 "help": declared.help,

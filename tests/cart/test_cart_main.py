@@ -122,9 +122,8 @@ def test_settings_changed_on_the_page_and_a_reset_hold_over_a_restart(tmp_path: 
     with running(cart):
         wait_for(lambda: cart.status().get("stage") == "SERVING")
         assert cart.post("/api/rows", {"batch_id": "b", "rows": rows}) == {"rows": 30, "added": True}
-        request = f"http://127.0.0.1:{cart.port}/api/settings/"
         for name, value in (("dataset_size", "20"), ("cluster_wait_s", "0")):
-            put(request + name, value)
+            cart.put(f"/api/settings/{name}", {"value": value})
         wait_for(lambda: cart.status()["rounds_ended"] == 1)  # 30 rows are enough now
         cart.stop()
         cart.start()
@@ -137,15 +136,6 @@ def test_settings_changed_on_the_page_and_a_reset_hold_over_a_restart(tmp_path: 
         wait_for(lambda: cart.status()["rows"]["waiting"] == 0)
         cart.stop()
     assert "Traceback" not in cart.log
-
-
-def put(url: str, value: str) -> None:
-    import json
-    import urllib.request
-
-    body = json.dumps({"value": value}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="PUT")
-    urllib.request.urlopen(request, timeout=5).close()
 
 
 def test_pages_answer_while_the_cart_trains(tmp_path: Path) -> None:

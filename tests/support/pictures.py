@@ -10,12 +10,12 @@ import segno
 from PIL import Image
 
 # ISO/IEC 15420: the seven modules of a digit, set A; B is A's complement in reverse, C is A's complement.
-SET_A = "0001101 0011001 0010011 0111101 0100011 0110001 0101111 0111011 0110111 0001011".split()
+SET_A = ["0001101", "0011001", "0010011", "0111101", "0100011", "0110001", "0101111", "0111011", "0110111", "0001011"]
 SET_C = ["".join("10"[int(bit)] for bit in digit) for digit in SET_A]
 SET_B = [digit[::-1] for digit in SET_C]
-FIRST_DIGIT = "AAAAAA AABABB AABBAB AABBBA ABAABB ABBAAB ABBBAA ABABAB ABABBA ABBABA".split()
+FIRST_DIGIT = ["AAAAAA", "AABABB", "AABBAB", "AABBBA", "ABAABB", "ABBAAB", "ABBBAA", "ABABAB", "ABABBA", "ABBABA"]
 # The parities of a UPC-E of number system 0, by its check digit.
-UPC_E = "BBBAAA BBABAA BBAABA BBAAAB BABBAA BAABBA BAAABB BABABA BABAAB BAABAB".split()
+UPC_E = ["BBBAAA", "BBABAA", "BBAABA", "BBAAAB", "BABBAA", "BAABBA", "BAAABB", "BABABA", "BABAAB", "BAABAB"]
 # ISO/IEC 15417: bars and spaces of the values that a test needs, in set B.
 CODE_128 = {
     "A": "111323", "B": "131123", "C": "131321", "D": "112313", "0": "123122", "1": "123221", "2": "223211",
