@@ -42,6 +42,8 @@ class Export:
 
     state: ExportState = ExportState.NONE
     version: int | None = None
+    source: str = ""
+    """The weights file that it was made of: after a reset, numbers begin anew."""
     size_bytes: int | None = None
     sentence: str = ""
     path: Path | None = None
@@ -67,7 +69,7 @@ class Exports:
     def shown(self) -> Json:
         """Return all exports for the page, by format. Safe from any thread."""
         return {
-            kind: {name: value for name, value in asdict(export).items() if name != "path"}
+            kind: {name: value for name, value in asdict(export).items() if name not in ("path", "source")}
             for kind, export in self._exports.copy().items()
         }
 
@@ -82,10 +84,10 @@ class Exports:
         if newest is None or newest.number == 0:
             self._exports[kind] = Export(ExportState.FAILED, sentence="There is no trained model yet.")
             return
-        is_there = export.state is ExportState.READY and export.version == newest.number
+        is_there = export.state is ExportState.READY and export.source == newest.file_name
         if export.state is ExportState.WORKING or is_there:
             return
-        self._exports[kind] = Export(ExportState.WORKING, newest.number)
+        self._exports[kind] = Export(ExportState.WORKING, newest.number, newest.file_name)
         self._tasks[kind] = asyncio.create_task(self._make(kind, export.path), name=f"export {kind}")
 
     async def close(self) -> None:
@@ -104,10 +106,10 @@ class Exports:
             else:
                 await self._trainer.export(stored, kind, target)
             size = (await in_thread(target.stat)).st_size
-            self._exports[kind] = Export(ExportState.READY, version, size, path=target)
+            self._exports[kind] = Export(ExportState.READY, version, stored.path.name, size, path=target)
         except (TrainerError, OSError) as error:
             log.warning("version %d cannot be exported as %s: %s", version, kind, error)
-            self._exports[kind] = Export(ExportState.FAILED, version, sentence=f"It cannot be converted: {error}")
+            self._exports[kind] = Export(ExportState.FAILED, version, sentence=f"It was not converted. {error}")
             await in_thread(_remove, target)
         finally:
             if old is not None:

@@ -32,7 +32,7 @@ from .service import service
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 
 
-READ_BY_OTHERS: Final = r"/api/(status|items|trending)"
+READ_BY_OTHERS: Final = r"/api/(status|items|trending)$"
 POLICY: Final = "; ".join(
     (
         "default-src 'self'",

@@ -18,9 +18,9 @@ export function showExports({ exports, model }) {
 function make(kind) {
   const [name, what] = NAMES[kind];
   const button = el("button", { type: "button" }, "Make the file");
-  const node = el("li", {}, el("span", {}, el("strong", {}, name), ` ${what}`), el("span", { className: "state small soft" }),
+  const node = el("li", {}, el("span", { id: `export-${kind}`, className: "what" }, el("strong", {}, name), ` ${what}`), el("span", { className: "state small soft" }),
     el("span", { className: "do" }, el("a", { href: `/api/exports/${kind}`, className: "button", download: "" }), button));
-  button.setAttribute("aria-label", `Make the ${name} file`);
+  button.setAttribute("aria-describedby", `export-${kind}`);
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
@@ -38,12 +38,13 @@ function fill(node, { state, version, size_bytes, sentence }, model) {
   const older = state === "READY" && version !== model?.number;
   const about = {
     NONE: "", WORKING: `Version ${version} is being converted …`, FAILED: sentence,
-    READY: older ? `The model is at version ${model?.number} now.` : "",
+    READY: "",
   }[state];
   say(node.querySelector(".state"), about);
   node.querySelector(".state").className = `state small ${state === "FAILED" ? "bad" : "soft"}`;
   link.hidden = state !== "READY";
   say(link, state === "READY" ? `Version ${version}, ${bytes(size_bytes)} ↓` : "");
+  say(button, older ? `Make version ${model?.number}` : "Make the file");
   button.hidden = state === "READY" && !older;
   button.disabled = state === "WORKING" || !model || model.number === 0;
 }

@@ -1,4 +1,4 @@
-// The end of the log, asked for while somebody looks at it.
+// The end of the log, newest first.
 
 import { get } from "./api.js";
 import { byId, el, keyed } from "./dom.js";
@@ -8,12 +8,12 @@ const EVERY_MS = 3000;
 const LINES = 200;
 
 export function startLog() {
-  byId("log-details").addEventListener("toggle", refresh);
+  refresh();
   setInterval(refresh, EVERY_MS);
 }
 
 async function refresh() {
-  if (!byId("log-details").open || document.hidden) return;
+  if (document.hidden) return;
   try {
     const { lines } = await get(`/api/log?limit=${LINES}`);
     keyed(byId("log"), lines, (line) => line.number, make, () => {});
