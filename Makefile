@@ -30,7 +30,7 @@ lint: .venv/test.stamp
 	$(BIN)/lint-imports
 
 bench: .venv/run.stamp
-	@for name in averaging sealing relay idle; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in averaging sealing relay idle watching; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -5,6 +5,8 @@ import { byId, el, keyed, svg } from "./dom.js";
 import { clock, many, percent, shortId, words } from "./format.js";
 
 const HEIGHT = 300;
+const PIXELS_EACH = 9; // more versions than fit so are in the table alone
+const LEAST_SHOWN = 20;
 const MARGIN = { top: 12, right: 14, bottom: 40, left: 52 };
 const ORIGINS = {
   STARTER: "starter data", JOINED: "taken over from a peer", LOCAL: "trained on own rows", AGGREGATED: "averaged with peers",
@@ -19,6 +21,7 @@ const RECEIVED = {
   taken: ["received and accepted", "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z"], dropped: ["received and dropped", "M-3.5-3.5 3.5 3.5M-3.5 3.5 3.5-3.5"],
 };
 
+let all = [], verdicts = [];
 let shown = [];
 let received = []; // models of peers: between the version that was trained and the one that was averaged
 let shownWidth = 0;
@@ -26,9 +29,8 @@ let shownWidth = 0;
 /** Show the versions, newest first as the cart gives them, and what was received in the rounds. */
 export function showVersions(versions, rounds) {
   // Version 0, the weights before any training, has not been measured.
-  shown = versions.filter((version) => version.origin in ORIGINS).reverse();
-  const first = shown[0]?.number ?? 0;
-  received = rounds.filter((round) => round.local_version !== null && round.local_version >= first)
+  all = versions.filter((version) => version.origin in ORIGINS).reverse();
+  verdicts = rounds.filter((round) => round.local_version !== null)
     .flatMap((round) => round.verdicts.filter((verdict) => verdict.accuracy !== null)
       .map((verdict) => ({ ...verdict, at: round.local_version + 0.5, kind: verdict.reason === "ACCEPTED" ? "taken" : "dropped" })));
   draw();
@@ -43,6 +45,8 @@ new ResizeObserver(([entry]) => {
 function draw() {
   const chart = byId("chart");
   shownWidth = Math.round(chart.clientWidth);
+  shown = all.slice(-Math.max(LEAST_SHOWN, Math.floor(shownWidth / PIXELS_EACH)));
+  received = verdicts.filter((verdict) => verdict.at > (shown[0]?.number ?? 0));
   if (shown.length === 0) {
     chart.replaceChildren(el("p", { className: "soft" }, "There is no trained version yet."));
     return;
@@ -107,7 +111,7 @@ function receivedMark(scale, { at, kind, accuracy, peer, reason }) {
 
 function inWords(versions) {
   const first = versions[0], last = versions.at(-1);
-  return `Accuracy of ${many(versions.length, "version")}: version ${first.number} ${percent(first.accuracy)}, ` +
+  return `Accuracy of the last ${many(versions.length, "version")}: version ${first.number} ${percent(first.accuracy)}, ` +
     `version ${last.number} ${percent(last.accuracy)}. The table below has them all.`;
 }
 

@@ -8,8 +8,9 @@ from typing import Final
 from .rates import SAMPLE_EVERY_S, SAMPLES_KEPT, Sample
 from .words import byte_words
 
-WIDTH: Final = 720
-HEIGHT: Final = 190
+WIDE: Final = 1100
+NARROW: Final = 400
+HEIGHT: Final = 220
 LEFT: Final = 74
 RIGHT: Final = 8
 TOP: Final = 12
@@ -18,21 +19,28 @@ SPAN_S: Final = SAMPLE_EVERY_S * SAMPLES_KEPT
 LINES: Final = 4
 
 
-def chart(samples: Sequence[Sample], now: float) -> str:
+def charts(samples: Sequence[Sample], now: float) -> str:
+    """Return the chart twice, for wide screens and for narrow ones; the page shows one of them."""
+    return chart(samples, now, WIDE, "wide") + chart(samples, now, NARROW, "narrow")
+
+
+def chart(samples: Sequence[Sample], now: float, width: int, name: str) -> str:
     """Return the chart; time goes from left to right and ends now.
 
     Args:
         samples: the oldest first.
         now: by the clock of the samples.
+        width: in the units of its text, whose height is 12.
+        name: its class.
     """
     top = nice_top(max((sample.bytes_per_s for sample in samples), default=0.0))
-    across, down = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    across, down = width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     spots = [
         (LEFT + across * (1 - (now - sample.at) / SPAN_S), TOP + down * (1 - sample.bytes_per_s / top))
         for sample in samples
         if now - sample.at <= SPAN_S
     ]
-    parts = [_line(TOP + down * step / LINES, top * (1 - step / LINES)) for step in range(LINES + 1)]
+    parts = [_line(width, TOP + down * step / LINES, top * (1 - step / LINES)) for step in range(LINES + 1)]
     parts += [
         f'<text x="{LEFT + across * share:.0f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{words}</text>'
         for share, anchor, words in (
@@ -48,7 +56,7 @@ def chart(samples: Sequence[Sample], now: float) -> str:
         parts.append(f'<polyline class="curve" points="{path}"/>')
     most = byte_words(max((sample.bytes_per_s for sample in samples), default=0.0))
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg class="{name}" viewBox="0 0 {width} {HEIGHT}" role="img" '
         f'aria-label="Relayed bytes per second in the last {SPAN_S / 60:g} minutes: at most {most} per second">'
         f"{''.join(parts)}</svg>"
     )
@@ -64,8 +72,8 @@ def nice_top(most: float) -> float:
         top *= 10
 
 
-def _line(y: float, rate: float) -> str:
+def _line(width: int, y: float, rate: float) -> str:
     return (
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{byte_words(rate)}/s</text>'
     )

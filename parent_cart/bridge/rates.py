@@ -9,8 +9,8 @@ from typing import Final
 
 from .hub import Cart
 
-SAMPLE_EVERY_S: Final = 2.0
-SAMPLES_KEPT: Final = 300
+SAMPLE_EVERY_S: Final = 5.0
+SAMPLES_KEPT: Final = 120
 """Ten minutes."""
 
 

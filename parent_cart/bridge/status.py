@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from child_cart.network.messages import Role
 from child_cart.network.tasks import background
 
-from .graph import chart
+from .graph import charts
 from .hub import Cart, Hub
 from .rates import SAMPLE_EVERY_S, Rates
 from .words import byte_words, duration_words
@@ -133,7 +133,7 @@ class Status:
             transfers=len(hub.transfers.open),
             relayed=byte_words(hub.relayed_bytes),
             rate=byte_words(self._rates.bytes_per_s),
-            chart=chart(self._rates.history, now),
+            chart=charts(self._rates.history, now),
             rows="\n".join(self._row(cart, now) for cart in carts[:MOST_ROWS])
             or f'<tr><td colspan="{COLUMNS}" class="none">No cart is attached yet.</td></tr>',
             more=f"… and {len(carts) - MOST_ROWS} more." if len(carts) > MOST_ROWS else "",

@@ -21,7 +21,7 @@ from support.raw_cart import ask_cluster, attached, open_transfer
 
 from child_cart.network.messages import Role
 from child_cart.network.settings import SettingError
-from parent_cart.bridge.graph import HEIGHT, WIDTH, chart, nice_top
+from parent_cart.bridge.graph import HEIGHT, NARROW, chart, nice_top
 from parent_cart.bridge.hub import Cart, Hub, Limits
 from parent_cart.bridge.rates import SAMPLES_KEPT, CartRate, Rates, Sample
 from parent_cart.bridge.status import MOST_ROWS, Status
@@ -181,12 +181,12 @@ def test_old_samples_go() -> None:
 @given(st.lists(st.floats(0, 1e15), max_size=SAMPLES_KEPT), st.floats(0, 1e6))
 def test_a_chart_is_well_formed_and_stays_within_its_picture(values: list[float], now: float) -> None:
     samples = [Sample(now - 2 * place, value, 1) for place, value in enumerate(reversed(values))][::-1]
-    root = ElementTree.fromstring(chart(samples, now))
+    root = ElementTree.fromstring(chart(samples, now, NARROW, "narrow"))
     line = root.find("polyline")
     points = line.attrib["points"].split() if line is not None else []
     assert len(points) == len(samples)
     for x, y in (map(float, point.split(",")) for point in points):
-        assert 0 <= x <= WIDTH
+        assert 0 <= x <= NARROW
         assert 0 <= y <= HEIGHT
 
 
