@@ -258,3 +258,31 @@ def test_they_may_change_nothing(shown: Shown) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert shown.client.post("/api/train", json={}, headers={"Origin": OTHER_PAGE}).status_code == 403
     assert unchanged(shown)
+
+
+# What else comes in.
+
+
+def test_markup_in_names_stays_text(shown: Shown) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    item = {"code": "0299", "name": name, "category": 1, "price_cents": 100}
+    assert shown.client.post("/api/catalogue", json=item).status_code == 201
+    for address in ("/admin/labels", "/admin/catalogue", "/", "/api/catalogue/0299/label.svg"):
+        assert "<img src=x" not in shown.client.get(address).text, address
+    assert "&lt;img src=x" in shown.client.get("/admin/labels").text
+
+
+@pytest.mark.parametrize("address", ["/login", "/api/exports", "/api/checkout"])
+def test_a_huge_body_is_refused(shown: Shown, address: str) -> None:
+    body = b'{"password": "' + b"x" * (5 * 1024 * 1024) + b'"}'
+    kind = "application/x-www-form-urlencoded" if address == "/login" else "application/json"
+    answer = shown.browser().client.post(address, data=body, content_type=kind)
+    assert answer.status_code in (400, 413)  # 400: its CSRF token is missing, whatever else is in it
+
+
+def test_what_a_login_sends_back_is_escaped(shown: Shown) -> None:
+    form = {"password": "<script>alert(1)</script>", "next": '"><script>alert(1)</script>'}
+    browser = Browser(shown.stranger())
+    answer = browser.client.post("/login", data={**form, "csrf_token": browser.token("/login")})
+    assert answer.status_code == 403
+    assert "<script>alert" not in answer.text
