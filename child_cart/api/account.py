@@ -48,6 +48,7 @@ class Account:
     def __init__(self, folder: Path, password_file: str = "") -> None:
         self._path = folder / "admin.json"
         self._checking = threading.Lock()
+        self._writing = threading.Lock()
         self.session_key = token_of(folder / "session-key")
         self.token = token_of(folder / "api-token")
         self.made_password: str | None = None
@@ -58,7 +59,7 @@ class Account:
             password = _given(password_file)
         else:
             password = self.made_password = new_password()
-        self._keep(password)
+        self._keep(generate_password_hash(password, METHOD))
 
     @property
     def user_id(self) -> str:
@@ -78,22 +79,33 @@ class Account:
         """Take another password; every session ends.
 
         Raises:
-            PasswordRefused: if it is too short or too long; nothing changes then.
+            PasswordRefused: if it is too short or too long, or cannot be kept; nothing changes then.
         """
         check_new(password)
-        self._keep(password)
+        try:
+            self._keep(generate_password_hash(password, METHOD))
+        except OSError as error:
+            raise PasswordRefused(f"The new password cannot be kept: {error.strerror}.") from error
 
     def end_sessions(self) -> None:
         """Log out: whatever cookie is shown from now on, it is none of this account."""
-        self._sessions = secrets.token_urlsafe(16)
-        self._write()
+        with self._writing:
+            self._sessions = _new_sessions()  # first: it holds even where the disk is full
+            write_secret(self._path, _written(self._hash, self._sessions))
 
-    def _keep(self, password: str) -> None:
-        self._hash = generate_password_hash(password, METHOD)
-        self.end_sessions()
+    def _keep(self, password_hash: str) -> None:
+        with self._writing:
+            sessions = _new_sessions()
+            write_secret(self._path, _written(password_hash, sessions))
+            self._hash, self._sessions = password_hash, sessions
 
-    def _write(self) -> None:
-        write_secret(self._path, json.dumps({"password_hash": self._hash, "sessions": self._sessions}) + "\n")
+
+def _new_sessions() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def _written(password_hash: str, sessions: str) -> str:
+    return json.dumps({"password_hash": password_hash, "sessions": sessions}) + "\n"
 
 
 def new_password() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from child_cart.api import account as account_module
 from child_cart.api.account import Account, PasswordRefused
 from child_cart.network.settings import SettingError
 
@@ -93,3 +94,19 @@ def test_a_new_password_has_a_length(tmp_path: Path, password: str) -> None:
     with pytest.raises(PasswordRefused, match=f"this one has {len(password)}"):
         account.change_password(password)
     assert account.is_password(account.made_password or "")
+
+
+def test_a_password_that_cannot_be_kept_is_not_taken(tmp_path: Path, monkeypatch) -> None:
+    account = Account(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(account_module, "write_secret", refuse)
+    with pytest.raises(PasswordRefused, match="cannot be kept: No space left on device"):
+        account.change_password("a better password")
+    assert account.is_password(account.made_password or "")
+    before = account.user_id
+    with pytest.raises(OSError, match="No space left"):
+        account.end_sessions()
+    assert account.user_id != before  # logged out all the same
