@@ -33,6 +33,7 @@ from parent_cart.config import Settings
 
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
+MIN_TOKEN_CHARS = 16
 
 DESCRIPTION = (
     "Run a bridge: a relay that carts attach to over one WebSocket each, and through which they send each other "
@@ -44,7 +45,7 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     """Return the bridge's application, with all parts wired, and its relay.
 
     Raises:
-        SettingError: if the token file cannot be used, or no chunk fits the window.
+        SettingError: if a token file cannot be used, or no chunk fits the window.
     """
     if settings.max_window_bytes < settings.max_chunk_bytes:
         raise SettingError(
@@ -66,7 +67,7 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     relay = Relay(hub, admission, settings.attach_timeout_s, settings.heartbeat_s, rates)
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
-    Status(hub, relay.bridge_id).add_routes(application)
+    Status(hub, relay.bridge_id, _status_token_of(settings)).add_routes(application)
     return application, relay
 
 
@@ -77,6 +78,20 @@ def _token_of(settings: Settings) -> bytes | None:
         return read_key(Path(settings.token_file))
     except FleetKeyError as error:
         raise SettingError(f"--token-file (BRIDGE_TOKEN_FILE) is {settings.token_file!r}; {error}.") from None
+
+
+def _status_token_of(settings: Settings) -> str:
+    if not settings.status_token_file:
+        return ""
+    name = f"--status-token-file (BRIDGE_STATUS_TOKEN_FILE) is {settings.status_token_file!r}"
+    try:
+        token = Path(settings.status_token_file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise SettingError(f"{name}; it cannot be read ({why}).") from None
+    if len(token) < MIN_TOKEN_CHARS:
+        raise SettingError(f"{name}; its token has {len(token)} characters, {MIN_TOKEN_CHARS} are needed.")
+    return token
 
 
 async def serve(settings: Settings) -> None:

@@ -16,6 +16,8 @@ SCRIPTS = sorted(STATIC.glob("*.js"))
 PAGES = ["/", "/admin", "/admin/catalogue", "/admin/labels"]
 MAX_PAGE_BYTES = 150_000
 MAX_SCRIPT_LINES = 250
+PAGES = ["/", "/login", "/admin", "/admin/catalogue", "/admin/labels", "/admin/password"]
+WITH_SCRIPTS = PAGES[:1] + PAGES[2:5]
 
 
 def page(shown: Shown, address: str) -> str:
@@ -45,14 +47,18 @@ def loaded(shown: Shown, address: str) -> dict[str, bytes]:
 def test_a_page_loads_only_what_is_there_and_little_of_it(shown: Shown, address: str) -> None:
     parts = loaded(shown, address)
     assert any(name.endswith(".css") for name in parts)
-    assert any(name.endswith(".js") for name in parts)
+    assert any(name.endswith(".js") for name in parts) == (address in WITH_SCRIPTS)
     assert len(page(shown, address)) + sum(map(len, parts.values())) < MAX_PAGE_BYTES
 
 
 @pytest.mark.parametrize("address", PAGES)
 def test_a_page_forbids_what_is_not_its_own(shown: Shown, address: str) -> None:
     headers = shown.client.get(address).headers
-    assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert set(policy) == {
+        *("default-src 'self'", "object-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'")
+    }
+    assert headers["Permissions-Policy"].startswith("camera=(self), microphone=()")
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
