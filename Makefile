@@ -46,5 +46,5 @@ clean:
 .venv/test.stamp: .venv/run.stamp requirements-dev.txt
 	@sh .ci/system tests
 	@$(PIP) -r requirements-dev.txt
-	@sh .ci/mongod
+	@sh .ci/system mongod
 	@touch $@

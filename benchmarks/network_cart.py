@@ -17,15 +17,16 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from child_cart.cart import cpu_flags
-from child_cart.config import Settings
+from child_cart.config import Settings, exchange_limits
 from child_cart.network.backoff import Backoff
-from child_cart.network.exchange import Exchange, ExchangeLimits
+from child_cart.network.exchange import Exchange
 from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
 from child_cart.network.link import Link, Standing
@@ -50,16 +51,7 @@ class _Network:
         self._role = Role.SHELL
         settings = Settings()
         # As many transfers between two carts as are asked for: a fleet would spread them over many.
-        limits = ExchangeLimits(
-            max_model_bytes=settings.max_model_bytes,
-            window_bytes=settings.window_bytes,
-            answer_timeout_s=settings.answer_timeout_s,
-            stall_timeout_s=settings.stall_timeout_s,
-            resume_timeout_s=settings.resume_timeout_s,
-            slowest_bytes_per_s=settings.slowest_bytes_per_s,
-            max_outgoing=AT_ONCE,
-            max_outgoing_per_peer=AT_ONCE,
-        )
+        limits = replace(exchange_limits(settings), max_outgoing=AT_ONCE, max_outgoing_per_peer=AT_ONCE)
         identity = Identity.generate()
         self.cart_id = identity.cart_id.hex()
         self.link = Link(

@@ -15,7 +15,7 @@ from .activity import Activity
 from .api.app import create_app
 from .api.server import PageServer
 from .catalogue_desk import CatalogueDesk
-from .config import Settings, SettingsBook
+from .config import Settings, SettingsBook, exchange_limits
 from .db.opening import check_whose, make_own, open_store
 from .db.store import Store, StoreError
 from .desk import Desk
@@ -25,7 +25,7 @@ from .model.deal import Share
 from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.backoff import Backoff
-from .network.exchange import Exchange, ExchangeLimits
+from .network.exchange import Exchange
 from .network.fleet_key import OPEN, FleetKeyError, read_key
 from .network.identity import Identity
 from .network.link import Link, LinkDown, Standing
@@ -101,7 +101,7 @@ class Cart:
             Spool(folder / "incoming"),
             self._offer,
             lambda: (self._signature, CODEC),
-            lambda: _exchange_limits(self._book.current),
+            lambda: exchange_limits(self._book.current),
         )
         self._activity = Activity()
         if repaired:
@@ -296,15 +296,4 @@ def _trainer_setup(settings: Settings, folder: Path) -> TrainerSetup:
         idle_s=settings.trainer_idle_s,
         silence_s=settings.trainer_silence_s,
         log_path=folder / "trainer.log",
-    )
-
-
-def _exchange_limits(settings: Settings) -> ExchangeLimits:
-    return ExchangeLimits(
-        max_model_bytes=settings.max_model_bytes,
-        window_bytes=settings.window_bytes,
-        answer_timeout_s=settings.answer_timeout_s,
-        stall_timeout_s=settings.stall_timeout_s,
-        resume_timeout_s=settings.resume_timeout_s,
-        slowest_bytes_per_s=settings.slowest_bytes_per_s,
     )

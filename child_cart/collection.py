@@ -73,9 +73,8 @@ class Collection:
                     group.create_task(self._ask_one(peer, cluster.cluster_id))
         except* (TrainerError, StoreError, OSError) as errors:
             failure = errors.exceptions[0]
-        if (
-            failure is not None
-        ):  # raised out here: what is raised inside ``except*`` comes out in a group on Python 3.11.2
+        # Out here: what is raised inside ``except*`` comes out in a group on Python 3.11.2.
+        if failure is not None:
             raise failure
 
     async def _ask_one(self, peer: str, cluster_id: str) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from .db.opening import is_mongodb, is_store, shown
 from .db.store import Store
 from .model.deal import Share
+from .network.exchange import ExchangeLimits
 from .network.settings import SettingError, field_named, option, option_of, parse_value
 
 log = logging.getLogger("cart.config")
@@ -184,6 +185,18 @@ def _is_bridge_url(text: str) -> bool:
 def _shown_value(settings: Settings, entry: Field[Any]) -> Any:
     value = getattr(settings, entry.name)
     return shown(value) if option_of(entry).secret else value
+
+
+def exchange_limits(settings: Settings) -> ExchangeLimits:
+    """Return what the settings say of transfers."""
+    return ExchangeLimits(
+        max_model_bytes=settings.max_model_bytes,
+        window_bytes=settings.window_bytes,
+        answer_timeout_s=settings.answer_timeout_s,
+        stall_timeout_s=settings.stall_timeout_s,
+        resume_timeout_s=settings.resume_timeout_s,
+        slowest_bytes_per_s=settings.slowest_bytes_per_s,
+    )
 
 
 class SettingsBook:

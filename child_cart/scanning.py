@@ -14,6 +14,7 @@ from .scanner.decode import decoder
 from .scanner.opencv import opencv
 from .scanner.picture import WORKING_SIDE
 from .scanner.reader import Reader
+from .shop import index
 
 FRAME_WAIT_S: Final = 1.5
 PREVIEW_WIDTH: Final = 640
@@ -98,7 +99,7 @@ class ScanDesk:
         return bytes(cv.imencode(".jpg", pixels, [cv.IMWRITE_JPEG_QUALITY, 75])[1])
 
     def _readings(self, texts: list[str]) -> list[Reading]:
-        catalogue = {item.code: item for item in self._store.items()}
+        catalogue = index(self._store.items())
         return [codes.read(text, catalogue) for text in texts]
 
     def _frame(self, after: int) -> Frame:

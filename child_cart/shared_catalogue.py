@@ -64,22 +64,18 @@ class SharedCatalogue:
         return len(items)
 
     def _read(self) -> list[dict[str, Any]]:
-        from pymongo import MongoClient  # noqa: PLC0415 - costs time and memory where nobody shares a catalogue
-        from pymongo.errors import PyMongoError  # noqa: PLC0415
+        from pymongo.errors import PyMongoError  # noqa: PLC0415 - costs time and memory where no catalogue is shared
 
-        milliseconds = max(int(self._timeout_s * 1000), 1)
+        from .db.server import client_of, first_words  # noqa: PLC0415
+
         try:
             # A connection for each look: there is one a minute, and an idle cart should hold nothing open.
-            with MongoClient[dict[str, Any]](
-                self._url,
-                serverSelectionTimeoutMS=milliseconds,
-                connectTimeoutMS=milliseconds,
-                socketTimeoutMS=milliseconds,
-            ) as client:
+            with client_of(self._url, self._timeout_s) as client:
                 documents = list(client.get_default_database()["items"].find().sort("_id").limit(MAX_ITEMS + 1))
         except (PyMongoError, ValueError) as error:
-            why = str(error).partition(", Timeout:")[0][:200]
-            raise StoreError(f"The shared catalogue {shown(self._url)} cannot be read ({why}).") from None
+            raise StoreError(
+                f"The shared catalogue {shown(self._url)} cannot be read ({first_words(error)})."
+            ) from None
         if len(documents) > MAX_ITEMS:
             raise StoreError(
                 f"The shared catalogue {shown(self._url)} has more than {MAX_ITEMS} entries; so many are not taken."

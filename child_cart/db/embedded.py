@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
-from .store import HOLD_OUT_EVERY, StoreError, check_follows
+from .store import HOLD_OUT_EVERY, StoreError, check_follows, is_held_out, steps_from
 
 # Sales and rows are never deleted and their numbers never reused, so the largest number is also the count: every
 # figure that a page asks for is one step in an index, however long the history.
@@ -61,12 +61,7 @@ class EmbeddedStore:
 
     def _migrate(self) -> None:
         found = int(self._value("PRAGMA user_version"))
-        if found > len(MIGRATIONS):
-            raise StoreError(
-                f"The store {self._path} has schema version {found}; this program reads up to {len(MIGRATIONS)}. "
-                "Use the version of the program that wrote it, or give another --data-dir."
-            )
-        for number, script in enumerate(MIGRATIONS[found:], found + 1):
+        for number, script in steps_from(found, MIGRATIONS, str(self._path), "--data-dir"):
             with self._transaction() as connection:
                 for statement in filter(str.strip, script.split(";")):
                     connection.execute(statement)
@@ -137,7 +132,7 @@ class EmbeddedStore:
                 "SELECT sequence, body FROM cart_data WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 *(self._trained_to(), limit),
             )
-        return [StoredRow(sequence, json.loads(body), sequence % HOLD_OUT_EVERY == 0) for sequence, body in rows]
+        return [StoredRow(sequence, json.loads(body), is_held_out(sequence)) for sequence, body in rows]
 
     def held_out_rows(self, limit: int) -> list[Json]:
         """Return the newest held-out rows that are not waiting."""

@@ -41,7 +41,7 @@ from pymongo.errors import DuplicateKeyError
 
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
 from .server import MongoServer
-from .store import HOLD_OUT_EVERY, StoreError, check_follows
+from .store import HOLD_OUT_EVERY, StoreError, check_follows, is_held_out, steps_from
 
 Document = dict[str, Any]
 
@@ -180,7 +180,7 @@ class MongoStore:
             query, order = {"held_out": True, "rows_from": {"$lte": last}}, ("rows_from", DESCENDING)
 
             def wanted(number: int) -> bool:
-                return number <= last and _is_held_out(number)
+                return number <= last and is_held_out(number)
 
             return [stored.row for stored in self._asked(lambda: self._rows_of(query, order, limit, wanted))]
 
@@ -377,7 +377,7 @@ class MongoStore:
             for entry in entries:
                 numbered = list(enumerate(entry["rows"], entry["rows_from"]))[:: order[1]]
                 chosen = [(number, text) for number, text in numbered if wanted(number)][: limit - len(rows)]
-                rows += [StoredRow(number, json.loads(text), _is_held_out(number)) for number, text in chosen]
+                rows += [StoredRow(number, json.loads(text), is_held_out(number)) for number, text in chosen]
                 if len(rows) >= limit:
                     break
         return rows
@@ -413,12 +413,7 @@ class MongoStore:
     def _migrate(self) -> None:
         schema = self._database.notes.find_one({"_id": "schema"})
         found = int(schema["value"]) if schema else 0
-        if found > len(MIGRATIONS):
-            raise StoreError(
-                f"The store {self._shown} has schema version {found}; this program reads up to {len(MIGRATIONS)}. "
-                "Use the version of the program that wrote it, or give another --store."
-            )
-        for number, step in enumerate(MIGRATIONS[found:], found + 1):
+        for number, step in steps_from(found, MIGRATIONS, self._shown, "--store"):
             step(self._database)
             self._database.notes.replace_one({"_id": "schema"}, {"value": str(number)}, upsert=True)
 
@@ -449,10 +444,6 @@ def _entry(head: _Head, entry_id: str, texts: list[str], sale: Sale | None, toke
     if sale is not None:
         document["sale"] = asdict(sale) | {"lines": [asdict(line) for line in sale.lines]}
     return document
-
-
-def _is_held_out(number: int) -> bool:
-    return number % HOLD_OUT_EVERY == 0
 
 
 def _version_document(version: ModelVersion) -> Document:

@@ -6,12 +6,12 @@ is, the data folder says which store is its own, and where the two do not fit no
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from ..network.files import write_whole
 from .store import Store, StoreError
 
 EMBEDDED: Final = "embedded"
@@ -102,12 +102,7 @@ def make_own(store: Store, name: str, folder: Path, owner: str) -> None:
         store.put_note(OWNER, owner)
     mark = folder / MARK
     if _read(mark) != shown(name):
-        partial = mark.with_suffix(".partial")
-        with open(partial, "w") as file:
-            file.write(shown(name) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, mark)
+        write_whole(mark, f"{shown(name)}\n".encode())
 
 
 def _read(mark: Path) -> str | None:

@@ -42,13 +42,10 @@ class MongoServer:
         self._on_break = on_break
         self._away = False
         self.lock = threading.RLock()
-        milliseconds = max(int(timeout_s * 1000), 1)
         with self.explained():
-            self._client: MongoClient[dict[str, Any]] = MongoClient(
+            self._client = client_of(
                 url,
-                serverSelectionTimeoutMS=milliseconds,
-                connectTimeoutMS=milliseconds,
-                socketTimeoutMS=milliseconds,
+                timeout_s,
                 heartbeatFrequencyMS=WATCH_MS,
                 retryWrites=False,  # a standalone server cannot; ours are repeated below, by what they mean
                 appname="cart",
@@ -56,7 +53,7 @@ class MongoServer:
             )
             self.database: Any = self._client.get_default_database().with_options(
                 read_preference=ReadPreference.PRIMARY,
-                write_concern=WriteConcern(w="majority", j=True, wtimeout=milliseconds),
+                write_concern=WriteConcern(w="majority", j=True, wtimeout=_milliseconds(timeout_s)),
             )
 
     def close(self) -> None:
@@ -104,11 +101,11 @@ class MongoServer:
         except ConnectionFailure as error:
             self._on_break()
             self._away = True
-            raise StoreAway(self._away_sentence(_first_words(error))) from None
+            raise StoreAway(self._away_sentence(first_words(error))) from None
         except PyMongoError as error:
             self._on_break()
             raise StoreError(
-                f"The store {self._shown} refuses ({_first_words(error)}). Look at the server's log; a full disk, a "
+                f"The store {self._shown} refuses ({first_words(error)}). Look at the server's log; a full disk, a "
                 "wrong password and a user without readWrite on this database look like this."
             ) from None
 
@@ -119,6 +116,18 @@ class MongoServer:
         )
 
 
-def _first_words(error: Exception) -> str:
+def client_of(url: str, timeout_s: float, **options: Any) -> MongoClient[dict[str, Any]]:
+    """Return a client that waits no longer than this for finding the server, and for each answer."""
+    wait_ms = _milliseconds(timeout_s)
+    return MongoClient(
+        url, serverSelectionTimeoutMS=wait_ms, connectTimeoutMS=wait_ms, socketTimeoutMS=wait_ms, **options
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(int(seconds * 1000), 1)
+
+
+def first_words(error: Exception) -> str:
     """Return what a driver's error begins with; the rest is a description of the whole topology."""
     return str(error).partition(", Timeout:")[0].partition(", full error:")[0][:200]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow
 
+T = TypeVar("T")
+
 HOLD_OUT_EVERY: Final = 10
 """Every tenth row is held out: it measures models and is never trained on."""
+
+
+def is_held_out(sequence: int) -> bool:
+    """Tell whether the row of this number is held out."""
+    return sequence % HOLD_OUT_EVERY == 0
 
 
 class StoreError(Exception):
@@ -144,3 +151,23 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let the store go. Safe to call again."""
+
+
+def steps_from(found: int, migrations: Sequence[T], store: str, elsewhere: str) -> list[tuple[int, T]]:
+    """Return the steps that lead from a store's schema version to this program's, each with the version it leads to.
+
+    Args:
+        found: the store's schema version.
+        migrations: step n leads from version n to n + 1.
+        store: its name in sentences.
+        elsewhere: the flag that names another store.
+
+    Raises:
+        StoreError: if a later program has written it.
+    """
+    if found > len(migrations):
+        raise StoreError(
+            f"The store {store} has schema version {found}; this program reads up to {len(migrations)}. "
+            f"Use the version of the program that wrote it, or give another {elsewhere}."
+        )
+    return list(enumerate(migrations[found:], found + 1))

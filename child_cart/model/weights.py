@@ -12,6 +12,7 @@ from typing import BinaryIO, Final
 import h5py
 import numpy as np
 
+from ..network.files import sync_folder
 from .arrays import Array, Weights
 
 GROUP: Final = "weights"
@@ -39,7 +40,7 @@ def write_weights(path: Path, weights: Weights) -> str:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return digest
 
 
@@ -75,12 +76,3 @@ def _checked(path: Path, digest: str) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable: the folder's entry is data of the folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -36,7 +36,7 @@ from .messages import (
     Welcome,
 )
 from .outgoing import Offerable, Outgoing
-from .running import Direction, Patience, Progress, Sends, TransferView
+from .running import Direction, Patience, Progress, RunningTransfer, Sends, TransferView
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_request
 from .spool import Spool
 from .transfer import DEFAULT_CHUNK_BYTES, TransferError, check_offer
@@ -177,7 +177,7 @@ class Exchange:
             case Resume() if outgoing := self._outgoing.get(message.transfer):
                 outgoing.take_resume(message)
             case Cancel():
-                running = self._incoming.get(message.transfer) or self._outgoing.get(message.transfer)
+                running = self._find(message.transfer)
                 if running is not None:
                     # The other cart's lost link is not this one's, which a round would take as a reason to ask again.
                     code = Code.PEER_LEFT if message.code is Code.LINK_LOST else message.code
@@ -191,30 +191,36 @@ class Exchange:
 
     def on_lost(self) -> None:
         """Let transfers wait for the next link; what was asked of the bridge gets no answer any more."""
-        for running in (*self._incoming.values(), *self._outgoing.values()):
+        for running in self._running():
             running.lose_link()
         self._clusters.lose_link()
 
     def views(self) -> list[TransferView]:
         """Return running and lately finished transfers, newest first. Safe from other threads."""
-        # dict.copy is one step of the interpreter; the loop goes on changing the original meanwhile.
-        running = [entry.view for entry in (*self._incoming.copy().values(), *self._outgoing.copy().values())]
+        running = [entry.view for entry in self._running()]
         return sorted([*running, *self._finished.copy()], key=lambda view: view.started_at, reverse=True)
 
     async def close(self) -> None:
         """Give up all transfers and wait until they have ended."""
         self.on_lost()
-        for running in (*self._incoming.values(), *self._outgoing.values()):
+        for running in self._running():
             running.fail(TransferError(Code.ABANDONED, "The cart is stopping."))
         if self._giving:
             await asyncio.wait(self._giving)
+
+    def _running(self) -> list[RunningTransfer]:
+        # dict.copy is one step of the interpreter; for other threads the loop goes on changing the original meanwhile.
+        return [*self._incoming.copy().values(), *self._outgoing.copy().values()]
+
+    def _find(self, transfer_id: str) -> RunningTransfer | None:
+        return self._incoming.get(transfer_id) or self._outgoing.get(transfer_id)
 
     def _window_bytes(self) -> int:
         return min(self._limits().window_bytes, self._max_window_bytes)
 
     def _pause(self, transfer_id: str) -> None:
         """Wait for the other cart, or tell it how a transfer has ended that it still waits for."""
-        running = self._incoming.get(transfer_id) or self._outgoing.get(transfer_id)
+        running = self._find(transfer_id)
         if running is not None:
             running.pause("The other cart has lost its link; the transfer goes on when it is back.")
             return
@@ -230,7 +236,7 @@ class Exchange:
 
     def _serve(self, request: ModelRequest) -> None:
         limits = self._limits()
-        if request.transfer in self._outgoing or request.transfer in self._incoming:
+        if self._find(request.transfer) is not None:
             return
         to_peer = sum(outgoing.view.peer == request.source for outgoing in self._outgoing.values())
         if len(self._outgoing) >= limits.max_outgoing or to_peer >= limits.max_outgoing_per_peer:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from .files import write_whole
 
 ID_BYTES: Final = 16
 # The label keeps a signature made for attaching from meaning anything anywhere else.
@@ -79,18 +80,8 @@ class Identity:
         pem = self._private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        # Under a temporary name first: a cart killed while it writes must not find half a key on its next start.
-        partial = path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)  # one that was left keeps its mode
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)  # the new name is data of the folder
-        os.fsync(folder)
-        os.close(folder)
+        # A cart killed while it writes must not find half a key on its next start.
+        write_whole(path, pem)
 
 
 def _unusable(path: Path, why: object) -> str:

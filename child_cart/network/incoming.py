@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .chunk import ChunkHeader
 from .link import LinkDown
-from .messages import Code, Credit, Done, ModelParameters, ModelRequest, Resume
+from .messages import Code, Credit, Done, ModelParameters, ModelRequest
 from .running import Patience, Progress, RunningTransfer, Sends, TransferView
 from .sealing import Seal
 from .spool import Spool
@@ -63,7 +63,7 @@ class Incoming(RunningTransfer):
         with spool.room_for(self.view.transfer_id, self._offer.total_bytes) as room:
             window = Window(self._offer.chunk_bytes, self._most_window_bytes)
             self._assembler = Assembler(self._offer, room.put, window)
-            self._can_go_on = True
+            self._agreed = self._offer
             try:
                 self.view.state = Progress.RUNNING
                 self._grant(self._assembler)
@@ -89,16 +89,8 @@ class Incoming(RunningTransfer):
 
     def take_up(self, window_bytes: int) -> None:
         """Say, on a new link, from where the sender is to go on."""
-        if self._assembler is None or self._offer is None:
-            return
-        offer = self._offer
-        position_bytes, up_to_bytes = self._assembler.go_on(window_bytes)
-        resume = Resume(
-            *(offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes),
-            *(position_bytes, up_to_bytes),
-        )
-        with suppress(LinkDown):
-            self._link.send(resume)
+        if self._assembler is not None:
+            self._say_resume(*self._assembler.go_on(window_bytes))
 
     def take_chunk(self, header: ChunkHeader, sealed: memoryview) -> None:
         """Open a chunk and put it at its place."""

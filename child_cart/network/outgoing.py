@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from .chunk import ChunkHeader
@@ -38,7 +37,6 @@ class Outgoing(RunningTransfer):
         self._identity = identity
         self._request = request
         self._splitter: Splitter | None = None
-        self._offer: ModelParameters | None = None
         self._done = False
 
     async def run(
@@ -61,7 +59,7 @@ class Outgoing(RunningTransfer):
         offer = sign_offer(self._identity, self._offer_of(offerable, chunk_bytes, cipher, key.public))
         seal = key.agree(self._request.key, fleet_key, self._request, offer)
         self._link.send(offer)
-        self._splitter, self._offer, self._can_go_on = splitter, offer, True
+        self._splitter, self._agreed = splitter, offer
         async with self._deadline(len(payload)):
             while not self._done:
                 await self._send_what_credit_allows(splitter, seal)
@@ -75,12 +73,7 @@ class Outgoing(RunningTransfer):
 
     def take_up(self) -> None:
         """Say, on a new link, that the transfer can go on; the answer says from where."""
-        if self._offer is None:
-            return
-        offer = self._offer
-        ends = (offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes)
-        with suppress(LinkDown):
-            self._link.send(Resume(*ends, 0, 0))
+        self._say_resume(0, 0)
 
     def take_resume(self, message: Resume) -> None:
         """Go on from where the receiver has come to."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from .messages import Code, Message
+from .link import LinkDown
+from .messages import Code, Message, ModelParameters, Resume
 from .transfer import TransferError
 
 
@@ -85,7 +86,9 @@ class RunningTransfer:
         self._patience = patience
         self._failure: TransferError | None = None
         self._paused = self._was_paused = False
-        self._can_go_on = False  # once both carts know what is sent, in which chunks, under which key
+        # The offer, once both carts know what is sent, in which chunks, under which key: from then on there is
+        # something to go on with on another link.
+        self._agreed: ModelParameters | None = None
         self._news = asyncio.Event()
 
     def fail(self, failure: TransferError) -> None:
@@ -101,10 +104,19 @@ class RunningTransfer:
 
     def lose_link(self) -> None:
         """Wait for the cart's own link to come back; what is not agreed yet has nothing to go on from."""
-        if self._can_go_on:
+        if self._agreed is not None:
             self.pause("The link to the bridge broke; the transfer goes on when it is back.")
         else:
             self.fail(TransferError(Code.LINK_LOST, "The link to the bridge broke."))
+
+    def _say_resume(self, position_bytes: int, up_to_bytes: int) -> None:
+        """Say on a new link that the transfer can go on."""
+        offer = self._agreed
+        if offer is None:
+            return
+        ends = (offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes)
+        with suppress(LinkDown):  # said again on the next link
+            self._link.send(Resume(*ends, position_bytes, up_to_bytes))
 
     def _go_on(self) -> None:
         self._paused = False

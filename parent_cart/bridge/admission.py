@@ -9,6 +9,8 @@ from typing import Final
 
 from child_cart.network.fleet_key import admission_proof
 
+from .bucket import Bucket
+
 MOST_ADDRESSES: Final = 10_000
 FAILURES_AT_ONCE: Final = 10
 FAILURES_PER_S: Final = 0.2
@@ -28,8 +30,8 @@ class Admission:
         self._connections: Counter[str] = Counter()
         self._token = token
         self._clock = clock
-        # How many failures an address has left, and when that was counted; the longest untouched first.
-        self._failures_left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        # The failures that an address has left; the longest untouched first.
+        self._failures_left: OrderedDict[str, Bucket] = OrderedDict()
 
     @property
     def is_open(self) -> bool:
@@ -38,7 +40,8 @@ class Admission:
 
     def may_try(self, address: str) -> bool:
         """Tell whether an address has failures left; asked before anything is computed for it."""
-        return self._left(address) >= 1
+        failures = self._failures_left.get(address)
+        return failures is None or failures.left(self._clock()) >= 1
 
     def proves(self, proof: bytes, statement: bytes) -> bool:
         """Tell whether a cart's proof is right, in constant time."""
@@ -60,11 +63,8 @@ class Admission:
 
     def note_failure(self, address: str) -> None:
         """Count a failed attach of an address."""
-        self._failures_left[address] = (self._left(address) - 1, self._clock())
+        now = self._clock()
+        self._failures_left.setdefault(address, Bucket(FAILURES_PER_S, FAILURES_AT_ONCE, now)).take(1, now)
         self._failures_left.move_to_end(address)
         if len(self._failures_left) > MOST_ADDRESSES:
             self._failures_left.popitem(last=False)
-
-    def _left(self, address: str) -> float:
-        left, counted_at = self._failures_left.get(address, (float(FAILURES_AT_ONCE), self._clock()))
-        return min(float(FAILURES_AT_ONCE), left + (self._clock() - counted_at) * FAILURES_PER_S)

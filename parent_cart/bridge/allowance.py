@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from .bucket import Bucket
+
 BURST_S: Final = 1.0
 
 
@@ -17,30 +19,25 @@ class Rates:
 
 
 class Allowance:
-    """Two token buckets of one cart, for frames and for bytes, which may be overdrawn by what was read at once.
+    """What is left to one cart, of frames and of bytes; both may be overdrawn by what was read at once.
 
     So nothing that came is ever dropped; who overdraws waits until it has been earned.
     """
 
-    __slots__ = ("_bytes_left", "_counted_at", "_frames_left", "_rates")
+    __slots__ = ("_bytes", "_frames")
 
     def __init__(self, rates: Rates, now: float) -> None:
-        self._rates = rates
-        self._frames_left = rates.frames_per_s * BURST_S
-        self._bytes_left = rates.bytes_per_s * BURST_S
-        self._counted_at = now
+        self._frames, self._bytes = (_bucket(per_s, now) for per_s in (rates.frames_per_s, rates.bytes_per_s))
 
     def spend(self, frames: int, count: int, now: float) -> float:
         """Take frames and bytes that have come at ``now``; return for how many seconds no more are to be taken."""
-        passed_s, self._counted_at = now - self._counted_at, now
-        self._frames_left, frames_s = _draw(self._frames_left, frames, self._rates.frames_per_s, passed_s)
-        self._bytes_left, bytes_s = _draw(self._bytes_left, count, self._rates.bytes_per_s, passed_s)
-        return max(frames_s, bytes_s)
+        return max(_draw(self._frames, frames, now), _draw(self._bytes, count, now))
 
 
-def _draw(left: float, count: int, per_s: int, passed_s: float) -> tuple[float, float]:
-    """Return what is left of a bucket, and the seconds until it is not overdrawn any more."""
-    if not per_s:
-        return 0.0, 0.0
-    left = min(per_s * BURST_S, left + passed_s * per_s) - count
-    return left, max(0.0, -left / per_s)
+def _bucket(per_s: int, now: float) -> Bucket | None:
+    return Bucket(per_s, per_s * BURST_S, now) if per_s else None
+
+
+def _draw(bucket: Bucket | None, count: int, now: float) -> float:
+    """Take so many, and return the seconds until the bucket is not overdrawn any more."""
+    return 0.0 if bucket is None else max(0.0, -bucket.take(count, now) / bucket.per_s)

@@ -27,6 +27,7 @@ from child_cart.network.messages import (
     Role,
 )
 
+from .bucket import Bucket
 from .deck import Deck
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
@@ -41,10 +42,10 @@ class Cart:
     model_signature: str
     model_version: int
     attached_at: float
+    requests: Bucket
+    """The requests that it may still make: a flood must not reach the peers."""
     cluster: str = ""
     cluster_peers: frozenset[str] = frozenset()
-    requests_left: float = 0.0
-    requests_left_at: float = 0.0
     received_bytes: int = 0
     """Payload that the bridge took from this cart."""
     delivered_bytes: int = 0
@@ -91,8 +92,8 @@ class Hub:
         if len(self.carts) >= self.limits.max_carts:
             raise Violation(Code.BRIDGE_FULL, f"This bridge has its {self.limits.max_carts} carts; try another one.")
         now = self._clock()
-        cart = Cart(cart_id, role, model_signature, model_version, now)
-        cart.requests_left, cart.requests_left_at = float(self.limits.requests_at_once), now
+        requests = Bucket(self.limits.requests_per_s, self.limits.requests_at_once, now)
+        cart = Cart(cart_id, role, model_signature, model_version, now, requests)
         self.carts[cart_id] = cart
         self._lay_in_deck(cart)
         self.counters["attached"] += 1
@@ -148,10 +149,10 @@ class Hub:
         Raises:
             Violation: as ``Transfers.route`` says.
         """
-        transfer = self.transfers.route(cart_id, header, frame_bytes)
+        payload_bytes = frame_bytes - HEADER_BYTES - SEAL_BYTES
+        transfer = self.transfers.route(cart_id, header, payload_bytes)
         if transfer is None:
             return None
-        payload_bytes = frame_bytes - HEADER_BYTES - SEAL_BYTES
         self.relayed_bytes += payload_bytes
         self.carts[cart_id].received_bytes += payload_bytes
         self.carts[transfer.receiver].delivered_bytes += payload_bytes
@@ -223,11 +224,9 @@ class Hub:
         return self.transfers.request(message)
 
     def _may_request(self, cart: Cart) -> bool:
-        """Take one of the requests that a cart has left (a token bucket): a flood must not reach the peers."""
-        now, limits = self._clock(), self.limits
-        refilled = cart.requests_left + (now - cart.requests_left_at) * limits.requests_per_s
-        cart.requests_left, cart.requests_left_at = min(refilled, float(limits.requests_at_once)), now
-        if cart.requests_left < 1:
+        """Take one of the requests that a cart has left, if there is one."""
+        now = self._clock()
+        if cart.requests.left(now) < 1:
             return False
-        cart.requests_left -= 1
+        cart.requests.take(1, now)
         return True

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
+from child_cart.network.chunk import ChunkHeader
 from child_cart.network.messages import (
     Cancel,
     Code,
@@ -182,7 +182,7 @@ class Transfers:
         transfer.granted_bytes = message.up_to_bytes
         return self._tell(transfer.sender, message)
 
-    def route(self, cart_id: str, header: ChunkHeader, frame_bytes: int) -> Transfer | None:
+    def route(self, cart_id: str, header: ChunkHeader, payload_bytes: int) -> Transfer | None:
         """Return the transfer that a chunk belongs to, or None if it is to be dropped.
 
         Raises:
@@ -198,7 +198,6 @@ class Transfers:
             # Normal after a cancel or a lost link: chunks were still under way.
             self._counters["chunks_dropped"] += 1
             return None
-        payload_bytes = frame_bytes - HEADER_BYTES - SEAL_BYTES
         due_bytes = min(transfer.chunk_bytes, transfer.total_bytes - transfer.passed_bytes)
         if payload_bytes != due_bytes:
             # Also keeps a sender from filling a window with millions of tiny frames.

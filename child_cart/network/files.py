@@ -1,0 +1,32 @@
+"""Files that are there whole or not at all, whenever the process or the machine stops."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a private file (mode 0600), in place of an earlier one; durable when it returns.
+
+    Raises:
+        OSError: if the disk does not take it; an earlier file is then untouched.
+    """
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)  # one that was left keeps its mode
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename durable: the new name is data of the folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
