@@ -66,16 +66,17 @@ class Collection:
             TrainerError, StoreError: if the trainer or the store fails; what was under way is given up.
         """
         self._lost = 0
-        failure: BaseException | None = None
+        asking = [asyncio.create_task(self._ask_one(peer, cluster.cluster_id)) for peer in cluster.peers]
+        # No TaskGroup: on Python 3.11 a child's failure there hides that this task itself is being cancelled.
         try:
-            async with asyncio.TaskGroup() as group:
-                for peer in cluster.peers:
-                    group.create_task(self._ask_one(peer, cluster.cluster_id))
-        except* (TrainerError, StoreError, OSError) as errors:
-            failure = errors.exceptions[0]
-        # Out here: what is raised inside ``except*`` comes out in a group on Python 3.11.2.
-        if failure is not None:
-            raise failure
+            await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in asking:
+                task.cancel()
+            results = await asyncio.gather(*asking, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
     async def _ask_one(self, peer: str, cluster_id: str) -> None:
         try:

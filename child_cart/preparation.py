@@ -88,7 +88,8 @@ class Preparation:
         """Take over the best model that peers have; in a fleet that is only starting, nobody has one."""
         collection = Collection(self._exchange, self._trainer, [], lambda _: Reason.ACCEPTED, self._note)
         try:
-            await asyncio.wait_for(self._wait_attached(), self._book.current.join_wait_s)
+            async with asyncio.timeout(self._book.current.join_wait_s):
+                await self._wait_attached()
             self._become(Role.KERNEL)
             await collection.ask(await self._exchange.ask_cluster(self._book.current.cluster_size, minimum=1))
             if collection.accepted:

@@ -294,7 +294,8 @@ class Rounds:
         learned is what others average for, and old versions dilute it.
         """
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._not_training.wait(), most_s)
+            async with asyncio.timeout(most_s):
+                await self._not_training.wait()
 
     async def _wait_for_rows(self) -> None:
         while True:

@@ -285,7 +285,8 @@ class ProcessTrainer:
         if not kill:
             process.stdin.close()  # type: ignore[union-attr]
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), GRACE_S)
+                async with asyncio.timeout(GRACE_S):
+                    await process.wait()
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()

@@ -53,7 +53,8 @@ class Clusters:
         self._waiting[request] = answer
         try:
             self._link.send(Cluster(request, size, minimum))
-            picked = await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                picked = await answer
             # Held against what was asked: a peer that came twice would count twice in the average.
             peers = [peer for peer in dict.fromkeys(picked.peers) if peer != self._cart_id][:size]
             if len(peers) < minimum:

@@ -160,7 +160,8 @@ class Link:
                 delay_s = self._backoff.next_delay_s()
                 self._move_to(LinkState.WAITING, f"{reason} Trying again in {delay_s:.1f} s.")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._leaving.wait(), delay_s)
+                    async with asyncio.timeout(delay_s):
+                        await self._leaving.wait()
         self._move_to(LinkState.CLOSED, "the cart is stopping")
 
     async def wait_attached(self) -> None:
@@ -208,7 +209,8 @@ class Link:
         self._exit_done.clear()
         try:
             self.send(Exit())
-            await asyncio.wait_for(self._exit_done.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._exit_done.wait()
         except TimeoutError:
             log.info("the bridge did not answer EXIT within %g s", timeout_s)
         except LinkDown as down:

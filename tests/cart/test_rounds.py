@@ -18,7 +18,7 @@ from child_cart.collection import Accepted
 from child_cart.config import Settings, SettingsBook
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
-from child_cart.model.trainer import Trained
+from child_cart.model.trainer import Trained, TrainerError
 from child_cart.network.link import LinkState, Standing
 from child_cart.network.messages import Role
 from child_cart.network.outgoing import Offerable
@@ -362,3 +362,24 @@ async def test_a_search_for_peers_ends_when_the_setting_allows_fewer(bridge: Bri
 
 def test_no_claim_of_samples_outweighs_the_own_model_by_far() -> None:
     assert shares_of("samples", version(0.5, 30), [Accepted(Path("a"), 0.2, 2**53 - 1)]) == (30.0, [300.0])
+
+
+async def test_a_failure_does_not_hide_that_the_cart_is_stopping(
+    bridge: Bridge, learner: Learner, tmp_path: Path, monkeypatch
+) -> None:
+    scoring = asyncio.Event()
+
+    async def fail_when_given_up(*_: object) -> None:
+        scoring.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise TrainerError("The training process was given up.") from None
+
+    async with running(learner, *peers(bridge, tmp_path, "0.5")):
+        async with learner.learning():
+            await until(lambda: learner.activity.stage is Stage.SERVING)
+            monkeypatch.setattr(learner.trainer, "score", fail_when_given_up)
+            learner.add_rows(10)
+            await scoring.wait()
+        assert learner.last_round().outcome is None

@@ -272,7 +272,8 @@ async def test_leaving_says_exit_and_ends_the_link(bridge: Bridge) -> None:
         await cart.link.wait_attached()
         await cart.link.leave(5)
         assert not bridge.hub.carts
-        await asyncio.wait_for(task, 1)
+        async with asyncio.timeout(1):
+            await task
         assert cart.state is LinkState.CLOSED
         assert bridge.hub.counters["violations"] == 0
 
@@ -282,7 +283,8 @@ async def test_leaving_during_a_long_delay_ends_it() -> None:
     async with cart.running() as task:
         await cart.waits_with("No bridge answers")
         await cart.link.leave(5)
-        await asyncio.wait_for(task, 1)
+        async with asyncio.timeout(1):
+            await task
         assert cart.state is LinkState.CLOSED
 
 
@@ -303,7 +305,8 @@ async def test_leaving_during_the_handshake_ends_the_link() -> None:
             await greeted.wait()
             await cart.link.leave(5)
             go_on.set()
-            await asyncio.wait_for(task, 1)
+            async with asyncio.timeout(1):
+                await task
             assert cart.state is LinkState.CLOSED
             assert cart.listener.events == []
 
