@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .db.records import Json, Verdict
-from .db.store import StoreError
-from .model.trainer import Score, Trainer, TrainerError
+from .model.trainer import Score, Trainer
 from .model.verdict import Reason
 from .network.clusters import PickedCluster
 from .network.exchange import Exchange
