@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from child_cart.cart import cpu_flags
 from child_cart.config import Settings, exchange_limits
-from child_cart.network.backoff import Backoff
+from child_cart.network.bridges import Bridges
 from child_cart.network.exchange import Exchange
 from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
@@ -55,12 +55,11 @@ class _Network:
         identity = Identity.generate()
         self.cart_id = identity.cart_id.hex()
         self.link = Link(
-            url,
+            Bridges([url], settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time),
             identity,
             OPEN,
             None,
             lambda: Standing(self._role, SIGNATURE, 1),
-            Backoff(settings.reconnect_first_s, settings.reconnect_cap_s),
             settings.heartbeat_s,
             settings.connect_timeout_s,
         )

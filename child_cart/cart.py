@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from .activity import Activity
 from .api.app import create_app
 from .api.server import PageServer
 from .catalogue_desk import CatalogueDesk
-from .config import Settings, SettingsBook, exchange_limits
+from .config import Settings, SettingsBook, bridge_urls, exchange_limits
 from .db.opening import check_whose, make_own, open_store
 from .db.store import Store, StoreError
 from .desk import Desk
@@ -25,6 +26,8 @@ from .model.deal import Share
 from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.backoff import Backoff
+from .network.bridge_file import BridgeFile
+from .network.bridges import Bridges
 from .network.exchange import Exchange
 from .network.fleet_key import OPEN, FleetKeyError, read_key
 from .network.identity import Identity
@@ -49,6 +52,7 @@ log = logging.getLogger("cart")
 LEAVE_S = 2.0
 RETRY_FIRST_S = 1.0
 RETRY_CAP_S = 60.0
+KEEP_BRIDGES_S = 2.0
 
 
 class Cart:
@@ -83,13 +87,17 @@ class Cart:
         self._signature = self._versions.newest.signature if self._versions.current else ""
         self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
         fleet_key = _fleet_key_of(settings)
+        self._bridge_file = BridgeFile(folder / "bridges.json")
+        self._bridges = Bridges(
+            *(bridge_urls(settings), settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time)
+        )
+        self._bridges.remember(self._bridge_file.load())
         self._link = Link(
-            settings.bridge,
+            self._bridges,
             identity,
             fleet_key,
             _tls_of(settings),
             self._standing,
-            Backoff(settings.reconnect_first_s, settings.reconnect_cap_s),
             settings.heartbeat_s,
             settings.connect_timeout_s,
         )
@@ -135,6 +143,7 @@ class Cart:
             self._rounds,
             self._exchange,
             self._link,
+            self._bridges,
             self._activity,
             CatalogueDesk(self._store, shared=self._catalogue is not None),
             ScanDesk(self._store, self._camera, self._reader),
@@ -162,10 +171,12 @@ class Cart:
                     link = group.create_task(self._stay_attached(), name="link")
                     learning = group.create_task(self._learn(), name="learning")
                     catalogue = group.create_task(self._keep_catalogue(), name="catalogue")
+                    bridges = group.create_task(self._keep_bridges(), name="bridges")
                     await stop.wait()
                     log.info("stopping")
                     learning.cancel()
                     catalogue.cancel()
+                    bridges.cancel()
                     await self._leave()
                     link.cancel()
         finally:
@@ -183,6 +194,14 @@ class Cart:
         while self._catalogue is not None:
             await self._catalogue.refresh()
             await asyncio.sleep(self._book.current.catalogue_every_s)
+
+    async def _keep_bridges(self) -> None:
+        kept = 0
+        while True:
+            await asyncio.sleep(KEEP_BRIDGES_S)
+            if kept != self._bridges.changes:
+                kept = self._bridges.changes
+                await in_thread(self._bridge_file.save, self._bridges.known())
 
     async def _learn(self) -> None:
         """Prepare and go through rounds; begin anew after each reset."""

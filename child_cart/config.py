@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from .db.opening import is_mongodb, is_store, shown
 from .db.store import Store
 from .model.deal import Share
+from .network.bridges import MOST_BRIDGES, is_bridge_url
 from .network.exchange import ExchangeLimits
 from .network.settings import SettingError, field_named, option, option_of, parse_value
 
@@ -24,7 +25,11 @@ STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
 class Settings:
     """All settings of a cart; also ``CART_…`` in the environment. Those with ``live`` can be changed while it runs."""
 
-    bridge: str = option("ws://127.0.0.1:9000", "the bridge to attach to, as ws://host:port or wss://host:port")
+    bridge: str = option(
+        "ws://127.0.0.1:9000",
+        "the bridge to attach to, as ws://host:port or wss://host:port; several with commas between them. Others are "
+        "learned from it",
+    )
     bridge_ca: str = option("", "file with the CA certificate (PEM) to trust a wss:// bridge by, beside the system's")
     fleet_key_file: str = option("", "file with the fleet key that keygen has printed; without it the fleet is open")
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
@@ -133,8 +138,14 @@ def check(settings: Settings) -> None:
     Raises:
         SettingError: for the first thing that does not fit.
     """
-    if not _is_bridge_url(settings.bridge):
-        raise SettingError(f"--bridge (CART_BRIDGE) is {settings.bridge!r}; it must be like ws://127.0.0.1:9000.")
+    urls = bridge_urls(settings)
+    if not urls or not all(map(is_bridge_url, urls)):
+        raise SettingError(
+            f"--bridge (CART_BRIDGE) is {settings.bridge!r}; it must be like ws://127.0.0.1:9000, or several such "
+            "with commas between them."
+        )
+    if len(urls) > MOST_BRIDGES:
+        raise SettingError(f"--bridge (CART_BRIDGE) names {len(urls)} bridges; {MOST_BRIDGES} are the most.")
     if not is_store(settings.store):
         raise SettingError(
             f"--store (CART_STORE) is {shown(settings.store)!r}; it must be embedded or like mongodb://HOST/DATABASE."
@@ -174,12 +185,10 @@ def _is_camera(text: str) -> bool:
         return False
 
 
-def _is_bridge_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, or a port that is none
-        return False
+def bridge_urls(settings: Settings) -> list[str]:
+    """Return the bridges that the cart was told, each once."""
+    urls = (url.strip().rstrip("/") for url in settings.bridge.split(","))
+    return list(dict.fromkeys(url for url in urls if url))
 
 
 def _shown_value(settings: Settings, entry: Field[Any]) -> Any:

@@ -15,6 +15,7 @@ from .config import SettingsBook
 from .db.records import Item, Json, ModelVersion, Origin, Sale
 from .db.store import Store
 from .model.task import RowError, SoldLine, Task, checked_row
+from .network.bridges import Bridges
 from .network.exchange import Exchange
 from .network.link import Link
 from .rounds import Rounds
@@ -52,6 +53,7 @@ class Desk:
         rounds: Rounds,
         exchange: Exchange,
         link: Link,
+        bridges: Bridges,
         activity: Activity,
         catalogue: CatalogueDesk,
         scanner: ScanDesk,
@@ -68,6 +70,7 @@ class Desk:
         self._rounds = rounds
         self._exchange = exchange
         self._link = link
+        self._bridges = bridges
         self._activity = activity
         self.catalogue = catalogue
         self.scanner = scanner
@@ -91,6 +94,7 @@ class Desk:
             "started_at": self._started_at,
             "now": time.time(),
             "link": asdict(link),
+            "bridges": [asdict(bridge) for bridge in self._bridges.known()],
             "fleet": "closed" if self._book.current.fleet_key_file else "open",
             "role": self._rounds.role,
             "stage": activity.stage,

@@ -1,4 +1,4 @@
-"""A cart's one connection to its bridge: attach, read, write, and come back by itself for as long as it takes.
+"""A cart's connection to a bridge: attach, read, write, and come back by itself, here or elsewhere, for ever.
 
 Knows nothing of models. What arrives goes to a ``LinkHandler``; what is to leave goes through ``send``.
 """
@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 
 import aiohttp
 
-from .backoff import Backoff
+from .bridges import Bridges, Try
 from .chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
 from .fleet_key import admission_proof, bridge_token
 from .identity import Identity, attach_statement
@@ -108,42 +108,43 @@ class LinkStatus:
 
 
 class Link:
-    """The connection to one bridge.
+    """The connection to a bridge, and to another one when that is lost.
 
     Args:
-        url: the bridge, as ``ws://host:port``.
+        bridges: say where to attach, and when.
         identity: the cart's key pair.
         fleet_key: the fleet's, or ``OPEN``; proves to the bridge that the cart belongs to it.
         tls: how to trust a ``wss://`` bridge; None for what the system trusts.
         standing: gives what to attach with, asked anew at each attach.
-        backoff: the delays between tries.
         heartbeat_s: seconds between pings.
         connect_timeout_s: seconds for connecting and attaching.
     """
 
     def __init__(
         self,
-        url: str,
+        bridges: Bridges,
         identity: Identity,
         fleet_key: bytes,
         tls: ssl.SSLContext | None,
         standing: Callable[[], Standing],
-        backoff: Backoff,
         heartbeat_s: float,
         connect_timeout_s: float,
     ) -> None:
-        self._url = url.rstrip("/")
+        self._bridges = bridges
+        self._url = ""
         self._identity = identity
         self._tls = tls
         self._token = bridge_token(fleet_key)
         self._standing = standing
-        self._backoff = backoff
         self._heartbeat_s = heartbeat_s
         self._connect_timeout_s = connect_timeout_s
         self._handler: LinkHandler
         self._logged_reason = ""
+        self._reason = ""
         self._outbox: Outbox | None = None
         self._told: Standing | None = None
+        self._round_trip_s = 0.0
+        self._held = False
         self._leaving = asyncio.Event()
         self._exit_done = asyncio.Event()
         self._attached = asyncio.Event()
@@ -154,15 +155,23 @@ class Link:
         self._handler = handler
         async with aiohttp.ClientSession() as session:
             while not self._leaving.is_set():
-                reason = await self._attach_once(session)
+                following = self._bridges.next_try()
+                await self._wait_to_try(following)
                 if self._leaving.is_set():
                     break
-                delay_s = self._backoff.next_delay_s()
-                self._move_to(LinkState.WAITING, f"{reason} Trying again in {delay_s:.1f} s.")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(delay_s):
-                        await self._leaving.wait()
+                self._url, self._held = following.url, False
+                self._reason = await self._attach_once(session)
+                if not self._held:
+                    self._bridges.note_failed(self._url)
         self._move_to(LinkState.CLOSED, "the cart is stopping")
+
+    async def _wait_to_try(self, following: Try) -> None:
+        if self._reason:
+            what = "Trying again" if following.url == self._url else f"Trying {following.url}"
+            self._move_to(LinkState.WAITING, f"{self._reason} {what} in {following.wait_s:.1f} s.")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(following.wait_s):
+                await self._leaving.wait()
 
     async def wait_attached(self) -> None:
         """Wait until the link is attached."""
@@ -266,8 +275,10 @@ class Link:
             model_version=standing.model_version,
             proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
         )
+        asked_at = time.monotonic()
         await socket.send_str(encode(attach))
         await self._expect(socket, Attached)
+        self._round_trip_s = time.monotonic() - asked_at
         self._told = standing
         return welcome
 
@@ -283,9 +294,11 @@ class Link:
         """Serve an attached link until it ends."""
         self._outbox = Outbox(CHUNKS_AHEAD_BYTES)
         self._move_to(LinkState.ATTACHED, "")
-        held = asyncio.get_running_loop().call_later(STEADY_S, self._backoff.reset)
+        held = asyncio.get_running_loop().call_later(STEADY_S, self._bridges.note_steady, self._url)
+        self._held = True
+        self._bridges.note_attached(self._url, welcome.bridge_id, self._round_trip_s)
         self._attached.set()
-        reason = "The bridge closed the link."
+        reason, code = "The bridge closed the link.", None
         try:
             async with background(self._outbox.write_to(socket.send_str, socket.send_bytes)):
                 self.announce()  # it may have changed during the handshake
@@ -298,7 +311,8 @@ class Link:
                     if isinstance(message, ExitDone):
                         self._exit_done.set()
                     elif isinstance(message, ErrorMessage) and not message.request:
-                        reason = f"The bridge ended the link: {message.sentence} ({message.code})"
+                        code = message.code
+                        reason = f"The bridge ended the link: {message.sentence} ({code})"
                     else:
                         self._handler.on_message(message)
         except _Refused as refused:
@@ -309,6 +323,7 @@ class Link:
             self._outbox = None
             self._attached.clear()
             self._exit_done.set()  # nobody will answer an EXIT any more
+            self._bridges.note_lost(self._url, code)
             self._handler.on_lost()
         return reason
 
@@ -322,7 +337,7 @@ class Link:
     def _move_to(self, state: LinkState, reason: str) -> None:
         self.status = LinkStatus(state, self._url, time.time(), reason)
         # A bridge that is away for a night is one line, not thousands: the tries themselves are for DEBUG.
-        what = reason.partition(" Trying again")[0]
+        what = reason.partition(" Trying ")[0]
         news = state in (LinkState.ATTACHED, LinkState.CLOSED) or (
             state is LinkState.WAITING and what != self._logged_reason
         )

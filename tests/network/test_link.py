@@ -14,7 +14,7 @@ from aiohttp import web
 from blockbuster import BlockBuster
 from support.bridges import Bridge, running_bridge, until
 
-from child_cart.network.backoff import Backoff
+from child_cart.network.bridges import Bridges
 from child_cart.network.chunk import ChunkHeader
 from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
@@ -54,8 +54,8 @@ class Cart:
         self.standing = STANDING
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
-        self.backoff = Backoff(first_s, 60.0, lambda low, high: high)
-        self.link = Link(url, self.identity, OPEN, None, lambda: self.standing, self.backoff, 20.0, connect_timeout_s)
+        self.bridges = Bridges([url], first_s, 60.0, time.monotonic, time.time)
+        self.link = Link(self.bridges, self.identity, OPEN, None, lambda: self.standing, 20.0, connect_timeout_s)
 
     @property
     def state(self) -> LinkState:
@@ -128,7 +128,7 @@ def says(*frames: object, then_wait: bool = False) -> Script:
 
 
 async def test_it_attaches_and_says_so(bridge: Bridge) -> None:
-    cart = Cart(bridge.url + "/")
+    cart = Cart(bridge.url)
     assert cart.state is LinkState.WAITING
     before = time.time()
     async with cart.running():
@@ -230,7 +230,7 @@ async def test_it_comes_back_when_the_bridge_does(no_blocking: BlockBuster, monk
         await cart.link.wait_attached()
         assert list(again.hub.carts) == [cart.id]
         assert cart.listener.events == ["attached", "lost", "attached"]
-        await until(lambda: cart.backoff._tries == 0)  # a link that holds starts the delays anew
+        await until(lambda: not cart.bridges._backoffs)  # a link that holds starts the delays anew
         await cart.link.leave(1)
         await task
     assert cart.state is LinkState.CLOSED
@@ -250,7 +250,7 @@ async def test_the_delays_grow_while_nobody_answers() -> None:
     cart = Cart("ws://127.0.0.1:1", first_s=0.01)
     async with cart.running():
         await cart.waits_with("No bridge answers at ws://127.0.0.1:1", "refused")
-        await until(lambda: cart.backoff._tries >= 4)
+        await until(lambda: cart.bridges._backoffs and next(iter(cart.bridges._backoffs.values()))._tries >= 4)
 
 
 async def test_two_carts_with_one_key_are_told(bridge: Bridge) -> None:

@@ -66,6 +66,7 @@ class Shown:
             self.rounds,
             self.node.exchange,
             self.node.link,
+            self.node.bridges,
             self.activity,
             CatalogueDesk(self.store),
             ScanDesk(self.store, camera or Camera(""), self.reader),

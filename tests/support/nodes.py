@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import Any
 
 from support.bridges import until
 
-from child_cart.network.backoff import Backoff
+from child_cart.network.bridges import Bridges
 from child_cart.network.clusters import PickedCluster
 from child_cart.network.exchange import Exchange, ExchangeLimits
 from child_cart.network.fleet_key import OPEN
@@ -67,6 +68,7 @@ class Node:
         fleet_key: bytes = OPEN,
         tls: ssl.SSLContext | None = None,
         heartbeat_s: float = 20.0,
+        bridges: Bridges | None = None,
         **limits: Any,
     ) -> None:
         self.identity = Identity.generate()
@@ -76,12 +78,12 @@ class Node:
         self.limits = replace(ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 20.0, 1e6), **limits)
         self.folder = folder / self.id
         self.wire = Wire()
-        self.backoff = Backoff(0.01, 0.05)
+        self.bridges = bridges or Bridges([url], 0.01, 0.05, time.monotonic, time.time)
         self.exchange = Exchange(
             *(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self.current),
             *(lambda: (SIGNATURE, "raw"), lambda: self.limits),
         )
-        self.link = Link(url, self.identity, fleet_key, tls, lambda: self.standing, self.backoff, heartbeat_s, 5.0)
+        self.link = Link(self.bridges, self.identity, fleet_key, tls, lambda: self.standing, heartbeat_s, 5.0)
         self.wire.link = self.link
 
     async def current(self) -> Offerable | None:

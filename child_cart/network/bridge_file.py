@@ -1,0 +1,42 @@
+"""The bridges that a cart knows, on disk: a cart that starts again needs none that it was told at first."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Final
+
+from .bridges import KnownBridge, as_json, from_json
+from .files import write_whole
+
+log = logging.getLogger("cart.bridges")
+MAX_FILE_BYTES: Final = 256 * 1024
+
+
+class BridgeFile:
+    """One file with a list of bridges."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> list[KnownBridge]:
+        """Return what is there; a file that is missing or none of ours counts as empty: bridges are learned again."""
+        try:
+            with open(self._path, "rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+            if len(content) > MAX_FILE_BYTES:
+                raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
+            return from_json(json.loads(content))
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("the list of bridges in %s is passed over: %s", self._path, error)
+            return []
+
+    def save(self, bridges: list[KnownBridge]) -> None:
+        """Replace the file as a whole; a disk that does not take it costs a line in the log."""
+        try:
+            write_whole(self._path, json.dumps(as_json(bridges), indent=1).encode())
+        except OSError as error:
+            log.warning("the list of bridges cannot be kept in %s: %s", self._path, error.strerror or error)
