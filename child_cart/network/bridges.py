@@ -108,7 +108,8 @@ class Bridges:
         self.changes = 0
         """Grows whenever something has come that is worth keeping."""
         self._encrypted_only = all(url.startswith("wss://") for url in self._known)
-        self._first = next(iter(self._known), "")
+        self.first = next(iter(self._known), "")
+        """The one to be tried at the start; empty afterwards."""
 
     def known(self) -> list[KnownBridge]:
         """Return what is known, those that are most likely chosen first. Safe from other threads."""
@@ -129,7 +130,7 @@ class Bridges:
                 self._known[bridge.url] = replace(bridge, configured=bridge.url in told_now)
         last = max(self._known.values(), key=lambda bridge: bridge.attached_at)
         if last.attached_at and told_then == told_now:
-            self._first = last.url
+            self.first = last.url
         self._forget_some()
 
     def take_list(self, named: Iterable[Named]) -> None:
@@ -149,8 +150,8 @@ class Bridges:
 
     def next_try(self) -> Try:
         """Return where to attach next, and when."""
-        if self._first:
-            url, self._first = self._first, ""
+        if self.first:
+            url, self.first = self.first, ""
             return Try(url, 0.0)
         now = self._clock()
         if self._lost:

@@ -131,7 +131,7 @@ class Link:
         connect_timeout_s: float,
     ) -> None:
         self._bridges = bridges
-        self._url = ""
+        self._url = bridges.first
         self._identity = identity
         self._tls = tls
         self._token = bridge_token(fleet_key)
