@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -21,6 +19,7 @@ from child_cart.config import Settings, check
 from child_cart.db.store import StoreError
 from child_cart.model.csv_rows import CsvError
 from child_cart.model.task import Task, TaskError, load_task
+from child_cart.network.data_folder import claimed
 from child_cart.network.fleet_key import as_text, bridge_token, new_key
 from child_cart.network.identity import IdentityError
 from child_cart.network.settings import SettingError, load
@@ -37,29 +36,6 @@ DESCRIPTION = (
     "that does not run; each has a --help."
 )
 COMMANDS = ("export", "import", "migrate", "reset")
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[Path]:
-    """Make the data folder and keep other carts off it for the length of the block.
-
-    Raises:
-        SettingError: if it cannot be made, or another cart uses it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = open(folder / "lock", "w")  # noqa: SIM115 - held for the length of the block
-    except OSError as error:
-        raise SettingError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingError(
-                f"Another cart is running on the data folder {folder}. Stop it, or give this one a folder of its "
-                "own with --data-dir (CART_DATA_DIR)."
-            ) from None
-        yield folder
 
 
 async def serve(settings: Settings, task: Task, folder: Path) -> None:
@@ -96,7 +72,7 @@ def _command(command: str, argv: Sequence[str]) -> int:
     settings = load(Settings, "CART", flags, os.environ, DESCRIPTION)
     check(settings)
     commands.check_given(given)
-    with claimed(Path(settings.data_dir)) as folder:
+    with claimed(Path(settings.data_dir), "cart") as folder:
         commands.carry_out(command, given, settings, folder)
     return 0
 
@@ -115,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         raise_malloc_thresholds()
         task = load_task(settings.task)
-        with claimed(Path(settings.data_dir)) as folder:
+        with claimed(Path(settings.data_dir), "cart") as folder:
             asyncio.run(serve(settings, task, folder))
     except (SettingError, StoreError, IdentityError, TaskError, CsvError) as error:
         print(f"cart: {error}", file=sys.stderr)

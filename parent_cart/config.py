@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from child_cart.network.chunk import MAX_CHUNK_BYTES
-from child_cart.network.settings import option
+from child_cart.network.records import MAX_URL_CHARS, is_bridge_url
+from child_cart.network.settings import SettingError, option
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,15 @@ class Settings:
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for all")
     port: int = option(9000, "port for carts and for the status page; 0 takes a free one", minimum=0, maximum=65535)
+    public_url: str = option(
+        "", "where carts reach this bridge, as wss://name:port; without it from host, port and certificate"
+    )
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve wss:// and https:// instead")
     tls_key: str = option("", "file with the certificate's private key (PEM)")
+    data_dir: str = option(
+        "",
+        "folder for what this bridge keeps, first of all its key; without it, it is another bridge after a restart",
+    )
     token_file: str = option(
         "", "file with the bridge token that keygen has printed; without it every cart is admitted"
     )
@@ -41,3 +49,28 @@ class Settings:
         90.0, "seconds that a transfer waits for a cart whose link was lost", minimum=0.1, maximum=86400
     )
     log_level: str = option("INFO", "how much to log", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+    def url(self, port: int) -> str:
+        """Return where carts reach this bridge, which listens on this port."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ws{'s' if self.tls_cert else ''}://{host}:{port}"
+
+
+def check(settings: Settings) -> None:
+    """Check what one setting alone cannot tell.
+
+    Raises:
+        SettingError: with the setting's name, its value, and what it must be.
+    """
+    if settings.max_window_bytes < settings.max_chunk_bytes:
+        raise SettingError(
+            f"--max-window-bytes (BRIDGE_MAX_WINDOW_BYTES) is {settings.max_window_bytes}; "
+            f"it must be at least --max-chunk-bytes, which is {settings.max_chunk_bytes}."
+        )
+    if settings.public_url and not is_bridge_url(settings.public_url.rstrip("/")):
+        raise SettingError(
+            f"--public-url (BRIDGE_PUBLIC_URL) is {settings.public_url!r}; it must be ws://host:port or "
+            f"wss://host:port, with at most {MAX_URL_CHARS} characters."
+        )

@@ -10,7 +10,10 @@ import resource
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -19,7 +22,10 @@ if __name__ == "__main__":
 
 from aiohttp import web
 
+from child_cart.network.data_folder import claimed
 from child_cart.network.fleet_key import FleetKeyError, read_key
+from child_cart.network.identity import Identity, IdentityError
+from child_cart.network.messages import Role
 from child_cart.network.settings import SettingError, load
 from child_cart.network.tls import serving_context
 from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
@@ -29,7 +35,9 @@ from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
 from parent_cart.bridge.status import Status
-from parent_cart.config import Settings
+from parent_cart.config import Settings, check
+from parent_cart.directory.directory import Directory, Load, LoneDirectory
+from parent_cart.directory.pages import DirectoryPages
 
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
@@ -40,17 +48,34 @@ DESCRIPTION = (
 )
 
 
-def build(settings: Settings) -> tuple[web.Application, Relay]:
-    """Return the bridge's application, with all parts wired, and its relay.
+@dataclass(frozen=True)
+class Bridge:
+    """The parts of a bridge, wired."""
+
+    application: web.Application
+    hub: Hub
+    relay: Relay
+    directory: Directory
+
+    def load(self) -> Load:
+        """Tell what the bridge carries now."""
+        carts = self.hub.carts.values()
+        shells = Counter(cart.model_signature for cart in carts if cart.role is Role.SHELL and cart.model_version)
+        return Load(len(carts), self.hub.limits.max_carts, shells)
+
+
+def build(settings: Settings, folder: Path | None = None) -> Bridge:
+    """Return a bridge that does not listen yet.
+
+    Args:
+        settings: all of them.
+        folder: what ``data_dir`` names, claimed; without one the bridge keeps nothing.
 
     Raises:
-        SettingError: if the token file cannot be used, or no chunk fits the window.
+        SettingError: if a setting, or the token file, cannot be used.
+        IdentityError: if the key file in the folder cannot be used.
     """
-    if settings.max_window_bytes < settings.max_chunk_bytes:
-        raise SettingError(
-            f"--max-window-bytes (BRIDGE_MAX_WINDOW_BYTES) is {settings.max_window_bytes}; "
-            f"it must be at least --max-chunk-bytes, which is {settings.max_chunk_bytes}."
-        )
+    check(settings)
     limits = Limits(
         max_carts=settings.max_carts,
         max_transfers_per_cart=settings.max_transfers,
@@ -61,13 +86,17 @@ def build(settings: Settings) -> tuple[web.Application, Relay]:
     )
     # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), random.SystemRandom().randrange)
-    admission = Admission(_token_of(settings), time.monotonic, settings.max_connections)
+    token = _token_of(settings)
+    identity = Identity.load_or_create(folder / "key.pem") if folder else Identity.generate()
+    directory = LoneDirectory(token)
+    admission = Admission(token, time.monotonic, settings.max_connections)
     rates = Rates(settings.max_frames_per_s, settings.max_bytes_per_s)
-    relay = Relay(hub, admission, settings.attach_timeout_s, settings.heartbeat_s, rates)
+    relay = Relay(identity.cart_id, hub, admission, settings.attach_timeout_s, settings.heartbeat_s, rates)
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
     Status(hub, relay.bridge_id).add_routes(application)
-    return application, relay
+    DirectoryPages(directory).add_routes(application)
+    return Bridge(application, hub, relay, directory)
 
 
 def _token_of(settings: Settings) -> bytes | None:
@@ -79,15 +108,16 @@ def _token_of(settings: Settings) -> bytes | None:
         raise SettingError(f"--token-file (BRIDGE_TOKEN_FILE) is {settings.token_file!r}; {error}.") from None
 
 
-async def serve(settings: Settings) -> None:
-    """Run a bridge until SIGTERM or SIGINT.
+async def serve(settings: Settings, folder: Path | None = None) -> None:
+    """Run a bridge until SIGTERM or SIGINT; arguments as ``build`` says.
 
     Raises:
         SettingError: if the token file or the certificate cannot be used, or the address not be listened on.
+        IdentityError: if the key file in the folder cannot be used.
     """
     tls = serving_context(settings.tls_cert, settings.tls_key, "BRIDGE")
-    application, relay = build(settings)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+    bridge = build(settings, folder)
+    runner = web.AppRunner(bridge.application, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,12 +137,14 @@ async def serve(settings: Settings) -> None:
         log.info("bridge is at ws%s://%s:%d (status page at http%s://%s:%d/)", *(end, settings.host, port) * 2)
         if not settings.token_file:
             log.warning("no --token-file was given: every cart is admitted")
+        await bridge.directory.start(settings.url(port), bridge.load)
         async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly
-            sweeping = group.create_task(relay.sweep())
+            sweeping = group.create_task(bridge.relay.sweep())
             await stop.wait()
             sweeping.cancel()
         log.info("stopping: telling the carts")
-        await relay.close()
+        await bridge.directory.stop()
+        await bridge.relay.close()
     finally:
         await runner.cleanup()
 
@@ -133,9 +165,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         raise_malloc_thresholds()
         raise_open_file_limit(settings.max_carts)
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(serve(settings))
-    except SettingError as error:
+        folder = claimed(Path(settings.data_dir), "bridge") if settings.data_dir else nullcontext()
+        with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(serve(settings, held))
+    except (SettingError, IdentityError) as error:
         print(f"bridge: {error}", file=sys.stderr)
         return 2
     return 0

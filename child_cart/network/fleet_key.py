@@ -21,6 +21,8 @@ OPEN: Final = bytes(KEY_BYTES)
 _TOKEN_INFO: Final = b"cart-bridge-token-v1"
 _SEAL_INFO: Final = b"cart-seal-v1"
 _ADMISSION_LABEL: Final = b"cart-admission-v1\0"
+_RECORD_LABEL: Final = b"cart-record-tag-v1\0"
+_DATAGRAM_LABEL: Final = b"cart-datagram-v1\0"
 
 
 class FleetKeyError(ValueError):
@@ -77,6 +79,16 @@ def sealing_secret(fleet_key: bytes) -> bytes:
 def admission_proof(token: bytes, statement: bytes) -> bytes:
     """Return the proof that a cart knows the token, for one attach (HMAC-SHA-256, RFC 2104)."""
     return hmac.digest(token, _ADMISSION_LABEL + statement, "sha256")
+
+
+def record_tag(token: bytes, statement: bytes) -> bytes:
+    """Return the proof that a record of the directory is of the token's fleet."""
+    return hmac.digest(token, _RECORD_LABEL + statement, "sha256")
+
+
+def datagram_tag(token: bytes, datagram: bytes) -> bytes:
+    """Return the proof that a datagram is from a bridge of the token's fleet."""
+    return hmac.digest(token, _DATAGRAM_LABEL + datagram, "sha256")
 
 
 def derive(secret: bytes, salt: bytes, info: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Who a cart is: an Ed25519 key pair (RFC 8032) made on first start, and the id derived from it."""
+"""Who a cart or a bridge is: an Ed25519 key pair (RFC 8032) made on first start, and the id derived from it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ATTACH_LABEL: Final = b"cart-attach-v1\0"
 
 
 class IdentityError(Exception):
-    """The cart's key file cannot be used."""
+    """The key file cannot be used."""
 
 
 def cart_id_of(public_key: bytes) -> bytes:
-    """Return the 16-byte cart id of a public key: it cannot be chosen, so it cannot be taken."""
+    """Return the 16-byte id of a public key, a cart's or a bridge's: it cannot be chosen, so it cannot be taken."""
     return hashlib.sha256(public_key).digest()[:ID_BYTES]
 
 
@@ -41,7 +41,7 @@ def signature_is_valid(public_key: bytes, signature: bytes, statement: bytes) ->
 
 
 class Identity:
-    """A cart's key pair."""
+    """A key pair, and the id that follows from it."""
 
     def __init__(self, private_key: Ed25519PrivateKey) -> None:
         self._private_key = private_key
@@ -80,12 +80,12 @@ class Identity:
         pem = self._private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        # A cart killed while it writes must not find half a key on its next start.
+        # Who is killed while it writes must not find half a key on its next start.
         write_whole(path, pem)
 
 
 def _unusable(path: Path, why: object) -> str:
     return (
         f"The key file {path} cannot be used ({why}). Restore it from a backup, or move it away: "
-        "the cart then makes a new key on its next start and has a new cart id."
+        "the next start then makes a new key, with a new id."
     )

@@ -104,6 +104,7 @@ class Relay:
     """Accept carts at ``/v1/cart`` and move their frames.
 
     Args:
+        bridge_id: who this bridge is, 16 bytes.
         hub: decides what may pass.
         admission: decides who may come in.
         attach_timeout_s: seconds in which a new connection must attach.
@@ -112,9 +113,15 @@ class Relay:
     """
 
     def __init__(
-        self, hub: Hub, admission: Admission, attach_timeout_s: float, heartbeat_s: float, rates: Rates
+        self,
+        bridge_id: bytes,
+        hub: Hub,
+        admission: Admission,
+        attach_timeout_s: float,
+        heartbeat_s: float,
+        rates: Rates,
     ) -> None:
-        self.bridge_id = os.urandom(16)
+        self.bridge_id = bridge_id
         self._hub = hub
         self._admission = admission
         self._attach_timeout_s = attach_timeout_s

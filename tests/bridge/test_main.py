@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.raw_cart import attached, greeted
 
+from child_cart.network.identity import Identity
 from child_cart.network.settings import SettingError, flag_name
 from child_cart.network.tuning import raise_malloc_thresholds
 from parent_cart import main as bridge_main
@@ -178,6 +180,58 @@ def test_a_system_without_mallopt_is_no_failure(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     raise_malloc_thresholds()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://bridge.example", "wss://", "ws://a/b", "ws://me@a:1", "ws://a:99999", "ws://a:0"]
+)
+def test_a_public_url_that_is_none_is_named(url: str) -> None:
+    with pytest.raises(SettingError, match=r"--public-url \(BRIDGE_PUBLIC_URL\) is"):
+        bridge_main.build(Settings(public_url=url))
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        (Settings(), "ws://127.0.0.1:9100"),
+        (Settings(host="::1", tls_cert="chain.pem"), "wss://[::1]:9100"),
+        (Settings(host="0.0.0.0", public_url="wss://bridge.example/"), "wss://bridge.example"),
+    ],
+)
+def test_where_carts_reach_a_bridge(settings: Settings, url: str) -> None:
+    assert settings.url(9100) == url
+
+
+async def welcome_of(*argv: str) -> str:
+    with started(*MODULE, *argv) as bridge:
+        async with greeted(bridge.ws) as cart:
+            bridge_id: str = cart.welcome["bridge_id"]
+            return bridge_id
+
+
+async def test_a_bridge_with_a_data_folder_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    folder = ("--data-dir", str(tmp_path / "kept"))
+    first = await welcome_of(*folder)
+    assert await welcome_of(*folder) == first
+    assert await welcome_of() != first
+    key = tmp_path / "kept" / "key.pem"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert Identity.load_or_create(key).cart_id.hex() == first
+
+
+def test_two_bridges_on_one_data_folder_are_one_too_many(tmp_path: Path) -> None:
+    with started(*MODULE, "--data-dir", str(tmp_path)):
+        ended = run("--port", "0", "--data-dir", str(tmp_path))
+    assert ended.returncode == 2
+    assert "Another bridge is running on the data folder" in ended.stderr
+    assert "BRIDGE_DATA_DIR" in ended.stderr
+
+
+def test_a_broken_key_file_is_status_2(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("no key")
+    ended = run("--port", "0", "--data-dir", str(tmp_path))
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("bridge: The key file")
 
 
 def test_a_window_that_no_chunk_fits_is_named() -> None:

@@ -28,15 +28,15 @@ from parent_cart.main import build
 @asynccontextmanager
 async def bridge_with(certificate: tuple[str, str] | None) -> AsyncIterator[int]:
     settings = Settings(tls_cert=certificate[0], tls_key=certificate[1]) if certificate else Settings()
-    application, relay = build(settings)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+    bridge = build(settings)
+    runner = web.AppRunner(bridge.application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
         await web.TCPSite(
             runner, "127.0.0.1", 0, ssl_context=serving_context(settings.tls_cert, settings.tls_key, "BRIDGE")
         ).start()
         yield runner.addresses[0][1]
-        await relay.close()
+        await bridge.relay.close()
     finally:
         await runner.cleanup()
 

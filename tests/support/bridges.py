@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -36,16 +37,16 @@ class Bridge:
 
 
 @asynccontextmanager
-async def running_bridge(port: int = 0, **settings: Any) -> AsyncIterator[Bridge]:
+async def running_bridge(port: int = 0, folder: Path | None = None, **settings: Any) -> AsyncIterator[Bridge]:
     """Run a bridge as ``serve`` does, without signals; it tells its carts when the block ends."""
-    application, relay = build(Settings(**settings))
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+    built = build(Settings(**settings), folder)
+    runner = web.AppRunner(built.application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        async with background(relay.sweep()):
-            yield Bridge(runner.addresses[0][1], relay, relay._hub, runner)
-        await relay.close()
+        async with background(built.relay.sweep()):
+            yield Bridge(runner.addresses[0][1], built.relay, built.hub, runner)
+        await built.relay.close()
     finally:
         await runner.cleanup()
 

@@ -1,0 +1,1 @@
+"""What a bridge knows of other bridges, and of carts wherever they are."""

@@ -1,0 +1,124 @@
+"""What the rest of a bridge asks of the directory, and the directory of a bridge that is alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from child_cart.network.records import BridgeRecord, CartRecord, RecordError, Refusal, check_record, newest, record_name
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a bridge carries now."""
+
+    carts: int
+    max_carts: int
+    shells: Mapping[str, int]
+    """Carts that can be asked for a model, by model signature."""
+
+
+class Directory(Protocol):
+    """Where other bridges and their carts are."""
+
+    def neighbours(self) -> list[BridgeRecord]:
+        """Return the records of other bridges that are live: checked, not expired, and answering of late."""
+
+    def publish_cart(self, cart_id: str, encoded: bytes) -> None:
+        """Take the record of a cart that is attached here, and see that others find it until it expires.
+
+        A record by which the cart takes its last one back is spread once.
+
+        Raises:
+            RecordError: if it is not a record that this cart has signed, or not a later one.
+        """
+
+    def withdraw_cart(self, cart_id: str) -> None:
+        """Publish nothing more of a cart that has left; one that is not known changes nothing."""
+
+    async def find_cart(self, cart_id: str) -> CartRecord | None:
+        """Return where a cart is, at this bridge or another one; None if nobody knows."""
+
+    async def start(self, url: str, load: Callable[[], Load]) -> None:
+        """Make this bridge known.
+
+        Args:
+            url: where carts reach it.
+            load: tells what it carries; asked now and then.
+        """
+
+    async def stop(self) -> None:
+        """Take back what was published, tell the neighbours, and end every task; may be called again."""
+
+
+class OwnCarts:
+    """The records of the carts that are attached here.
+
+    Args:
+        token: the bridge token of the fleet; None takes carts of every fleet.
+        now: seconds since the epoch.
+    """
+
+    def __init__(self, token: bytes | None, now: Callable[[], float] = time.time) -> None:
+        self._token = token
+        self._now = now
+        self._records: dict[str, CartRecord] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def take(self, cart_id: str, encoded: bytes) -> CartRecord:
+        """Keep a cart's record in place of its earlier one, or forget the cart that takes it back.
+
+        Raises:
+            RecordError: if it is not a record that this cart has signed, or not a later one.
+        """
+        record = check_record(encoded, self._token, self._now(), record_name(CartRecord.KIND, cart_id))
+        assert isinstance(record, CartRecord)  # the name says so
+        if newest(record, self._records.get(cart_id)) is not record:
+            raise RecordError(Refusal.OLDER, f"A later record of {record.name} is known.")
+        if record.gone:
+            self.drop(cart_id)
+        else:
+            self._records[cart_id] = record
+        return record
+
+    def drop(self, cart_id: str) -> None:
+        """Forget a cart; one that is not known changes nothing."""
+        self._records.pop(cart_id, None)
+
+    def get(self, cart_id: str) -> CartRecord | None:
+        """Return a cart's record, if it holds."""
+        record = self._records.get(cart_id)
+        return record if record is not None and record.holds_at(self._now()) else None
+
+
+class LoneDirectory:
+    """The directory of a bridge that knows no other: it finds the carts that are here."""
+
+    def __init__(self, token: bytes | None) -> None:
+        self._carts = OwnCarts(token)
+
+    def neighbours(self) -> list[BridgeRecord]:
+        """Return none."""
+        return []
+
+    def publish_cart(self, cart_id: str, encoded: bytes) -> None:
+        """Keep the record of a cart that is attached here; raises ``RecordError``."""
+        self._carts.take(cart_id, encoded)
+
+    def withdraw_cart(self, cart_id: str) -> None:
+        """Forget a cart that has left."""
+        self._carts.drop(cart_id)
+
+    async def find_cart(self, cart_id: str) -> CartRecord | None:
+        """Return a cart's record if it is attached here."""
+        return self._carts.get(cart_id)
+
+    async def start(self, url: str, load: Callable[[], Load]) -> None:
+        """Do nothing: nobody is there to be told."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
