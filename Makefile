@@ -1,18 +1,23 @@
 # make run     a bridge and four carts on this machine, learning     (TASK=digits CARTS=8 ROUNDS=3 PORT=9000 PAGES=5001)
 # make test    lint, types, import contracts, tests with coverage
 # make bench   the benchmarks, each a table with ratios
+# make install PREFIX=/usr/local             bridge and cart for this host, beside earlier versions   (PARTS=bridge or cart)
+# make use PREFIX=/usr/local VERSION=0.1.0   go back to an installed version, or on to it
 
 TASK ?= shopping
 CARTS ?= 4
 ROUNDS ?= 0
 PORT ?= 9000
 PAGES ?= 5001
+PREFIX ?= /usr/local
+PARTS ?= bridge cart
+VERSION ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench install use clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,8 +37,14 @@ lint: .venv/test.stamp
 bench: .venv/test.stamp
 	@for name in averaging sealing relay transfer slow_receivers latency round idle store; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+install:
+	@sh deploy/install "$(PREFIX)" $(PARTS)
+
+use:
+	@sh deploy/use "$(PREFIX)" "$(VERSION)"
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 # A stamp is newer than the lists it was made from, so that the second time starts at once.
 .venv/run.stamp: requirements.txt parent_cart/requirements.txt child_cart/requirements.txt

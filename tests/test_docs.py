@@ -11,7 +11,7 @@ from child_cart.network.messages import KINDS, Code
 from tests.support.setting_tables import tables
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar
 
+from .. import __version__
+
 T = TypeVar("T")
 
 
@@ -96,7 +98,7 @@ def load(cls: type[T], prefix: str, argv: Sequence[str], environ: Mapping[str, s
 
     Raises:
         SettingError: for the first value that cannot be used.
-        SystemExit: for ``--help`` and for flags that do not exist (argparse's own behaviour, status 2).
+        SystemExit: for ``--help``, ``--version`` and for flags that do not exist (argparse's own behaviour, status 2).
     """
     parser = argparse.ArgumentParser(
         description=description,
@@ -104,6 +106,7 @@ def load(cls: type[T], prefix: str, argv: Sequence[str], environ: Mapping[str, s
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"federated-carts {__version__}")
     declared: list[Field[Any]] = list(fields(cls))  # type: ignore[arg-type]
     for entry in declared:
         # Values stay text here, so that one function checks flags, environment and the admin page alike.
