@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from child_cart.network.chunk import MAX_CHUNK_BYTES
+from child_cart.network.chunk import HEADER_BYTES, MAX_CHUNK_BYTES, SEAL_BYTES
 from child_cart.network.records import MAX_URL_CHARS, is_bridge_url
 from child_cart.network.settings import SettingError, option
+
+LEAST_FRAMES_PER_S: Final = 10
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,18 @@ def check(settings: Settings) -> None:
             f"--public-url (BRIDGE_PUBLIC_URL) is {settings.public_url!r}; it must be ws://host:port or "
             f"wss://host:port, with at most {MAX_URL_CHARS} characters."
         )
+    _check_rates(settings)
+
+
+def _check_rates(settings: Settings) -> None:
+    """Refuse rates at which no chunk would pass in a second."""
+    for flag, rate, least in (
+        ("max-bytes-per-s", settings.max_bytes_per_s, HEADER_BYTES + settings.max_chunk_bytes + SEAL_BYTES),
+        ("max-frames-per-s", settings.max_frames_per_s, LEAST_FRAMES_PER_S),
+    ):
+        if 0 < rate < least:
+            name = flag.upper().replace("-", "_")
+            raise SettingError(
+                f"--{flag} (BRIDGE_{name}) is {rate}; it must be 0, for no limit, or at least {least}: "
+                "with less, not even one chunk and its credit would pass in a second."
+            )

@@ -1,4 +1,4 @@
-"""Who may attach: carts that prove the fleet's token, from addresses that have not failed too often. Pure."""
+"""Who may attach: carts that prove the fleet's token. An address that fails often waits for its answers. Pure."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ class Admission:
         """Whether every cart is admitted."""
         return self._token is None
 
-    def may_try(self, address: str) -> bool:
-        """Tell whether an address has failures left; asked before anything is computed for it."""
-        failures = self._failures_left.get(address)
-        return failures is None or failures.left(self._clock()) >= 1
-
     def proves(self, proof: bytes, statement: bytes) -> bool:
         """Tell whether a cart's proof is right, in constant time."""
         return self._token is None or hmac.compare_digest(admission_proof(self._token, statement), proof)
@@ -61,10 +56,15 @@ class Admission:
         if self._connections[address] <= 0:
             del self._connections[address]
 
-    def note_failure(self, address: str) -> None:
-        """Count a failed attach of an address."""
+    def note_failure(self, address: str) -> float:
+        """Count a failed attach of an address; return for how many seconds its answer is held back.
+
+        Only failures wait: behind one address, of a NAT or a proxy, there may be good carts as well as a bad one.
+        """
         now = self._clock()
-        self._failures_left.setdefault(address, Bucket(FAILURES_PER_S, FAILURES_AT_ONCE, now)).take(1, now)
+        failures = self._failures_left.setdefault(address, Bucket(FAILURES_PER_S, FAILURES_AT_ONCE, now))
+        left = failures.take(1, now)
         self._failures_left.move_to_end(address)
         if len(self._failures_left) > MOST_ADDRESSES:
             self._failures_left.popitem(last=False)
+        return max(0.0, -left / FAILURES_PER_S)

@@ -33,6 +33,10 @@ class Allowance:
         """Take frames and bytes that have come at ``now``; return for how many seconds no more are to be taken."""
         return max(_draw(self._frames, frames, now), _draw(self._bytes, count, now))
 
+    def is_full(self, now: float) -> bool:
+        """Tell whether nothing is missing, as in a new one."""
+        return all(bucket is None or bucket.is_full(now) for bucket in (self._frames, self._bytes))
+
 
 def _bucket(per_s: int, now: float) -> Bucket | None:
     return Bucket(per_s, per_s * BURST_S, now) if per_s else None

@@ -124,11 +124,24 @@ class FrameReader:
         max_bytes: the largest message.
     """
 
-    __slots__ = ("_filled", "_large", "_mask", "_message", "_opcode", "_start", "_tail", "error", "max_bytes")
+    __slots__ = (
+        "_filled",
+        "_large",
+        "_mask",
+        "_message",
+        "_opcode",
+        "_start",
+        "_tail",
+        "error",
+        "fragments",
+        "max_bytes",
+    )
 
     def __init__(self, max_bytes: int) -> None:
         self.error: FrameError | None = None
         self.max_bytes = max_bytes
+        self.fragments = 0
+        """How many frames have come that did not end a message."""
         self._tail = b""  # the beginning of a frame
         # A large frame that is not whole yet, in the form in which it is passed on.
         self._large: bytearray | None = None
@@ -231,6 +244,7 @@ class FrameReader:
         if self._message is None:
             self._message, self._opcode = bytearray(), first & 15
         self._message += memoryview(data)[start:]
+        self.fragments += not first & _FIN
         if first & _FIN:
             whole = server_frame(self._opcode, self._message)
             frames.append(Frame(self._opcode, whole, len(whole) - len(self._message)))

@@ -27,7 +27,7 @@ from child_cart.network.messages import (
     Role,
 )
 
-from .bucket import Bucket
+from .bucket import Away, Bucket
 from .deck import Deck
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
@@ -78,6 +78,7 @@ class Hub:
         self._new_id = new_id
         self._randrange = randrange
         self._decks: dict[tuple[str, Role], Deck] = {}
+        self._away: Away[Bucket] = Away(limits.max_carts)
 
     # A cart comes, changes and goes.
 
@@ -92,7 +93,8 @@ class Hub:
         if len(self.carts) >= self.limits.max_carts:
             raise Violation(Code.BRIDGE_FULL, f"This bridge has its {self.limits.max_carts} carts; try another one.")
         now = self._clock()
-        requests = Bucket(self.limits.requests_per_s, self.limits.requests_at_once, now)
+        fresh = Bucket(self.limits.requests_per_s, self.limits.requests_at_once, now)
+        requests = self._away.come_back(cart_id) or fresh
         cart = Cart(cart_id, role, model_signature, model_version, now, requests)
         self.carts[cart_id] = cart
         self._lay_in_deck(cart)
@@ -111,6 +113,7 @@ class Hub:
         cart = self.carts.pop(cart_id, None)
         if cart is not None:
             self._take_from_deck(cart)
+            self._away.leave(cart_id, cart.requests, self._clock())
         return cart is not None
 
     def expire(self) -> list[Delivery]:
@@ -178,6 +181,9 @@ class Hub:
         cart.cluster, cart.cluster_peers = "", frozenset()
         if message.minimum > message.size:
             raise Violation(Code.BAD_MESSAGE, f"CLUSTER asks for {message.size} peers, at least {message.minimum}.")
+        if not self._may_request(cart):
+            sentence = "This cart asks for clusters and models too often."
+            return [Delivery(cart.cart_id, ErrorMessage(Code.TOO_MANY_TRANSFERS, sentence, message.request))]
         shells = self._deck(cart.model_signature, Role.SHELL)
         kernels = self._deck(cart.model_signature, Role.KERNEL)
         available = sum(len(deck) - (cart.cart_id in deck) for deck in (shells, kernels))

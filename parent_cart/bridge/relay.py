@@ -32,6 +32,7 @@ from child_cart.network.outbox import Lanes, OutboxFull
 
 from .admission import Admission
 from .allowance import Allowance, Rates
+from .bucket import Away
 from .frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from .hub import Hub
 from .rules import Delivery, Violation
@@ -129,6 +130,7 @@ class Relay:
         self._rates = rates
         self._connections: dict[str, Connection] = {}
         self._sockets: set[Connection] = set()
+        self._away: Away[Allowance] = Away(hub.limits.max_carts)
         self._emptied = asyncio.Event()
         self._stopping = False
 
@@ -137,9 +139,6 @@ class Relay:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Take over a connection that asks for a WebSocket."""
         address = request.remote or "?"
-        if not self._admission.may_try(address):
-            self._hub.counters["turned_away"] += 1
-            raise web.HTTPTooManyRequests(text="Too many attaches from this address have failed. Try again later.")
         if len(self._sockets) >= self._hub.limits.max_carts + UNATTACHED_MOST:
             self._hub.counters["turned_away"] += 1
             raise web.HTTPServiceUnavailable(text="This bridge has its most connections; try another one.")
@@ -186,11 +185,19 @@ class Relay:
     def refuse(self, connection: Connection, violation: Violation, close_code: int = POLICY_VIOLATION) -> None:
         """Tell a cart what it has done, and close its connection."""
         self._hub.counters["violations"] += 1
-        if violation.code in (Code.BAD_SIGNATURE, Code.NOT_ADMITTED):
-            self._admission.note_failure(connection.address)
         connection.keeps_transfers = False
-        log.warning("refused a connection from %s: %s (%s)", connection.address, violation, violation.code)
-        self._say_goodbye(connection, violation, close_code)
+        failed = violation.code in (Code.BAD_SIGNATURE, Code.NOT_ADMITTED)
+        wait_s = self._admission.note_failure(connection.address) if failed else 0.0
+        if not wait_s:
+            log.warning("refused a connection from %s: %s (%s)", connection.address, violation, violation.code)
+            self._say_goodbye(connection, violation, close_code)
+            return
+        # Not a line each: whoever fails so often would fill the log.
+        self._hub.counters["answers_held_back"] += 1
+        self._leave(connection, f"{violation} ({violation.code})")
+        wait_s = min(wait_s, self._attach_timeout_s)
+        connection.socket.hold(wait_s)
+        asyncio.get_running_loop().call_later(wait_s, self._say_goodbye, connection, violation, close_code)
 
     def _say_goodbye(self, connection: Connection, why: Violation, close_code: int = POLICY_VIOLATION) -> None:
         self._leave(connection, f"{why} ({why.code})")
@@ -207,6 +214,8 @@ class Relay:
         if was_attached:
             log.info("cart %s left: %s", connection.cart_id, reason)
             del self._connections[connection.cart_id]
+            if connection.allowance is not None:
+                self._away.leave(connection.cart_id, connection.allowance, asyncio.get_running_loop().time())
             go = self._hub.lose if connection.keeps_transfers else self._hub.leave
             self._deliver(go(connection.cart_id))
 
@@ -257,9 +266,6 @@ class Relay:
             self._deliver(self._hub.receive(connection.cart_id, message))
 
     def _attach(self, connection: Connection, message: Message) -> None:
-        if not self._admission.may_try(connection.address):
-            # Asked for each ATTACH too: many connections opened at once must not be many more tries.
-            raise Violation(Code.NOT_ADMITTED, "Too many attaches from this address have failed. Try again later.")
         attach = self._proved(connection, message)
         cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
         earlier = self._connections.get(cart_id)
@@ -271,6 +277,7 @@ class Relay:
             connection.attach_timer.cancel()
             connection.attach_timer = None
         connection.phase, connection.cart_id, connection.nonce = Phase.ATTACHED, cart_id, b""
+        connection.allowance = self._away.come_back(cart_id) or connection.allowance
         connection.socket.take_up_to(MAX_FRAME_BYTES)
         self._connections[cart_id] = connection
         log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)
@@ -291,10 +298,11 @@ class Relay:
             )
         statement = attach_statement(connection.nonce, self.bridge_id)
         public_key = bytes.fromhex(message.public_key)
-        if not signature_is_valid(public_key, bytes.fromhex(message.signature), statement):
-            raise Violation(Code.BAD_SIGNATURE, "The signature over nonce and bridge id is not this key's.")
+        # The proof first: it takes a fiftieth of the signature's time, which strangers are not to cost.
         if not self._admission.proves(bytes.fromhex(message.proof), statement + public_key):
             raise Violation(Code.NOT_ADMITTED, "The cart does not hold the key of the fleet that this bridge serves.")
+        if not signature_is_valid(public_key, bytes.fromhex(message.signature), statement):
+            raise Violation(Code.BAD_SIGNATURE, "The signature over nonce and bridge id is not this key's.")
         if self._stopping:
             raise Violation(Code.BRIDGE_STOPPING, "This bridge is stopping.")
         return message

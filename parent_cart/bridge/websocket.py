@@ -104,10 +104,11 @@ class CartSocket(asyncio.BufferedProtocol):
         self.heard_at, self.pinged = self._loop.time(), False
         if self._reader.error is not None:
             return
+        earlier = self._reader.fragments
         frames = self._reader.received(nbytes)
         messages = [frame for frame in frames if frame.opcode < CLOSE]
         if not self.closing:
-            self._handler.on_read(messages, len(frames), nbytes)
+            self._handler.on_read(messages, len(frames) + self._reader.fragments - earlier, nbytes)
         if len(messages) < len(frames):
             self._take_control([frame for frame in frames if frame.opcode >= CLOSE])
         if self._reader.error is not None and not self.closing:

@@ -702,7 +702,7 @@ def test_a_silent_transfer_ends_for_both_and_a_busy_one_does_not() -> None:
 
 
 def test_a_flood_of_requests_does_not_reach_the_peer() -> None:
-    fleet = Fleet(limits=replace(LIMITS, requests_at_once=3, requests_per_s=1.0))
+    fleet = Fleet(limits=replace(LIMITS, requests_at_once=4, requests_per_s=1.0))
     reached = 0
     for number in range(10):
         transfer = f"{number:032x}"
@@ -715,6 +715,37 @@ def test_a_flood_of_requests_does_not_reach_the_peer() -> None:
     fleet.clock.now += 2
     fleet.request(99)
     assert f"{99:032x}" in fleet.hub.transfers.open
+
+
+def test_clusters_are_charged_as_requests_are() -> None:
+    fleet = Fleet(limits=replace(LIMITS, requests_at_once=3, requests_per_s=1.0))
+    assert [type(fleet.ask()) for _ in range(4)] == [PeerList, PeerList, ErrorMessage, ErrorMessage]
+    assert fleet.ask().code is Code.TOO_MANY_TRANSFERS
+    fleet.clock.now += 1
+    assert isinstance(fleet.ask(), PeerList)
+
+
+@pytest.mark.parametrize("goes", ["leave", "lose"])
+def test_coming_back_refills_nothing(goes: str) -> None:
+    fleet = Fleet(limits=replace(LIMITS, requests_at_once=3, requests_per_s=1.0))
+    for _ in range(2):
+        fleet.ask()
+    getattr(fleet.hub, goes)(fleet.kernel)
+    fleet.hub.attach(fleet.kernel, Role.KERNEL, MODEL, 1)
+    assert fleet.ask().code is Code.TOO_MANY_TRANSFERS
+    # Full again, it is as good as a new one, and not kept.
+    fleet.clock.now += 3
+    getattr(fleet.hub, goes)(fleet.kernel)
+    assert not len(fleet.hub._away)
+
+
+def test_what_is_kept_of_carts_that_are_away_is_bounded() -> None:
+    hub, _ = new_hub()
+    for number in range(50):
+        hub.attach(cart(number), Role.KERNEL, MODEL, 1)
+        hub.receive(cart(number), Cluster("ee" * 16, 1, 1))
+        hub.leave(cart(number))
+    assert len(hub._away) == LIMITS.max_carts
 
 
 def test_credit_that_lets_no_chunk_pass_is_not_passed_on() -> None:

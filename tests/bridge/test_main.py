@@ -234,6 +234,14 @@ def test_a_broken_key_file_is_status_2(tmp_path: Path) -> None:
     assert ended.stderr.startswith("bridge: The key file")
 
 
+@pytest.mark.parametrize(("setting", "least"), [("max_bytes_per_s", 131_144), ("max_frames_per_s", 10)])
+def test_a_rate_at_which_nothing_works_is_named(setting: str, least: int) -> None:
+    flag = setting.replace("_", "-")
+    with pytest.raises(SettingError, match=rf"--{flag} \(BRIDGE_{setting.upper()}\) is {least - 1}; .* {least}: with"):
+        bridge_main.build(Settings(**{setting: least - 1}))
+    bridge_main.build(Settings(**{setting: least}))
+
+
 def test_a_window_that_no_chunk_fits_is_named() -> None:
     with pytest.raises(SettingError, match=r"--max-window-bytes .* is 65536; it must be at least .* 131072"):
         bridge_main.build(Settings(max_window_bytes=65536))

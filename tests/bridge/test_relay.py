@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 from blockbuster import BlockBuster
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.bridges import Bridge, running_bridge, until
 from support.raw_cart import RawCart, ask_cluster, attached, chunk, greeted, open_transfer
 
@@ -555,6 +556,27 @@ async def test_who_sends_too_much_waits_and_loses_nothing(no_blocking: BlockBust
             group.create_task(send())
             assert [await kernel.hear_bytes() for _ in frames] == frames
         assert held
+
+
+async def test_fragments_are_counted_as_frames(no_blocking: BlockBuster) -> None:
+    async with running_bridge(max_frames_per_s=100) as bridge, attached(bridge.url) as cart:
+        await send_raw(cart, masked(0x01, b"") + masked(0x00, b"") * 250)
+        await until(lambda: bridge.relay._connections[cart.id].socket.held)
+        cart.abort()
+
+
+@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 200_000}, {"max_frames_per_s": 50}])
+async def test_coming_back_is_no_new_allowance(no_blocking: BlockBuster, limit: dict[str, int]) -> None:
+    key = Ed25519PrivateKey.generate()
+    async with running_bridge(**limit) as bridge:
+        async with attached(bridge.url, key) as cart:
+            spent = bridge.relay._connections[cart.id].allowance
+            await send_raw(cart, masked(0x8A, bytes(100)) * 3000)  # pongs that nobody asked for
+            await until(lambda: bridge.relay._connections[cart.id].socket.held)
+            cart.abort()
+        # The bridge does not see the end of a link from which it reads nothing: this one takes its place.
+        async with attached(bridge.url, key) as cart:
+            assert bridge.relay._connections[cart.id].allowance is spent
 
 
 class Held:

@@ -299,6 +299,25 @@ async def test_a_giver_that_has_missed_the_end_hears_of_it(bridge: Bridge, tmp_p
         await until(lambda: states(giver) == [Progress.DONE])
 
 
+async def test_givers_that_have_missed_the_end_of_64_transfers_hear_of_each(bridge: Bridge, tmp_path: Path) -> None:
+    payload, many = os.urandom(2000), 64
+    giver = Node(bridge.url, tmp_path, model_of(payload), max_outgoing=many, max_outgoing_per_peer=many)
+    taker = Node(bridge.url, tmp_path)
+    taker.wire.pass_message = lambda message: not isinstance(message, Done)
+    async with running(giver, taker):
+        cluster = (await taker.cluster()).cluster_id
+        await asyncio.gather(*(taker.exchange.fetch(giver.id, cluster) for _ in range(many)))
+        ended: list[Progress] = []
+        for outgoing in giver.exchange._outgoing.values():
+            end = outgoing.view.end
+            outgoing.view.end = lambda failure, view=outgoing.view, end=end: (end(failure), ended.append(view.state))  # type: ignore[method-assign,misc]
+        assert len(giver.exchange._outgoing) == many
+        bridge.relay._connections[taker.id].abort()
+        taker.wire.pass_message = lambda message: True
+        await until(lambda: len(ended) == many)
+        assert set(ended) == {Progress.DONE}
+
+
 async def test_a_fetch_that_is_cancelled_tells_the_giver(bridge: Bridge, tmp_path: Path) -> None:
     giver, taker = Node(bridge.url, tmp_path, model_of(bytes(1_000_000))), Node(bridge.url, tmp_path)
     giver.wire.bend = at_chunk(7, lambda frame: None)
