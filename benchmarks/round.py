@@ -50,20 +50,26 @@ class Cart:
     def __init__(self, bridge_port: int, task: str, folder: Path) -> None:
         self.port = free_port()
         self.sent = 0
+        self._token_file = folder / "api-token"
         command = [sys.executable, str(ROOT / "child_cart/main.py"), "--bridge", f"ws://127.0.0.1:{bridge_port}"]
         command += ["--port", str(self.port), "--data-dir", str(folder), "--log-level", "ERROR"]
         command += ["--task", f"benchmarks.light_model:{task}", "--dataset-size", "1", "--trainer-idle-s", "600"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        # A new cart prints the password that it has made up; it has no place in a table.
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
     def get(self, path: str) -> Any:
         """Return what the cart answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=self._headers())
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - this cart, on this machine
             return json.load(answer)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
 
     def put(self, method: str, path: str, body: dict[str, Any]) -> None:
         """Send JSON."""
-        url, headers = f"http://127.0.0.1:{self.port}{path}", {"Content-Type": "application/json"}
+        url, headers = f"http://127.0.0.1:{self.port}{path}", {**self._headers(), "Content-Type": "application/json"}
         request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
         urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - this cart, on this machine
 

@@ -13,13 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from .activity import Activity
+from .api.account import Account
 from .api.app import create_app
 from .api.server import PageServer
 from .catalogue_desk import CatalogueDesk
-from .config import Settings, SettingsBook, bridge_urls, exchange_limits
+from .config import Settings, SettingsBook, bridge_urls, exchange_limits, origins_of
 from .db.opening import check_whose, make_own, open_store
 from .db.store import Store, StoreError
 from .desk import Desk
+from .disk import Disk
+from .exports import Exports, Kind
+from .log_ring import LogRing
 from .model.codec import CODEC
 from .model.csv_rows import read_rows
 from .model.deal import Share
@@ -32,12 +36,15 @@ from .network.exchange import Exchange
 from .network.fleet_key import OPEN, FleetKeyError, read_key
 from .network.identity import Identity
 from .network.link import Link, LinkDown, Standing
+from .network.messages import Code
 from .network.outgoing import Offerable
 from .network.sealing import best_cipher
 from .network.settings import SettingError
 from .network.spool import Spool
 from .network.tasks import in_thread
 from .network.tls import serving_context
+from .network.transfer import TransferError
+from .operator_desk import OperatorDesk
 from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
 from .scanner.camera import Camera
@@ -70,6 +77,8 @@ class Cart:
 
     def __init__(self, settings: Settings, task: Task, folder: Path) -> None:
         self._loop = asyncio.get_running_loop()
+        self._folder = folder
+        self._account = Account(folder, settings.admin_password_file)
         self._model_known = asyncio.Event()
         self._reset_asked = asyncio.Event()
         self._forgetting = False
@@ -134,6 +143,8 @@ class Cart:
             self._on_model_known,
         )
         self._camera, self._reader = Camera(settings.camera), Reader()
+        self._log_ring = LogRing()
+        self._exports = Exports(folder / "exports", self._versions, self._trainer)
         self._desk = Desk(
             identity.cart_id.hex(),
             task,
@@ -147,22 +158,34 @@ class Cart:
             self._activity,
             CatalogueDesk(self._store, shared=self._catalogue is not None),
             ScanDesk(self._store, self._camera, self._reader),
+            OperatorDesk(
+                *(self._book, self._store, self._versions, Disk(folder), self._log_ring, self._exports),
+                ask_export=self._ask_export,
+                over_https=bool(settings.tls_cert),
+            ),
             on_rows=lambda: self._in_loop(self._rounds.wake.set),
             ask_training=lambda: self._in_loop(self._ask_training),
             ask_reset=lambda: self._in_loop(self._reset_asked.set),
             trainer_process=lambda: self._trainer.process_id,
         )
-        self._book.on_change(lambda: self._in_loop(self._rounds.wake.set))
+        self._book.on_change(lambda: self._in_loop(self._take_settings))
         tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
-        self._pages = PageServer(create_app(self._desk, _page_hosts(settings)), settings.host, settings.port, tls)
+        application = create_app(self._desk, self._account, _page_hosts(settings), origins_of(settings))
+        self._pages = PageServer(application, settings.host, settings.port, tls)
 
     @property
     def page_url(self) -> str:
         """Where the pages are."""
         return self._pages.url
 
+    @property
+    def made_password(self) -> str | None:
+        """The password of the admin page, if it was made up at this start."""
+        return self._account.made_password
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve pages, stay attached and learn until ``stop`` is set; then leave the bridge and close everything."""
+        logging.getLogger().addHandler(self._log_ring)
         if not self._book.current.fleet_key_file:
             log.warning("no --fleet-key-file was given: the fleet is open, and whoever runs a bridge can add carts")
         try:
@@ -181,10 +204,12 @@ class Cart:
                     link.cancel()
         finally:
             await self._exchange.close()
+            await self._exports.close()
             await self._trainer.close()
             await in_thread(self._camera.close)
             await in_thread(self._reader.close)
             await in_thread(self._store.close)
+            logging.getLogger().removeHandler(self._log_ring)
 
     async def _stay_attached(self) -> None:
         await self._model_known.wait()
@@ -219,9 +244,12 @@ class Cart:
         while True:
             try:
                 if self._forgetting:
-                    await in_thread(self._versions.forget)
+                    backup = await in_thread(self._versions.forget, self._folder / "backups")
                     self._forgetting = False
-                    self._activity.note("The model was reset; sales and rows are kept, and all rows wait again.")
+                    self._activity.note(
+                        "The model was reset; sales and rows are kept, and all rows wait again. "
+                        f"What was removed lies in {backup}."
+                    )
                 else:
                     await in_thread(self._versions.reload)
                 await self._preparation.run()
@@ -236,6 +264,8 @@ class Cart:
             await self._link.leave(LEAVE_S)
 
     async def _offer(self) -> Offerable | None:
+        if not self._is_sharing:
+            raise TransferError(Code.NO_MODEL, "This cart shares no models now: its operator has paused that.")
         await self._rounds.training_done(self._book.current.answer_timeout_s / 3)
         return await self._versions.offerable()
 
@@ -245,7 +275,21 @@ class Cart:
 
     def _standing(self) -> Standing:
         version = self._versions.current
-        return Standing(self._rounds.role, self._signature, version.number if version else 0)
+        # A bridge picks no cart without a trained version: while sharing is paused, this one is as good as without.
+        number = version.number if version and self._is_sharing else 0
+        return Standing(self._rounds.role, self._signature, number)
+
+    @property
+    def _is_sharing(self) -> bool:
+        return self._book.current.sharing == "on"
+
+    def _take_settings(self) -> None:
+        """Let what waits for something look at the settings anew, and the bridge know if sharing was switched."""
+        self._rounds.wake.set()
+        self._rounds.become(self._rounds.role)
+
+    def _ask_export(self, kind: Kind) -> None:
+        self._in_loop(lambda: self._exports.ask(kind))
 
     def _ask_training(self) -> None:
         self._rounds.train_now = True

@@ -27,6 +27,7 @@ from .network.settings import SettingError
 from .versions import Versions
 
 MODELS = "models"
+BACKUPS = "backups"
 
 
 class Commands:
@@ -114,8 +115,9 @@ class Commands:
     def reset(self) -> None:
         """Forget the model and its rounds; sales and rows are kept, and all rows wait again."""
         with self._full(self._settings.store) as store, _disk(self._folder):
-            Versions(store, self._folder / MODELS).forget()
+            backup = Versions(store, self._folder / MODELS).forget(self._folder / BACKUPS)
         self._console.print("The model was reset. Sales and rows are kept, and all rows wait again.")
+        self._console.print(f"What was removed lies in {backup}.", soft_wrap=True)
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[Store]:

@@ -14,7 +14,7 @@ from .db.store import Store
 from .model.deal import Share
 from .network.bridges import MOST_BRIDGES, is_bridge_url
 from .network.exchange import ExchangeLimits
-from .network.settings import SettingError, field_named, option, option_of, parse_value
+from .network.settings import SettingError, field_named, flag_name, option, option_of, parse_value, variable_name
 
 log = logging.getLogger("cart.config")
 MIB = 1024 * 1024
@@ -37,6 +37,12 @@ class Settings:
     port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve the pages at https:// instead")
     tls_key: str = option("", "file with the certificate's private key (PEM)")
+    admin_password_file: str = option(
+        "", "file with the password of the admin page, for the first start; without it one is made up and printed"
+    )
+    api_origins: str = option(
+        "", "origins whose pages may read what is open to all, as https://host:port, separated by commas"
+    )
     camera: str = option(
         "", "the cart's own camera: a number as 0, a video file, or a stream as rtsp://host/path", secret=True
     )
@@ -57,6 +63,9 @@ class Settings:
     share: str = option("1/1", "which part of the task's starter data is this cart's; 2/4 is the second of four")
     starter_rows: int = option(10_000, "most rows of the starter data to train on", minimum=0, maximum=10_000_000)
 
+    sharing: str = option(
+        "on", "whether the cart gives its model to peers and asks for theirs", choices=("on", "off"), live=True
+    )
     dataset_size: int = option(100, "waiting rows that start a round", minimum=1, maximum=1_000_000, live=True)
     max_round_rows: int = option(10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True)
     cluster_size: int = option(3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True)
@@ -163,6 +172,7 @@ def check(settings: Settings) -> None:
             f"--camera (CART_CAMERA) is {shown(settings.camera)!r}; it must be a number as 0, a video file, or the "
             f"URL of a stream ({', '.join(STREAMS)})."
         )
+    _check_origins(settings)
     if settings.min_peers > settings.cluster_size:
         raise SettingError(
             f"min_peers is {settings.min_peers}, but cluster_size is {settings.cluster_size}: "
@@ -173,6 +183,28 @@ def check(settings: Settings) -> None:
             f"max_round_rows is {settings.max_round_rows}, but dataset_size is {settings.dataset_size}: "
             "rows would come in faster than rounds could take them."
         )
+
+
+def origins_of(settings: Settings) -> list[str]:
+    """Return the origins whose pages may read what is open to all."""
+    return [origin.strip() for origin in settings.api_origins.split(",") if origin.strip()]
+
+
+def _check_origins(settings: Settings) -> None:
+    for origin in origins_of(settings):
+        if not _is_origin(origin):
+            raise SettingError(
+                f"--api-origins (CART_API_ORIGINS) names {origin!r}; an origin is like https://shop.example:8443, "
+                "with nothing behind it."
+            )
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
+    except ValueError:
+        return False
 
 
 def _is_camera(text: str) -> bool:
@@ -255,6 +287,8 @@ class SettingsBook:
                 "name": entry.name,
                 "value": _shown_value(self.current, entry),
                 "start_value": _shown_value(self._start, entry),
+                "flag": flag_name(entry.name),
+                "variable": variable_name("CART", entry.name),
                 "changed": entry.name in changes,
                 "live": declared.live,
                 "help": declared.help,

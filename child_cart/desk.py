@@ -12,18 +12,20 @@ from . import __version__, shop
 from .activity import Activity
 from .catalogue_desk import CatalogueDesk
 from .config import SettingsBook
-from .db.records import Item, Json, ModelVersion, Origin, Sale
+from .db.records import Item, Json, ModelVersion, Origin, RoundRecord, Sale
 from .db.store import Store
 from .model.task import RowError, SoldLine, Task, checked_row
 from .network.bridges import Bridges
 from .network.exchange import Exchange
 from .network.link import Link
+from .operator_desk import OperatorDesk
 from .rounds import Rounds
 from .scanning import ScanDesk
 from .versions import Versions
 
 MAX_BATCH_ROWS = 10_000
 MAX_ID_CHARS = 64
+RECENT_ROUNDS = 10
 
 
 class RequestError(ValueError):
@@ -37,6 +39,7 @@ class Desk:
         cart_id: in hexadecimal.
         catalogue: what the pages may ask of the catalogue and change in it.
         scanner: what they may ask of the scanner.
+        operator: what needs a login.
         on_rows: is told that rows have come.
         ask_training: asks for a round now.
         ask_reset: forgets the model and starts again.
@@ -57,12 +60,14 @@ class Desk:
         activity: Activity,
         catalogue: CatalogueDesk,
         scanner: ScanDesk,
+        operator: OperatorDesk,
         on_rows: Callable[[], None],
         ask_training: Callable[[], None],
         ask_reset: Callable[[], None],
         trainer_process: Callable[[], int | None],
     ) -> None:
-        self._cart_id = cart_id
+        self.cart_id = cart_id
+        self.task_name = task.name
         self._task = task
         self._book = book
         self._store = store
@@ -74,6 +79,7 @@ class Desk:
         self._activity = activity
         self.catalogue = catalogue
         self.scanner = scanner
+        self.operator = operator
         self._on_rows = on_rows
         self._trainer_process = trainer_process
         self._started_at = time.time()
@@ -82,51 +88,59 @@ class Desk:
 
     # Watching.
 
-    def status(self) -> Json:
-        """Return what the cart is and does now. Times in seconds since the epoch, accuracies 0 to 1."""
-        activity, link, version = self._activity, self._link.status, self._versions.current
-        record, epoch = self._rounds.record, self._activity.epoch
+    def summary(self) -> Json:
+        """Return what anybody may know of the cart. Times in seconds since the epoch, accuracies 0 to 1."""
+        activity, version, settings = self._activity, self._versions.current, self._book.current
+        record, epoch = self._rounds.record, activity.epoch
         return {
-            "cart_id": self._cart_id,
+            "cart_id": self.cart_id,
             "program_version": __version__,
             "task": self._task.name,
-            "share": self._book.current.share,
             "started_at": self._started_at,
             "now": time.time(),
-            "link": asdict(link),
-            "bridges": [asdict(bridge) for bridge in self._bridges.known()],
-            "fleet": "closed" if self._book.current.fleet_key_file else "open",
+            "link": {"state": self._link.status.state},
             "role": self._rounds.role,
+            "sharing": settings.sharing == "on",
             "stage": activity.stage,
             "stage_since": activity.since,
             "epoch": asdict(epoch) if epoch else None,
-            "trainer_process": self._trainer_process(),
-            "model": _model_facts(version) if version else None,
+            "model": _model_summary(version) if version else None,
             "rows": {
                 "waiting": self._store.waiting_count(),
-                "dataset_size": self._book.current.dataset_size,
+                "dataset_size": settings.dataset_size,
                 "total": self._store.row_count(),
             },
+            "round": {"number": record.number} if record else None,
+            "rounds_ended": _ended(self._store.rounds(1)),
+            "scanner": self.scanner.status(),
+        }
+
+    def status(self) -> Json:
+        """Return all of what the cart is and does now, for its operator."""
+        summary, now, link = self.summary(), time.time(), self._link.status
+        version, record = self._versions.current, self._rounds.record
+        last = self._store.rounds(RECENT_ROUNDS)
+        return {
+            **summary,
+            "share": self._book.current.share,
+            "link": asdict(link),
+            "bridges": [asdict(bridge) for bridge in self._bridges.known()],
+            "fleet": "closed" if self._book.current.fleet_key_file else "open",
+            "role_since": self._rounds.role_since,
+            "trainer_process": self._trainer_process(),
+            "model": _model_facts(version) if version else None,
             "sales": self._store.sale_count(),
             "round": asdict(record) if record else None,
-            "rounds_ended": self.rounds_ended(),
             "transfers": [asdict(view) for view in self._exchange.views()],
             "bytes_in": self._exchange.bytes_in,
             "bytes_out": self._exchange.bytes_out,
-            "scanner": self.scanner.status(),
-            "events": [asdict(event) for event in activity.events()],
+            "events": [asdict(event) for event in self._activity.events()],
+            **self.operator.facts(link, summary["scanner"], last, now),
         }
 
     def rounds(self, limit: int) -> list[Json]:
         """Return the newest rounds with their verdicts, newest first."""
         return [asdict(record) for record in self._store.rounds(limit)]
-
-    def rounds_ended(self) -> int:
-        """Return how many rounds have ended."""
-        newest = next(iter(self._store.rounds(1)), None)
-        if newest is None:
-            return 0
-        return newest.number if newest.outcome else newest.number - 1
 
     def versions(self, limit: int) -> list[Json]:
         """Return the newest model versions, newest first."""
@@ -216,6 +230,17 @@ class Desk:
     def change_setting(self, name: str, value: object) -> None:
         """Change a live setting; None takes a change back. Raises ``SettingError``."""
         self._book.change(name, value)
+
+
+def _ended(newest: Sequence[RoundRecord]) -> int:
+    """Return how many rounds have ended, from the newest one."""
+    if not newest:
+        return 0
+    return newest[0].number if newest[0].outcome else newest[0].number - 1
+
+
+def _model_summary(version: ModelVersion) -> dict[str, Any]:
+    return {name: getattr(version, name) for name in ("number", "origin", "accuracy", "samples", "created_at")}
 
 
 def _model_facts(version: ModelVersion) -> dict[str, Any]:

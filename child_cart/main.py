@@ -52,7 +52,19 @@ async def serve(settings: Settings, task: Task, folder: Path) -> None:
     except OSError as error:
         raise SettingError(f"The data folder {folder} cannot be used: {error}.") from None
     log.info("shop page at %s, admin page at %sadmin", cart.page_url, cart.page_url)
+    if cart.made_password is not None:
+        show_password(cart.made_password, cart.page_url, folder)
     await cart.run(stop)
+
+
+def show_password(password: str, page_url: str, folder: Path) -> None:
+    """Print the password that was made up: on the console, once, and never in the log."""
+    print(
+        f"\nThe password of the admin page, shown this once:  {password}\n"
+        f"Change it at {page_url}admin/password. If it is lost, stop the cart, remove {folder / 'admin.json'} and "
+        "start it again: it then makes a new one.\n",
+        flush=True,
+    )
 
 
 def keygen() -> None:

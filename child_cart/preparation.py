@@ -86,6 +86,9 @@ class Preparation:
 
     async def _join(self) -> None:
         """Take over the best model that peers have; in a fleet that is only starting, nobody has one."""
+        if self._book.current.sharing == "off":
+            self._activity.note("Starting without peers: sharing is paused.")
+            return
         collection = Collection(self._exchange, self._trainer, [], lambda _: Reason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):

@@ -57,6 +57,7 @@ class Rounds:
 
     Attributes:
         role: what the cart is to its peers now.
+        role_since: since when, in seconds since the epoch.
         record: the round that runs, or None.
         wake: set it when rows have come, settings have changed or a round was asked for.
     """
@@ -83,6 +84,7 @@ class Rounds:
         self._not_training = asyncio.Event()
         self._not_training.set()
         self.role = Role.SHELL
+        self.role_since = time.time()
         self.record: RoundRecord | None = None
         self.wake = asyncio.Event()
         self.train_now = False
@@ -115,6 +117,7 @@ class Rounds:
         try:
             if self._running.local_version is None:
                 await self._train()
+            self._check_sharing()
             own_rows = await in_thread(self._store.held_out_rows, OWN_EVALUATION_ROWS)
             collection = self._collection(own_rows)
             await self._collect(collection)
@@ -199,6 +202,7 @@ class Rounds:
         backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
         while True:
             settings = self._book.current  # in each turn: they may be changed to end the search
+            self._check_sharing()
             self.become(Role.KERNEL)
             try:
                 return await self._exchange.ask_cluster(settings.cluster_size, settings.min_peers)
@@ -212,6 +216,10 @@ class Rounds:
                 raise _NoCluster(outcome, sentence)
             self._activity.note(f"No cluster yet: {sentence} Asking again in {delay_s:.1f} s.")
             await asyncio.sleep(delay_s)
+
+    def _check_sharing(self) -> None:
+        if self._book.current.sharing == "off":
+            raise _NoCluster(Outcome.SHARING_PAUSED, "Sharing is paused: the cart trained alone.")
 
     # The record of a round.
 
@@ -311,7 +319,8 @@ class Rounds:
 
     def become(self, role: Role) -> None:
         """Take a role, and let the bridge know of it and of a new version, if there is one."""
-        self.role = role
+        if role is not self.role:
+            self.role, self.role_since = role, time.time()
         with suppress(LinkDown):  # the next attach tells it
             self._link.announce()
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from .backup import back_up
 from .db.records import ModelVersion, Origin
 from .db.store import Store, StoreError
 from .model.codec import CODEC, encode
@@ -23,6 +24,7 @@ log = logging.getLogger("cart.versions")
 
 MOST_REPAIRED: Final = 10_000
 MOST_VERSIONS_OF_A_ROUND: Final = 2
+EVERYTHING: Final = 1_000_000
 
 
 class Versions:
@@ -30,6 +32,9 @@ class Versions:
 
     A weights file gets a name that was never used before, and counts only when a record names it. So a trainer that
     was orphaned by a crash can finish its file without touching anything that matters.
+
+    Attributes:
+        trouble: why the newest version cannot be given to peers, as a sentence; empty if it can.
     """
 
     def __init__(self, store: Store, folder: Path) -> None:
@@ -39,6 +44,7 @@ class Versions:
         self.reload()
         self._offerable: tuple[str, Offerable] | None = None
         self._encoding = asyncio.Lock()
+        self.trouble = ""
 
     @property
     def current(self) -> ModelVersion | None:
@@ -158,8 +164,10 @@ class Versions:
                 try:
                     stored = Stored(self._folder / version.file_name, version.digest)
                     self._offerable = (version.file_name, await in_thread(_encoded, version, stored))
+                    self.trouble = ""
                 except WeightsError as error:
                     log.error("the current model cannot be given to peers: %s", error)
+                    self.trouble = f"The current model cannot be given to peers: {error}"
                     return None
             return self._offerable[1]
 
@@ -174,11 +182,16 @@ class Versions:
             if path.name not in kept:
                 path.unlink(missing_ok=True)
 
-    def forget(self) -> None:
-        """Remove all versions and rounds; the next one is the first."""
+    def forget(self, backups: Path) -> Path:
+        """Remove all versions and rounds, after a backup of them; the next one is the first. Returns the backup."""
+        backup = back_up(
+            *(backups, self._folder, self._store.versions(EVERYTHING), self._store.rounds(EVERYTHING)), time.time()
+        )
         self._store.forget_model()
         self._current = self._offerable = None
+        self.trouble = ""
         self.remove_old(1, 1)
+        return backup
 
     def _next_number(self) -> int:
         return 0 if self._current is None else self._current.number + 1

@@ -11,6 +11,9 @@ from typing import Final
 
 import aiohttp
 
+from child_cart.api.account import new_password
+from child_cart.secret_files import write_secret
+
 from .config import MOST_CLUSTER, Plan, Settings
 from .processes import ROOT, Program, last_line, stop_all
 from .watch import BridgeView, CartView
@@ -38,6 +41,8 @@ class Fleet:
     """
 
     def __init__(self, settings: Settings, plan: Plan, folder: Path) -> None:
+        self.password = new_password()
+        self.password_file = password_file(folder)
         self.bridge = BridgeView(
             f"http://{HOST}:{settings.bridge_port}",
             Program("The bridge", bridge_arguments(settings), folder / "bridge.log"),
@@ -49,6 +54,7 @@ class Fleet:
                 Program(
                     f"Cart {number}", cart_arguments(settings, plan, number, folder), folder / f"cart-{number}.log"
                 ),
+                cart_folder(folder, number),
             )
             for number, port in enumerate(settings.page_ports, 1)
         ]
@@ -59,6 +65,7 @@ class Fleet:
         Raises:
             FleetError: if one of them ends or stays silent, with the last line of its log.
         """
+        write_secret(self.password_file, self.password)
         await self.bridge.program.start()
         await _answering(self.bridge, web)
         for cart in self.carts:
@@ -98,6 +105,7 @@ def cart_arguments(settings: Settings, plan: Plan, number: int, folder: Path) ->
         "host": HOST,
         "port": settings.first_page_port + number - 1,
         "data-dir": cart_folder(folder, number),
+        "admin-password-file": password_file(folder),
         "task": settings.task,
         "share": f"{number}/{settings.carts}",
         "starter-rows": plan.starter_rows,
@@ -111,6 +119,11 @@ def cart_arguments(settings: Settings, plan: Plan, number: int, folder: Path) ->
         str(ROOT / "child_cart/main.py"),
         *(word for name, value in flags.items() for word in (f"--{name}", str(value))),
     ]
+
+
+def password_file(folder: Path) -> Path:
+    """Return the file with the password of all admin pages."""
+    return folder / "admin-password"
 
 
 def cart_folder(folder: Path, number: int) -> Path:

@@ -51,13 +51,15 @@ class Screen:
 
     def _table(self) -> RenderableType:
         fleet = self._fleet
-        return fleet_table(fleet.bridge, fleet.carts, self._limit, self.since, self._console.width, self.note)
+        width = self._console.width
+        return fleet_table(fleet.bridge, fleet.carts, self._limit, self.since, width, self.note, fleet.password)
 
     async def _lines(self) -> None:
         lines = PlainLines()
         self._say(f"bridge at {self._fleet.bridge.url}/")
         for cart in self._fleet.carts:
             self._say(f"cart {cart.number} at {cart.url}/")
+        self._say(f"password of the admin pages in {self._fleet.password_file}")
         try:
             while True:
                 self._say_all(lines)

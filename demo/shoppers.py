@@ -157,7 +157,8 @@ class Shoppers:
     async def _send(self, purchase: Purchase, web: aiohttp.ClientSession) -> bool:
         """Send a purchase; False if it is to be sent again later."""
         try:
-            async with web.post(f"{self._cart.url}{purchase.path}", json=purchase.body) as answer:
+            address, headers = f"{self._cart.url}{purchase.path}", self._cart.headers
+            async with web.post(address, json=purchase.body, headers=headers) as answer:
                 if answer.status < 500:
                     self._cart.trouble = "" if answer.ok else str((await answer.json()).get("error", answer.reason))
                     return True

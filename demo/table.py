@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from parent_cart.bridge.status import byte_words
+from parent_cart.bridge.words import byte_words
 
 from .watch import BridgeView, CartView, Json
 
@@ -29,7 +29,13 @@ NEWS_LINES: Final = 3
 
 
 def fleet_table(
-    bridge: BridgeView, carts: Sequence[CartView], limit: int, since: float, width: int, note: str = ""
+    bridge: BridgeView,
+    carts: Sequence[CartView],
+    limit: int,
+    since: float,
+    width: int,
+    note: str = "",
+    password: str = "",
 ) -> RenderableType:
     """Return the whole picture.
 
@@ -40,6 +46,7 @@ def fleet_table(
         since: the monotonic moment of the start.
         width: of the terminal, in columns.
         note: what the demo itself is doing, if that is not plain to see.
+        password: of the admin pages.
     """
     now = time.monotonic()
     table = Table(expand=True, box=None, padding=(0, 1), header_style="dim", pad_edge=False)
@@ -58,7 +65,7 @@ def fleet_table(
     parts: list[RenderableType] = [_title(bridge, len(carts), since, now), Text(), table, Text()]
     if width < WIDE:
         parts += [*_news(carts), Text()]
-    return Group(*parts, _hint(bridge, limit, note))
+    return Group(*parts, _hint(bridge, limit, note, password))
 
 
 def _title(bridge: BridgeView, carts: int, since: float, now: float) -> Text:
@@ -176,12 +183,13 @@ def _news(carts: Sequence[CartView]) -> list[Text]:
     return lines
 
 
-def _hint(bridge: BridgeView, limit: int, note: str) -> Text:
+def _hint(bridge: BridgeView, limit: int, note: str, password: str) -> Text:
     text = Text(style="dim")
     if note:
         return text.append(note)
     ending = f"ends after {limit} round{'s' if limit > 1 else ''}, or with Ctrl-C" if limit else "Ctrl-C ends it"
-    return text.append(f"Open the page addresses in a browser (bridge: {bridge.url}/); {ending}.")
+    text.append(f"Open the page addresses in a browser (bridge: {bridge.url}/); {ending}.")
+    return text.append(f" Admin pages: password {password}") if password else text
 
 
 def elapsed_words(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -34,11 +35,13 @@ class CartView:
         status: its newest answer; empty before the first.
         earlier_accuracy: that of the version before the present one.
         trouble: why it did not take the last purchase, as a sentence.
+        folder: its data folder, in which the token lies that programs show.
     """
 
     number: int
     url: str
     program: Program
+    folder: Path = Path()
     status: Json = field(default_factory=dict)
     answered_at: float = float("-inf")
     moved_at: float = float("-inf")
@@ -48,12 +51,20 @@ class CartView:
     async def look(self, web: aiohttp.ClientSession) -> bool:
         """Ask for its status; False if it does not answer."""
         try:
-            async with web.get(f"{self.url}/api/status") as answer:
+            async with web.get(f"{self.url}/api/status", headers=self.headers) as answer:
                 answer.raise_for_status()
                 self.take(await answer.json(), time.monotonic())
         except FAILURES:
             return False
         return True
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request to it carries so that it is answered as its operator's."""
+        try:
+            return {"Authorization": f"Bearer {(self.folder / 'api-token').read_text().strip()}"}
+        except OSError:
+            return {}
 
     def take(self, status: Json, now: float) -> None:
         """Take note of a status."""

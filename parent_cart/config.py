@@ -30,6 +30,9 @@ class Settings:
     token_file: str = option(
         "", "file with the bridge token that keygen has printed; without it every cart is admitted"
     )
+    status_token_file: str = option(
+        "", "file with a token (16 characters or more) without which the status page and metrics show nothing"
+    )
     max_carts: int = option(10_000, "most carts attached at once", minimum=1, maximum=1_000_000)
     max_transfers: int = option(64, "most open transfers of one cart", minimum=1, maximum=10_000)
     max_chunk_bytes: int = option(

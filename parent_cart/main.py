@@ -41,6 +41,7 @@ from parent_cart.directory.pages import DirectoryPages
 
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
+MIN_TOKEN_CHARS = 16
 
 DESCRIPTION = (
     "Run a bridge: a relay that carts attach to over one WebSocket each, and through which they send each other "
@@ -72,7 +73,7 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
         folder: what ``data_dir`` names, claimed; without one the bridge keeps nothing.
 
     Raises:
-        SettingError: if a setting, or the token file, cannot be used.
+        SettingError: if a setting, or a token file, cannot be used.
         IdentityError: if the key file in the folder cannot be used.
     """
     check(settings)
@@ -94,7 +95,7 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
     relay = Relay(identity.cart_id, hub, admission, settings.attach_timeout_s, settings.heartbeat_s, rates)
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
-    Status(hub, relay.bridge_id).add_routes(application)
+    Status(hub, relay.bridge_id, _status_token_of(settings)).add_routes(application)
     DirectoryPages(directory).add_routes(application)
     return Bridge(application, hub, relay, directory)
 
@@ -106,6 +107,20 @@ def _token_of(settings: Settings) -> bytes | None:
         return read_key(Path(settings.token_file))
     except FleetKeyError as error:
         raise SettingError(f"--token-file (BRIDGE_TOKEN_FILE) is {settings.token_file!r}; {error}.") from None
+
+
+def _status_token_of(settings: Settings) -> str:
+    if not settings.status_token_file:
+        return ""
+    name = f"--status-token-file (BRIDGE_STATUS_TOKEN_FILE) is {settings.status_token_file!r}"
+    try:
+        token = Path(settings.status_token_file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise SettingError(f"{name}; it cannot be read ({why}).") from None
+    if len(token) < MIN_TOKEN_CHARS:
+        raise SettingError(f"{name}; its token has {len(token)} characters, {MIN_TOKEN_CHARS} are needed.")
+    return token
 
 
 async def serve(settings: Settings, folder: Path | None = None) -> None:

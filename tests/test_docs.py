@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from support.desks import Shown
 
-from child_cart.api.app import create_app
 from child_cart.config import Settings as CartSettings
 from child_cart.network.messages import KINDS, Code
 from tests.support.setting_tables import tables
@@ -46,8 +46,8 @@ def test_the_protocol_explains_every_code_and_the_programs_use_it():
         assert f"Code.{code}" in sources, f"{code} is said by nobody"
 
 
-def test_the_api_page_lists_every_address():
-    rules = create_app(None).url_map.iter_rules()
+def test_the_api_page_lists_every_address(tmp_path):
+    rules = Shown(tmp_path).app.url_map.iter_rules()
     page = (ROOT / "docs/api.md").read_text()
     for rule in rules:
         if rule.rule.startswith("/api/"):

@@ -5,9 +5,11 @@ Translates between HTTP and the desk; decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from flask import Flask, Response, jsonify, request
+from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
 from ..catalogue import CatalogueError, ReadOnly
@@ -18,8 +20,12 @@ from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
 from ..scanning import ScannerAway
 from ..shop import BillError
+from .access import install_access
+from .account import Account
 from .catalogue import catalogue
 from .guard import refuse_foreign_host, refuse_foreign_origin
+from .login import login
+from .operator import operator
 from .pages import pages
 from .scan import scan
 from .service import service
@@ -27,22 +33,44 @@ from .service import service
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 
 
-def create_app(desk: Desk, known_hosts: frozenset[str] = frozenset()) -> Flask:
+READ_BY_OTHERS: Final = r"/api/(status|items|trending)$"
+POLICY: Final = "; ".join(
+    (
+        "default-src 'self'",
+        "object-src 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+NOT_NEEDED: Final = ("microphone", "geolocation", "payment", "usb", "display-capture")
+PERMISSIONS: Final = ", ".join(("camera=(self)", *(f"{name}=()" for name in NOT_NEEDED)))
+
+
+def create_app(
+    desk: Desk, account: Account, known_hosts: frozenset[str] = frozenset(), api_origins: Sequence[str] = ()
+) -> Flask:
     """Return the application that shows this desk.
 
     Args:
         desk: what the pages show and tell.
+        account: the operator's.
         known_hosts: names of this cart, beside addresses and localhost, in lower case.
+        api_origins: origins whose pages may read what is open to all.
     """
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
+    install_access(application, account, desk.cart_id[:8])
     application.after_request(_harden)
-    for blueprint in (service(desk), scan(desk), catalogue(desk)):
+    if api_origins:
+        CORS(application, resources=READ_BY_OTHERS, origins=list(api_origins), methods=["GET"], send_wildcard=False)
+    for blueprint in (service(desk), scan(desk), catalogue(desk), operator(desk)):
         application.register_blueprint(blueprint, url_prefix="/api")
     application.register_blueprint(pages(desk))
+    application.register_blueprint(login(account))
     for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnly, _kept_elsewhere)
@@ -53,10 +81,12 @@ def create_app(desk: Desk, known_hosts: frozenset[str] = frozenset()) -> Flask:
 
 
 def _harden(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Permissions-Policy"] = PERMISSIONS
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
-    if request.path.startswith("/api/"):
+    if request.endpoint != "static":
         response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -9,6 +9,7 @@ from flask import Blueprint, render_template, request
 from .. import labels, shop
 from ..catalogue import written_price
 from ..desk import Desk
+from .access import open_to_all
 from .bodies import number
 
 MAX_LABELS: Final = 300
@@ -20,6 +21,7 @@ def pages(desk: Desk) -> Blueprint:
     blueprint = Blueprint("pages", __name__)
 
     @blueprint.get("/")
+    @open_to_all
     def shop_page() -> str:
         return render_template("shop.html")
 

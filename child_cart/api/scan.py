@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify, request
 from ..desk import Desk, RequestError
 from ..scanner.codes import Reading
 from ..scanner.picture import TYPES
+from .access import open_to_all
 from .bodies import json_body, number
 from .guard import takes
 
@@ -22,11 +23,13 @@ def scan(desk: Desk) -> Blueprint:
 
     @blueprint.post("/scan")
     @takes(*TYPES)
+    @open_to_all
     def picture() -> Response:
         thorough = number("thorough", 1, 0, 1) == 1
         return jsonify(codes=_shown(desk.scanner.read_picture(request.get_data(), thorough)))
 
     @blueprint.post("/scan/text")
+    @open_to_all
     def text() -> Response:
         sent = json_body().get("text")
         if not isinstance(sent, str):
@@ -34,11 +37,13 @@ def scan(desk: Desk) -> Blueprint:
         return jsonify(codes=_shown([desk.scanner.read_text(sent)]))
 
     @blueprint.post("/camera/scan")
+    @open_to_all
     def camera() -> Response:
         frame, readings = desk.scanner.read_camera(number("after", 0, 0, MAX_FRAMES))
         return jsonify(frame=frame, codes=_shown(readings))
 
     @blueprint.get("/camera/frame")
+    @open_to_all
     def frame() -> Response:
         return Response(desk.scanner.preview(), mimetype="image/jpeg")
 

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify
 
 from .. import shop
 from ..desk import Desk, RequestError
+from .access import is_known, open_to_all
 from .bodies import json_body, number
 
 MAX_LIMIT: Final = 500
@@ -20,8 +21,9 @@ def service(desk: Desk) -> Blueprint:  # noqa: C901 - one short function for eac
     blueprint = Blueprint("service", __name__)
 
     @blueprint.get("/status")
+    @open_to_all
     def status() -> Response:
-        return jsonify(desk.status())
+        return jsonify(desk.status() if is_known() else desk.summary())
 
     @blueprint.get("/rounds")
     def rounds() -> Response:
@@ -32,6 +34,7 @@ def service(desk: Desk) -> Blueprint:  # noqa: C901 - one short function for eac
         return jsonify(versions=desk.versions(number("limit", 100, 1, MAX_LIMIT)))
 
     @blueprint.get("/items")
+    @open_to_all
     def items() -> Response:
         return jsonify(
             items=[asdict(item) for item in desk.items()],
@@ -41,15 +44,18 @@ def service(desk: Desk) -> Blueprint:  # noqa: C901 - one short function for eac
         )
 
     @blueprint.get("/trending")
+    @open_to_all
     def trending() -> Response:
         month, gender = number("month", date.today().month, 1, 12), number("gender", 0, 0, 1)
         return jsonify(month=month, gender=gender, **desk.trending(month, gender))
 
     @blueprint.post("/bill")
+    @open_to_all
     def bill() -> Response:
         return jsonify(asdict(desk.quote(json_body().get("lines"))))
 
     @blueprint.post("/checkout")
+    @open_to_all
     def check_out() -> tuple[Response, int]:
         sale, added = desk.check_out(json_body())
         return jsonify(sale=asdict(sale), added=added), 201 if added else 200

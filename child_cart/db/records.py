@@ -97,6 +97,7 @@ class Outcome(StrEnum):
     BRIDGE_AWAY = "BRIDGE_AWAY"
     TRAINER_FAILED = "TRAINER_FAILED"
     INTERRUPTED = "INTERRUPTED"
+    SHARING_PAUSED = "SHARING_PAUSED"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ most of its time on callbacks and iterators, and ``Model.predict`` more still.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from .arrays import Array, Weights
-from .learner import EpochReport
+from .learner import EpochReport, ExportError
 
 
 class KerasLearner:
@@ -58,6 +59,15 @@ class KerasLearner:
         """Return the scores of the classes: (rows, classes)."""
         return np.asarray(self._scores(_tensor(inputs)))
 
+    def export(self, kind: str, target: Path) -> None:
+        """Write the model as ``keras`` or ``tflite``; raises ``ExportError`` where TensorFlow cannot."""
+        if kind == "keras":
+            self._model.save(target)
+        elif kind == "tflite":
+            target.write_bytes(_tflite(self._model))
+        else:
+            raise ExportError(f"There is no format {kind!r}.")
+
     def _run_epoch(self, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         rows = tf.shape(inputs)[0]
         total = tf.constant(0.0)
@@ -70,6 +80,14 @@ class KerasLearner:
             self._optimizer.apply(gradients, self._model.trainable_variables)
             total += loss * tf.cast(tf.shape(batch)[0], tf.float32)
         return total / tf.cast(rows, tf.float32)
+
+
+def _tflite(model: Any) -> bytes:
+    try:
+        return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    except Exception as error:  # the converter raises of everything, down to its C++ side
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ExportError(f"TensorFlow cannot convert this model to TFLite ({first_line[:200]}).") from error
 
 
 def _tensor(array: Array) -> tf.Tensor:

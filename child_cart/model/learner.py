@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from .arrays import Array, Weights
@@ -25,6 +26,17 @@ class Learner(Protocol):
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores of the classes: (rows, classes)."""
+
+    def export(self, kind: str, target: Path) -> None:
+        """Write the model as ``keras`` or ``tflite``.
+
+        Raises:
+            ExportError: if this model has no such form.
+        """
+
+
+class ExportError(Exception):
+    """A model that cannot be written in a format; the message says why."""
 
 
 def accuracy(learner: Learner, inputs: Array, targets: Array) -> float:

@@ -109,6 +109,9 @@ class Trainer(Protocol):
     ) -> Trained:
         """Average the base with received payloads, weighted by their shares."""
 
+    async def export(self, base: Stored, kind: str, target: Path) -> None:
+        """Write the model in a format that other programs read."""
+
     async def close(self) -> None:
         """End the process."""
 
@@ -182,6 +185,10 @@ class ProcessTrainer:
             "target": str(target),
         }
         return Trained(**await self._call("average", arguments))
+
+    async def export(self, base: Stored, kind: str, target: Path) -> None:
+        """Write the model in a format that other programs read."""
+        await self._call("export", {"base": _stored(base), "kind": kind, "target": str(target)})
 
     async def close(self) -> None:
         """End the process."""

@@ -102,6 +102,12 @@ class Worker:
                 payload.close()
         return self._written(merged, own_rows, target)
 
+    def export(self, base: Json, kind: str, target: str, report: Report) -> Json:
+        """Write the base model to the target as ``keras`` or ``tflite``."""
+        self._learner.set_weights(self._base(base))
+        self._learner.export(kind, Path(target))
+        return {}
+
     def _base(self, base: Json) -> list[Array]:
         weights = read_weights(Path(base["path"]), base["digest"])
         if specs_of(weights) != self._specs:

@@ -1,7 +1,8 @@
 // What can be done to the cart from the admin page: train now, and reset, which asks twice.
 
-import { post } from "./api.js";
+import { post, put } from "./api.js";
 import { byId, say } from "./dom.js";
+import { refreshSettings } from "./settings.js";
 
 const MESSAGE_MS = 8000;
 let fading = 0;
@@ -9,6 +10,7 @@ let fading = 0;
 /** `done` is called after each action, to show at once what it did. */
 export function startActions(done) {
   byId("train").addEventListener("click", () => act("/api/train", {}, "The cart trains on the rows that wait, if there are any.", done));
+  byId("sharing").addEventListener("click", () => switchSharing(done));
   const dialog = byId("reset-dialog"), word = byId("reset-word");
   byId("reset").addEventListener("click", () => {
     word.value = "";
@@ -32,6 +34,19 @@ export function startActions(done) {
     tell("The model is being reset. Sales and rows are kept.");
     done();
   });
+}
+
+/** What is shown as the state is what the button turns round. */
+async function switchSharing(done) {
+  const value = byId("sharing").dataset.next;
+  try {
+    await put("/api/settings/sharing", { value });
+    tell(value === "on" ? "The cart gives its model to peers, and asks for theirs." : "Sharing is paused: the cart trains alone, and answers requests for its model with a refusal.");
+    refreshSettings();
+  } catch (error) {
+    tell(error.message, true);
+  }
+  done();
 }
 
 async function act(address, body, sentence, done) {

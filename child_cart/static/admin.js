@@ -4,20 +4,24 @@ import { startActions } from "./actions.js";
 import { get } from "./api.js";
 import { showVersions } from "./chart.js";
 import { byId, say } from "./dom.js";
+import { showExports, startExports } from "./exports.js";
+import { showFigures } from "./figures.js";
 import { clock, duration } from "./format.js";
-import { showOverview } from "./overview.js";
+import { startLog } from "./log.js";
+import { showCautions, showOverview } from "./overview.js";
 import { showLiveRound, showRounds } from "./rounds.js";
 import { startSettings } from "./settings.js";
 import { showTransfers } from "./transfers.js";
 
 const EVERY_MS = 1000;
 const ROUNDS_SHOWN = 10;
+const ROUNDS_CHARTED = 100;
 const VERSIONS_SHOWN = 200;
 
 let timer = 0;
 let polling = false;
 let lastAnswer = 0; // by this browser's clock, in milliseconds
-const kept = { versions: "", rounds: "" };
+const kept = { rounds: "" };
 
 async function poll() {
   clearTimeout(timer);
@@ -40,12 +44,15 @@ async function show(status) {
   showOverview(status);
   showTransfers(status);
   showLiveRound(status.round, status);
+  showCautions(status);
+  showExports(status);
   const { model } = status;
-  await ifChanged("versions", `${model?.number} ${model?.created_at}`, async () => {
-    showVersions((await get(`/api/versions?limit=${VERSIONS_SHOWN}`)).versions);
-  });
-  await ifChanged("rounds", `${status.rounds_ended} ${model?.number}`, async () => {
-    showRounds((await get(`/api/rounds?limit=${ROUNDS_SHOWN}`)).rounds);
+  await ifChanged("rounds", `${status.rounds_ended} ${model?.number} ${model?.created_at}`, async () => {
+    const [{ versions }, { rounds }, figures] = await Promise.all([
+      get(`/api/versions?limit=${VERSIONS_SHOWN}`), get(`/api/rounds?limit=${ROUNDS_CHARTED}`), get("/api/figures")]);
+    showVersions(versions, rounds);
+    showRounds(rounds.slice(0, ROUNDS_SHOWN));
+    showFigures(figures);
   });
 }
 
@@ -72,5 +79,7 @@ function fallSilent(error) {
 
 document.addEventListener("visibilitychange", poll);
 startActions(poll);
+startExports(poll);
+startLog();
 startSettings();
 poll();

@@ -30,6 +30,8 @@ async function ask(method, address, body) {
     request.headers = { "Content-Type": "application/json" };
     request.body = JSON.stringify(body);
   }
+  const token = document.querySelector('meta[name="csrf-token"]')?.content;
+  if (token) request.headers = { ...request.headers, "X-CSRFToken": token };
   let answer, content;
   try {
     answer = await fetch(address, request);
@@ -38,6 +40,7 @@ async function ask(method, address, body) {
     if (answer && !answer.ok) throw new CartError(`The cart answers with status ${answer.status}.`, answer.status);
     throw new CartError("The cart does not answer.", 0);
   }
+  if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`); // the session is over
   if (!answer.ok) throw new CartError(content.error ?? `The cart answers with status ${answer.status}.`, answer.status, content.lines);
   return content;
 }

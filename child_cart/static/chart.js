@@ -1,9 +1,12 @@
-// The chart of accuracy over model versions, drawn as SVG at the size it is shown in, and the same as a table.
+// The chart of accuracy over model versions, own, received and averaged, drawn as SVG at the size it is shown in, and
+// the versions as a table.
 
 import { byId, el, keyed, svg } from "./dom.js";
-import { clock, many, percent } from "./format.js";
+import { clock, many, percent, shortId, words } from "./format.js";
 
 const HEIGHT = 300;
+const PIXELS_EACH = 9; // more versions than fit so are in the table alone
+const LEAST_SHOWN = 20;
 const MARGIN = { top: 12, right: 14, bottom: 40, left: 52 };
 const ORIGINS = {
   STARTER: "starter data", JOINED: "taken over from a peer", LOCAL: "trained on own rows", AGGREGATED: "averaged with peers",
@@ -14,13 +17,22 @@ const SHAPES = {
   AGGREGATED: "M0-6 6 0 0 6-6 0z",
 };
 
+const RECEIVED = {
+  taken: ["received and accepted", "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z"], dropped: ["received and dropped", "M-3.5-3.5 3.5 3.5M-3.5 3.5 3.5-3.5"],
+};
+
+let all = [], verdicts = [];
 let shown = [];
+let received = []; // models of peers: between the version that was trained and the one that was averaged
 let shownWidth = 0;
 
-/** Show the versions, newest first as the cart gives them. */
-export function showVersions(versions) {
+/** Show the versions, newest first as the cart gives them, and what was received in the rounds. */
+export function showVersions(versions, rounds) {
   // Version 0, the weights before any training, has not been measured.
-  shown = versions.filter((version) => version.origin in ORIGINS).reverse();
+  all = versions.filter((version) => version.origin in ORIGINS).reverse();
+  verdicts = rounds.filter((round) => round.local_version !== null)
+    .flatMap((round) => round.verdicts.filter((verdict) => verdict.accuracy !== null)
+      .map((verdict) => ({ ...verdict, at: round.local_version + 0.5, kind: verdict.reason === "ACCEPTED" ? "taken" : "dropped" })));
   draw();
   showLegend();
   keyed(byId("versions"), versions, (version) => `${version.number} ${version.created_at}`, makeRow, () => {});
@@ -33,24 +45,27 @@ new ResizeObserver(([entry]) => {
 function draw() {
   const chart = byId("chart");
   shownWidth = Math.round(chart.clientWidth);
+  shown = all.slice(-Math.max(LEAST_SHOWN, Math.floor(shownWidth / PIXELS_EACH)));
+  received = verdicts.filter((verdict) => verdict.at > (shown[0]?.number ?? 0));
   if (shown.length === 0) {
     chart.replaceChildren(el("p", { className: "soft" }, "There is no trained version yet."));
     return;
   }
-  const scale = scales(shown, shownWidth);
+  const scale = scales(shown, received, shownWidth);
   const path = shown.map((version, place) => `${place ? "L" : "M"}${scale.x(version.number)} ${scale.y(version.accuracy)}`).join("");
   const picture = svg("svg", { width: shownWidth, height: HEIGHT, role: "img", "aria-label": inWords(shown) },
     ...scale.ticksY.map((tick) => line(scale, tick)),
     ...scale.ticksX.map((tick) => text(scale.x(tick), HEIGHT - MARGIN.bottom + 18, "middle", String(tick))),
     text(scale.x((scale.first + scale.last) / 2), HEIGHT - 4, "middle", "model version"),
+    ...received.map((verdict) => receivedMark(scale, verdict)),
     svg("path", { d: path, class: "curve" }),
     ...shown.map((version) => marker(scale, version)));
   chart.replaceChildren(picture);
 }
 
-function scales(versions, width) {
-  const first = versions[0].number, last = versions.at(-1).number;
-  const values = versions.map((version) => version.accuracy);
+function scales(versions, verdicts, width) {
+  const first = versions[0].number, last = Math.max(versions.at(-1).number, ...verdicts.map((verdict) => verdict.at));
+  const values = [...versions, ...verdicts].map((one) => one.accuracy);
   const step = stepFor(Math.max(...values) - Math.min(...values), 5, [0.01, 0.02, 0.05, 0.1, 0.2]);
   const low = Math.max(0, Math.floor(Math.min(...values) / step - 0.25) * step);
   const high = Math.min(1, Math.max(Math.ceil(Math.max(...values) / step + 0.25) * step, low + 2 * step));
@@ -88,9 +103,15 @@ function marker(scale, version) {
     svg("circle", { r: 11, class: "reach" }), svg("path", { d: SHAPES[version.origin] }), svg("title", {}, title));
 }
 
+function receivedMark(scale, { at, kind, accuracy, peer, reason }) {
+  return svg("g", { transform: `translate(${scale.x(at)} ${scale.y(accuracy)})`, class: `received ${kind}` },
+    svg("circle", { r: 8, class: "reach" }), svg("path", { d: RECEIVED[kind][1] }),
+    svg("title", {}, `Model of cart ${shortId(peer)}: ${percent(accuracy)}, ${words(reason)}`));
+}
+
 function inWords(versions) {
   const first = versions[0], last = versions.at(-1);
-  return `Accuracy of ${many(versions.length, "version")}: version ${first.number} ${percent(first.accuracy)}, ` +
+  return `Accuracy of the last ${many(versions.length, "version")}: version ${first.number} ${percent(first.accuracy)}, ` +
     `version ${last.number} ${percent(last.accuracy)}. The table below has them all.`;
 }
 
@@ -99,6 +120,10 @@ function showLegend() {
   keyed(byId("legend"), present, (origin) => origin, (origin) => el("li", {},
     svg("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true", class: `marker ${origin}` }, svg("path", { d: SHAPES[origin] })),
     `${origin}: ${ORIGINS[origin]}`), () => {});
+  const kinds = Object.keys(RECEIVED).filter((kind) => received.some((verdict) => verdict.kind === kind));
+  keyed(byId("received-legend"), kinds, (kind) => kind, (kind) => el("li", {},
+    svg("svg", { width: 14, height: 14, viewBox: "-7 -7 14 14", "aria-hidden": "true", class: `received ${kind}` }, svg("path", { d: RECEIVED[kind][1] })),
+    RECEIVED[kind][0]), () => {});
 }
 
 function makeRow(version) {

@@ -1,7 +1,7 @@
 // Who the cart is and what it does now: heading, tiles, training and events.
 
 import { byId, el, keyed, mark, say } from "./dom.js";
-import { bytes, clock, count, duration, many, percent, shortId, words } from "./format.js";
+import { bytes, clock, count, duration, many, percent, rate, shortId, words } from "./format.js";
 
 const STAGES = {
   PREPARING: "Getting the model ready.",
@@ -13,6 +13,7 @@ const STAGES = {
   COLLECTING: "Receiving and judging the models of peers.",
   AVERAGING: "Averaging the accepted models with its own.",
 };
+let last = null; // bytes moved by the last status, for the speed
 const ROUND_STAGES = ["TRAINING", "CLUSTERING", "COLLECTING", "AVERAGING"];
 
 export function showOverview(status) {
@@ -22,9 +23,10 @@ export function showOverview(status) {
   showTraining(status);
   say(byId("stage"), `${status.role} · ${status.stage}`);
   say(byId("stage-about"), STAGES[status.stage] ?? "");
-  say(byId("stage-since"), `for ${duration(status.now - status.stage_since)}`);
-  say(byId("bytes-in"), `${bytes(status.bytes_in)} in`);
-  say(byId("bytes-out"), `${bytes(status.bytes_out)} out`);
+  say(byId("stage-since"), `${status.role} for ${duration(status.now - status.role_since)}, ${status.stage} for ${duration(status.now - status.stage_since)}`);
+  showSharing(status);
+  showTraffic(status);
+  showDisk(status.disk);
   const trains = status.trainer_process !== null;
   say(byId("trainer"), trains ? "running" : "not running");
   say(byId("trainer-about"), trains ? `process id ${status.trainer_process}` : "It starts when there is something to train.");
@@ -44,12 +46,48 @@ function showIdentity(status) {
 
 function showLink({ link, now, fleet }) {
   const open = fleet === "open";
-  say(byId("fleet"), open ? "Open fleet: no fleet key was given, so strangers' carts can join." : "Closed fleet");
+  say(byId("fleet"), open ? "open fleet" : "closed fleet");
   byId("fleet").className = open ? "warn" : "";
   say(byId("link-state"), link.state);
   byId("link-state").className = link.state === "ATTACHED" ? "good" : "warn";
   say(byId("link-url"), link.url);
   say(byId("link-since"), `since ${clock(link.since)} (${duration(now - link.since)})${link.reason ? `: ${link.reason}` : ""}`);
+}
+
+export function showCautions({ cautions }) {
+  keyed(byId("cautions"), cautions, (caution) => caution.sentence.replace(/\d+/g, ""), () => el("li", {}, el("strong"), el("span")), (node, { weight, sentence }) => {
+    node.className = weight;
+    say(node.firstElementChild, words(weight));
+    say(node.lastElementChild, sentence);
+  });
+}
+
+function showSharing({ sharing, stage, role }) {
+  say(byId("sharing-state"), sharing ? "on" : "paused");
+  byId("sharing-state").className = sharing ? "good" : "warn";
+  const still = role === "KERNEL" || stage === "COLLECTING" ? " What is under way still ends." : "";
+  say(byId("sharing-about"), sharing ? "Peers get this cart's model when they ask, and it asks for theirs." : `Peers get a refusal; rounds end after the training.${still}`);
+  say(byId("sharing"), sharing ? "Pause sharing" : "Share again");
+  byId("sharing").dataset.next = sharing ? "off" : "on";
+}
+
+function showTraffic({ bytes_in, bytes_out, transfers, now }) {
+  const moved = bytes_in + bytes_out + transfers.filter((one) => one.ended_at === null).reduce((sum, one) => sum + one.moved_bytes, 0);
+  const speed = last && now > last.now ? Math.max(0, moved - last.moved) / (now - last.now) : 0;
+  last = { moved, now };
+  say(byId("bytes-in"), `${bytes(bytes_in)} received`);
+  say(byId("bytes-out"), `${bytes(bytes_out)} sent`);
+  say(byId("speed"), `${rate(speed)} now`);
+}
+
+function showDisk(disk) {
+  const own = disk.database_bytes + disk.models_bytes + disk.backup_bytes + disk.other_bytes;
+  say(byId("disk"), `${bytes(own)} used`);
+  const bar = byId("disk-bar");
+  bar.max = disk.total_bytes;
+  bar.value = disk.total_bytes - disk.free_bytes;
+  say(byId("disk-about"), `${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} free on its disk`);
+  say(byId("store-about"), `database ${bytes(disk.database_bytes)}, ${many(disk.model_files, "model file")} ${bytes(disk.models_bytes)}, backups ${bytes(disk.backup_bytes)}`);
 }
 
 function showModel({ model, rows, sales }) {
@@ -86,9 +124,21 @@ function showTraining(status) {
     byId("training-bar").value = epoch.epoch;
     say(byId("training-text"), `Epoch ${epoch.epoch} of ${epoch.epochs}, loss ${epoch.loss === null ? "not finite" : epoch.loss.toFixed(3)}`);
   }
+  showCluster(status);
   const missing = Math.max(0, rows.dataset_size - rows.waiting);
   const idle = `No round is running. ${missing ? `${many(missing, "more row")} ${missing === 1 ? "starts" : "start"} the next one.` : ""}`;
   say(byId("now"), round ? STAGES[stage] : stage === "SERVING" ? idle : STAGES[stage]);
+}
+
+/** The peers of the running round: those that have a verdict, and those whose model is on its way. */
+function showCluster({ round, transfers }) {
+  byId("cluster").hidden = !round?.cluster_id;
+  if (!round?.cluster_id) return;
+  const judged = round.verdicts.map((verdict) => `${shortId(verdict.peer)} (${words(verdict.reason)})`);
+  const known = new Set(round.verdicts.map((verdict) => verdict.peer));
+  const coming = transfers.filter((one) => one.direction === "IN" && one.ended_at === null && !known.has(one.peer))
+    .map((one) => `${shortId(one.peer)} (${words(one.state)}${one.total_bytes ? `, ${percent(one.moved_bytes / one.total_bytes, 0)}` : ""})`);
+  say(byId("cluster"), `Cluster ${shortId(round.cluster_id)}: ${[...judged, ...coming].join(", ") || "no answer yet"}`);
 }
 
 function fillStep(node, step, { stage, stage_since, now, round }) {

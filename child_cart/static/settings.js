@@ -8,11 +8,11 @@ const EVERY_MS = 15_000;
 const shownValues = new Map(); // name -> the value as the cart has said it last
 
 export function startSettings() {
-  refresh();
-  setInterval(() => document.hidden || refresh(), EVERY_MS);
+  refreshSettings();
+  setInterval(() => document.hidden || refreshSettings(), EVERY_MS);
 }
 
-async function refresh() {
+export async function refreshSettings() {
   try {
     show((await get("/api/settings")).settings);
   } catch {
@@ -114,7 +114,8 @@ function sayError(form, text) {
 
 function makeFixed(setting) {
   return el("div", { className: "setting" }, el("span", { className: "label" }, el("code", {}, setting.name)),
-    el("span", { className: "value number" }), el("p", { className: "help soft small" }, sentence(setting.help)));
+    el("span", { className: "value number" }), el("p", { className: "help soft small" }, `${sentence(setting.help)} `,
+      el("span", { className: "restart" }, "Needs a restart with ", el("code", {}, setting.flag), " or ", el("code", {}, setting.variable), ".")));
 }
 
 function fillFixed(node, setting) {

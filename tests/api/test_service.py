@@ -283,6 +283,8 @@ def test_settings_come_with_value_help_and_whether_they_were_changed(shown: Show
         "name": "dataset_size",
         "value": 100,
         "start_value": 100,
+        "flag": "--dataset-size",
+        "variable": "CART_DATASET_SIZE",
         "changed": False,
         "live": True,
         "help": "waiting rows that start a round",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import subprocess
 import sys
@@ -130,9 +132,8 @@ def test_settings_changed_on_the_page_and_a_reset_hold_over_a_restart(tmp_path: 
     with running(cart):
         wait_for(lambda: cart.status().get("stage") == "SERVING")
         assert cart.post("/api/rows", {"batch_id": "b", "rows": rows}) == {"rows": 30, "added": True}
-        request = f"http://127.0.0.1:{cart.port}/api/settings/"
         for name, value in (("dataset_size", "20"), ("cluster_wait_s", "0")):
-            put(request + name, value)
+            cart.put(f"/api/settings/{name}", {"value": value})
         wait_for(lambda: cart.status()["rounds_ended"] == 1)  # 30 rows are enough now
         cart.stop()
         cart.start()
@@ -147,13 +148,65 @@ def test_settings_changed_on_the_page_and_a_reset_hold_over_a_restart(tmp_path: 
     assert "Traceback" not in cart.log
 
 
-def put(url: str, value: str) -> None:
-    import json
-    import urllib.request
+def test_the_password_is_printed_once_and_no_secret_is_ever_logged(tmp_path: Path) -> None:
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1")
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        (password,) = re.findall(r"shown this once:  (\S+)\n", cart.log)
+        for name in ("admin.json", "session-key", "api-token"):
+            assert (cart.data / name).stat().st_mode & 0o777 == 0o600
+        shown = json.dumps([cart.get("/api/log?limit=500"), cart.get("/api/settings"), cart.status()])
+        secrets = [password, cart.token, (cart.data / "session-key").read_text().strip()]
+        assert not [secret for secret in secrets if secret in shown]
+        assert "learning" in shown or "model" in shown
+        cart.stop()
+        cart.start()
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        assert cart.log.count("shown this once") == 1
+        assert cart.token not in cart.log
+        cart.stop()
 
-    body = json.dumps({"value": value}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="PUT")
-    urllib.request.urlopen(request, timeout=5).close()
+
+def test_while_sharing_is_paused_nobody_gets_the_model_and_the_bridge_picks_others(tmp_path: Path) -> None:
+    bridge = BridgeProcess(tmp_path)
+    quick = ("--dataset-size", "10", "--cluster-size", "2", "--join-wait-s", "0.1", "--cluster-wait-s", "1")
+    first, second, third = (CartProcess(tmp_path / f"cart-{n}", bridge.url, *quick) for n in range(3))
+    rows = [{"degrees": angle, "third": angle // 120} for angle in range(0, 360, 24)]
+    with running(bridge, first, second, third):
+        for cart in (first, second, third):
+            wait_for(lambda cart=cart: cart.status().get("stage") == "SERVING")
+            wait_for(lambda cart=cart: cart.status()["link"]["state"] == "ATTACHED")
+        assert first.put("/api/settings/sharing", {"value": "off"})
+        assert first.status()["sharing"] is False
+        second.post("/api/rows", {"batch_id": "b", "rows": rows})
+        wait_for(lambda: second.status()["rounds_ended"] == 1)
+        (ended,) = second.get("/api/rounds")["rounds"]
+        assert [verdict["peer"] for verdict in ended["verdicts"]] == [third.status()["cart_id"]]
+        first.post("/api/rows", {"batch_id": "b", "rows": rows})
+        wait_for(lambda: first.status()["rounds_ended"] == 1)
+        assert first.get("/api/rounds")["rounds"][0]["outcome"] == "SHARING_PAUSED"
+        first.put("/api/settings/sharing", {"value": "on"})
+        third.post("/api/rows", {"batch_id": "b", "rows": rows})
+        wait_for(lambda: third.status()["rounds_ended"] == 1)
+        asked = {verdict["peer"] for verdict in third.get("/api/rounds")["rounds"][0]["verdicts"]}
+        assert asked == {first.status()["cart_id"], second.status()["cart_id"]}
+
+
+def test_the_model_is_taken_away_and_a_reset_keeps_a_backup(tmp_path: Path) -> None:
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1")
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        for kind, state in (("h5", "READY"), ("keras", "READY"), ("tflite", "FAILED")):
+            cart.post("/api/exports", {"kind": kind})
+            wait_for(lambda kind=kind, state=state: cart.status()["exports"][kind]["state"] == state, what=kind)
+        sentence = cart.status()["exports"]["tflite"]["sentence"]
+        assert sentence == "It was not converted. A softmax regression has no tflite form."
+        before = cart.status()["model"]
+        cart.post("/api/reset", {"confirm": "reset"})
+        wait_for(lambda: (cart.status()["model"] or before)["created_at"] != before["created_at"])
+        (backup,) = (cart.data / "backups").iterdir()
+        assert before["file_name"] in [path.name for path in (backup / "models").iterdir()]
+        cart.stop()
 
 
 def test_pages_answer_while_the_cart_trains(tmp_path: Path) -> None:

@@ -156,6 +156,22 @@ async def test_a_round_without_peers_says_so_and_keeps_what_was_trained(learner:
         assert len(learner.trainer.trained_on) == 18
 
 
+async def test_while_sharing_is_paused_a_round_ends_with_the_training(
+    bridge: Bridge, learner: Learner, tmp_path: Path
+) -> None:
+    learner.book.change("sharing", "off")
+    async with running(*peers(bridge, tmp_path, "0.5", "0.6"), learner), learner.learning():
+        learner.add_rows(20)
+        await until(lambda: learner.ended(1))
+        assert learner.last_round().outcome is Outcome.SHARING_PAUSED
+        assert learner.last_round().local_version == learner.versions.newest.number
+        assert (learner.last_round().cluster_id, learner.last_round().verdicts) == ("", ())
+        learner.book.change("sharing", "on")
+        learner.add_rows(20)
+        await until(lambda: learner.ended(2))
+        assert learner.last_round().outcome is Outcome.AGGREGATED
+
+
 async def test_a_round_waits_for_peers_that_come_later(bridge: Bridge, tmp_path: Path) -> None:
     learner = Learner(bridge.url, tmp_path, cluster_wait_s=30)
     (late,) = peers(bridge, tmp_path, "0.5")

@@ -7,7 +7,7 @@ from child_cart.model.aggregation import average
 from child_cart.model.arrays import specs_of
 from child_cart.model.deal import Share
 from child_cart.model.digits import Digits
-from child_cart.model.learner import accuracy
+from child_cart.model.learner import ExportError, accuracy
 from child_cart.model.shopping import Shopping, purchases
 
 
@@ -71,3 +71,40 @@ def test_no_rows_have_no_accuracy(learners):
     task, learner, _ = learners["digits"]
     assert accuracy(learner, *task.arrays([])) == 0.0
     assert np.isfinite(learner.predict(np.zeros((1, 64), np.float32))).all()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # within Keras
+@pytest.mark.parametrize("name", ["shopping", "digits"])
+def test_an_exported_model_says_what_the_learner_says(learners, name, tmp_path):
+    import keras
+    import tensorflow as tf
+
+    task, learner, _ = learners[name]
+    inputs, _ = task.arrays(task.evaluation_rows()[:5])
+    said = learner.predict(inputs)
+    learner.export("keras", tmp_path / "model.keras")
+    assert np.allclose(keras.models.load_model(tmp_path / "model.keras").predict(inputs, verbose=0), said, atol=1e-5)
+    learner.export("tflite", tmp_path / "model.tflite")
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        phone = tf.lite.Interpreter(model_path=str(tmp_path / "model.tflite"))
+    phone.resize_tensor_input(phone.get_input_details()[0]["index"], inputs.shape)
+    phone.allocate_tensors()
+    phone.set_tensor(phone.get_input_details()[0]["index"], inputs)
+    phone.invoke()
+    assert np.allclose(phone.get_tensor(phone.get_output_details()[0]["index"]), said, atol=1e-4)
+
+
+def test_a_format_that_there_is_not_is_refused(learners, tmp_path):
+    with pytest.raises(ExportError, match="no format 'exe'"):
+        learners["shopping"][1].export("exe", tmp_path / "model.exe")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_tensorflow_cannot_convert_is_said_in_a_sentence(tmp_path):
+    class Broken:
+        optimizer = None
+
+    from child_cart.model.keras_learner import _tflite
+
+    with pytest.raises(ExportError, match="TensorFlow cannot convert this model to TFLite"):
+        _tflite(Broken())

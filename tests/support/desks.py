@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,20 @@ from support.fake_trainer import FakeTrainer
 from support.nodes import SIGNATURE, Node
 
 from child_cart.activity import Activity, Stage
+from child_cart.api.account import Account
 from child_cart.api.app import create_app
 from child_cart.catalogue_desk import CatalogueDesk
 from child_cart.config import Settings, SettingsBook
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import Json, ModelVersion, Origin, RoundRecord
 from child_cart.desk import Desk
+from child_cart.disk import Disk
+from child_cart.exports import Exports, Kind
+from child_cart.log_ring import LogRing
 from child_cart.model.shopping import Shopping
 from child_cart.model.task import Task
 from child_cart.model.trainer import Trained
+from child_cart.operator_desk import OperatorDesk
 from child_cart.rounds import Rounds
 from child_cart.scanner.camera import Camera
 from child_cart.scanner.reader import Reader
@@ -26,7 +32,30 @@ from child_cart.scanning import ScanDesk
 from child_cart.shop import CATALOGUE
 from child_cart.versions import Versions
 
+PASSWORD = "a password for tests"
+OTHER_PAGE = "https://shop.example"
 RYE_BREAD, CROISSANT = CATALOGUE[0], CATALOGUE[1]
+
+
+class Browser:
+    """A client with cookies that sends forms and JSON as the pages do."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+
+    def token(self, address: str) -> str:
+        """Return the CSRF token that a page carries."""
+        found = re.search(r'name="csrf[-_]token"[^>]*(?:content|value)="([^"]+)"', self.client.get(address).text)
+        assert found, address
+        return found[1]
+
+    def log_in(self, password: str, next: str = "") -> Any:
+        form = {"csrf_token": self.token("/login"), "password": password, "next": next}
+        return self.client.post("/login", data=form)
+
+    def send(self, method: str, address: str, body: object) -> Any:
+        headers = {"X-CSRFToken": self.token("/admin")}
+        return self.client.open(address, method=method, json=body, headers=headers)
 
 
 class Counter:
@@ -40,7 +69,10 @@ class Counter:
 
 
 class Shown:
-    """A cart's desk, its parts, and a client of its pages."""
+    """A cart's desk, its parts, and a client of its pages that shows the token of programs.
+
+    ``stranger`` makes one that shows nothing, and ``browser`` one that has logged in.
+    """
 
     def __init__(self, folder: Path, task: Task | None = None, camera: Camera | None = None) -> None:
         self.folder = folder
@@ -57,6 +89,9 @@ class Shown:
         self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
         self.process_id: int | None = None
         self.reader = Reader()
+        self.log_ring = LogRing()
+        self.exports = Exports(folder / "exports", self.versions, FakeTrainer())  # type: ignore[arg-type]
+        self.asked_exports: list[Kind] = []
         self.desk = Desk(
             self.node.id,
             task or Shopping(),
@@ -70,12 +105,21 @@ class Shown:
             self.activity,
             CatalogueDesk(self.store),
             ScanDesk(self.store, camera or Camera(""), self.reader),
+            OperatorDesk(
+                *(self.book, self.store, self.versions, Disk(folder), self.log_ring, self.exports),
+                ask_export=self.asked_exports.append,
+            ),
             on_rows=self.on_rows,
             ask_training=self.training,
             ask_reset=self.reset,
             trainer_process=lambda: self.process_id,
         )
-        self.client: FlaskClient = create_app(self.desk).test_client()
+        password = folder / "password"
+        password.write_text(PASSWORD)
+        self.account = Account(folder, str(password))
+        self.app = create_app(self.desk, self.account, api_origins=[OTHER_PAGE])
+        self.client: FlaskClient = self.app.test_client()
+        self.client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {self.account.token}"
 
     def close(self) -> None:
         self.reader.close()
@@ -96,6 +140,16 @@ class Shown:
     def run_round(self, record: RoundRecord) -> None:
         self.store.save_round(record)
         self.rounds.record = record
+
+    # Who asks.
+
+    def stranger(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def browser(self, password: str = PASSWORD) -> Browser:
+        browser = Browser(self.app.test_client())
+        assert browser.log_in(password).status_code == 302
+        return browser
 
     # Its pages.
 

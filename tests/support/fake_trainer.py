@@ -59,6 +59,10 @@ class FakeTrainer:
         mean = sum(values) / len(values)
         return Trained(self._write(target, mean), mean, {})
 
+    async def export(self, base: Stored, kind: str, target: Path) -> None:
+        await self._begin("export")
+        target.write_text(f"{kind} {base.path.read_text()}")
+
     async def close(self) -> None:
         pass
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.deal import Share, deal
-from child_cart.model.learner import EpochReport
+from child_cart.model.learner import EpochReport, ExportError
 from child_cart.model.task import KerasTask, Row, RowError, whole_number
 
 CLASSES = 3
@@ -46,6 +47,11 @@ class SoftmaxRegression:
         time.sleep(self._predict_s)
         scores = np.exp(inputs @ self._weights[0] + self._weights[1])
         return scores / scores.sum(axis=1, keepdims=True)
+
+    def export(self, kind: str, target: Path) -> None:
+        if kind != "keras":
+            raise ExportError(f"A softmax regression has no {kind} form.")
+        target.write_bytes(b"light")
 
 
 class LightTask(KerasTask):

@@ -81,10 +81,22 @@ class CartProcess(Program):
         super().__init__(["child_cart/main.py", *given, *quick, *arguments], folder.with_suffix(".log"), **environment)
 
     def get(self, path: str) -> Any:
-        return get(f"http://127.0.0.1:{self.port}{path}")
+        return ask("GET", self._address(path), token=self.token)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        return post(f"http://127.0.0.1:{self.port}{path}", body)
+        return ask("POST", self._address(path), body, self.token)
+
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        return ask("PUT", self._address(path), body, self.token)
+
+    def _address(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    @property
+    def token(self) -> str:
+        """What programs show; nothing before the cart's first start."""
+        path = self.data / "api-token"
+        return path.read_text().strip() if path.exists() else ""
 
     def status(self) -> dict[str, Any]:
         """Return its status, or nothing while it does not answer."""
@@ -95,12 +107,15 @@ class CartProcess(Program):
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
+    return ask("GET", url)
 
 
-def post(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+def ask(method: str, url: str, body: dict[str, Any] | None = None, token: str = "") -> Any:
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
 

@@ -1,0 +1,88 @@
+"""What an operator should know of before it hurts. Decides with no I/O: facts in, sentences out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+NEARLY_FULL_SHARE: Final = 0.05
+NEARLY_FULL_BYTES: Final = 500_000_000
+AWAY_S: Final = 60.0
+
+
+class Weight(StrEnum):
+    """How much a caution matters."""
+
+    NOTE = "NOTE"
+    """As somebody has chosen it."""
+    CAUTION = "CAUTION"
+    TROUBLE = "TROUBLE"
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One thing to know."""
+
+    weight: Weight
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What cautions follow from. Sentences are empty where there is nothing to say."""
+
+    fleet_open: bool
+    sharing: bool
+    attached: bool
+    away_s: float
+    link_reason: str
+    decoder_sentence: str
+    camera_sentence: str
+    free_bytes: int
+    total_bytes: int
+    model_trouble: str
+    failed_rounds: int
+    """How many of the last rounds, in a row, ended without an average, for want of anything but sharing."""
+    failed_sentence: str
+    plain_http_to: str
+    """The address that pages are served at without https, beyond this machine; else empty."""
+
+
+def cautions(facts: Facts) -> list[Caution]:
+    """Return what there is to know, the weightiest first."""
+    nearly_full = facts.free_bytes < min(NEARLY_FULL_BYTES, NEARLY_FULL_SHARE * facts.total_bytes)
+    every = (
+        (nearly_full, Weight.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
+        (bool(facts.model_trouble), Weight.TROUBLE, facts.model_trouble),
+        (
+            not facts.attached and facts.away_s > AWAY_S,
+            Weight.TROUBLE,
+            f"No bridge for {facts.away_s / 60:.0f} min. {facts.link_reason}".strip(),
+        ),
+        (
+            facts.failed_rounds > 1,
+            Weight.CAUTION,
+            f"The last {facts.failed_rounds} rounds ended without an average. {facts.failed_sentence}".strip(),
+        ),
+        (
+            facts.fleet_open,
+            Weight.CAUTION,
+            "The fleet is open: whoever runs a bridge can add carts. Give all carts a fleet key "
+            "(--fleet-key-file) and the bridge its token.",
+        ),
+        (
+            bool(facts.plain_http_to),
+            Weight.CAUTION,
+            f"The pages are served on {facts.plain_http_to} without https: whoever listens on the network can read "
+            "the password.",
+        ),
+        (bool(facts.decoder_sentence), Weight.CAUTION, facts.decoder_sentence),
+        (bool(facts.camera_sentence), Weight.CAUTION, facts.camera_sentence),
+        (
+            not facts.sharing,
+            Weight.NOTE,
+            "Sharing is paused: this cart trains alone, and gives its model to nobody.",
+        ),
+    )
+    return [Caution(weight, sentence) for holds, weight, sentence in every if holds]

@@ -1,0 +1,172 @@
+"""What the admin page takes away: figures, rounds, log, and the model as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import logging
+from pathlib import Path
+
+import pytest
+from support.desks import Shown
+from support.fake_trainer import FakeTrainer
+
+from child_cart import rounds_csv
+from child_cart.db.records import Outcome, RoundRecord, Verdict
+from child_cart.exports import Exports, ExportState, Kind
+from child_cart.model.verdict import Reason
+from child_cart.operator_desk import failed_in_a_row, figures_of
+
+PEERS = [Verdict("aa" * 16, Reason.ACCEPTED, "", 0.8, 3, 10, 1000), Verdict("bb" * 16, Reason.TOO_WEAK, "", 0.1)]
+
+
+def record(number: int, outcome: Outcome | None = Outcome.AGGREGATED, **changes: object) -> RoundRecord:
+    given = {"ended_at": 1_700_000_002.5, "verdicts": tuple(PEERS), "phase_s": {"training": float(number)}, **changes}
+    return RoundRecord(f"r{number}", number, 1_700_000_000.0, outcome=outcome, **given)  # type: ignore[arg-type]
+
+
+def test_figures_count_verdicts_and_average_phases(shown: Shown) -> None:
+    for number in (1, 3):
+        shown.store.save_round(record(number))
+    assert shown.get("/api/figures") == {
+        "rounds": 2,
+        "verdicts": {"ACCEPTED": 2, "TOO_WEAK": 2},
+        "mean_phase_s": {"training": 2.0},
+    }
+    assert figures_of([]) == {"rounds": 0, "verdicts": {}, "mean_phase_s": {}}
+
+
+def test_rounds_are_taken_away_as_csv_and_as_json(shown: Shown) -> None:
+    shown.store.save_round(record(1, sentence="=HYPERLINK(1)"))
+    shown.store.save_round(record(2, None, ended_at=None, verdicts=()))
+    answer = shown.client.get("/api/rounds.csv")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="rounds.csv"'
+    running, ended = csv.DictReader(io.StringIO(answer.text))
+    assert ended["started_at_utc"] == "2023-11-14 22:13:20"
+    assert (ended["took_s"], ended["outcome"], ended["received_bytes"]) == ("2.5", "AGGREGATED", "1000")
+    assert (ended["models_asked"], ended["models_accepted"], ended["reasons_dropped"]) == ("2", "1", "TOO_WEAK:1")
+    assert ended["sentence"] == "'=HYPERLINK(1)"
+    assert (running["outcome"], running["took_s"]) == ("RUNNING", "")
+    answer = shown.client.get("/api/rounds.json")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="rounds.json"'
+    assert [entry["number"] for entry in answer.json["rounds"]] == [2, 1]
+
+
+def test_csv_of_no_round_has_its_columns() -> None:
+    assert rounds_csv.written([]).strip().split(",") == list(rounds_csv.COLUMNS)
+
+
+def test_rounds_that_failed_in_a_row() -> None:
+    few, paused = Outcome.NOT_ENOUGH_PEERS, Outcome.SHARING_PAUSED
+    rounds = [record(5, None), record(4, few), record(3, few), record(2), record(1, few)]
+    assert [entry.number for entry in failed_in_a_row(rounds)] == [4, 3]
+    assert failed_in_a_row([record(2, paused), record(1, few)]) == []
+
+
+def test_the_log_is_shown_newest_first_and_as_text(shown: Shown) -> None:
+    logger = logging.getLogger("cart.test")
+    logger.addHandler(shown.log_ring)
+    logger.setLevel(logging.INFO)
+    try:
+        logger.info("first")
+        logger.warning("<script>alert(%d)</script>", 1)
+    finally:
+        logger.removeHandler(shown.log_ring)
+    lines = shown.get("/api/log?limit=2")["lines"]
+    assert [(line["level"], line["text"]) for line in lines] == [
+        ("WARNING", "<script>alert(1)</script>"),
+        ("INFO", "first"),
+    ]
+    assert "must be a whole number from 1 to 500" in shown.sentence("/api/log?limit=501")
+
+
+def test_the_status_warns(shown: Shown) -> None:
+    sentences = [caution["sentence"] for caution in shown.get("/api/status")["cautions"]]
+    assert any(sentence.startswith("The fleet is open") for sentence in sentences)
+    shown.put("/api/settings/sharing", {"value": "off"})
+    status = shown.get("/api/status")
+    assert status["sharing"] is False
+    assert any(caution["weight"] == "NOTE" for caution in status["cautions"])
+    assert status["disk"]["free_bytes"] > 0
+
+
+# The model as a file.
+
+
+def test_an_export_is_asked_for_by_its_kind(shown: Shown) -> None:
+    shown.post("/api/exports", {"kind": "tflite"}, 202)
+    assert shown.asked_exports == [Kind.TFLITE]
+    for kind in ("", "exe", None, 5, ["h5"], "../h5"):
+        assert shown.sentence("/api/exports", {"kind": kind}) == "kind is to be one of h5, keras, tflite."
+    assert len(shown.asked_exports) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../api-token",
+        "..%2fapi-token",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "h5/../../api-token",
+        "h5%00",
+        "admin.json",
+        "H5",
+        "",
+    ],
+)
+def test_a_download_takes_no_path(shown: Shown, path: str) -> None:
+    answer = shown.client.get(f"/api/exports/{path}")
+    assert answer.status_code in (404, 405)
+    assert shown.account.token not in answer.text
+
+
+def test_a_file_that_is_not_made_yet_is_not_there(shown: Shown) -> None:
+    assert "There is no keras file yet" in shown.sentence("/api/exports/keras", status=404)
+
+
+async def exported(exports: Exports, kind: Kind) -> dict[str, object]:
+    exports.ask(kind)
+    await asyncio.gather(*exports._tasks.values())
+    return dict(exports.shown()[kind])
+
+
+async def test_an_export_is_made_once_for_each_version_and_downloaded(shown: Shown) -> None:
+    exports, trainer = shown.exports, shown.exports._trainer
+    assert isinstance(trainer, FakeTrainer)
+    assert (await exported(exports, Kind.HDF5))["sentence"] == ("There is no trained model yet.")
+    shown.initialise()
+    version = shown.train(0.5)
+    (shown.versions.stored().path).write_text("weights")
+    assert (await exported(exports, Kind.HDF5))["state"] == ExportState.READY
+    first = exports.file(Kind.HDF5)
+    await exported(exports, Kind.HDF5)
+    assert exports.file(Kind.HDF5) == first
+    with shown.client.get("/api/exports/h5") as answer:
+        assert answer.data == b"weights"
+        assert answer.headers["Content-Disposition"] == f"attachment; filename=shopping-version-{version.number}.h5"
+    assert (await exported(exports, Kind.KERAS))["size_bytes"] == len("keras weights")
+    shown.train(0.6)
+    (shown.versions.stored().path).write_text("newer weights")
+    assert (await exported(exports, Kind.HDF5))["version"] == version.number + 1
+    assert first is not None
+    assert not first[0].exists()
+
+
+async def test_an_export_that_fails_says_why_and_leaves_nothing(shown: Shown, tmp_path: Path) -> None:
+    trainer = FakeTrainer()
+    trainer.failing.add("export")
+    exports = Exports(tmp_path / "failing", shown.versions, trainer)  # type: ignore[arg-type]
+    shown.initialise()
+    shown.train(0.5)
+    assert await exported(exports, Kind.TFLITE) == {
+        "state": ExportState.FAILED,
+        "version": 1,
+        "size_bytes": None,
+        "sentence": "It was not converted. export fails as told.",
+    }
+    assert list((tmp_path / "failing").iterdir()) == []
+    assert exports.file(Kind.TFLITE) is None
+    trainer.hold.clear()
+    exports.ask(Kind.TFLITE)
+    await exports.close()
