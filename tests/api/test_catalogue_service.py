@@ -102,7 +102,7 @@ def test_of_two_who_add_the_same_code_one_is_told(shown: Shown) -> None:
     answers: list[int] = []
 
     def add() -> None:
-        answers.append(shown.client.application.test_client().post("/api/catalogue", json=HONEY).status_code)
+        answers.append(shown.program().post("/api/catalogue", json=HONEY).status_code)
 
     threads = [threading.Thread(target=add) for _ in range(6)]
     for thread in threads:

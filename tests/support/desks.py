@@ -118,8 +118,7 @@ class Shown:
         password.write_text(PASSWORD)
         self.account = Account(folder, str(password))
         self.app = create_app(self.desk, self.account, api_origins=[OTHER_PAGE])
-        self.client: FlaskClient = self.app.test_client()
-        self.client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {self.account.token}"
+        self.client = self.program()
 
     def close(self) -> None:
         self.reader.close()
@@ -142,6 +141,11 @@ class Shown:
         self.rounds.record = record
 
     # Who asks.
+
+    def program(self) -> FlaskClient:
+        client = self.app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {self.account.token}"
+        return client
 
     def stranger(self) -> FlaskClient:
         return self.app.test_client()
