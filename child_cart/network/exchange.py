@@ -11,12 +11,12 @@ import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from .chunk import ChunkHeader
-from .clusters import Clusters, PickedCluster
+from .clusters import PickedCluster
 from .identity import Identity
 from .incoming import Incoming, Received
 from .link import LinkDown
@@ -37,10 +37,12 @@ from .messages import (
     Welcome,
 )
 from .outgoing import Offerable, Outgoing
+from .port import Port
 from .running import Direction, Patience, RunningTransfer, Sends, TransferView
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_request
 from .spool import Spool
-from .transfer import DEFAULT_CHUNK_BYTES, TransferError, check_offer
+from .tasks import background
+from .transfer import TransferError, check_offer
 
 log = logging.getLogger("cart.exchange")
 T = TypeVar("T")
@@ -48,6 +50,9 @@ T = TypeVar("T")
 FINISHED_SHOWN: Final = 20
 # Of so many models that came whole it is known that they did: all of the largest cluster, and the one before.
 CAME_KEPT: Final = 2 * MAX_CLUSTER_SIZE
+# How long a transfer waits for the other cart to come back before it is looked for at other bridges.
+SEEK_EVERY_S: Final = 3.0
+Seek = Callable[[str], Awaitable[Port | None]]
 
 
 @dataclass(frozen=True)
@@ -98,17 +103,15 @@ class Exchange:
         self._fleet_key = fleet_key
         self._cipher = cipher
         self._cart_id = identity.cart_id.hex()
-        self._link = link
         self._spool = spool
         self._current = current
         self._wanted = wanted
         self._limits = limits
-        self._chunk_bytes = DEFAULT_CHUNK_BYTES
-        self._max_window_bytes = DEFAULT_CHUNK_BYTES
         self._incoming: dict[str, Incoming] = {}
         self._outgoing: dict[str, Outgoing] = {}
         self._giving: set[asyncio.Task[None]] = set()
-        self._clusters = Clusters(self._cart_id, link)
+        self.home = Port(self._cart_id, link, self)
+        """The way to the bridge that the cart is attached to."""
         self._finished: deque[TransferView] = deque(maxlen=FINISHED_SHOWN)
         self._came: deque[str] = deque(maxlen=CAME_KEPT)
         self.bytes_in = 0
@@ -117,18 +120,34 @@ class Exchange:
     # What the cart asks for.
 
     async def ask_cluster(self, size: int, minimum: int) -> PickedCluster:
-        """Ask the bridge for peers, as ``Clusters.ask`` does."""
-        return await self._clusters.ask(size, minimum, self._limits().answer_timeout_s)
+        """Ask the cart's own bridge for peers, as ``Clusters.ask`` does."""
+        return await self.home.clusters.ask(size, minimum, self.answer_timeout_s)
 
-    async def fetch(self, peer: str, cluster_id: str) -> Received:
-        """Get the current model of a peer of the cluster.
+    @property
+    def answer_timeout_s(self) -> float:
+        """How long a bridge or a peer may take to answer, in seconds."""
+        return self._limits().answer_timeout_s
+
+    def port(self, link: Sends) -> Port:
+        """Return the handler of a link to another bridge; what comes over it is taken like what comes from home."""
+        return Port(self._cart_id, link, self)
+
+    async def fetch(self, peer: str, cluster_id: str, port: Port | None = None, seek: Seek | None = None) -> Received:
+        """Get the current model of a peer of a cluster.
+
+        Args:
+            peer: the cart that is asked.
+            cluster_id: the cluster that it is in.
+            port: the way to the bridge that has picked the cluster; None for the cart's own.
+            seek: finds the way to a peer that has gone to another bridge in the middle; None lets it be waited for.
 
         Raises:
             TransferError: why it did not come; nothing of it is left behind.
         """
         limits = self._limits()
         view = TransferView(os.urandom(16).hex(), peer, Direction.IN)
-        incoming = Incoming(view, self._link, limits.patience, self._window_bytes())
+        port = port or self.home
+        incoming = Incoming(view, port, limits.patience, self._window_bytes(port))
         key = TransferKey()
         public_key = self._identity.public_key.hex()
         unsigned = ModelRequest(view.transfer_id, cluster_id, self._cart_id, peer, key.public, public_key, UNSIGNED)
@@ -141,102 +160,139 @@ class Exchange:
             return key.agree(offer.key, self._fleet_key, request, offer)
 
         self._incoming[view.transfer_id] = incoming
+        following = background(self._follow(incoming, seek)) if seek else nullcontext()
         try:
-            received = await self._to_its_end(view, incoming.run(request, limits.answer_timeout_s, accept, self._spool))
+            async with following:
+                run = incoming.run(request, limits.answer_timeout_s, accept, self._spool)
+                received = await self._to_its_end(incoming, run)
             self._came.append(view.transfer_id)
             return received
         finally:
             del self._incoming[view.transfer_id]
             self.bytes_in += view.moved_bytes
 
-    # What arrives: LinkHandler. Nothing that a peer can send raises here.
+    async def _follow(self, incoming: Incoming, seek: Seek) -> None:
+        """Go to where the sender is, when it does not come back to where it was."""
+        while True:
+            await asyncio.sleep(SEEK_EVERY_S)
+            if incoming.paused_s() < SEEK_EVERY_S:
+                continue
+            port = await seek(incoming.view.peer)
+            if port is not None and port is not incoming.port and incoming.paused_s():
+                log.info("transfer %s goes on through another bridge", incoming.view.transfer_id[:8])
+                # What was claimed at the bridge before must not be taken up there any more.
+                self._cancel(incoming, TransferError(Code.ABANDONED, "The transfer goes on through another bridge."))
+                incoming.port = port
+                incoming.take_up(self._window_bytes(port))
+
+    # What arrives from the cart's own bridge: LinkHandler. Nothing that a peer can send raises here.
 
     def on_attached(self, welcome: Welcome) -> None:
-        """Take the bridge's limits, and take up what the last link has left."""
-        self._chunk_bytes = min(DEFAULT_CHUNK_BYTES, welcome.max_chunk_bytes, welcome.max_window_bytes)
-        self._max_window_bytes = welcome.max_window_bytes
-        for incoming in self._incoming.values():
-            incoming.take_up(self._window_bytes())
-        for outgoing in self._outgoing.values():
-            outgoing.take_up()
+        """Take note that messages can be sent to the cart's own bridge."""
+        self.home.on_attached(welcome)
 
     def on_message(self, message: Message) -> None:
+        """Take a control message."""
+        self.home.on_message(message)
+
+    def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
+        """Take a chunk."""
+        self.home.on_chunk(header, payload)
+
+    def on_lost(self) -> None:
+        """Take note that the link is gone."""
+        self.home.on_lost()
+
+    # What arrives from any bridge. A transfer hears only the port that it goes through.
+
+    def attached(self, port: Port) -> None:
+        """Take up what the last link has left."""
+        for running in self._running(port):
+            if isinstance(running, Incoming):
+                running.take_up(self._window_bytes(port))
+            else:
+                running.take_up()
+
+    def arrived(self, port: Port, message: Message) -> None:
         """Take a control message; one that fits no transfer has crossed its end on the way and is passed over."""
         match message:
             case PeerList() | ErrorMessage():
-                self._clusters.take_answer(message)
+                port.clusters.take_answer(message)
             case ModelRequest():
-                self._serve(message)
-            case _:
-                self._on_transfer_message(message)
-
-    def _on_transfer_message(self, message: Message) -> None:
-        match message:
-            case ModelParameters() if incoming := self._incoming.get(message.transfer):
-                incoming.take_offer(message)
-            case Credit() if outgoing := self._outgoing.get(message.transfer):
-                outgoing.take_credit(message.up_to_bytes)
-            case Done() if outgoing := self._outgoing.get(message.transfer):
-                outgoing.take_done()
+                self._serve(port, message)
             case Paused():
-                self._pause(message.transfer)
-            case Resume() if outgoing := self._outgoing.get(message.transfer):
-                outgoing.take_resume(message)
-            case Cancel():
+                self._pause(port, message.transfer)
+            case ModelParameters() | Credit() | Done() | Resume() | Cancel():
                 running = self._find(message.transfer)
-                if running is not None:
-                    # The other cart's lost link is not this one's, which a round would take as a reason to ask again.
-                    code = Code.PEER_LEFT if message.code is Code.LINK_LOST else message.code
-                    running.fail(TransferError(code, message.sentence))
+                if running is not None and running.port is port:
+                    self._tell(running, message)
 
-    def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
+    def _tell(self, running: Incoming | Outgoing, message: Message) -> None:
+        match running, message:
+            case Incoming(), ModelParameters():
+                running.take_offer(message)
+            case Outgoing(), Credit():
+                running.take_credit(message.up_to_bytes)
+            case Outgoing(), Done():
+                running.take_done()
+            case Outgoing(), Resume():
+                running.take_resume(message)
+            case _, Cancel():
+                # The other cart's lost link is not this one's, which a round would take as a reason to ask again.
+                code = Code.PEER_LEFT if message.code is Code.LINK_LOST else message.code
+                running.fail(TransferError(code, message.sentence))
+
+    def chunk_arrived(self, port: Port, header: ChunkHeader, payload: memoryview) -> None:
         """Put a chunk at its place."""
         incoming = self._incoming.get(header.transfer.hex())
-        if incoming is not None:
+        if incoming is not None and incoming.port is port:
             incoming.take_chunk(header, payload)
 
-    def on_lost(self) -> None:
-        """Let transfers wait for the next link; what was asked of the bridge gets no answer any more."""
-        for running in self._running():
+    def lost(self, port: Port) -> None:
+        """Let transfers wait for the next link."""
+        for running in self._running(port):
             running.lose_link()
-        self._clusters.lose_link()
 
     def views(self) -> list[TransferView]:
         """Return running and lately finished transfers, newest first. Safe from other threads."""
-        running = [entry.view for entry in self._running()]
+        running = [entry.view for entry in self._running(None)]
         return sorted([*running, *self._finished.copy()], key=lambda view: view.started_at, reverse=True)
 
     async def close(self) -> None:
         """Give up all transfers and wait until they have ended."""
         self.on_lost()
-        for running in self._running():
+        for running in self._running(None):
             running.fail(TransferError(Code.ABANDONED, "The cart is stopping."))
         if self._giving:
             await asyncio.wait(self._giving)
 
-    def _running(self) -> list[RunningTransfer]:
+    def _running(self, port: Port | None) -> list[Incoming | Outgoing]:
+        """Return the transfers under way, through this port or, without one, through any."""
         # dict.copy is one step of the interpreter; for other threads the loop goes on changing the original meanwhile.
-        return [*self._incoming.copy().values(), *self._outgoing.copy().values()]
+        running: list[Incoming | Outgoing]
+        running = [*self._incoming.copy().values(), *self._outgoing.copy().values()]
+        return [entry for entry in running if port is None or entry.port is port]
 
-    def _find(self, transfer_id: str) -> RunningTransfer | None:
+    def _find(self, transfer_id: str) -> Incoming | Outgoing | None:
         return self._incoming.get(transfer_id) or self._outgoing.get(transfer_id)
 
-    def _window_bytes(self) -> int:
-        return min(self._limits().window_bytes, self._max_window_bytes)
+    def _window_bytes(self, port: Port) -> int:
+        return min(self._limits().window_bytes, port.max_window_bytes)
 
-    def _pause(self, transfer_id: str) -> None:
+    def _pause(self, port: Port, transfer_id: str) -> None:
         """Wait for the other cart, or tell it how a transfer has ended that it still waits for."""
         running = self._find(transfer_id)
         if running is not None:
-            running.pause("The other cart has lost its link; the transfer goes on when it is back.")
+            if running.port is port:
+                running.pause("The other cart has lost its link; the transfer goes on when it is back.")
             return
         if transfer_id in self._came:
             with suppress(LinkDown):
-                self._link.send(Done(transfer_id))
+                port.link.send(Done(transfer_id))
         else:
-            self._cancel(transfer_id, TransferError(Code.ABANDONED, "This cart does not hold that transfer any more."))
+            self._refuse(port, transfer_id, Code.ABANDONED, "This cart does not hold that transfer any more.")
 
-    def _serve(self, request: ModelRequest) -> None:
+    def _serve(self, port: Port, request: ModelRequest) -> None:
         limits = self._limits()
         if self._find(request.transfer) is not None:
             return
@@ -245,10 +301,10 @@ class Exchange:
             sentence = (
                 f"This cart is sending {len(self._outgoing)} models already, {to_peer} of them to the asking one."
             )
-            self._cancel(request.transfer, TransferError(Code.TOO_MANY_TRANSFERS, sentence))
+            self._refuse(port, request.transfer, Code.TOO_MANY_TRANSFERS, sentence)
             return
         view = TransferView(request.transfer, request.source, Direction.OUT)
-        outgoing = Outgoing(view, self._link, limits.patience, self._identity, request)
+        outgoing = Outgoing(view, port, limits.patience, self._identity, request)
         self._outgoing[request.transfer] = outgoing
         task = asyncio.create_task(self._give(outgoing), name=f"give {request.transfer[:8]}")
         self._giving.add(task)
@@ -258,14 +314,15 @@ class Exchange:
         try:
             with suppress(TransferError):  # it is in the view
                 await self._to_its_end(
-                    outgoing.view, outgoing.run(self._current, self._chunk_bytes, self._cipher, self._fleet_key)
+                    outgoing, outgoing.run(self._current, outgoing.port.chunk_bytes, self._cipher, self._fleet_key)
                 )
         finally:
             del self._outgoing[outgoing.view.transfer_id]
             self.bytes_out += outgoing.view.moved_bytes
 
-    async def _to_its_end(self, view: TransferView, work: Awaitable[T]) -> T:
+    async def _to_its_end(self, running: RunningTransfer, work: Awaitable[T]) -> T:
         """Run one transfer; whatever ends it, the other cart is told and the view is closed."""
+        view = running.view
         failure: TransferError | None = TransferError(Code.ABANDONED, "The transfer was given up.")
         try:
             result = await work
@@ -283,12 +340,15 @@ class Exchange:
             raise failure from fault
         finally:
             if failure is not None:
-                self._cancel(view.transfer_id, failure)
+                self._cancel(running, failure)
                 log.info("transfer %s with cart %s failed: %s", view.transfer_id[:8], view.peer[:8], failure)
             view.end(failure)
             self._finished.append(view)
 
-    def _cancel(self, transfer_id: str, failure: TransferError) -> None:
+    def _cancel(self, running: RunningTransfer, failure: TransferError) -> None:
         # Also after a failure that the other side named: its transfer is over there, and the bridge passes this over.
+        self._refuse(running.port, running.view.transfer_id, failure.code, failure.sentence)
+
+    def _refuse(self, port: Port, transfer_id: str, code: Code, sentence: str) -> None:
         with suppress(LinkDown):
-            self._link.send(Cancel(transfer_id, failure.code, failure.sentence[:MAX_SENTENCE_CHARS]))
+            port.link.send(Cancel(transfer_id, code, sentence[:MAX_SENTENCE_CHARS]))

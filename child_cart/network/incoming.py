@@ -11,7 +11,8 @@ from pathlib import Path
 from .chunk import ChunkHeader
 from .link import LinkDown
 from .messages import Code, Credit, Done, ModelParameters, ModelRequest
-from .running import Patience, Progress, RunningTransfer, Sends, TransferView
+from .port import Port
+from .running import Patience, Progress, RunningTransfer, TransferView
 from .sealing import Seal
 from .spool import Spool
 from .tasks import in_thread
@@ -30,8 +31,8 @@ class Received:
 class Incoming(RunningTransfer):
     """The receiving side of one transfer."""
 
-    def __init__(self, view: TransferView, link: Sends, patience: Patience, window_bytes: int) -> None:
-        super().__init__(view, link, patience)
+    def __init__(self, view: TransferView, port: Port, patience: Patience, window_bytes: int) -> None:
+        super().__init__(view, port, patience)
         self._most_window_bytes = window_bytes
         self._offer: ModelParameters | None = None
         self._seal: Seal | None = None
@@ -56,7 +57,7 @@ class Incoming(RunningTransfer):
             TransferError: why it did not come.
             LinkDown: if there is no link to ask over.
         """
-        self._link.send(request)
+        self.port.link.send(request)
         while self._offer is None:
             await self._wait_for_news(answer_timeout_s, "The peer's offer")
         self._seal = accept(self._offer)
@@ -75,7 +76,7 @@ class Incoming(RunningTransfer):
             if await in_thread(room.digest) != self._offer.digest:
                 raise TransferError(Code.DIGEST_MISMATCH, "The bytes that came are not the ones that were offered.")
             with suppress(LinkDown):  # asked again after the next attach, the exchange tells it
-                self._link.send(Done(self.view.transfer_id))
+                self.port.link.send(Done(self.view.transfer_id))
             return Received(room.keep(), self._offer)
 
     def take_offer(self, offer: ModelParameters) -> None:
@@ -115,4 +116,4 @@ class Incoming(RunningTransfer):
         up_to_bytes = assembler.next_grant(asyncio.get_running_loop().time())
         if up_to_bytes is not None:
             with suppress(LinkDown):  # said again when the transfer is taken up
-                self._link.send(Credit(self.view.transfer_id, up_to_bytes))
+                self.port.link.send(Credit(self.view.transfer_id, up_to_bytes))

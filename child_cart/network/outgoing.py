@@ -9,7 +9,8 @@ from .chunk import ChunkHeader
 from .identity import Identity
 from .link import LinkDown
 from .messages import Code, ModelParameters, ModelRequest, Resume
-from .running import Patience, Progress, RunningTransfer, Sends, TransferView
+from .port import Port
+from .running import Patience, Progress, RunningTransfer, TransferView
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
 from .transfer import Splitter, TransferError, chunk_count
 
@@ -31,9 +32,9 @@ class Outgoing(RunningTransfer):
     """The giving side of one transfer."""
 
     def __init__(
-        self, view: TransferView, link: Sends, patience: Patience, identity: Identity, request: ModelRequest
+        self, view: TransferView, port: Port, patience: Patience, identity: Identity, request: ModelRequest
     ) -> None:
-        super().__init__(view, link, patience)
+        super().__init__(view, port, patience)
         self._identity = identity
         self._request = request
         self._splitter: Splitter | None = None
@@ -58,7 +59,7 @@ class Outgoing(RunningTransfer):
         key = TransferKey()
         offer = sign_offer(self._identity, self._offer_of(offerable, chunk_bytes, cipher, key.public))
         seal = key.agree(self._request.key, fleet_key, self._request, offer)
-        self._link.send(offer)
+        self.port.link.send(offer)
         self._splitter, self._agreed = splitter, offer
         async with self._deadline(len(payload)):
             while not self._done:
@@ -98,7 +99,7 @@ class Outgoing(RunningTransfer):
         while self._failure is None and not self._paused and (chunk := splitter.next_chunk()) is not None:
             header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
             try:
-                await self._link.send_chunk(seal.frame(header, chunk.payload))
+                await self.port.link.send_chunk(seal.frame(header, chunk.payload))
             except LinkDown:
                 return  # taken up again from where the receiver is, on the next link
             self.view.moved_bytes = splitter.sent_bytes

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .link import LinkDown
 from .messages import Code, Message, ModelParameters, Resume
 from .transfer import TransferError
+
+if TYPE_CHECKING:
+    from .port import Port
 
 
 class Direction(StrEnum):
@@ -78,14 +81,19 @@ class Patience:
 
 
 class RunningTransfer:
-    """A transfer under way. Its task waits; the link's reader tells it the news."""
+    """A transfer under way. Its task waits; the link's reader tells it the news.
 
-    def __init__(self, view: TransferView, link: Sends, patience: Patience) -> None:
+    Attributes:
+        port: the link that it goes through now.
+    """
+
+    def __init__(self, view: TransferView, port: Port, patience: Patience) -> None:
         self.view = view
-        self._link = link
+        self.port = port
         self._patience = patience
         self._failure: TransferError | None = None
         self._paused = self._was_paused = False
+        self._paused_at = 0.0
         # The offer, once both carts know what is sent, in which chunks, under which key: from then on there is
         # something to go on with on another link.
         self._agreed: ModelParameters | None = None
@@ -98,9 +106,15 @@ class RunningTransfer:
 
     def pause(self, why: str) -> None:
         """Let the transfer wait for a lost link to come back."""
+        if not self._paused:
+            self._paused_at = time.monotonic()
         self._paused = self._was_paused = True
         self.view.state, self.view.reason = Progress.PAUSED, why
         self._news.set()
+
+    def paused_s(self) -> float:
+        """Return for how many seconds the transfer has waited for a lost link; 0 while it waits for none."""
+        return time.monotonic() - self._paused_at if self._paused else 0.0
 
     def lose_link(self) -> None:
         """Wait for the cart's own link to come back; what is not agreed yet has nothing to go on from."""
@@ -116,7 +130,7 @@ class RunningTransfer:
             return
         ends = (offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes)
         with suppress(LinkDown):  # said again on the next link
-            self._link.send(Resume(*ends, position_bytes, up_to_bytes))
+            self.port.link.send(Resume(*ends, position_bytes, up_to_bytes))
 
     def _go_on(self) -> None:
         self._paused = False
