@@ -33,11 +33,12 @@ from .network.backoff import Backoff
 from .network.bridge_file import BridgeFile
 from .network.bridges import Bridges
 from .network.exchange import Exchange
-from .network.fleet_key import OPEN, FleetKeyError, read_key
+from .network.fleet_key import OPEN, FleetKeyError, bridge_token, read_key
 from .network.identity import Identity
 from .network.link import Link, LinkDown, Standing
 from .network.messages import Code
 from .network.outgoing import Offerable
+from .network.records import CART_LIFE_S
 from .network.sealing import best_cipher
 from .network.settings import SettingError
 from .network.spool import Spool
@@ -45,6 +46,7 @@ from .network.tasks import in_thread
 from .network.tls import serving_context
 from .network.transfer import TransferError
 from .operator_desk import OperatorDesk
+from .network.visits import Visits
 from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
 from .scanner.camera import Camera
@@ -101,15 +103,8 @@ class Cart:
             *(bridge_urls(settings), settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time)
         )
         self._bridges.remember(self._bridge_file.load())
-        self._link = Link(
-            self._bridges,
-            identity,
-            fleet_key,
-            _tls_of(settings),
-            self._standing,
-            settings.heartbeat_s,
-            settings.connect_timeout_s,
-        )
+        times = (settings.heartbeat_s, settings.connect_timeout_s)
+        self._link = Link(self._bridges, identity, fleet_key, _tls_of(settings), self._standing, *times)
         self._exchange = Exchange(
             identity,
             fleet_key,
@@ -120,6 +115,7 @@ class Cart:
             lambda: (self._signature, CODEC),
             lambda: exchange_limits(self._book.current),
         )
+        self._visits = Visits(self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit)
         self._activity = Activity()
         if repaired:
             self._activity.note(repaired)
@@ -129,13 +125,13 @@ class Cart:
             else None
         )
         self._rounds = Rounds(
-            self._book, self._store, self._versions, self._trainer, self._exchange, self._link, self._activity
+            self._book, self._store, self._versions, self._trainer, self._visits, self._link, self._activity
         )
         self._preparation = Preparation(
             self._book,
             self._versions,
             self._trainer,
-            self._exchange,
+            self._visits,
             self._activity,
             task.name,
             self._rounds.become,
@@ -195,11 +191,13 @@ class Cart:
                     learning = group.create_task(self._learn(), name="learning")
                     catalogue = group.create_task(self._keep_catalogue(), name="catalogue")
                     bridges = group.create_task(self._keep_bridges(), name="bridges")
+                    publishing = group.create_task(self._stay_published(), name="publishing")
                     await stop.wait()
                     log.info("stopping")
                     learning.cancel()
                     catalogue.cancel()
                     bridges.cancel()
+                    publishing.cancel()
                     await self._leave()
                     link.cancel()
         finally:
@@ -227,6 +225,12 @@ class Cart:
             if kept != self._bridges.changes:
                 kept = self._bridges.changes
                 await in_thread(self._bridge_file.save, self._bridges.known())
+
+    async def _stay_published(self) -> None:
+        while True:
+            await asyncio.sleep(CART_LIFE_S / 2)
+            with suppress(LinkDown):
+                self._link.publish()
 
     async def _learn(self) -> None:
         """Prepare and go through rounds; begin anew after each reset."""

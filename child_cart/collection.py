@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from .db.records import Json, Verdict
 from .model.trainer import Score, Trainer
 from .model.verdict import Reason
-from .network.clusters import PickedCluster
-from .network.exchange import Exchange
 from .network.incoming import Received
 from .network.messages import Code
 from .network.transfer import TransferError
+from .network.visits import FoundCluster, Peer, Visits
+
+# What says nothing of a peer's model: its link, its bridge or this cart's own was lost.
+BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Collection:
     """One round's received models and their files.
 
     Args:
-        exchange: fetches models.
+        visits: fetch models.
         trainer: checks and scores them.
         own_rows: the cart's held-out rows, to score on.
         judge: decides by accuracy.
@@ -39,13 +42,13 @@ class Collection:
 
     def __init__(
         self,
-        exchange: Exchange,
+        visits: Visits,
         trainer: Trainer,
         own_rows: list[Json],
         judge: Callable[[float], Reason],
         on_verdict: Callable[[Verdict], Awaitable[None]],
     ) -> None:
-        self._exchange = exchange
+        self._visits = visits
         self._trainer = trainer
         self._own_rows = own_rows
         self._judge = judge
@@ -55,17 +58,17 @@ class Collection:
 
     @property
     def cut_short(self) -> bool:
-        """Whether the cart's own link broke before a model of those that were asked for last was accepted."""
+        """Whether links broke before a model of those that were asked for last was accepted."""
         return self._lost > 0 and not self.accepted
 
-    async def ask(self, cluster: PickedCluster) -> None:
+    async def ask(self, cluster: FoundCluster) -> None:
         """Fetch and judge the models of all peers of the cluster.
 
         Raises:
             TrainerError, StoreError: if the trainer or the store fails; what was under way is given up.
         """
         self._lost = 0
-        asking = [asyncio.create_task(self._ask_one(peer, cluster.cluster_id)) for peer in cluster.peers]
+        asking = [asyncio.create_task(self._ask_one(peer)) for peer in cluster.peers]
         # No TaskGroup: on Python 3.11 a child's failure there hides that this task itself is being cancelled.
         try:
             await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
@@ -77,18 +80,18 @@ class Collection:
             if isinstance(result, Exception):
                 raise result
 
-    async def _ask_one(self, peer: str, cluster_id: str) -> None:
+    async def _ask_one(self, peer: Peer) -> None:
         try:
-            received = await self._exchange.fetch(peer, cluster_id)
+            received = await self._visits.fetch(peer)
         except TransferError as error:
-            self._lost += error.code is Code.LINK_LOST
-            await self._on_verdict(Verdict(peer, Reason.NOT_RECEIVED, f"{error.sentence} ({error.code})"))
+            self._lost += error.code in BROKEN
+            await self._on_verdict(Verdict(peer.cart_id, Reason.NOT_RECEIVED, f"{error.sentence} ({error.code})"))
             return
         reason = None
         try:
             score = await self._trainer.score(received.path, self._own_rows)
             reason = score.reason or self._judge(score.accuracy or 0.0)
-            await self._on_verdict(_verdict(peer, received, score, reason))
+            await self._on_verdict(_verdict(peer.cart_id, received, score, reason))
         finally:
             if reason is Reason.ACCEPTED:
                 self.accepted.append(Accepted(received.path, score.accuracy or 0.0, received.offer.samples))

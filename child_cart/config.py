@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from .db.opening import is_mongodb, is_store, shown
 from .db.store import Store
 from .model.deal import Share
-from .network.bridges import MOST_BRIDGES, is_bridge_url
+from .network.bridges import MOST_BRIDGES
 from .network.exchange import ExchangeLimits
+from .network.records import is_bridge_url
 from .network.settings import SettingError, field_named, flag_name, option, option_of, parse_value, variable_name
 
 log = logging.getLogger("cart.config")

@@ -14,10 +14,10 @@ from .model.trainer import Trainer, TrainerError
 from .model.verdict import Reason
 from .network.backoff import Backoff
 from .network.clusters import NotEnoughPeers
-from .network.exchange import Exchange
 from .network.messages import Role
 from .network.tasks import in_thread
 from .network.transfer import TransferError
+from .network.visits import Visits
 from .versions import Versions
 
 BEFORE_STARTER: Final = (Origin.INITIAL, Origin.JOINED)
@@ -40,7 +40,7 @@ class Preparation:
         book: SettingsBook,
         versions: Versions,
         trainer: Trainer,
-        exchange: Exchange,
+        visits: Visits,
         activity: Activity,
         task_name: str,
         become: Callable[[Role], None],
@@ -50,7 +50,7 @@ class Preparation:
         self._book = book
         self._versions = versions
         self._trainer = trainer
-        self._exchange = exchange
+        self._visits = visits
         self._activity = activity
         self._task_name = task_name
         self._become = become
@@ -89,12 +89,12 @@ class Preparation:
         if self._book.current.sharing == "off":
             self._activity.note("Starting without peers: sharing is paused.")
             return
-        collection = Collection(self._exchange, self._trainer, [], lambda _: Reason.ACCEPTED, self._note)
+        collection = Collection(self._visits, self._trainer, [], lambda _: Reason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):
                 await self._wait_attached()
             self._become(Role.KERNEL)
-            await collection.ask(await self._exchange.ask_cluster(self._book.current.cluster_size, minimum=1))
+            await collection.ask(await self._visits.find_cluster(self._book.current.cluster_size, minimum=1))
             if collection.accepted:
                 best = max(collection.accepted, key=lambda model: model.accuracy)
                 target = self._versions.new_target()
@@ -105,6 +105,7 @@ class Preparation:
             self._activity.note(f"Starting without peers: {str(reason) or 'no bridge answers yet.'}")
         finally:
             collection.close()
+            await self._visits.close()
             self._become(Role.SHELL)
 
     async def _start(self) -> None:

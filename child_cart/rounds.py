@@ -23,12 +23,12 @@ from .db.store import Store
 from .model.trainer import Trainer, TrainerError
 from .model.verdict import Reason, Window
 from .network.backoff import Backoff
-from .network.clusters import NotEnoughPeers, PickedCluster
-from .network.exchange import Exchange
+from .network.clusters import NotEnoughPeers
 from .network.link import LinkDown
 from .network.messages import Role
 from .network.tasks import in_thread
 from .network.transfer import TransferError
+from .network.visits import FoundCluster, Visits
 from .versions import Versions
 
 OWN_EVALUATION_ROWS: Final = 200
@@ -68,7 +68,7 @@ class Rounds:
         store: Store,
         versions: Versions,
         trainer: Trainer,
-        exchange: Exchange,
+        visits: Visits,
         link: Announces,
         activity: Activity,
     ) -> None:
@@ -76,7 +76,7 @@ class Rounds:
         self._store = store
         self._versions = versions
         self._trainer = trainer
-        self._exchange = exchange
+        self._visits = visits
         self._link = link
         self._activity = activity
         self._saving = asyncio.Lock()
@@ -129,6 +129,7 @@ class Rounds:
         finally:
             if collection is not None:
                 collection.close()
+            await self._visits.close()
             self.become(Role.SHELL)
             self._activity.move_to(Stage.SERVING)
         settings = self._book.current
@@ -194,9 +195,9 @@ class Rounds:
         settings = self._book.current
         window = Window(settings.accept_backward, settings.accept_forward)
         judge = partial(window.judge, self._versions.newest.accuracy)
-        return Collection(self._exchange, self._trainer, own_rows, judge, self._keep_verdict)
+        return Collection(self._visits, self._trainer, own_rows, judge, self._keep_verdict)
 
-    async def _find_cluster(self) -> PickedCluster:
+    async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until it has taken too long."""
         started_at = time.monotonic()
         backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
@@ -205,7 +206,7 @@ class Rounds:
             self._check_sharing()
             self.become(Role.KERNEL)
             try:
-                return await self._exchange.ask_cluster(settings.cluster_size, settings.min_peers)
+                return await self._visits.find_cluster(settings.cluster_size, settings.min_peers)
             except NotEnoughPeers as few:
                 outcome, sentence = Outcome.NOT_ENOUGH_PEERS, str(few)
             except TransferError as error:

@@ -54,6 +54,13 @@ class Settings:
     resume_timeout_s: float = option(
         90.0, "seconds that a transfer waits for a cart whose link was lost", minimum=0.1, maximum=86400
     )
+    leave_s: float = option(
+        # Less than the ten seconds after which containers are killed.
+        8.0,
+        "seconds that a stopping bridge gives open transfers before it sends their carts to other bridges",
+        minimum=0,
+        maximum=86400,
+    )
     log_level: str = option("INFO", "how much to log", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
     def url(self, port: int) -> str:

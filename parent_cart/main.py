@@ -25,13 +25,13 @@ from aiohttp import web
 from child_cart.network.data_folder import claimed
 from child_cart.network.fleet_key import FleetKeyError, read_key
 from child_cart.network.identity import Identity, IdentityError
-from child_cart.network.messages import Role
 from child_cart.network.settings import SettingError, load
 from child_cart.network.tls import serving_context
 from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
 from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.allowance import Rates
 from parent_cart.bridge.hub import Hub
+from parent_cart.bridge.neighbourhood import Neighbourhood
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
 from parent_cart.bridge.status import Status
@@ -57,12 +57,14 @@ class Bridge:
     hub: Hub
     relay: Relay
     directory: Directory
+    neighbourhood: Neighbourhood
 
     def load(self) -> Load:
         """Tell what the bridge carries now."""
         carts = self.hub.carts.values()
-        shells = Counter(cart.model_signature for cart in carts if cart.role is Role.SHELL and cart.model_version)
-        return Load(len(carts), self.hub.limits.max_carts, shells)
+        # In either role: where every bridge has few carts, those that collect at the same time may not miss each other.
+        givers = Counter(cart.model_signature for cart in carts if cart.model_version)
+        return Load(len(carts), self.hub.limits.max_carts, givers)
 
 
 def build(settings: Settings, folder: Path | None = None) -> Bridge:
@@ -86,18 +88,22 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
         resume_timeout_s=settings.resume_timeout_s,
     )
     # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
-    hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), random.SystemRandom().randrange)
+    chance = random.SystemRandom()
     token = _token_of(settings)
     identity = Identity.load_or_create(folder / "key.pem") if folder else Identity.generate()
     directory = LoneDirectory(token)
+    neighbourhood = Neighbourhood(directory, time.monotonic, chance)
+    hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), chance.randrange, neighbourhood.elsewhere)
     admission = Admission(token, time.monotonic, settings.max_connections)
     rates = Rates(settings.max_frames_per_s, settings.max_bytes_per_s)
-    relay = Relay(identity.cart_id, hub, admission, settings.attach_timeout_s, settings.heartbeat_s, rates)
+    relay = Relay(
+        identity.cart_id, hub, admission, neighbourhood, settings.attach_timeout_s, settings.heartbeat_s, rates
+    )
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
     Status(hub, relay.bridge_id, _status_token_of(settings)).add_routes(application)
     DirectoryPages(directory).add_routes(application)
-    return Bridge(application, hub, relay, directory)
+    return Bridge(application, hub, relay, directory, neighbourhood)
 
 
 def _token_of(settings: Settings) -> bytes | None:
@@ -152,13 +158,17 @@ async def serve(settings: Settings, folder: Path | None = None) -> None:
         log.info("bridge is at ws%s://%s:%d (status page at http%s://%s:%d/)", *(end, settings.host, port) * 2)
         if not settings.token_file:
             log.warning("no --token-file was given: every cart is admitted")
-        await bridge.directory.start(settings.url(port), bridge.load)
+        bridge.relay.url = settings.url(port)
+        await bridge.directory.start(bridge.relay.url, bridge.load)
         async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly
             sweeping = group.create_task(bridge.relay.sweep())
             await stop.wait()
+            log.info("stopping")
+            stop.clear()
+            bridge.neighbourhood.keep_last()
+            await bridge.directory.stop()
+            await bridge.relay.send_away(settings.leave_s, hurried=stop)
             sweeping.cancel()
-        log.info("stopping: telling the carts")
-        await bridge.directory.stop()
         await bridge.relay.close()
     finally:
         await runner.cleanup()

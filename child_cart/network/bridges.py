@@ -10,13 +10,12 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from .backoff import Backoff
 from .messages import Code
+from .records import is_bridge_url
 
 MOST_BRIDGES: Final = 64
-MOST_URL_CHARS: Final = 200
 # A bridge that was never measured counts as one on another continent.
 UNKNOWN_ROUND_TRIP_S: Final = 0.15
 # Nearer than this makes no difference to a cart, so load decides.
@@ -38,8 +37,12 @@ class Named(Protocol):
         """In hexadecimal."""
 
     @property
-    def load(self) -> float:
-        """Which share of its places is taken."""
+    def carts(self) -> int:
+        """How many carts are attached."""
+
+    @property
+    def max_carts(self) -> int:
+        """How many may be."""
 
 
 @dataclass
@@ -126,7 +129,7 @@ class Bridges:
         for bridge in bridges:
             if bridge.configured:
                 told_then.add(bridge.url)
-            if self._may_use(bridge.url) and now - bridge.seen_at < FORGET_AFTER_S:
+            if self.may_use(bridge.url) and now - bridge.seen_at < FORGET_AFTER_S:
                 self._known[bridge.url] = replace(bridge, configured=bridge.url in told_now)
         last = max(self._known.values(), key=lambda bridge: bridge.attached_at)
         if last.attached_at and told_then == told_now:
@@ -137,12 +140,13 @@ class Bridges:
         """Take the live bridges that a bridge has named; their signatures have been checked."""
         now = self._wall_clock()
         for record in named:
-            if not self._may_use(record.url):
+            if not self.may_use(record.url):
                 continue
             bridge = self._known.setdefault(record.url, KnownBridge(record.url))
             # Anybody can sign for somebody else's address; where this cart was itself, it knows whose it is.
             if not bridge.attached_at or bridge.bridge_id == record.bridge_id:
-                bridge.bridge_id, bridge.load, bridge.seen_at = record.bridge_id, record.load, now
+                bridge.bridge_id, bridge.seen_at = record.bridge_id, now
+                bridge.load = record.carts / max(record.max_carts, 1)
         self.changes += 1
         self._forget_some()
 
@@ -203,8 +207,8 @@ class Bridges:
         backoff = self._backoffs.setdefault(url, Backoff(self._first_s, self._cap_s, self._chance.uniform))
         self._ready_at[url] = self._clock() + backoff.next_delay_s()
 
-    def _may_use(self, url: str) -> bool:
-        # Whoever asked for encrypted links is not to be led away from them by a list.
+    def may_use(self, url: str) -> bool:
+        """Tell whether the cart would go there: whoever asked for encrypted links is not led away from them."""
         return is_bridge_url(url) and (url.startswith("wss://") or not self._encrypted_only)
 
     def _forget_some(self) -> None:
@@ -215,24 +219,6 @@ class Bridges:
             del self._known[bridge.url]
             self._backoffs.pop(bridge.url, None)
             self._ready_at.pop(bridge.url, None)
-
-
-def is_bridge_url(text: str) -> bool:
-    """Tell whether this is the address of a bridge, without user, path or question."""
-    try:
-        parts = urlsplit(text)
-        plain = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
-        return (
-            plain
-            and len(text) <= MOST_URL_CHARS
-            and text.isprintable()
-            and " " not in text
-            and parts.scheme in ("ws", "wss")
-            and bool(parts.hostname)
-            and parts.port != 0
-        )
-    except ValueError:  # half an IPv6 address, or a port that is none
-        return False
 
 
 def as_json(bridges: Iterable[KnownBridge]) -> list[dict[str, object]]:

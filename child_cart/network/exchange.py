@@ -28,6 +28,7 @@ from .messages import (
     Credit,
     Done,
     ErrorMessage,
+    Found,
     Message,
     ModelParameters,
     ModelRequest,
@@ -216,7 +217,7 @@ class Exchange:
     def arrived(self, port: Port, message: Message) -> None:
         """Take a control message; one that fits no transfer has crossed its end on the way and is passed over."""
         match message:
-            case PeerList() | ErrorMessage():
+            case PeerList() | Found() | ErrorMessage():
                 port.clusters.take_answer(message)
             case ModelRequest():
                 self._serve(port, message)

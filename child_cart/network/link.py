@@ -31,13 +31,17 @@ from .messages import (
     ExitDone,
     Message,
     MessageError,
+    NbrList,
     PeerType,
     Role,
     Welcome,
+    Whereabouts,
     encode,
     parse,
 )
+from .neighbours import checked_bridges
 from .outbox import Outbox, OutboxClosed, OutboxFull
+from .records import RecordError, is_bridge_url, make_cart_record
 from .tasks import background
 
 log = logging.getLogger("cart.link")
@@ -118,6 +122,7 @@ class Link:
         standing: gives what to attach with, asked anew at each attach.
         heartbeat_s: seconds between pings.
         connect_timeout_s: seconds for connecting and attaching.
+        only: the id of the bridge that it must be, in hexadecimal; empty for any.
     """
 
     def __init__(
@@ -129,11 +134,13 @@ class Link:
         standing: Callable[[], Standing],
         heartbeat_s: float,
         connect_timeout_s: float,
+        only: str = "",
     ) -> None:
         self._bridges = bridges
         self._url = bridges.first
         self._identity = identity
         self._tls = tls
+        self._fleet_key = fleet_key
         self._token = bridge_token(fleet_key)
         self._standing = standing
         self._heartbeat_s = heartbeat_s
@@ -144,6 +151,10 @@ class Link:
         self._outbox: Outbox | None = None
         self._told: Standing | None = None
         self._round_trip_s = 0.0
+        self._only = only
+        self._own_url = ""
+        self._bridge_id = ""
+        self._sequence = 0
         self._held = False
         self._leaving = asyncio.Event()
         self._exit_done = asyncio.Event()
@@ -164,6 +175,25 @@ class Link:
                 if not self._held:
                     self._bridges.note_failed(self._url)
         self._move_to(LinkState.CLOSED, "the cart is stopping")
+
+    def to_visit(self, url: str, bridge_id: str) -> Link:
+        """Return a link of the same cart to another bridge, on which it has nothing to offer: nobody is to pick it."""
+
+        def standing() -> Standing:
+            return Standing(Role.KERNEL, self._standing().model_signature, 0)
+
+        only_there = Bridges([url], 1.0, 1.0, time.monotonic, time.time)
+        times = (self._heartbeat_s, self._connect_timeout_s)
+        return Link(only_there, self._identity, self._fleet_key, self._tls, standing, *times, bridge_id)
+
+    async def visit(self, handler: LinkHandler) -> str:
+        """Attach once, until the link ends or is left; return why it has ended, as a sentence."""
+        self._handler = handler
+        async with aiohttp.ClientSession() as session:
+            self._url = self._bridges.next_try().url
+            reason = await self._attach_once(session)
+        self._move_to(LinkState.CLOSED, reason)
+        return reason
 
     async def _wait_to_try(self, following: Try) -> None:
         if self._reason:
@@ -209,6 +239,26 @@ class Link:
         if self._outbox is not None and standing != self._told:
             self.send(PeerType(standing.role, standing.model_version))
             self._told = standing
+            self.publish()
+
+    def publish(self) -> None:
+        """Let other carts find this one at its bridge; without a model nobody looks for it."""
+        standing = self._told
+        if self._outbox is None or standing is None or standing.model_version == 0:
+            return
+        self._sequence = max(self._sequence + 1, int(time.time() * 1000))
+        with suppress(RecordError):
+            record = make_cart_record(
+                self._identity,
+                self._token,
+                bridge_id=self._bridge_id,
+                bridge_url=self._own_url,
+                role=standing.role,
+                model_signature=standing.model_signature,
+                sequence=self._sequence,
+                now_s=time.time(),
+            )
+            self.send(Whereabouts(record.encoded.decode("ascii")))
 
     async def leave(self, timeout_s: float) -> None:
         """Tell the bridge that the cart goes, and stop coming back."""
@@ -264,6 +314,10 @@ class Link:
         welcome = await self._expect(socket, Welcome)
         if welcome.version != PROTOCOL_VERSION:
             raise _Refused(f"The bridge speaks version {welcome.version}, this cart {PROTOCOL_VERSION}.")
+        if self._only not in ("", welcome.bridge_id):
+            raise _Refused(f"{self._url} is another bridge than the one that was looked for there.")
+        self._bridge_id = welcome.bridge_id
+        self._own_url = welcome.url if is_bridge_url(welcome.url) else self._url
         statement = attach_statement(bytes.fromhex(welcome.nonce), bytes.fromhex(welcome.bridge_id))
         standing = self._standing()
         attach = Attach(
@@ -301,6 +355,7 @@ class Link:
         reason, code = "The bridge closed the link.", None
         try:
             async with background(self._outbox.write_to(socket.send_str, socket.send_bytes)):
+                self.publish()
                 self.announce()  # it may have changed during the handshake
                 self._handler.on_attached(welcome)
                 async for frame in socket:
@@ -310,6 +365,8 @@ class Link:
                     message = _message_of(frame)
                     if isinstance(message, ExitDone):
                         self._exit_done.set()
+                    elif isinstance(message, NbrList):
+                        self._bridges.take_list(checked_bridges(message.bridges, self._token, time.time()))
                     elif isinstance(message, ErrorMessage) and not message.request:
                         code = message.code
                         reason = f"The bridge ended the link: {message.sentence} ({code})"

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 MAX_CLUSTER_SIZE: Final = 256
+# Bounds the message; the record's own limit is held when it is checked.
+MAX_RECORD_CHARS: Final = 1500
 MAX_COUNT: Final = 2**53 - 1  # what every JSON reader holds exactly
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
@@ -69,6 +71,19 @@ def one_of_field(kind: type[StrEnum]) -> Any:
         return kind(value)
 
     return field(metadata={"check": check})
+
+
+def records_field(most: int, **default: Any) -> Any:
+    """Declare a list of records, as texts that are still to be checked."""
+
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) > most:
+            raise ValueError(f"must be a list of at most {most} records")
+        if not all(isinstance(entry, str) and len(entry) <= MAX_RECORD_CHARS for entry in value):
+            raise ValueError(f"must hold texts of at most {MAX_RECORD_CHARS} characters")
+        return tuple(value)
+
+    return field(metadata={"check": check}, **default)
 
 
 def peers_field() -> Any:

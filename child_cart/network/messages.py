@@ -12,11 +12,23 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from .chunk import MAX_SEQUENCE
-from .message_fields import MAX_CLUSTER_SIZE, count_field, hex_field, one_of_field, peers_field, share_field, text_field
+from .message_fields import (
+    MAX_CLUSTER_SIZE,
+    MAX_RECORD_CHARS,
+    count_field,
+    hex_field,
+    one_of_field,
+    peers_field,
+    records_field,
+    share_field,
+    text_field,
+)
 
 PROTOCOL_VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_SENTENCE_CHARS: Final = 500
+MOST_NEIGHBOURS: Final = 16
+MOST_ELSEWHERE: Final = 4
 
 
 class MessageError(ValueError):
@@ -47,6 +59,7 @@ class Code(StrEnum):
     OVERRUN = "OVERRUN"
     NOT_ENOUGH_PEERS = "NOT_ENOUGH_PEERS"
     NOT_IN_CLUSTER = "NOT_IN_CLUSTER"
+    NOT_FOUND = "NOT_FOUND"
     PEER_LEFT = "PEER_LEFT"
     TOO_MANY_TRANSFERS = "TOO_MANY_TRANSFERS"
     NO_MODEL = "NO_MODEL"
@@ -80,6 +93,7 @@ class Welcome(Message):
     nonce: str = hex_field(32)
     max_chunk_bytes: int = count_field(1)
     max_window_bytes: int = count_field(1)
+    url: str = text_field(200, default="")
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,42 @@ class PeerList(Message):
     request: str = hex_field(16)
     cluster: str = hex_field(16)
     peers: tuple[str, ...] = peers_field()
+    elsewhere: tuple[str, ...] = records_field(MOST_ELSEWHERE, default=())
+    """Bridges that have more, where there are too few here."""
+
+
+@dataclass(frozen=True)
+class NbrList(Message):
+    """Bridge to cart: other bridges that are live now."""
+
+    KIND: ClassVar[str] = "NBRLIST"
+    bridges: tuple[str, ...] = records_field(MOST_NEIGHBOURS)
+
+
+@dataclass(frozen=True)
+class Whereabouts(Message):
+    """Cart to bridge: the record by which others find this cart here."""
+
+    KIND: ClassVar[str] = "CARTRECORD"
+    record: str = text_field(MAX_RECORD_CHARS)
+
+
+@dataclass(frozen=True)
+class Seek(Message):
+    """Cart to bridge: at which bridge is this cart?"""
+
+    KIND: ClassVar[str] = "SEEK"
+    request: str = hex_field(16)
+    cart: str = hex_field(16)
+
+
+@dataclass(frozen=True)
+class Found(Message):
+    """Bridge to cart: the record of the cart that was sought."""
+
+    KIND: ClassVar[str] = "FOUND"
+    request: str = hex_field(16)
+    record: str = text_field(MAX_RECORD_CHARS)
 
 
 @dataclass(frozen=True)
@@ -252,6 +302,7 @@ KINDS: Final[dict[str, type[Message]]] = {
     for kind in (
         *(Welcome, Attach, Attached, PeerType, Cluster, PeerList, ModelRequest, ModelParameters),
         *(Credit, Paused, Resume, Cancel, Done, Exit, ExitDone, ErrorMessage),
+        *(NbrList, Whereabouts, Seek, Found),
     )
 }
 

@@ -60,6 +60,7 @@ class Hub:
         clock: seconds that only grow.
         new_id: gives a new 16-byte id in hexadecimal.
         randrange: ``random.Random.randrange``, for picking peers.
+        elsewhere: gives the records of other bridges with carts of a model, where so many more are wanted.
     """
 
     def __init__(
@@ -68,8 +69,11 @@ class Hub:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         randrange: Callable[[int, int], int],
+        elsewhere: Callable[[str, int], tuple[str, ...]] = lambda signature, wanted: (),
     ) -> None:
         self.limits = limits
+        self.is_closing = False
+        """Whether the bridge is about to stop: no cluster begins any more."""
         self.carts: dict[str, Cart] = {}
         self.counters: Counter[str] = Counter()
         self.transfers = Transfers(limits, clock, self.carts.keys(), self.counters)
@@ -77,6 +81,7 @@ class Hub:
         self._clock = clock
         self._new_id = new_id
         self._randrange = randrange
+        self._elsewhere = elsewhere
         self._decks: dict[tuple[str, Role], Deck] = {}
         self._away: Away[Bucket] = Away(limits.max_carts)
 
@@ -115,6 +120,10 @@ class Hub:
             self._take_from_deck(cart)
             self._away.leave(cart_id, cart.requests, self._clock())
         return cart is not None
+
+    def may_ask(self, cart_id: str) -> bool:
+        """Take one of the requests that a cart has left, if there is one."""
+        return self._may_request(self.carts[cart_id])
 
     def expire(self) -> list[Delivery]:
         """End the transfers in which nothing has happened for too long."""
@@ -184,10 +193,15 @@ class Hub:
         if not self._may_request(cart):
             sentence = "This cart asks for clusters and models too often."
             return [Delivery(cart.cart_id, ErrorMessage(Code.TOO_MANY_TRANSFERS, sentence, message.request))]
+        if self.is_closing:
+            stopping = ErrorMessage(Code.BRIDGE_STOPPING, "This bridge is stopping; ask another one.", message.request)
+            return [Delivery(cart.cart_id, stopping)]
         shells = self._deck(cart.model_signature, Role.SHELL)
         kernels = self._deck(cart.model_signature, Role.KERNEL)
         available = sum(len(deck) - (cart.cart_id in deck) for deck in (shells, kernels))
-        if available < message.minimum:
+        missing = message.size - available
+        elsewhere = self._elsewhere(cart.model_signature, missing) if missing > 0 else ()
+        if available < message.minimum and not elsewhere:
             self.counters["not_enough_peers"] += 1
             sentence = f"{available} other carts of this model are here; {message.minimum} are needed."
             refusal = ErrorMessage(Code.NOT_ENOUGH_PEERS, sentence, message.request, available)
@@ -198,7 +212,7 @@ class Hub:
         peers += kernels.deal(message.size - len(peers), without=cart.cart_id)
         cart.cluster, cart.cluster_peers = self._new_id(), frozenset(peers)
         self.counters["clusters"] += 1
-        return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers)))]
+        return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers), elsewhere))]
 
     def _deck(self, model_signature: str, role: Role) -> Deck:
         return self._decks.get((model_signature, role)) or Deck(self._randrange)

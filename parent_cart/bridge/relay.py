@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from enum import StrEnum
+from itertools import islice
 
 from aiohttp import web
 
@@ -22,9 +24,12 @@ from child_cart.network.messages import (
     ErrorMessage,
     Exit,
     ExitDone,
+    Found,
     Message,
     MessageError,
+    Seek,
     Welcome,
+    Whereabouts,
     encode,
     parse,
 )
@@ -35,12 +40,20 @@ from .allowance import Allowance, Rates
 from .bucket import Away
 from .frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from .hub import Hub
+from .neighbourhood import Neighbourhood
 from .rules import Delivery, Violation
 from .websocket import CartSocket, accept
 
 log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
 UNATTACHED_MOST = 500
+SEEK_S = 5.0
+SEEKING_MOST = 100
+# Lists of bridges are long: ten thousand at once would hold up what else is to be sent.
+TOLD_AT_ONCE = 200
+# As many carts go elsewhere in a second as their new bridges can take.
+SENT_AWAY_AT_ONCE = 100
+SEND_AWAY_EVERY_S = 0.1
 MAX_ATTACH_BYTES = 128 * 1024  # whoever has proved nothing gets little memory
 
 
@@ -108,6 +121,7 @@ class Relay:
         bridge_id: who this bridge is, 16 bytes.
         hub: decides what may pass.
         admission: decides who may come in.
+        neighbourhood: knows of other bridges.
         attach_timeout_s: seconds in which a new connection must attach.
         heartbeat_s: seconds between pings to a silent cart.
         rates: what one cart may send.
@@ -118,6 +132,7 @@ class Relay:
         bridge_id: bytes,
         hub: Hub,
         admission: Admission,
+        neighbourhood: Neighbourhood,
         attach_timeout_s: float,
         heartbeat_s: float,
         rates: Rates,
@@ -125,6 +140,7 @@ class Relay:
         self.bridge_id = bridge_id
         self._hub = hub
         self._admission = admission
+        self._neighbourhood = neighbourhood
         self._attach_timeout_s = attach_timeout_s
         self._heartbeat_s = heartbeat_s
         self._rates = rates
@@ -133,6 +149,10 @@ class Relay:
         self._away: Away[Allowance] = Away(hub.limits.max_carts)
         self._emptied = asyncio.Event()
         self._stopping = False
+        self._untold: list[Connection] = []
+        self._seeking: set[asyncio.Task[None]] = set()
+        self.url = ""
+        """Where carts reach this bridge, once that is known."""
 
     # A connection comes and goes.
 
@@ -172,10 +192,11 @@ class Relay:
                 connection.nonce.hex(),
                 limits.max_chunk_bytes,
                 limits.max_window_bytes,
+                self.url,
             ),
         )
         if self._stopping:
-            self.refuse(connection, Violation(Code.BRIDGE_STOPPING, "This bridge is stopping."))
+            self.refuse(connection, _stopping())
         return answer
 
     def _attach_is_late(self, connection: Connection) -> None:
@@ -218,6 +239,7 @@ class Relay:
                 self._away.leave(connection.cart_id, connection.allowance, asyncio.get_running_loop().time())
             go = self._hub.lose if connection.keeps_transfers else self._hub.leave
             self._deliver(go(connection.cart_id))
+            self._neighbourhood.forget(connection.cart_id)
 
     def forget(self, connection: Connection, reason: str) -> None:
         """Take note that a connection is gone; more than once changes nothing."""
@@ -262,8 +284,41 @@ class Relay:
             connection.keeps_transfers = False
             self._leave(connection, "it said EXIT")
             connection.socket.close(encode(ExitDone()))
+        elif isinstance(message, Whereabouts | Seek):
+            self._ask_directory(connection, message)
         else:
             self._deliver(self._hub.receive(connection.cart_id, message))
+
+    def _ask_directory(self, connection: Connection, message: Whereabouts | Seek) -> None:
+        """Do what takes a signature to be checked, or a walk through the directory, as often as a cart may ask."""
+        may_ask = self._hub.may_ask(connection.cart_id) and len(self._seeking) < SEEKING_MOST
+        if not may_ask:
+            self._hub.counters["requests_refused"] += 1
+        if isinstance(message, Seek) and may_ask:
+            task = asyncio.create_task(self._seek(connection, message), name="seek a cart")
+            self._seeking.add(task)
+            task.add_done_callback(self._seeking.discard)
+        elif isinstance(message, Seek):
+            self._say_not_found(connection, message)
+        elif may_ask:
+            refusal = self._neighbourhood.take_record(connection.cart_id, message.record)
+            if refusal is not None:
+                self._hub.counters[f"record_refused_{refusal.lower()}"] += 1
+
+    async def _seek(self, connection: Connection, message: Seek) -> None:
+        record = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SEEK_S):
+                record = await self._neighbourhood.find(message.cart)
+        if connection.phase is not Phase.ATTACHED:
+            return
+        if record is not None:
+            self._say(connection, Found(message.request, record))
+        else:
+            self._say_not_found(connection, message)
+
+    def _say_not_found(self, connection: Connection, message: Seek) -> None:
+        self._say(connection, ErrorMessage(Code.NOT_FOUND, "Nobody knows where that cart is.", message.request))
 
     def _attach(self, connection: Connection, message: Message) -> None:
         attach = self._proved(connection, message)
@@ -283,6 +338,7 @@ class Relay:
         log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)
         self._say(connection, Attached(cart_id))
         self._deliver(waiting)
+        self._tell_neighbours(connection)
 
     def _proved(self, connection: Connection, message: Message) -> Attach:
         """Return an ATTACH whose key and proof are right.
@@ -304,7 +360,7 @@ class Relay:
         if not signature_is_valid(public_key, bytes.fromhex(message.signature), statement):
             raise Violation(Code.BAD_SIGNATURE, "The signature over nonce and bridge id is not this key's.")
         if self._stopping:
-            raise Violation(Code.BRIDGE_STOPPING, "This bridge is stopping.")
+            raise _stopping()
         return message
 
     # Frames go.
@@ -356,6 +412,17 @@ class Relay:
             await asyncio.sleep(min(SWEEP_S, self._heartbeat_s / 4))
             self._beat(asyncio.get_running_loop().time())
             self._deliver(self._hub.expire())
+            if self._neighbourhood.has_changed():
+                self._untold = list(self._connections.values())
+            for connection in self._untold[:TOLD_AT_ONCE]:
+                if connection.phase is Phase.ATTACHED:
+                    self._tell_neighbours(connection)
+            del self._untold[:TOLD_AT_ONCE]
+
+    def _tell_neighbours(self, connection: Connection) -> None:
+        message = self._neighbourhood.list_for_cart()
+        if message.bridges:
+            self._say(connection, message)
 
     def _beat(self, now: float) -> None:
         ping_before = now - self._heartbeat_s
@@ -370,14 +437,47 @@ class Relay:
                 log.info("cart %s does not answer pings", connection.cart_id)
                 connection.abort()
 
+    async def send_away(self, most_s: float, hurried: asyncio.Event) -> None:
+        """Take no more carts and begin no more clusters; send the carts to other bridges as their transfers end.
+
+        Without another bridge this does nothing. What is left at the end is for ``close``.
+
+        Args:
+            most_s: seconds after which it ends, whatever is still under way.
+            hurried: ends it when it is set.
+        """
+        if not self._neighbourhood.neighbours():
+            return
+        self._stopping = self._hub.is_closing = True
+        log.info("sending %d carts to other bridges", len(self._connections))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                while self._connections and not hurried.is_set():
+                    idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
+                    for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
+                        self._tell_neighbours(connection)
+                        self._say_goodbye(connection, _stopping())
+                    await asyncio.sleep(SEND_AWAY_EVERY_S)
+
+    def _is_busy(self, connection: Connection) -> bool:
+        return self._hub.transfers.is_busy(connection.cart_id)
+
     async def close(self) -> None:
         """Refuse new carts, tell the attached ones that the bridge stops, and close their sockets."""
         self._stopping = True
         for connection in list(self._sockets):
-            self._say_goodbye(connection, Violation(Code.BRIDGE_STOPPING, "This bridge is stopping."))
+            self._say_goodbye(connection, _stopping())
+        for task in list(self._seeking):
+            task.cancel()
+        if self._seeking:
+            await asyncio.wait(self._seeking)
         if self._sockets:
             self._emptied.clear()
             await self._emptied.wait()  # within FAREWELL_S: each socket sees to that
+
+
+def _stopping() -> Violation:
+    return Violation(Code.BRIDGE_STOPPING, "This bridge is stopping.")
 
 
 def _message_of(frame: Frame) -> Message:

@@ -113,6 +113,10 @@ class Transfers:
         """Return how many transfers a cart takes part in; those that others only say it does are not counted."""
         return sum(cart_id not in transfer.awaited for transfer in self.of_cart(cart_id))
 
+    def is_busy(self, cart_id: str) -> bool:
+        """Tell whether a model is on its way from or to a cart; those that wait for a lost link are not."""
+        return any(not transfer.awaited for transfer in self.of_cart(cart_id))
+
     # A transfer's life.
 
     def request(self, message: ModelRequest) -> list[Delivery]:

@@ -40,14 +40,12 @@ class Learner(Node):
         self.versions = Versions(self.store, self.data / "models")
         self.trainer = FakeTrainer()
         self.activity = Activity()
-        self.rounds = Rounds(
-            self.book, self.store, self.versions, self.trainer, self.exchange, self.link, self.activity
-        )
+        self.rounds = Rounds(self.book, self.store, self.versions, self.trainer, self.visits, self.link, self.activity)
         self.preparation = Preparation(
             self.book,
             self.versions,
             self.trainer,
-            self.exchange,
+            self.visits,
             self.activity,
             "task",
             self.rounds.become,

@@ -21,9 +21,9 @@ from child_cart.network.bridges import (
     KnownBridge,
     as_json,
     from_json,
-    is_bridge_url,
 )
 from child_cart.network.messages import Code
+from child_cart.network.records import is_bridge_url
 
 HOME, OTHER, THIRD = "ws://home:9000", "ws://other:9000", "ws://third:9000"
 
@@ -32,7 +32,8 @@ HOME, OTHER, THIRD = "ws://home:9000", "ws://other:9000", "ws://third:9000"
 class Record:
     url: str
     bridge_id: str = "ab" * 16
-    load: float = 0.0
+    carts: int = 0
+    max_carts: int = 100
 
 
 class World:
@@ -138,8 +139,8 @@ def test_the_carts_of_a_dead_bridge_spread_by_chance() -> None:
 @pytest.mark.parametrize(
     ("other", "third"),
     [
-        (Record(OTHER, load=0.1), Record(THIRD, load=0.95)),
-        (Record(OTHER), Record(THIRD, load=1.0)),
+        (Record(OTHER, carts=10), Record(THIRD, carts=95)),
+        (Record(OTHER), Record(THIRD, carts=100)),
     ],
 )
 def test_an_idle_bridge_draws_more_carts_than_a_loaded_one(other: Record, third: Record) -> None:
@@ -225,10 +226,10 @@ def test_a_bridge_long_unseen_is_forgotten_unless_the_cart_was_told_it() -> None
 def test_nobody_can_speak_for_a_bridge_that_the_cart_knows() -> None:
     world = World(HOME)
     world.attach()
-    world.bridges.take_list([Record(HOME, "cd" * 16, 1.0)])
+    world.bridges.take_list([Record(HOME, "cd" * 16, 100)])
     (home,) = world.bridges.known()
     assert (home.bridge_id, home.load) == ("ab" * 16, 0.0)
-    world.bridges.take_list([Record(HOME, "ab" * 16, 0.5)])
+    world.bridges.take_list([Record(HOME, "ab" * 16, 50)])
     assert home.load == 0.5
 
 

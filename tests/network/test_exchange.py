@@ -349,7 +349,7 @@ async def test_a_cluster_that_is_asked_for_while_the_link_breaks_is_a_named_fail
     node.wire.pass_message = lambda message: False
     async with running(node):
         asking = asyncio.create_task(node.cluster())
-        await until(lambda: node.exchange._clusters._waiting)
+        await until(lambda: node.exchange.home.clusters._waiting)
         bridge.relay._connections[node.id].abort()
         with pytest.raises(TransferError) as caught:
             await asking

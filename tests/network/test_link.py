@@ -193,6 +193,7 @@ async def test_a_link_that_takes_no_more_is_down(bridge: Bridge) -> None:
     cart = Cart(bridge.url)
     async with cart.running():
         await cart.link.wait_attached()
+        await until(lambda: cart.link._outbox and not cart.link._outbox._control)  # the record is on its way
         for _ in range(MAX_CONTROL_FRAMES):
             cart.link.send(Done("01" * 16))
         with pytest.raises(LinkDown, match="stuck"):
@@ -343,6 +344,7 @@ async def test_leaving_a_link_that_takes_no_more_raises_nothing(bridge: Bridge) 
     cart = Cart(bridge.url)
     async with cart.running():
         await cart.link.wait_attached()
+        await until(lambda: cart.link._outbox and not cart.link._outbox._control)  # the record is on its way
         for _ in range(MAX_CONTROL_FRAMES):
             cart.link.send(Done("01" * 16))
         await cart.link.leave(1)

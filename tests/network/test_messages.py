@@ -26,16 +26,20 @@ from child_cart.network.messages import (
     ErrorMessage,
     Exit,
     ExitDone,
+    Found,
     Message,
     MessageError,
     ModelParameters,
     ModelRequest,
+    NbrList,
     Paused,
     PeerList,
     PeerType,
     Resume,
     Role,
+    Seek,
     Welcome,
+    Whereabouts,
     encode,
     parse,
 )
@@ -55,16 +59,23 @@ codes = st.sampled_from(Code)
 printable = st.text(max_size=MAX_SENTENCE_CHARS).filter(str.isprintable)
 codecs = st.text(max_size=32).filter(str.isprintable)
 shares = st.floats(0, 1)
+records = st.text(max_size=40)
 
 BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
-    Welcome: st.builds(Welcome, counts, ids, hexes(32), positive, positive),
+    Welcome: st.builds(Welcome, counts, ids, hexes(32), positive, positive, codecs),
     Attach: st.builds(Attach, counts, hexes(32), hexes(64), roles, ids, counts, hexes(32)),
     Attached: st.builds(Attached, ids),
     Paused: st.builds(Paused, ids),
     Resume: st.builds(Resume, ids, ids, ids, positive, positive, counts, counts),
     PeerType: st.builds(PeerType, roles, counts),
     Cluster: st.builds(Cluster, ids, sizes, sizes),
-    PeerList: st.builds(PeerList, ids, ids, st.lists(ids, max_size=5).map(tuple)),
+    PeerList: st.builds(
+        PeerList, ids, ids, st.lists(ids, max_size=5).map(tuple), st.lists(records, max_size=4).map(tuple)
+    ),
+    NbrList: st.builds(NbrList, st.lists(records, max_size=16).map(tuple)),
+    Whereabouts: st.builds(Whereabouts, records.filter(str.isprintable)),
+    Seek: st.builds(Seek, ids, ids),
+    Found: st.builds(Found, ids, records.filter(str.isprintable)),
     ModelRequest: st.builds(ModelRequest, ids, ids, ids, ids, hexes(32), hexes(32), hexes(64)),
     ModelParameters: st.builds(
         *(ModelParameters, ids, ids, ids, positive, places, places, hexes(32), codecs, ids, counts, counts, shares),

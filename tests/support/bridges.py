@@ -11,11 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
+from child_cart.network.identity import Identity
 from child_cart.network.tasks import background
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.relay import Relay
 from parent_cart.config import Settings
 from parent_cart.main import build
+
+from .board import Board, BoardDirectory
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Bridge:
     relay: Relay
     hub: Hub
     runner: web.AppRunner
+    directory: BoardDirectory | None = None
 
     @property
     def url(self) -> str:
@@ -37,15 +41,28 @@ class Bridge:
 
 
 @asynccontextmanager
-async def running_bridge(port: int = 0, folder: Path | None = None, **settings: Any) -> AsyncIterator[Bridge]:
-    """Run a bridge as ``serve`` does, without signals; it tells its carts when the block ends."""
+async def running_bridge(
+    port: int = 0, folder: Path | None = None, board: Board | None = None, **settings: Any
+) -> AsyncIterator[Bridge]:
+    """Run a bridge as ``serve`` does, without signals; it tells its carts when the block ends.
+
+    Bridges with one ``board`` know each other, and need a ``folder`` each.
+    """
     built = build(Settings(**settings), folder)
+    directory = None
+    if board is not None:
+        assert folder is not None
+        directory = BoardDirectory(board, Identity.load_or_create(folder / "key.pem"))
+        built.neighbourhood._directory = directory
     runner = web.AppRunner(built.application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
+        built.relay.url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
+        if directory is not None:
+            await directory.start(built.relay.url, built.load)
         async with background(built.relay.sweep()):
-            yield Bridge(runner.addresses[0][1], built.relay, built.hub, runner)
+            yield Bridge(runner.addresses[0][1], built.relay, built.hub, runner, directory)
         await built.relay.close()
     finally:
         await runner.cleanup()

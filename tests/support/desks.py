@@ -84,7 +84,7 @@ class Shown:
         self.node = Node("ws://127.0.0.1:9", folder)
         self.rounds = Rounds(
             *(self.book, self.store, self.versions, FakeTrainer()),  # type: ignore[arg-type]
-            *(self.node.exchange, self.node.link, self.activity),  # type: ignore[arg-type]
+            *(self.node.visits, self.node.link, self.activity),  # type: ignore[arg-type]
         )
         self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
         self.process_id: int | None = None

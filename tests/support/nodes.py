@@ -18,13 +18,14 @@ from support.bridges import until
 from child_cart.network.bridges import Bridges
 from child_cart.network.clusters import PickedCluster
 from child_cart.network.exchange import Exchange, ExchangeLimits
-from child_cart.network.fleet_key import OPEN
+from child_cart.network.fleet_key import OPEN, bridge_token
 from child_cart.network.identity import Identity
 from child_cart.network.link import Link, LinkState, Standing
 from child_cart.network.messages import Message, Role
 from child_cart.network.outgoing import Offerable
 from child_cart.network.sealing import AES
 from child_cart.network.spool import Spool
+from child_cart.network.visits import Visits
 
 SIGNATURE = "ab" * 16
 
@@ -85,6 +86,7 @@ class Node:
         )
         self.link = Link(self.bridges, self.identity, fleet_key, tls, lambda: self.standing, heartbeat_s, 5.0)
         self.wire.link = self.link
+        self.visits = Visits(self.exchange, self.bridges, bridge_token(fleet_key), self.link.to_visit)
 
     async def current(self) -> Offerable | None:
         return self.model

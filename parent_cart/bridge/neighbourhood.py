@@ -1,0 +1,88 @@
+"""What a bridge tells its carts of other bridges, and others of its carts. Does no I/O of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from child_cart.network.messages import MOST_ELSEWHERE, MOST_NEIGHBOURS, NbrList
+from child_cart.network.records import BridgeRecord, CartRecord, RecordError, Refusal
+from parent_cart.directory.directory import Directory
+
+# A list that changes all the time is not told all the time: to ten thousand carts it is megabytes.
+TELL_EVERY_S: Final = 15.0
+# Records are some seconds old, and not every cart that was there answers.
+SPARE: Final = 2
+
+
+class Neighbourhood:
+    """The directory as carts use it.
+
+    Args:
+        directory: where other bridges and their carts are.
+        clock: seconds that only grow.
+        chance: picks among bridges.
+    """
+
+    def __init__(self, directory: Directory, clock: Callable[[], float], chance: random.Random) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._chance = chance
+        self._told: set[tuple[str, str]] = set()
+        self._told_at = -TELL_EVERY_S
+        self._last: list[BridgeRecord] | None = None
+
+    def neighbours(self) -> list[BridgeRecord]:
+        """Return the live bridges."""
+        return self._directory.neighbours() if self._last is None else self._last
+
+    def keep_last(self) -> None:
+        """Keep the present list for the carts that are to be sent away: the directory is about to stop."""
+        self._last = self.neighbours()
+
+    def list_for_cart(self) -> NbrList:
+        """Return other bridges for one cart; where there are many, another choice for each."""
+        records = self.neighbours()
+        chosen = self._chance.sample(records, min(len(records), MOST_NEIGHBOURS))
+        return NbrList(tuple(map(_text, chosen)))
+
+    def has_changed(self) -> bool:
+        """Tell whether bridges have come or gone since this was last true, but not more often than carts can bear."""
+        now, present = self._clock(), {(record.bridge_id, record.url) for record in self.neighbours()}
+        if present == self._told or now < self._told_at + TELL_EVERY_S:
+            return False
+        self._told, self._told_at = present, now
+        return True
+
+    def elsewhere(self, model_signature: str, wanted: int) -> tuple[str, ...]:
+        """Return records of bridges that have SHELL carts of a model, more likely those with many."""
+        counts = {record: record.shells.get(model_signature, 0) for record in self.neighbours()}
+        counts = {record: count for record, count in counts.items() if count > 0}
+        chosen: list[BridgeRecord] = []
+        while counts and len(chosen) < MOST_ELSEWHERE and wanted > 0:
+            (record,) = self._chance.choices(list(counts), list(counts.values()))
+            wanted -= max(counts.pop(record) // SPARE, 1)
+            chosen.append(record)
+        return tuple(map(_text, chosen))
+
+    def take_record(self, cart_id: str, record: str) -> Refusal | None:
+        """Publish where a cart is, or return why not: a cart whose clock is wrong stays unknown, but attached."""
+        try:
+            self._directory.publish_cart(cart_id, record.encode())
+        except RecordError as error:
+            return error.refusal
+        return None
+
+    def forget(self, cart_id: str) -> None:
+        """Publish nothing more of a cart that has left."""
+        self._directory.withdraw_cart(cart_id)
+
+    async def find(self, cart_id: str) -> str | None:
+        """Return the record of a cart, or None if nobody knows where it is."""
+        record = await self._directory.find_cart(cart_id)
+        return None if record is None or record.gone else _text(record)
+
+
+def _text(record: BridgeRecord | CartRecord) -> str:
+    return record.encoded.decode("ascii")
