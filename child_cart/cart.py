@@ -45,8 +45,8 @@ from .network.spool import Spool
 from .network.tasks import in_thread
 from .network.tls import serving_context
 from .network.transfer import TransferError
-from .operator_desk import OperatorDesk
 from .network.visits import Visits
+from .operator_desk import OperatorDesk
 from .preparation import BEFORE_STARTER, Preparation
 from .rounds import Rounds
 from .scanner.camera import Camera
