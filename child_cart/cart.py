@@ -360,6 +360,7 @@ def _trainer_setup(settings: Settings, folder: Path) -> TrainerSetup:
         data=os.path.abspath(settings.data) if settings.data else "",
         starter_rows=settings.starter_rows,
         threads=settings.train_threads,
+        memory_bytes=settings.trainer_memory_bytes,
         idle_s=settings.trainer_idle_s,
         silence_s=settings.trainer_silence_s,
         log_path=folder / "trainer.log",

@@ -19,6 +19,7 @@ from .network.settings import SettingError, field_named, flag_name, option, opti
 
 log = logging.getLogger("cart.config")
 MIB = 1024 * 1024
+LEAST_TRAINER_BYTES = 64 * MIB
 STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
 
 
@@ -133,6 +134,12 @@ class Settings:
     reconnect_cap_s: float = option(15.0, "most seconds between two tries to attach", minimum=0.01, maximum=3600)
 
     train_threads: int = option(1, "threads of the trainer process", minimum=1, maximum=256)
+    trainer_memory_bytes: int = option(
+        0,
+        "most memory of the trainer process, in bytes, not counting the libraries that it maps; 0 for no limit",
+        minimum=0,
+        maximum=1 << 50,
+    )
     trainer_idle_s: float = option(
         60.0, "seconds after which a trainer process without work ends", minimum=0, maximum=86400
     )
@@ -178,6 +185,11 @@ def check(settings: Settings) -> None:
         raise SettingError(
             f"min_peers is {settings.min_peers}, but cluster_size is {settings.cluster_size}: "
             "a round could never have enough peers."
+        )
+    if 0 < settings.trainer_memory_bytes < LEAST_TRAINER_BYTES:
+        raise SettingError(
+            f"--trainer-memory-bytes (CART_TRAINER_MEMORY_BYTES) is {settings.trainer_memory_bytes}; it must be at "
+            f"least {LEAST_TRAINER_BYTES}, in which a process can start, or 0 for no limit."
         )
     if settings.max_round_rows < settings.dataset_size:
         raise SettingError(

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,8 @@ Json = dict[str, Any]
 Row = dict[str, Any]
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 GRACE_S: Final = 2.0
+OUT_OF_MEMORY: Final = {"MemoryError", "_ArrayMemoryError", "ResourceExhaustedError"}
+"""What Python, NumPy and TensorFlow raise when they are given no memory."""
 
 
 class TrainerError(Exception):
@@ -30,7 +33,7 @@ class TrainerError(Exception):
 
 
 class TrainerDied(TrainerError):
-    """The trainer process ended in the middle of a command."""
+    """The trainer process ended in the middle of a command, or has to be ended."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class TrainerSetup:
     data: str
     starter_rows: int
     threads: int
+    memory_bytes: int
+    """Most memory that it may take beside mapped files; 0 for no limit."""
     idle_s: float
     silence_s: float
     log_path: Path
@@ -214,7 +219,7 @@ class ProcessTrainer:
                 process.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
                 while "result" not in (answer := await self._read(process)):
                     if "error" in answer:
-                        raise _ERRORS.get(answer["error"], TrainerError)(answer["sentence"])
+                        raise self._failure(answer["error"], answer["sentence"])
                     if report is not None:
                         report(Epoch(**answer["progress"]))
             except (asyncio.CancelledError, TrainerDied):
@@ -230,7 +235,13 @@ class ProcessTrainer:
         if self._process is not None and self._process.returncode is None:
             return self._process
         setup = self._setup
-        told = {"task": setup.task, "share": setup.share, "data": setup.data, "starter_rows": setup.starter_rows}
+        told = {
+            "task": setup.task,
+            "share": setup.share,
+            "data": setup.data,
+            "starter_rows": setup.starter_rows,
+            "memory_bytes": setup.memory_bytes,
+        }
         threads = str(setup.threads)
         # TensorFlow leaves files behind when it is killed: in a folder of its own they go with the next start.
         scratch = setup.log_path.with_name("scratch")
@@ -268,11 +279,25 @@ class ProcessTrainer:
         except ValueError:
             raise TrainerDied(f"The trainer said more than {MAX_LINE_BYTES} bytes at once and was ended.") from None
         if not line.endswith(b"\n"):
-            status = await process.wait()
-            how = f"by signal {-status}" if status < 0 else f"with status {status}"
-            raise TrainerDied(f"The trainer process ended {how}; its last words are in {self._setup.log_path}.")
+            raise TrainerDied(self._how_it_ended(await process.wait()))
         answer: Json = json.loads(line)
         return answer
+
+    def _failure(self, kind: str, sentence: str) -> TrainerError:
+        if kind in OUT_OF_MEMORY:
+            # Started anew, it has its memory in one piece again.
+            return TrainerDied(f"The trainer has run out of memory and was ended.{self._may_take()}")
+        return _ERRORS.get(kind, TrainerError)(sentence)
+
+    def _how_it_ended(self, status: int) -> str:
+        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        if -status == signal.SIGKILL:
+            how += " (so the kernel ends it when the memory is used up)"
+        return f"The trainer process ended {how}; its last words are in {self._setup.log_path}.{self._may_take()}"
+
+    def _may_take(self) -> str:
+        most = self._setup.memory_bytes
+        return f" It may take {most:,} bytes of memory (trainer_memory_bytes)." if most else ""
 
     def _end_idle(self) -> None:
         self._ending = asyncio.ensure_future(self._end_if_idle())

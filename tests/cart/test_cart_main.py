@@ -41,6 +41,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["--host", "a..b"], "The pages cannot listen on a..b"),
         (["--task", ":Nothing"], "cannot be loaded"),
         (["--max-round-rows", "5"], "rows would come in faster"),
+        (["--trainer-memory-bytes", "1000"], "is 1000; it must be at least 67108864, in which a process can start"),
         (["--min-peers", "9"], "a round could never have enough peers"),
         (["--weighting", "luck"], "it must be one of accuracy, samples, uniform"),
         (["--data-dir", "/dev/null/x"], "cannot be used"),
@@ -222,6 +223,32 @@ def test_pages_answer_while_the_cart_trains(tmp_path: Path) -> None:
         assert cart.post("/api/rows", {"batch_id": "c", "rows": rows})["added"]
         assert cart.status()["stage"] == "TRAINING"
         cart.stop()
+
+
+def test_a_cart_outlives_a_trainer_that_wants_too_much_memory(tmp_path: Path) -> None:
+    cart = CartProcess(
+        *(tmp_path / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--cluster-wait-s", "0"),
+        *("--dataset-size", "10", "--trainer-memory-bytes", "300000000"),
+    )
+    rows = [{"degrees": angle, "third": angle // 120} for angle in range(0, 360, 30)]
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        cart.stop()
+        cart._environment["LIGHT_TASK_TRAIN_BYTES"] = "500000000"
+        cart.start()
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        cart.post("/api/rows", {"batch_id": "b", "rows": rows})
+        wait_for(lambda: cart.status()["rounds_ended"] >= 1)
+        (record,) = cart.get("/api/rounds")["rounds"][-1:]
+        assert record["outcome"] == "TRAINER_FAILED"
+        assert "run out of memory" in record["sentence"]
+        assert cart.status()["rows"]["waiting"] == len(rows)
+        assert cart.stop() == 0
+        del cart._environment["LIGHT_TASK_TRAIN_BYTES"]
+        cart.start()
+        wait_for(lambda: cart.status().get("rows", {}).get("waiting") == 0)
+        cart.stop()
+    assert "Traceback" not in cart.log
 
 
 def test_a_folder_of_another_task_is_refused(tmp_path: Path) -> None:

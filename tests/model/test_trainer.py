@@ -31,6 +31,7 @@ def setup(tmp_path: Path, **changes: object) -> TrainerSetup:
         "data": "",
         "starter_rows": 50,
         "threads": 1,
+        "memory_bytes": 0,
         "idle_s": 30.0,
         "silence_s": 60.0,
     }
@@ -116,7 +117,7 @@ async def test_a_killed_trainer_costs_its_command(tmp_path: Path, monkeypatch) -
     work = asyncio.create_task(trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None))
     await asyncio.sleep(0.05)
     os.kill(trainer.process_id, signal.SIGKILL)
-    with pytest.raises(TrainerDied, match=r"by signal 9.*trainer\.log"):
+    with pytest.raises(TrainerDied, match=r"by signal 9 \(so the kernel.*trainer\.log"):
         await work
     monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "0")
     await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
@@ -166,10 +167,10 @@ async def test_an_idle_trainer_ends_after_a_refused_payload_too(tmp_path: Path) 
 
 async def test_a_trainer_that_hangs_is_ended(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "30")
-    trainer = ProcessTrainer(setup(tmp_path, silence_s=1.0))
+    trainer = ProcessTrainer(setup(tmp_path, silence_s=6.0))
     _, base = await initial(trainer, tmp_path)
     process = trainer.process_id
-    with pytest.raises(TrainerDied, match="said nothing for 1 s"):
+    with pytest.raises(TrainerDied, match="said nothing for 6 s"):
         await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
     assert not is_running(process)
 
@@ -191,3 +192,38 @@ async def test_a_model_of_other_shapes_is_named(trainer: ProcessTrainer, tmp_pat
     other = Stored(tmp_path / "o.h5", write_weights(tmp_path / "o.h5", [np.zeros((9, 9), np.float32)]))
     with pytest.raises(TrainerError, match="has other shapes than the task's"):
         await trainer.train(other, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+
+
+MANY_BYTES = 500_000_000
+LIMIT_BYTES = 300_000_000
+
+
+async def test_a_trainer_that_is_given_no_more_memory_says_so_and_starts_anew(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LIGHT_TASK_TRAIN_BYTES", str(MANY_BYTES))
+    trainer = ProcessTrainer(setup(tmp_path, memory_bytes=LIMIT_BYTES))
+    _, base = await initial(trainer, tmp_path)
+    process = trainer.process_id
+    with pytest.raises(TrainerDied, match=r"run out of memory.* 300,000,000 bytes of memory \(trainer_memory_bytes\)"):
+        await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    assert not is_running(process)
+    monkeypatch.setenv("LIGHT_TASK_TRAIN_BYTES", "1000000")
+    await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    await trainer.close()
+
+
+async def test_a_model_that_does_not_fit_says_how_much_there_is(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LIGHT_TASK_BALLAST_BYTES", str(MANY_BYTES))
+    trainer = ProcessTrainer(setup(tmp_path, memory_bytes=LIMIT_BYTES))
+    with pytest.raises(TrainerDied, match=r"with status 1.*300,000,000 bytes of memory"):
+        await trainer.initialise(tmp_path / "0.h5")
+    await trainer.close()
+
+
+async def test_without_a_limit_nothing_is_said_of_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LIGHT_TASK_TRAIN_BYTES", str(1 << 60))
+    trainer = ProcessTrainer(setup(tmp_path))
+    _, base = await initial(trainer, tmp_path)
+    with pytest.raises(TrainerDied) as caught:
+        await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    assert str(caught.value) == "The trainer has run out of memory and was ended."
+    await trainer.close()

@@ -27,6 +27,7 @@ class SoftmaxRegression:
         if ballast:  # carried along and never used, so that a model takes its time on a line
             self._weights.append(np.random.default_rng(4).standard_normal(ballast, np.float32))
         self._epoch_s = float(os.environ.get("LIGHT_TASK_EPOCH_S", "0"))
+        self._train_bytes = int(os.environ.get("LIGHT_TASK_TRAIN_BYTES", "0"))
         self._predict_s = float(os.environ.get("LIGHT_TASK_PREDICT_S", "0"))
 
     def weights(self) -> list[Array]:
@@ -36,12 +37,14 @@ class SoftmaxRegression:
         self._weights = [np.array(array) for array in weights]
 
     def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+        held = np.ones(self._train_bytes, np.uint8)
         for epoch in range(EPOCHS):
             time.sleep(self._epoch_s)
             error = self.predict(inputs) - np.eye(CLASSES, dtype=np.float32)[targets]
             self._weights[0] -= inputs.T @ error / len(inputs)
             self._weights[1] -= error.mean(axis=0)
             report(epoch + 1, EPOCHS, float(np.abs(error).mean()))
+        del held
 
     def predict(self, inputs: Array) -> Array:
         time.sleep(self._predict_s)
