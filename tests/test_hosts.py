@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.processes import ROOT, Program, free_port, get, post, running, wait_for
+from support.processes import ROOT, CartProcess, running, wait_for
 
 import child_cart
 from child_cart.config import Settings as CartSettings
@@ -55,34 +55,19 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-class InstalledCart(Program):
-    """A cart as the unit starts it."""
+class InstalledCart(CartProcess):
+    """A cart that runs as its unit starts it."""
 
     def __init__(self, prefix: Path, folder: Path) -> None:
-        self.port = free_port()
         shutil.copyfile(ROOT / "tests/support/light_task.py", folder / "light_task.py")
-        settings = {
-            "CART_BRIDGE": "ws://127.0.0.1:9",
-            "CART_JOIN_WAIT_S": "0.1",
-            "CART_CLUSTER_WAIT_S": "0",
-            "CART_PORT": str(self.port),
-            "CART_DATA_DIR": str(folder / "data"),
-            "CART_TASK": "light_task:LightTask",
-            "CART_DATASET_SIZE": "20",
-        }
-        super().__init__([], folder / "cart.log", **settings)
-        self._arguments = [str(prefix / "bin/child-cart")]
+        flags = ("--task", "light_task:LightTask", "--cluster-wait-s", "0", "--dataset-size", "20")
+        super().__init__(folder / "cart", "ws://127.0.0.1:9", *flags)
+        self._arguments[:2] = [str(prefix / "bin/child-cart")]
         self._environment["PYTHONPATH"] = f"{folder}:{SITE_PACKAGES}"
 
     def start(self) -> None:
         super().start()
         wait_for(lambda: self.status().get("stage") == "SERVING", what="an installed cart that serves")
-
-    def status(self) -> dict:
-        try:
-            return get(f"http://127.0.0.1:{self.port}/api/status")
-        except OSError:
-            return {}
 
 
 def test_the_wheel_has_every_file_of_both_programs(wheels: tuple[Path, Path]) -> None:
@@ -154,7 +139,7 @@ def test_a_cart_keeps_its_data_from_version_to_version_and_back(tmp_path: Path, 
     assert make("use", f"PREFIX={prefix}", "VERSION=7.0.0").returncode == 0
     cart = InstalledCart(prefix, tmp_path)
     with running(cart):
-        post(f"http://127.0.0.1:{cart.port}/api/rows", {"batch_id": "one", "rows": ROWS})
+        cart.post("/api/rows", {"batch_id": "one", "rows": ROWS})
         wait_for(lambda: cart.status()["rounds_ended"] == 1)
         first = cart.status()
         assert first["program_version"] == "7.0.0"
