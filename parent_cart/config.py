@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ from child_cart.network.records import MAX_URL_CHARS, is_bridge_url
 from child_cart.network.settings import SettingError, option
 
 LEAST_FRAMES_PER_S: Final = 10
+_PEER: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,13 @@ class Settings:
     port: int = option(9000, "port for carts and for the status page; 0 takes a free one", minimum=0, maximum=65535)
     public_url: str = option(
         "", "where carts reach this bridge, as wss://name:port; without it from host, port and certificate"
+    )
+    dht_port: int = option(
+        0, "UDP port at which other bridges find this one; 0 for a bridge that is alone", minimum=0, maximum=65535
+    )
+    dht_host: str = option("", "address to take datagrams of other bridges at; without it that of --host")
+    bootstrap: str = option(
+        "", "bridges to meet first, as host:port of their --dht-port, separated by commas; tried for ever"
     )
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve wss:// and https:// instead")
     tls_key: str = option("", "file with the certificate's private key (PEM)")
@@ -70,6 +79,23 @@ class Settings:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"ws{'s' if self.tls_cert else ''}://{host}:{port}"
 
+    def bootstrap_peers(self) -> list[tuple[str, int]]:
+        """Return the hosts and ports of the bridges to meet first.
+
+        Raises:
+            SettingError: if one of them is none.
+        """
+        peers = []
+        for text in filter(None, (part.strip() for part in self.bootstrap.split(","))):
+            found = _PEER.fullmatch(text)
+            if not found or not 0 < int(found["port"]) < 65536:
+                raise SettingError(
+                    f"--bootstrap (BRIDGE_BOOTSTRAP) names {text!r}; it must be host:port of another bridge's "
+                    "--dht-port, and several are separated by commas."
+                )
+            peers.append((found["ipv6"] or found["name"], int(found["port"])))
+        return peers
+
 
 def check(settings: Settings) -> None:
     """Check what one setting alone cannot tell.
@@ -88,6 +114,7 @@ def check(settings: Settings) -> None:
             f"wss://host:port, with at most {MAX_URL_CHARS} characters."
         )
     _check_rates(settings)
+    _check_directory(settings)
 
 
 def _check_rates(settings: Settings) -> None:
@@ -102,3 +129,18 @@ def _check_rates(settings: Settings) -> None:
                 f"--{flag} (BRIDGE_{name}) is {rate}; it must be 0, for no limit, or at least {least}: "
                 "with less, not even one chunk and its credit would pass in a second."
             )
+
+
+def _check_directory(settings: Settings) -> None:
+    """Refuse a DHT that nobody could use."""
+    peers = settings.bootstrap_peers()
+    if peers and not settings.dht_port:
+        raise SettingError(
+            f"--bootstrap (BRIDGE_BOOTSTRAP) is {settings.bootstrap!r}, but --dht-port (BRIDGE_DHT_PORT) is 0: "
+            "name the UDP port at which the others are to find this bridge."
+        )
+    if settings.dht_port and not settings.public_url and settings.host in ("0.0.0.0", "::", ""):  # noqa: S104
+        raise SettingError(
+            f"--host (BRIDGE_HOST) is {settings.host!r}, from which others cannot tell where carts reach this bridge: "
+            "with --dht-port it needs --public-url (BRIDGE_PUBLIC_URL), as wss://name:port."
+        )

@@ -36,8 +36,9 @@ from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
 from parent_cart.bridge.status import Status
 from parent_cart.config import Settings, check
+from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import Directory, Load, LoneDirectory
-from parent_cart.directory.pages import DirectoryPages
+from parent_cart.directory.pages import DirectoryCollector, DirectoryPage
 
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
@@ -91,7 +92,7 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
     chance = random.SystemRandom()
     token = _token_of(settings)
     identity = Identity.load_or_create(folder / "key.pem") if folder else Identity.generate()
-    directory = LoneDirectory(token)
+    directory = _directory_of(settings, identity, token, folder)
     neighbourhood = Neighbourhood(directory, time.monotonic, chance)
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), chance.randrange, neighbourhood.elsewhere)
     admission = Admission(token, time.monotonic, settings.max_connections)
@@ -101,9 +102,19 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
     )
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
-    Status(hub, relay.bridge_id, _status_token_of(settings)).add_routes(application)
-    DirectoryPages(directory).add_routes(application)
+    status = Status(hub, relay.bridge_id, _status_token_of(settings))
+    status.add_routes(application)
+    status.add_figures(DirectoryCollector(directory))
+    application.router.add_get("/bridge/neighbours", status.guarded(DirectoryPage(directory).neighbours))
     return Bridge(application, hub, relay, directory, neighbourhood)
+
+
+def _directory_of(settings: Settings, identity: Identity, token: bytes | None, folder: Path | None) -> Directory:
+    if not settings.dht_port:
+        return LoneDirectory(token)
+    listen = (settings.dht_host or settings.host, settings.dht_port)
+    memory_file = folder / "neighbours.json" if folder else None
+    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), memory_file)
 
 
 def _token_of(settings: Settings) -> bytes | None:
@@ -162,10 +173,12 @@ async def serve(settings: Settings, folder: Path | None = None) -> None:
         await bridge.directory.start(bridge.relay.url, bridge.load)
         async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly
             sweeping = group.create_task(bridge.relay.sweep())
+            directing = group.create_task(bridge.directory.run())
             await stop.wait()
             log.info("stopping")
             stop.clear()
             bridge.neighbourhood.keep_last()
+            directing.cancel()
             await bridge.directory.stop()
             await bridge.relay.send_away(settings.leave_s, hurried=stop)
             sweeping.cancel()

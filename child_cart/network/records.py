@@ -148,6 +148,11 @@ class BridgeRecord(Record):
         """The bridge's id, as in its WELCOME."""
         return self.owner_id
 
+    @property
+    def load(self) -> float:
+        """Which share of its places is taken."""
+        return self.carts / max(self.max_carts, 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CartRecord(Record):

@@ -93,13 +93,17 @@ class Status:
         self._registry = CollectorRegistry()
         self._registry.register(HubCollector(hub))
 
+    def add_figures(self, collector: Collector) -> None:
+        """Let Prometheus have the figures of another part of the bridge."""
+        self._registry.register(collector)
+
     def add_routes(self, application: web.Application) -> None:
         """Put the pages into an application, and sample the rates for as long as it runs."""
         router = application.router
         router.add_get("/healthz", self.health)
-        router.add_get("/", self._guarded(self.page))
-        router.add_get("/status.json", self._guarded(self.json))
-        router.add_get("/metrics", self._guarded(self.metrics))
+        router.add_get("/", self.guarded(self.page))
+        router.add_get("/status.json", self.guarded(self.json))
+        router.add_get("/metrics", self.guarded(self.metrics))
         for name in FILES:
             router.add_get(f"/{name}", self.file)
         application.cleanup_ctx.append(self._sampling)
@@ -196,7 +200,9 @@ class Status:
             "events": dict(sorted(self._hub.counters.items())),
         }
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def guarded(self, handler: Handler) -> Handler:
+        """Return a handler that answers those alone who have the status token."""
+
         async def guard(request: web.Request) -> web.StreamResponse:
             if self._token and not shows_token(request.headers.get("Authorization", ""), self._token):
                 sentence = (

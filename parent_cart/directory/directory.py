@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from child_cart.network.records import BridgeRecord, CartRecord, RecordError, Refusal, check_record, newest, record_name
+
+from .storage import dht_key
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,15 @@ class Load:
     max_carts: int
     shells: Mapping[str, int]
     """Carts that can be asked for a model, by model signature."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is told of the directory to Prometheus."""
+
+    neighbours: int
+    records: int
+    counters: Mapping[str, int]
 
 
 class Directory(Protocol):
@@ -41,13 +53,19 @@ class Directory(Protocol):
     async def find_cart(self, cart_id: str) -> CartRecord | None:
         """Return where a cart is, at this bridge or another one; None if nobody knows."""
 
+    def figures(self) -> Figures:
+        """Return the figures for the metrics."""
+
     async def start(self, url: str, load: Callable[[], Load]) -> None:
-        """Make this bridge known.
+        """Listen for other bridges.
 
         Args:
             url: where carts reach it.
             load: tells what it carries; asked now and then.
         """
+
+    async def run(self) -> None:
+        """Find other bridges and be found, until it is cancelled."""
 
     async def stop(self) -> None:
         """Take back what was published, tell the neighbours, and end every task; may be called again."""
@@ -64,7 +82,7 @@ class OwnCarts:
     def __init__(self, token: bytes | None, now: Callable[[], float] = time.time) -> None:
         self._token = token
         self._now = now
-        self._records: dict[str, CartRecord] = {}
+        self._records: dict[bytes, CartRecord] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -77,21 +95,30 @@ class OwnCarts:
         """
         record = check_record(encoded, self._token, self._now(), record_name(CartRecord.KIND, cart_id))
         assert isinstance(record, CartRecord)  # the name says so
-        if newest(record, self._records.get(cart_id)) is not record:
+        key = dht_key(record.name)
+        if newest(record, self._records.get(key)) is not record:
             raise RecordError(Refusal.OLDER, f"A later record of {record.name} is known.")
         if record.gone:
             self.drop(cart_id)
         else:
-            self._records[cart_id] = record
+            self._records[key] = record
         return record
 
     def drop(self, cart_id: str) -> None:
         """Forget a cart; one that is not known changes nothing."""
-        self._records.pop(cart_id, None)
+        self._records.pop(dht_key(record_name(CartRecord.KIND, cart_id)), None)
 
     def get(self, cart_id: str) -> CartRecord | None:
         """Return a cart's record, if it holds."""
-        record = self._records.get(cart_id)
+        return self._holding(dht_key(record_name(CartRecord.KIND, cart_id)))
+
+    def value(self, key: bytes) -> bytes | None:
+        """Return the bytes of the cart's record that is filed under a key of the DHT, if it holds."""
+        record = self._holding(key)
+        return None if record is None else record.encoded
+
+    def _holding(self, key: bytes) -> CartRecord | None:
+        record = self._records.get(key)
         return record if record is not None and record.holds_at(self._now()) else None
 
 
@@ -117,8 +144,16 @@ class LoneDirectory:
         """Return a cart's record if it is attached here."""
         return self._carts.get(cart_id)
 
+    def figures(self) -> Figures:
+        """Return nothing but zeros."""
+        return Figures(0, 0, {})
+
     async def start(self, url: str, load: Callable[[], Load]) -> None:
         """Do nothing: nobody is there to be told."""
+
+    async def run(self) -> None:
+        """Do nothing, until it is cancelled."""
+        await asyncio.Event().wait()
 
     async def stop(self) -> None:
         """Do nothing."""

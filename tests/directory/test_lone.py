@@ -22,7 +22,7 @@ from child_cart.network.records import (
     make_withdrawal,
 )
 from parent_cart.directory.directory import LoneDirectory, OwnCarts
-from parent_cart.directory.pages import DirectoryPages
+from parent_cart.directory.pages import DirectoryPage
 
 TOKEN = bridge_token(OPEN)
 
@@ -100,7 +100,7 @@ async def test_the_page_shows_the_least_loaded_bridge_first() -> None:
                 for carts in (9, 2)
             ]
 
-    answer = await DirectoryPages(Known(None), lambda: 1007.0).neighbours(None)  # type: ignore[arg-type]
+    answer = await DirectoryPage(Known(None), lambda: 1007.0).neighbours(None)  # type: ignore[arg-type]
     assert answer.text is not None
     first, second = json.loads(answer.text)["neighbours"]
     assert (first["url"], second["url"]) == ("ws://bridge2:9000", "ws://bridge9:9000")

@@ -1,0 +1,237 @@
+"""The datagrams that bridges send each other: Kademlia's requests and answers in msgpack, as the library writes them.
+
+Pure. Whatever comes is hostile: what is not exactly a request or an answer is a ``DatagramError``, never another error.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import umsgpack
+
+from child_cart.network.fleet_key import datagram_tag
+
+# Ours have at most 1,472 bytes, which an Ethernet carries whole; the library's limit of 8 KiB is above this one.
+MAX_DATAGRAM_BYTES: Final = 2048
+NODE_ID_BYTES: Final = 20
+NONCE_BYTES: Final = 16
+TAG_BYTES: Final = 16
+MESSAGE_ID_BYTES: Final = 20
+# What a crawl takes of one answer: as many as there are in a bucket.
+MOST_NODES: Final = 20
+
+_REQUEST: Final = b"\x00"
+_ANSWER: Final = b"\x01"
+
+
+class Address(NamedTuple):
+    """Where a node listens: an IP address in its usual writing, and a UDP port."""
+
+    host: str
+    port: int
+
+
+class Rpc(StrEnum):
+    """What one node asks of another. ``INTRODUCE`` is ours, the others are Kademlia's."""
+
+    PING = "ping"
+    STORE = "store"
+    FIND_NODE = "find_node"
+    FIND_VALUE = "find_value"
+    INTRODUCE = "introduce"
+
+
+class Fault(StrEnum):
+    """Why a datagram was dropped: the words of the counters."""
+
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    FOREIGN = "foreign"
+    UNASKED = "unasked"
+    TOO_MANY = "too_many"
+
+
+class DatagramError(ValueError):
+    """A datagram that is dropped."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a node asks. ``key`` is empty in a ping, and the nonce in an introduction."""
+
+    message_id: bytes
+    rpc: Rpc
+    sender_id: bytes
+    key: bytes = b""
+    value: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What comes back; ``body`` is anything that msgpack can say."""
+
+    message_id: bytes
+    body: object
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAt:
+    """A node, as another one names it."""
+
+    node_id: bytes
+    address: Address
+
+
+class Envelope:
+    """Marks datagrams as those of a fleet; without a token they are the library's own, unmarked."""
+
+    def __init__(self, token: bytes | None) -> None:
+        self._token = token
+
+    def close(self, datagram: bytes) -> bytes:
+        """Return what goes out."""
+        return datagram if self._token is None else self._tag(self._token, datagram) + datagram
+
+    def open(self, received: bytes) -> bytes:
+        """Return what has come in.
+
+        Raises:
+            DatagramError: if it is too large, or not of this fleet.
+        """
+        if len(received) > MAX_DATAGRAM_BYTES:
+            raise DatagramError(Fault.TOO_LARGE)
+        if self._token is None:
+            return received
+        tag, datagram = received[:TAG_BYTES], received[TAG_BYTES:]
+        if not hmac.compare_digest(tag, self._tag(self._token, datagram)):
+            raise DatagramError(Fault.FOREIGN)
+        return datagram
+
+    @staticmethod
+    def _tag(token: bytes, datagram: bytes) -> bytes:
+        return datagram_tag(token, datagram)[:TAG_BYTES]
+
+
+def request_datagram(message_id: bytes, rpc: Rpc, *arguments: bytes) -> bytes:
+    """Return the bytes of a request."""
+    return _REQUEST + message_id + bytes(umsgpack.packb([rpc.value, list(arguments)]))
+
+
+def answer_datagram(message_id: bytes, body: object) -> bytes:
+    """Return the bytes of an answer."""
+    return _ANSWER + message_id + bytes(umsgpack.packb(body))
+
+
+def parse(datagram: bytes) -> Request | Answer:
+    """Return what a datagram says.
+
+    Raises:
+        DatagramError: if it is neither a request that we know nor an answer.
+    """
+    kind, message_id = datagram[:1], datagram[1 : 1 + MESSAGE_ID_BYTES]
+    if len(message_id) != MESSAGE_ID_BYTES or kind not in (_REQUEST, _ANSWER):
+        raise DatagramError(Fault.MALFORMED)
+    try:
+        body = umsgpack.unpackb(datagram[1 + MESSAGE_ID_BYTES :])
+    except Exception:  # nesting, dates, reserved codes and cut lengths raise a dozen kinds
+        raise DatagramError(Fault.MALFORMED) from None
+    return Answer(message_id, body) if kind == _ANSWER else _request(message_id, body)
+
+
+_ARGUMENT_BYTES: Final[dict[str, tuple[int | None, ...]]] = {
+    Rpc.PING: (NODE_ID_BYTES,),
+    Rpc.STORE: (NODE_ID_BYTES, NODE_ID_BYTES, None),
+    Rpc.FIND_NODE: (NODE_ID_BYTES, NODE_ID_BYTES),
+    Rpc.FIND_VALUE: (NODE_ID_BYTES, NODE_ID_BYTES),
+    Rpc.INTRODUCE: (NODE_ID_BYTES, NONCE_BYTES),
+}
+
+
+def _request(message_id: bytes, body: object) -> Request:
+    match body:
+        case [str(name), [*arguments]] if name in _ARGUMENT_BYTES:
+            given = [value for value in arguments if isinstance(value, bytes)]
+            sizes = _ARGUMENT_BYTES[name]
+            if len(given) == len(arguments) == len(sizes) and all(map(_fits, given, sizes)):
+                return Request(message_id, Rpc(name), *given)
+    raise DatagramError(Fault.MALFORMED)
+
+
+def _fits(value: bytes, size_bytes: int | None) -> bool:
+    return size_bytes in (None, len(value))
+
+
+# What answers hold.
+
+
+def nodes_in(body: object, from_host: str) -> list[NodeAt]:
+    """Return the nodes that an answer names, those that can be asked.
+
+    Args:
+        body: the answer to FIND_NODE, or to FIND_VALUE of a node without the record.
+        from_host: whose answer it is. What it says of our own machine counts only if it is on it.
+
+    Raises:
+        DatagramError: if it is no list of nodes.
+    """
+    if not isinstance(body, list) or len(body) > MOST_NODES:
+        raise DatagramError(Fault.MALFORMED)
+    local = ipaddress.ip_address(from_host).is_loopback
+    found = []
+    for entry in body:
+        match entry:
+            case [bytes(node_id), str(host), int(port)] if len(node_id) == NODE_ID_BYTES:
+                address = address_of(host, port)
+                if address is not None and (local or not ipaddress.ip_address(address.host).is_loopback):
+                    found.append(NodeAt(node_id, address))
+            case _:
+                raise DatagramError(Fault.MALFORMED)
+    return found
+
+
+def value_in(body: object) -> bytes | None:
+    """Return the record that an answer to FIND_VALUE holds; None if it names nodes instead.
+
+    Raises:
+        DatagramError: if it holds something else.
+    """
+    if not isinstance(body, dict):
+        return None
+    value = body.get("value")
+    if not isinstance(value, bytes):
+        raise DatagramError(Fault.MALFORMED)
+    return value
+
+
+def introduction_in(body: object) -> tuple[bytes, bytes]:
+    """Return the record and the signature of an answer to INTRODUCE.
+
+    Raises:
+        DatagramError: if it holds something else.
+    """
+    match body:
+        case [bytes(record), bytes(signature)]:
+            return record, signature
+    raise DatagramError(Fault.MALFORMED)
+
+
+def address_of(host: str, port: int) -> Address | None:
+    """Return an address that a datagram can be sent to, in its usual writing; None if this is none."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.scope_id is not None:
+            return None
+        ip = ip.ipv4_mapped or ip
+    nobody = ip.is_multicast or ip.is_unspecified or ip == ipaddress.IPv4Address("255.255.255.255")
+    return None if nobody or isinstance(port, bool) or not 0 < port < 65536 else Address(str(ip), port)

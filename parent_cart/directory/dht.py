@@ -1,0 +1,307 @@
+"""The directory of a bridge among others: it joins the DHT for ever, publishes, and knows who is live.
+
+Decides when; what is taken, and whom to ask, is the node's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from child_cart.network.backoff import Backoff
+from child_cart.network.fleet_key import OPEN, bridge_token
+from child_cart.network.identity import Identity
+from child_cart.network.records import (
+    BRIDGE_LIFE_S,
+    BridgeRecord,
+    CartRecord,
+    make_bridge_record,
+    make_withdrawal,
+    record_name,
+)
+from child_cart.network.settings import SettingError
+from child_cart.network.tasks import in_thread
+
+from .contacts import Contact
+from .crawl import BUCKET_NODES
+from .datagrams import NODE_ID_BYTES, Address, address_of
+from .directory import Figures, Load, OwnCarts
+from .node import DhtNode
+from .state import Memory, read_memory, write_memory
+from .storage import RecordStorage
+from .timetable import Timetable
+from .wire import DEFAULT_RATES, RequestRates
+
+log = logging.getLogger("bridge.directory")
+PUBLISHED_AT_ONCE: Final = 8
+MOST_FAREWELLS: Final = 10_000
+ADDRESSES_OF_A_NAME: Final = 8
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often things are done, in seconds."""
+
+    wait_s: float = 1.0
+    """For an answer, before asking once more."""
+    poll_s: float = 15.0
+    """Between two looks at who is still there."""
+    join_first_s: float = 1.0
+    join_cap_s: float = 60.0
+    """Between two tries to meet others; growing while nobody is there."""
+    republish_s: float = 1200.0
+    batch_s: float = 0.08
+    """For a batch of records at least: a bridge that gets thousands of carts at once floods nobody."""
+    own_record_s: float = 5.0
+    """For which the own record is good enough."""
+    save_s: float = 60.0
+    life_s: int = BRIDGE_LIFE_S
+
+
+class DhtDirectory:
+    """Where other bridges and their carts are, by asking each other.
+
+    Args:
+        identity: this bridge's own.
+        token: the bridge token of the fleet; None for the open one.
+        listen: where to take datagrams.
+        bootstrap: host names or addresses, with ports, of bridges to meet first.
+        memory_file: where to keep the addresses of others; None to keep none.
+        pace: how often things are done.
+        rates: what is answered at most.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        token: bytes | None,
+        listen: tuple[str, int],
+        bootstrap: Sequence[tuple[str, int]],
+        memory_file: Path | None = None,
+        pace: Pace = Pace(),
+        rates: RequestRates = DEFAULT_RATES,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._identity = identity
+        self._record_token = token if token is not None else bridge_token(OPEN)
+        self._listen = listen
+        self._bootstrap = bootstrap
+        self._memory_file = memory_file
+        self._memory = Memory([])
+        self._saved: list[Address] = []
+        self._pace = pace
+        self._carts = OwnCarts(token)
+        self._due = Timetable()
+        self._farewells: deque[CartRecord] = deque(maxlen=MOST_FAREWELLS)
+        self._storage = RecordStorage(token, time.time)
+        self.node = DhtNode(
+            *(identity, token, self._own_record, self._carts.value, self._storage, self.counters, time.time),
+            *(pace.wait_s, rates),
+        )
+        self.node.contacts.on_new = self._on_new_contact
+        self._met = asyncio.Event()
+        self._url = ""
+        self._load: Callable[[], Load] = lambda: Load(0, 0, {})
+        self._record: BridgeRecord | None = None
+        self._record_made_at = 0.0
+
+    # What the rest of the bridge asks.
+
+    def neighbours(self) -> list[BridgeRecord]:
+        """Return the records of other bridges that are live: checked, not expired, and answering of late."""
+        now_s, since = time.time(), time.monotonic() - 3 * self._pace.poll_s
+        contacts = self.node.contacts.by_id.values()
+        return [each.record for each in contacts if each.answered_at > since and each.record.holds_at(now_s)]
+
+    def publish_cart(self, cart_id: str, encoded: bytes) -> None:
+        """Take the record of a cart that is attached here, and see that others find it; raises ``RecordError``."""
+        record = self._carts.take(cart_id, encoded)
+        if record.gone:
+            self._due.drop(cart_id)
+            self._farewells.append(record)
+        else:
+            self._due.put(cart_id, 0.0)
+
+    def withdraw_cart(self, cart_id: str) -> None:
+        """Publish nothing more of a cart that has left."""
+        self._carts.drop(cart_id)
+        self._due.drop(cart_id)
+
+    async def find_cart(self, cart_id: str) -> CartRecord | None:
+        """Return where a cart is, at this bridge or another one; None if nobody knows."""
+        here = self._carts.get(cart_id)
+        if here is not None:
+            return here
+        record = (await self.node.lookup(record_name(CartRecord.KIND, cart_id))).record
+        return record if isinstance(record, CartRecord) and not record.gone else None
+
+    def figures(self) -> Figures:
+        """Return the figures for the metrics."""
+        return Figures(len(self.neighbours()), len(self._storage), self.counters)
+
+    # It starts, works, and stops.
+
+    async def start(self, url: str, load: Callable[[], Load]) -> None:
+        """Listen for other bridges.
+
+        Raises:
+            SettingError: if the address cannot be listened on.
+            RecordError: if the URL does not fit into a record.
+        """
+        self._url, self._load = url, load
+        self._own_record()
+        host, port = self._listen
+        try:
+            await self.node.wire.listen(host, port)
+        except OSError as error:
+            raise SettingError(
+                f"The bridge cannot take datagrams on {host} port {port}: {error.strerror or error}. Stop what uses "
+                "it, or choose another with --dht-host and --dht-port (BRIDGE_DHT_HOST, BRIDGE_DHT_PORT)."
+            ) from None
+        if self._memory_file is not None:
+            self._memory = await in_thread(read_memory, self._memory_file)
+        log.info("other bridges find this one at UDP port %d, as %s", self.node.wire.port, url)
+
+    async def run(self) -> None:
+        """Join, publish and watch, until it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for work in (self._join_for_ever, self._poll_for_ever, self._publish_for_ever, self._save_for_ever):
+                group.create_task(work())
+
+    async def stop(self) -> None:
+        """Take the own record back, tell the neighbours, and end every task; may be called again."""
+        if self._record is not None:
+            farewell = make_withdrawal(self._own_record(), self._identity, self._record_token, time.time())
+            self._record = None
+            await self.node.spread(farewell)
+            await self._save()
+        await self.node.close()
+
+    # This bridge's own record.
+
+    def _own_record(self) -> BridgeRecord:
+        now = time.monotonic()
+        if self._record is None or now - self._record_made_at >= self._pace.own_record_s:
+            now_s, load = time.time(), self._load()
+            # A clock that was set back must not make the bridge's records look old.
+            last = self._record.sequence if self._record is not None else 0
+            self._record = make_bridge_record(
+                self._identity,
+                self._record_token,
+                url=self._url,
+                carts=load.carts,
+                max_carts=load.max_carts,
+                shells=load.shells,
+                sequence=max(last + 1, int(now_s * 1000)),
+                now_s=now_s,
+                life_s=self._pace.life_s,
+            )
+            self._record_made_at = now
+        return self._record
+
+    # Meeting others.
+
+    def _on_new_contact(self, contact: Contact) -> None:
+        log.info("met the bridge %s at %s port %d", contact.record.url, *contact.address)
+        self._memory.note(contact.address)
+        # Whoever is near, or one of few, may know others that this node should.
+        nearest = self.node.contacts.nearest(self.node.id)
+        if len(nearest) < BUCKET_NODES or any(Address(node.ip, node.port) == contact.address for node in nearest):
+            self._met.set()
+
+    async def _join_for_ever(self) -> NoReturn:
+        backoff = Backoff(self._pace.join_first_s, self._pace.join_cap_s)
+        while True:
+            await self.node.join(await self._addresses())
+            if self.node.contacts.by_id:
+                backoff.reset()
+                await self.node.find_self()
+                await self.node.walk_to(os.urandom(NODE_ID_BYTES))  # keeps the far buckets filled
+                delay_s = jittered(self._pace.join_cap_s)
+            else:
+                delay_s = backoff.next_delay_s()
+            self._met.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._met.wait()
+            await asyncio.sleep(jittered(self._pace.join_first_s))
+
+    async def _addresses(self) -> list[Address]:
+        """Return where to look for bridges that are not known: where others said, and where some were once.
+
+        As long as any is missing they are asked, also while others are known: that is how two halves become one.
+        """
+        resolved = await asyncio.gather(*(self._resolve(host, port) for host, port in self._bootstrap))
+        known = {contact.address for contact in self.node.contacts.by_id.values()}
+        remembered = [address for address in self._memory.addresses() if address not in known]
+        some = random.sample(remembered, min(len(remembered), 4 if known else 16))
+        wanted = [address for addresses in resolved for address in addresses] + some
+        return list(dict.fromkeys(address for address in wanted if address not in known))
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        # Anew each time: a name may lead to another machine tomorrow.
+        try:
+            entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            log.debug("the bootstrap peer %s has no address now: %s", host, error)
+            self.counters["names_not_resolved"] += 1
+            return []
+        found = [address_of(str(entry[4][0]), int(entry[4][1])) for entry in entries]
+        return [address for address in found if address is not None][:ADDRESSES_OF_A_NAME]
+
+    async def _poll_for_ever(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(jittered(self._pace.poll_s))
+            await self.node.contacts.poll()
+
+    # Publishing carts.
+
+    async def _publish_for_ever(self) -> NoReturn:
+        while True:
+            due = self._due.take(time.monotonic(), PUBLISHED_AT_ONCE) if self.node.contacts.by_id else []
+            await asyncio.gather(*map(self._publish, due))
+            while self._farewells and self.node.contacts.by_id:
+                await self.node.put(self._farewells.popleft())
+            await asyncio.sleep(self._pace.batch_s if due else 5 * self._pace.batch_s)
+
+    async def _publish(self, cart_id: str) -> None:
+        record = self._carts.get(cart_id)
+        if record is None:
+            return
+        copies = await self.node.put(record)
+        later_s = self._pace.republish_s if copies else self._pace.poll_s
+        if self._carts.get(cart_id) is record:  # neither replaced nor gone meanwhile
+            self._due.put(cart_id, time.monotonic() + jittered(later_s))
+
+    # Remembering others.
+
+    async def _save_for_ever(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(self._pace.save_s)
+            await self._save()
+
+    async def _save(self) -> None:
+        for contact in self.node.contacts.by_id.values():
+            self._memory.note(contact.address)
+        if self._memory_file is None or self._memory.addresses() == self._saved:
+            return
+        try:
+            await in_thread(write_memory, self._memory_file, self._memory)
+            self._saved = self._memory.addresses()
+        except OSError as error:
+            log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error)
+
+
+def jittered(seconds: float) -> float:
+    """Return between half of a time and all of it, so that bridges that start together do not go on together."""
+    return random.uniform(seconds / 2, seconds)  # noqa: S311 - no secret

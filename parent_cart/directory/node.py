@@ -1,0 +1,183 @@
+"""A Kademlia node: it answers others, keeps some records for them, and walks to where a record is kept.
+
+A bridge's node id is the key of its own record, so whoever has it as a contact can ask the bridge itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from kademlia.node import Node
+
+from child_cart.network.identity import Identity
+from child_cart.network.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
+
+from .contacts import Contacts, introduction_statement
+from .crawl import Crawl, Found
+from .datagrams import Address, DatagramError, Envelope, Request, Rpc, nodes_in, value_in
+from .storage import RecordStorage, dht_key
+from .wire import RequestRates, Wire
+
+COPIES: Final = 4
+"""How many nodes keep a record."""
+LOOKUP_S: Final = 15.0
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What a walk to a record has found, and what it took."""
+
+    record: Record | None
+    rounds: int
+    asked: int
+
+
+class DhtNode:
+    """A node of the DHT.
+
+    Args:
+        identity: the bridge's own.
+        token: the bridge token of its fleet; None for the open one.
+        own_record: gives the bridge's record as it is now.
+        own_value: gives the record of a cart that is attached here, by its key.
+        storage: what is kept for others.
+        counters: counts what was dropped and refused.
+        now: seconds since the epoch.
+        wait_s: seconds to wait for an answer before asking once more.
+        rates: what is answered at most.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        token: bytes | None,
+        own_record: Callable[[], BridgeRecord],
+        own_value: Callable[[bytes], bytes | None],
+        storage: RecordStorage,
+        counters: Counter[str],
+        now: Callable[[], float],
+        wait_s: float,
+        rates: RequestRates,
+    ) -> None:
+        self.id = dht_key(record_name(BridgeRecord.KIND, identity.cart_id.hex()))
+        self.wire = Wire(Envelope(token), self._answer, counters, wait_s, rates)
+        self.contacts = Contacts(self.id, self.wire, self._check, storage.get, counters)
+        self._identity = identity
+        self._token = token
+        self._own_record = own_record
+        self._own_value = own_value
+        self._storage = storage
+        self._counters = counters
+        self._now = now
+
+    async def close(self) -> None:
+        """Close the socket and end every task; may be called again."""
+        await self.wire.close()
+        await self.contacts.close()
+
+    # Being asked.
+
+    def _answer(self, address: Address, request: Request) -> object:
+        self.contacts.meet(request.sender_id, address)
+        match request.rpc:
+            case Rpc.PING:
+                return self.id
+            case Rpc.INTRODUCE:
+                statement = introduction_statement(request.key, request.sender_id)
+                return [self._own_record().encoded, self._identity.sign(statement)]
+            case Rpc.STORE:
+                return self._take(request.key, request.value, address.host)
+            case Rpc.FIND_VALUE:
+                value = self._value(request.key)
+                if value is not None:
+                    return {"value": value}
+        nearest = self.contacts.nearest(request.key)
+        return [[node.id, node.ip, node.port] for node in nearest if node.id != request.sender_id]
+
+    def _value(self, key: bytes) -> bytes | None:
+        if key == self.id:
+            return self._own_record().encoded
+        return self._own_value(key) or self._storage.get(key)
+
+    def _take(self, key: bytes, encoded: bytes, sender: str) -> bool:
+        try:
+            record = self._storage.put(key, encoded, sender)
+        except RecordError as error:
+            self.contacts.refuse(error)
+            return False
+        if record is not None and record.gone and (contact := self.contacts.by_id.get(key)):
+            self.contacts.drop(key, contact.address)
+        return True
+
+    # Walking.
+
+    async def lookup(self, name: str) -> Lookup:
+        """Look the record of this name up; the newest that is found counts, also one that takes others back."""
+        key = dht_key(name)
+        crawl = await self._crawl(key, Rpc.FIND_VALUE, lambda value: self._check(value, name))
+        own = self._value(key)
+        record = crawl.record if own is None else newest(crawl.record, self._check(own, name))
+        return Lookup(record, crawl.rounds, crawl.asked)
+
+    async def put(self, record: Record) -> int:
+        """Have the nodes that are nearest to a record keep it; return how many do."""
+        key = dht_key(record.name)
+        crawl = await self._crawl(key, Rpc.FIND_NODE, None)
+        return await self._store(key, record.encoded, crawl.reached()[:COPIES])
+
+    async def spread(self, record: Record) -> int:
+        """Have all contacts keep a record; return how many do."""
+        return await self._store(dht_key(record.name), record.encoded, self.contacts.nodes(), tries=1)
+
+    async def find_self(self) -> None:
+        """Walk towards the own id: whoever is on the way gets to know this node, and is got to know."""
+        await self.walk_to(self.id)
+
+    async def walk_to(self, key: bytes) -> None:
+        """Walk towards a key, and get to know the nodes on the way."""
+        await self._crawl(key, Rpc.FIND_NODE, None)
+
+    async def join(self, addresses: Iterable[Address]) -> int:
+        """Ask who is at these addresses; return how many have proved themselves."""
+        return sum(await asyncio.gather(*(self.contacts.introduce(address) for address in addresses)))
+
+    async def _store(self, key: bytes, encoded: bytes, nodes: list[Node], tries: int = 2) -> int:
+        asked = (
+            self.wire.ask(Address(node.ip, node.port), Rpc.STORE, self.id, key, encoded, tries=tries) for node in nodes
+        )
+        return sum([answer is True for answer in await asyncio.gather(*asked)])
+
+    async def _crawl(self, key: bytes, rpc: Rpc, read: Callable[[bytes], Record] | None) -> Crawl:
+        crawl = Crawl(key, self.contacts.nearest(key), lambda node: self._find(node, rpc, key, read))
+        try:
+            async with asyncio.timeout(LOOKUP_S):
+                await crawl.run()
+        except TimeoutError:
+            self._counters["lookups_cut_short"] += 1
+        return crawl
+
+    async def _find(self, node: Node, rpc: Rpc, key: bytes, read: Callable[[bytes], Record] | None) -> Found | None:
+        address = Address(node.ip, node.port)
+        body = await self.wire.ask(address, rpc, self.id, key)
+        if body is None:
+            self.contacts.drop(node.id, address)
+            return None
+        try:
+            value = value_in(body) if read is not None else None
+            if read is not None and value is not None:
+                found = Found(read(value))
+            else:
+                named = [entry for entry in nodes_in(body, address.host) if entry.node_id != self.id]
+                found = Found(None, [Node(entry.node_id, *entry.address) for entry in named])
+        except (DatagramError, RecordError) as error:
+            self.contacts.refuse(error)
+            return None
+        self.contacts.meet(node.id, address)
+        return found
+
+    def _check(self, encoded: bytes, name: str | None = None) -> Record:
+        return check_record(encoded, self._token, self._now(), name)

@@ -1,0 +1,126 @@
+"""Bridges as processes find each other by their settings alone, and show whom they know."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from child_cart.network.fleet_key import as_text, bridge_token, new_key
+from child_cart.network.settings import SettingError
+from parent_cart.config import Settings, check
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Process:
+    """A bridge process."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    @property
+    def neighbours(self) -> dict[str, dict[str, Any]]:
+        """Return what it shows of others, by their addresses."""
+        return {entry["url"]: entry for entry in json.loads(self.get("/bridge/neighbours"))["neighbours"]}
+
+    def metric(self, name: str) -> float:
+        families = text_string_to_metric_families(self.get("/metrics"))
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+
+@contextmanager
+def bridge(*flags: str) -> Iterator[Process]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "parent_cart", "--port", "0", *flags], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"bridge is at ws://[\d.]+:(\d+) ", line):
+                yield Process(process, int(found[1]))
+                return
+        raise AssertionError("the bridge has ended without telling its port")
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, "did not come true"
+        time.sleep(0.05)
+
+
+def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(as_text(bridge_token(new_key())))
+    token = ("--token-file", str(tmp_path / "token"))
+    ports = [str(free_udp_port()) for _ in range(3)]
+    peers = ",".join(f"127.0.0.1:{port}" for port in ports)
+
+    def flags(number: int) -> list[str]:
+        folder = tmp_path / f"kept{number}"
+        return [*token, "--dht-port", ports[number], "--bootstrap", peers, "--data-dir", str(folder)]
+
+    with bridge(*flags(0)) as first, bridge(*flags(1), "--public-url", "wss://second.example") as second:
+        with bridge(*flags(2)) as third:
+            wait_for(lambda: len(first.neighbours) == len(second.neighbours) == len(third.neighbours) == 2)
+            shown = first.neighbours["wss://second.example"]
+            assert (shown["carts"], shown["max_carts"]) == (0, 10_000)
+            assert shown["bridge_id"] in second.get("/")
+            assert f"ws://127.0.0.1:{third.port}" in first.neighbours
+            assert first.metric("bridge_neighbours") == 2
+            third.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: len(first.neighbours) == len(second.neighbours) == 1, 5.0)  # told, not found out
+            assert third.process.wait(10) == 0
+        second.process.kill()
+        wait_for(lambda: first.neighbours == {})
+    assert len(json.loads((tmp_path / "kept2" / "neighbours.json").read_text())["neighbours"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Settings(bootstrap="bridge"), r"--bootstrap .* names 'bridge'; it must be host:port"),
+        (Settings(bootstrap="a:1,b:0"), "names 'b:0'"),
+        (Settings(bootstrap="a:99999"), "names 'a:99999'"),
+        (Settings(bootstrap="ws://a:1"), "names 'ws://a:1'"),
+        (Settings(bootstrap="a:1"), r"--dht-port \(BRIDGE_DHT_PORT\) is 0"),
+        (Settings(dht_port=9001, host="0.0.0.0"), r"--host .* is '0\.0\.0\.0'.* --public-url"),
+    ],
+)
+def test_a_setting_with_which_nobody_is_found_is_named(settings: Settings, says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        check(settings)
+
+
+def test_bootstrap_peers_are_names_or_addresses() -> None:
+    settings = Settings(bootstrap=" bridge-2.example:9001, 10.0.0.7:1 ,[2001:db8::1]:9001,")
+    assert settings.bootstrap_peers() == [("bridge-2.example", 9001), ("10.0.0.7", 1), ("2001:db8::1", 9001)]
+    assert Settings().bootstrap_peers() == []
