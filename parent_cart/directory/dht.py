@@ -180,10 +180,10 @@ class DhtDirectory:
 
     async def stop(self) -> None:
         """Take the own record back, tell the neighbours, and end every task; may be called again."""
-        if self._record is not None:
-            farewell = make_withdrawal(self._own_record(), self._identity, self._record_token, time.time())
-            self._record = None
-            await self.node.spread(farewell)
+        if self._record is not None and not self._record.gone:
+            # Whoever asks from now on gets this one, too.
+            self._record = make_withdrawal(self._own_record(), self._identity, self._record_token, time.time())
+            await self.node.spread(self._record)
             await self._save()
         await self.node.close()
 
@@ -191,6 +191,8 @@ class DhtDirectory:
 
     def _own_record(self) -> BridgeRecord:
         now = time.monotonic()
+        if self._record is not None and self._record.gone:
+            return self._record
         if self._record is None or now - self._record_made_at >= self._pace.own_record_s:
             now_s, load = time.time(), self._load()
             # A clock that was set back must not make the bridge's records look old.
