@@ -42,6 +42,7 @@ from .network.records import CART_LIFE_S
 from .network.sealing import best_cipher
 from .network.settings import SettingError
 from .network.spool import Spool
+from .network.survey import Survey
 from .network.tasks import in_thread
 from .network.tls import serving_context
 from .network.transfer import TransferError
@@ -104,7 +105,8 @@ class Cart:
         )
         self._bridges.remember(self._bridge_file.load())
         times = (settings.heartbeat_s, settings.connect_timeout_s)
-        self._link = Link(self._bridges, identity, fleet_key, _tls_of(settings), self._standing, *times)
+        tls = _tls_of(settings)
+        self._link = Link(self._bridges, identity, fleet_key, tls, self._standing, *times)
         self._exchange = Exchange(
             identity,
             fleet_key,
@@ -115,6 +117,7 @@ class Cart:
             lambda: (self._signature, CODEC),
             lambda: exchange_limits(self._book.current),
         )
+        self._survey = Survey(self._bridges, tls)
         self._visits = Visits(self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit)
         self._activity = Activity()
         if repaired:
@@ -192,12 +195,14 @@ class Cart:
                     catalogue = group.create_task(self._keep_catalogue(), name="catalogue")
                     bridges = group.create_task(self._keep_bridges(), name="bridges")
                     publishing = group.create_task(self._stay_published(), name="publishing")
+                    survey = group.create_task(self._survey.run(), name="survey")
                     await stop.wait()
                     log.info("stopping")
                     learning.cancel()
                     catalogue.cancel()
                     bridges.cancel()
                     publishing.cancel()
+                    survey.cancel()
                     await self._leave()
                     link.cancel()
         finally:

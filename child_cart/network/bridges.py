@@ -103,6 +103,7 @@ class Bridges:
         self._known: dict[str, KnownBridge] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._ready_at: dict[str, float] = {}
+        self._measured: dict[str, int] = {}
         self._lost = ""
         self._moved = False
         for url in urls:
@@ -182,6 +183,22 @@ class Bridges:
         """Take note that a link has held: its bridge's delays start anew."""
         self._backoffs.pop(url, None)
         self._ready_at.pop(url, None)
+
+    def has_unmeasured(self) -> bool:
+        """Tell whether there are bridges of which it is not known how far they are."""
+        return any(bridge.round_trip_s is None and bridge.url not in self._measured for bridge in self._known.values())
+
+    def next_to_measure(self) -> KnownBridge | None:
+        """Return the bridge to measure next: one that never was, or the one of longest ago."""
+        if len(self._known) < 2:
+            return None
+        self._measured = {url: place for url, place in self._measured.items() if url in self._known}
+        by_age = sorted(self._known.values(), key=lambda bridge: self._measured.get(bridge.url, 0))
+        chosen = next((bridge for bridge in by_age if bridge.round_trip_s is None), by_age[0])
+        if chosen.url in self._measured:  # it never answers; the others have their turn
+            chosen = by_age[0]
+        self._measured[chosen.url] = max(self._measured.values(), default=0) + 1
+        return chosen
 
     def note_measured(self, url: str, round_trip_s: float | None) -> None:
         """Take a measured round trip; None for a bridge that did not answer as the one that it is said to be."""

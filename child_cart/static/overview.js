@@ -44,14 +44,22 @@ function showIdentity(status) {
   say(byId("about"), `Learns ${status.task}${share} · ${up} · program ${status.program_version}`);
 }
 
-function showLink({ link, now, fleet }) {
+function showLink({ link, bridges, now, fleet }) {
   const open = fleet === "open";
   say(byId("fleet"), open ? "open fleet" : "closed fleet");
   byId("fleet").className = open ? "warn" : "";
   say(byId("link-state"), link.state);
   byId("link-state").className = link.state === "ATTACHED" ? "good" : "warn";
   say(byId("link-url"), link.url);
+  const others = bridges.filter((bridge) => bridge.url !== link.url);
+  say(byId("bridges"), others.length ? `${others.length} other ${others.length === 1 ? "bridge" : "bridges"} known` : "no other bridge known");
+  byId("bridges").title = others.map(bridgeLine).join("\n");
   say(byId("link-since"), `since ${clock(link.since)} (${duration(now - link.since)})${link.reason ? `: ${link.reason}` : ""}`);
+}
+
+function bridgeLine({ url, load, round_trip_s, seen_at }) {
+  const distance = round_trip_s === null ? "not measured" : `${Math.round(round_trip_s * 1000)} ms away`;
+  return `${url}: ${Math.round(load * 100)} % full, ${distance}${seen_at ? `, named at ${clock(seen_at)}` : ""}`;
 }
 
 export function showCautions({ cautions }) {

@@ -110,7 +110,9 @@ class Status:
 
     async def health(self, _: web.Request) -> web.Response:
         """Answer that the loop turns."""
-        return web.json_response({"status": "ok", "carts": len(self._hub.carts)}, headers=HEADERS)
+        return web.json_response(
+            {"status": "ok", "carts": len(self._hub.carts), "bridge_id": self._bridge_id}, headers=HEADERS
+        )
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Answer with Prometheus's text format."""

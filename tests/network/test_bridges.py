@@ -176,6 +176,22 @@ def test_a_bridge_that_does_not_answer_a_measurement_is_put_back() -> None:
     assert world.urls() == {HOME, OTHER}
 
 
+def test_bridges_are_measured_in_turn_those_first_that_never_were() -> None:
+    world = World(HOME)
+    assert world.bridges.next_to_measure() is None  # with one there is nothing to choose
+    world.attach()
+    world.bridges.take_list([Record(OTHER), Record(THIRD)])
+    assert world.bridges.has_unmeasured()
+    turns = []
+    for _ in range(6):
+        bridge = world.bridges.next_to_measure()
+        assert bridge is not None
+        turns.append(bridge.url)
+        world.bridges.note_measured(bridge.url, None if bridge.url == THIRD else 0.02)
+    assert not world.bridges.has_unmeasured()
+    assert turns == [OTHER, THIRD, HOME] * 2
+
+
 # What is remembered.
 
 

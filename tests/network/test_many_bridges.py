@@ -11,17 +11,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from support.board import TOKEN, Board
 from support.bridges import Bridge, running_bridge, until
 from support.nodes import SIGNATURE, Node, model_of, running
 
-from child_cart.network.bridges import Bridges
+from child_cart.network.bridges import Bridges, KnownBridge
 from child_cart.network.clusters import NotEnoughPeers
 from child_cart.network.identity import Identity
 from child_cart.network.incoming import Received
 from child_cart.network.link import LinkState
 from child_cart.network.messages import MOST_NEIGHBOURS, Code, Credit, PeerList, Role, Whereabouts
 from child_cart.network.records import make_bridge_record
+from child_cart.network.survey import Survey
+from child_cart.network.tasks import background
 from child_cart.network.visits import MOST_VISITS
 
 
@@ -137,6 +140,37 @@ async def test_a_cart_whose_bridge_comes_back_at_once_stays(fleet: Fleet) -> Non
         await until(lambda: node.link.status.since > before and node.link.status.state is LinkState.ATTACHED)
         assert is_at(node, first)
         assert not second.hub.carts
+
+
+# Measuring.
+
+
+async def test_other_bridges_are_measured(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("child_cart.network.survey.FIRST_EVERY_S", 0.01)
+    bridges = [await fleet.add() for _ in range(3)]
+    node = Node(bridges[0].url, fleet.folder)
+    async with running(node), background(Survey(node.bridges, None).run()):
+        await until(lambda: len([bridge for bridge in node.bridges.known() if bridge.round_trip_s]) == 3)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"[]", b"nonsense", b'{"bridge_id": "cdcd"}', b"[" * 5000, b'{"bridge_id": 1e999}']
+)
+async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_back(answer: bytes) -> None:
+    async def health(_: web.Request) -> web.Response:
+        return web.Response(body=answer)
+
+    application = web.Application()
+    application.router.add_get("/healthz", health)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        bridge = KnownBridge(f"ws://127.0.0.1:{runner.addresses[0][1]}", "ab" * 16)
+        assert await Survey(told(bridge.url), None)._measure(bridge) is None
+    finally:
+        await runner.cleanup()
+    assert await Survey(told(bridge.url), None)._measure(bridge) is None  # nobody is there any more
 
 
 # Peers at other bridges.

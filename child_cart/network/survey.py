@@ -1,0 +1,64 @@
+"""How far away other bridges are: now and then one of them is asked for its health, and the second answer is timed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+import time
+from typing import Final
+
+import aiohttp
+
+from .bridges import Bridges, KnownBridge
+
+# So often while there are bridges that were never measured, and so often afterwards.
+FIRST_EVERY_S: Final = 20.0
+EVERY_S: Final = 300.0
+ANSWER_S: Final = 5.0
+MAX_ANSWER_BYTES: Final = 4096
+
+
+class Survey:
+    """Measures the bridges that a cart knows, one at a time.
+
+    Args:
+        bridges: gives which, and takes how far it is.
+        tls: how to trust ``wss://`` bridges; None for what the system trusts.
+    """
+
+    def __init__(self, bridges: Bridges, tls: ssl.SSLContext | None) -> None:
+        self._bridges = bridges
+        self._tls = tls
+        self._chance = random.SystemRandom()
+
+    async def run(self) -> None:
+        """Measure for ever."""
+        while True:
+            every_s = FIRST_EVERY_S if self._bridges.has_unmeasured() else EVERY_S
+            await asyncio.sleep(self._chance.uniform(0.5, 1.5) * every_s)
+            bridge = self._bridges.next_to_measure()
+            if bridge is not None:
+                self._bridges.note_measured(bridge.url, await self._measure(bridge))
+
+    async def _measure(self, bridge: KnownBridge) -> float | None:
+        """Return the round trip in seconds, or None if it does not answer as the bridge that it is said to be."""
+        address = f"http{bridge.url.removeprefix('ws')}/healthz"
+        try:
+            async with asyncio.timeout(ANSWER_S), aiohttp.ClientSession() as session:
+                await self._id_at(session, address)
+                asked_at = time.monotonic()  # the connection is there by now
+                bridge_id = await self._id_at(session, address)
+                took_s = time.monotonic() - asked_at
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError):
+            return None
+        return took_s if bridge.bridge_id in ("", bridge_id) else None
+
+    async def _id_at(self, session: aiohttp.ClientSession, address: str) -> str:
+        async with session.get(address, ssl=self._tls or True, allow_redirects=False) as answer:
+            content = await answer.content.read(MAX_ANSWER_BYTES)
+        body = json.loads(content)
+        if not isinstance(body, dict):
+            raise ValueError("no JSON object")
+        return str(body.get("bridge_id"))
