@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -81,7 +81,7 @@ class Desk:
         self.scanner = scanner
         self.operator = operator
         self._on_rows = on_rows
-        self._trainer_process = trainer_process
+        self.trainer_process = trainer_process
         self._started_at = time.time()
         self.ask_training = ask_training
         self.ask_reset = ask_reset
@@ -115,6 +115,14 @@ class Desk:
             "scanner": self.scanner.status(),
         }
 
+    def info(self) -> dict[str, str]:
+        """Return what stays the same while the cart runs."""
+        return {"version": __version__, "task": self._task.name, "cart_id": self.cart_id}
+
+    def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Return how many rounds have ended how since the start, and how many models of peers were judged how."""
+        return self._rounds.outcomes, self._rounds.verdicts
+
     def status(self) -> Json:
         """Return all of what the cart is and does now, for its operator."""
         summary, now, link = self.summary(), time.time(), self._link.status
@@ -127,7 +135,7 @@ class Desk:
             "bridges": [asdict(bridge) for bridge in self._bridges.known()],
             "fleet": "closed" if self._book.current.fleet_key_file else "open",
             "role_since": self._rounds.role_since,
-            "trainer_process": self._trainer_process(),
+            "trainer_process": self.trainer_process(),
             "model": _model_facts(version) if version else None,
             "sales": self._store.sale_count(),
             "round": asdict(record) if record else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -59,6 +60,8 @@ class Rounds:
         role: what the cart is to its peers now.
         role_since: since when, in seconds since the epoch.
         record: the round that runs, or None.
+        outcomes: how many rounds have ended how, since the start.
+        verdicts: what became of how many models of peers, since the start.
         wake: set it when rows have come, settings have changed or a round was asked for.
     """
 
@@ -86,6 +89,8 @@ class Rounds:
         self.role = Role.SHELL
         self.role_since = time.time()
         self.record: RoundRecord | None = None
+        self.outcomes = Counter({str(outcome): 0 for outcome in Outcome})
+        self.verdicts = Counter({str(reason): 0 for reason in Reason})
         self.wake = asyncio.Event()
         self.train_now = False
 
@@ -249,6 +254,7 @@ class Rounds:
             ended_at=time.time(),
         )
         await in_thread(self._store.save_round, closed)
+        self.outcomes[str(closed.outcome)] += 1
         return None
 
     async def _new_record(self) -> RoundRecord:
@@ -268,12 +274,14 @@ class Rounds:
 
     async def _keep_verdict(self, verdict: Verdict) -> None:
         await self._save(verdicts=(*self._running.verdicts, verdict))
+        self.verdicts[str(verdict.reason)] += 1
         accuracy = "" if verdict.accuracy is None else f" at accuracy {verdict.accuracy:.3f}"
         word = "accepted" if verdict.reason == Reason.ACCEPTED else f"dropped ({verdict.reason})"
         self._activity.note(f"Model of cart {verdict.peer[:8]} {word}{accuracy}: {verdict.sentence}")
 
     async def _end(self, outcome: Outcome, sentence: str) -> None:
         await self._save(outcome=outcome, sentence=sentence, ended_at=time.time())
+        self.outcomes[str(outcome)] += 1
         self._activity.note(f"Round {self._running.number}: {outcome}. {sentence}")
 
     @contextmanager

@@ -16,6 +16,8 @@ View = TypeVar("View", bound=Callable[..., object])
 
 SESSION_HOURS: Final = 12
 BEARER: Final = "bearer"
+PROGRAMS: Final = ("/api/", "/metrics")
+"""What programs ask for: they are told that they may not, and are not led to the login."""
 READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -98,6 +100,6 @@ def _has_token(account: Account) -> bool:
 
 
 def _turn_away(changes: bool) -> Response:
-    if changes or request.path.startswith("/api/"):
+    if changes or request.path.startswith(PROGRAMS):
         abort(401, "Log in first, at /login; programs show the token that lies in the cart's data folder.")
     return redirect(url_for("login.form", next=request.full_path.removesuffix("?")))  # type: ignore[return-value]

@@ -12,6 +12,7 @@ from flask import Flask, Response, jsonify, request
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
+from .. import __version__
 from ..catalogue import CatalogueError, ReadOnly
 from ..db.store import StoreError
 from ..desk import Desk, RequestError
@@ -25,6 +26,7 @@ from .account import Account
 from .catalogue import catalogue
 from .guard import refuse_foreign_host, refuse_foreign_origin
 from .login import login
+from .metrics import metrics
 from .operator import operator
 from .pages import pages
 from .scan import scan
@@ -71,6 +73,8 @@ def create_app(
         application.register_blueprint(blueprint, url_prefix="/api")
     application.register_blueprint(pages(desk))
     application.register_blueprint(login(account))
+    application.register_blueprint(metrics(desk))
+    application.context_processor(lambda: {"version": __version__})
     for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnly, _kept_elsewhere)

@@ -17,12 +17,13 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from child_cart import __version__
 from child_cart.network.messages import Role
-from child_cart.network.tasks import background
+from child_cart.network.tasks import background, in_thread
 
 from .graph import charts
 from .hub import Cart, Hub
@@ -56,6 +57,9 @@ class HubCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give each figure once."""
+        info = GaugeMetricFamily("bridge_info", "The program.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
         carts = self._hub.carts.values()
         roles = GaugeMetricFamily("bridge_carts", "Carts attached now.", labels=["role"])
         for role in Role:
@@ -90,8 +94,9 @@ class Status:
         self._clock = clock
         self._started_at = clock()
         self._rates = Rates()
-        self._registry = CollectorRegistry()
+        self._registry, self._process = CollectorRegistry(), CollectorRegistry()
         self._registry.register(HubCollector(hub))
+        ProcessCollector(registry=self._process)
 
     def add_figures(self, collector: Collector) -> None:
         """Let Prometheus have the figures of another part of the bridge."""
@@ -116,7 +121,9 @@ class Status:
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Answer with Prometheus's text format."""
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        process = await in_thread(generate_latest, self._process)  # reads files
+        body = generate_latest(self._registry) + process
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer with what the page loads."""
@@ -132,6 +139,7 @@ class Status:
         now, hub = self._clock(), self._hub
         carts = self._carts()
         text = PAGE.substitute(
+            version=__version__,
             bridge=html.escape(self._bridge_id),
             up=duration_words(now - self._started_at),
             carts=len(carts),
@@ -175,6 +183,7 @@ class Status:
         now = self._clock()
         return {
             "bridge_id": self._bridge_id,
+            "version": __version__,
             "up_s": round(now - self._started_at, 1),
             "carts": [
                 {

@@ -121,3 +121,9 @@ def test_no_file_lies_unused(shown: Shown) -> None:
 
 def test_json_is_never_kept_by_a_browser(shown: Shown) -> None:
     assert shown.client.get("/api/status").headers["Cache-Control"] == "no-store"
+
+
+def test_every_page_shows_the_version(shown: Shown) -> None:
+    for address in ("/", "/admin", "/admin/catalogue", "/admin/labels"):
+        assert f"federated-carts {child_cart.__version__}</footer>" in shown.client.get(address).text
+    assert f"federated-carts {child_cart.__version__}</footer>" in shown.stranger().get("/login").text

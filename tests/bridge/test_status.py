@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.bridges import Bridge, running_bridge
 from support.raw_cart import ask_cluster, attached, open_transfer
 
+from child_cart import __version__
 from child_cart.network.messages import Role
 from child_cart.network.settings import SettingError
 from parent_cart.bridge.bucket import Bucket
@@ -52,6 +53,16 @@ async def test_an_empty_bridge_is_healthy_and_says_that_it_is_empty(bridge: Brid
     page = await text_of(web, bridge.http)
     assert "No cart is attached yet" in page
     assert bridge.relay.bridge_id.hex() in page
+
+
+async def test_the_version_is_on_the_page_in_the_json_and_among_the_metrics(
+    bridge: Bridge, web: aiohttp.ClientSession
+) -> None:
+    assert f"federated-carts {__version__}</footer>" in await text_of(web, bridge.http)
+    assert json.loads(await text_of(web, f"{bridge.http}/status.json"))["version"] == __version__
+    seen = samples(await text_of(web, f"{bridge.http}/metrics"))
+    assert seen["bridge_info", __version__] == 1
+    assert seen["process_open_fds", ""] > 0
 
 
 async def test_the_page_shows_carts_roles_clusters_and_bytes(bridge: Bridge, web: aiohttp.ClientSession) -> None:

@@ -1,0 +1,175 @@
+"""The cart's figures for Prometheus, at ``/metrics``; for the operator and programs with the cart's token alone."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flask import Blueprint, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ..activity import Stage
+from ..cautions import Weight
+from ..db.records import Json
+from ..db.store import StoreError
+from ..desk import Desk
+from ..network.link import LinkState
+from ..network.messages import Role
+from ..network.running import Direction, Progress
+
+KINDS: Final = {"database": "database", "models": "models", "backups": "backup", "other": "other"}
+ENDED: Final = (Progress.DONE, Progress.FAILED)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the metrics are made of; ``status`` is None while the store cannot be used."""
+
+    info: dict[str, str]
+    status: Json | None
+    outcomes: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    trainer_bytes: int
+
+
+def metrics_of(figures: Figures) -> Iterator[Metric]:
+    """Give each metric once."""
+    yield _labelled(
+        GaugeMetricFamily,
+        "cart_info",
+        "The program and what it learns.",
+        {tuple(figures.info.values()): 1},
+        *figures.info,
+    )
+    yield _gauge("cart_store_up", "Whether the store can be used.", figures.status is not None)
+    yield _labelled(
+        CounterMetricFamily,
+        "cart_rounds",
+        "Rounds ended since the start, by outcome.",
+        {(name,): count for name, count in figures.outcomes.items()},
+        "outcome",
+    )
+    yield _labelled(
+        CounterMetricFamily,
+        "cart_verdicts",
+        "Received models judged since the start, by reason.",
+        {(name,): count for name, count in figures.verdicts.items()},
+        "reason",
+    )
+    yield _gauge(
+        "cart_trainer_resident_bytes", "Resident memory of the trainer process; 0 without one.", figures.trainer_bytes
+    )
+    if figures.status is not None:
+        yield from _of_status(figures.status)
+
+
+def _of_status(status: Json) -> Iterator[Metric]:
+    yield _gauge(
+        "cart_link_attached", "Whether the cart is attached to a bridge.", status["link"]["state"] == LinkState.ATTACHED
+    )
+    yield _gauge("cart_kernel", "Whether the cart collects models (KERNEL).", status["role"] == Role.KERNEL)
+    yield _gauge("cart_sharing", "Whether the cart shares its model.", status["sharing"])
+    yield _labelled(
+        GaugeMetricFamily,
+        "cart_stage",
+        "The present stage: 1 for it, 0 for the others.",
+        {(stage,): stage == status["stage"] for stage in Stage},
+        "stage",
+    )
+    yield _gauge("cart_rows_waiting", "Rows that wait for training.", status["rows"]["waiting"])
+    yield _gauge("cart_dataset_size_rows", "Waiting rows that start a round.", status["rows"]["dataset_size"])
+    yield CounterMetricFamily("cart_rows", "Rows kept, since the first day.", status["rows"]["total"])
+    yield CounterMetricFamily("cart_sales", "Sales kept, since the first day.", status["sales"])
+    model = status["model"]
+    if model is not None:
+        yield _gauge("cart_model_version", "Number of the current model version.", model["number"])
+        yield _gauge("cart_model_accuracy", "Accuracy of the current model, 0 to 1.", model["accuracy"])
+        yield _gauge("cart_model_created_timestamp_seconds", "When it was made.", model["created_at"])
+    yield CounterMetricFamily("cart_received_bytes", "Bytes of models received since the start.", status["bytes_in"])
+    yield CounterMetricFamily("cart_sent_bytes", "Bytes of models sent since the start.", status["bytes_out"])
+    running = [view["direction"] for view in status["transfers"] if view["state"] not in ENDED]
+    yield _labelled(
+        GaugeMetricFamily,
+        "cart_transfers",
+        "Transfers under way, by direction.",
+        {(way.lower(),): running.count(way) for way in Direction},
+        "direction",
+    )
+    disk = status["disk"]
+    yield _gauge("cart_disk_free_bytes", "Free room on the disk of the data folder.", disk["free_bytes"])
+    yield _labelled(
+        GaugeMetricFamily,
+        "cart_data_bytes",
+        "What the data folder takes, by kind.",
+        {(kind,): disk[f"{name}_bytes"] for kind, name in KINDS.items()},
+        "kind",
+    )
+    weights = [caution["weight"] for caution in status["cautions"]]
+    yield _labelled(
+        GaugeMetricFamily,
+        "cart_cautions",
+        "Cautions on the admin page, by weight.",
+        {(weight.lower(),): weights.count(weight) for weight in Weight},
+        "weight",
+    )
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value)
+
+
+def _labelled(
+    kind: Callable[..., GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    help: str,
+    values: Mapping[tuple[str, ...], float],
+    *labels: str,
+) -> Metric:
+    family = kind(name, help, labels=labels)
+    for names, value in values.items():
+        family.add_metric([str(part) for part in names], value)
+    return family
+
+
+class DeskCollector(Collector):
+    """The desk's figures, read when Prometheus asks."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def collect(self) -> Iterator[Metric]:
+        """Give each metric once."""
+        desk = self._desk
+        try:
+            status = desk.status()
+        except StoreError:
+            status = None
+        outcomes, verdicts = desk.counts()
+        yield from metrics_of(Figures(desk.info(), status, outcomes, verdicts, resident_bytes(desk.trainer_process())))
+
+
+def resident_bytes(process_id: int | None) -> int:
+    """Return the resident memory of a process; 0 if there is none, or the system does not say."""
+    try:
+        return int(Path(f"/proc/{process_id}/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def metrics(desk: Desk) -> Blueprint:
+    """Return the blueprint of ``/metrics``."""
+    blueprint = Blueprint("metrics", __name__)
+    registry = CollectorRegistry()
+    registry.register(DeskCollector(desk))
+    ProcessCollector(registry=registry)
+
+    @blueprint.get("/metrics")
+    def figures() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return blueprint
