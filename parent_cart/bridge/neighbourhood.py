@@ -79,7 +79,9 @@ class Neighbourhood:
         self._directory.withdraw_cart(cart_id)
 
     async def find(self, cart_id: str) -> str | None:
-        """Return the record of a cart, or None if nobody knows where it is."""
+        """Return the record of a cart, or None if nobody knows where it is, or the directory has stopped."""
+        if self._last is not None:
+            return None
         record = await self._directory.find_cart(cart_id)
         return None if record is None or record.gone else _text(record)
 

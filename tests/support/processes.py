@@ -47,11 +47,11 @@ class Program:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self) -> int:
+    def stop(self, within_s: float = 10.0) -> int:
         """End it as an operator would."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(within_s)
 
     @property
     def log(self) -> str:
