@@ -124,7 +124,7 @@ class Wire(asyncio.DatagramProtocol):
         """Return the body of the answer to a request; None if none has come."""
         loop = asyncio.get_running_loop()
         for _ in range(tries):
-            if self._transport is None:
+            if self._transport is None or not self._reaches(address):
                 return None
             message_id = os.urandom(MESSAGE_ID_BYTES)
             self._waiting[message_id] = waiting = loop.create_future()
@@ -139,13 +139,14 @@ class Wire(asyncio.DatagramProtocol):
         return None
 
     def _send(self, datagram: bytes, address: Address) -> None:
-        if self._transport is None:
+        if self._transport is None or not self._reaches(address):
             return
-        if self._ipv6:
-            host = address.host if ":" in address.host else f"::ffff:{address.host}"
-            self._transport.sendto(self._envelope.close(datagram), (host, address.port))
-        elif ":" not in address.host:
-            self._transport.sendto(self._envelope.close(datagram), address)
+        mapped = self._ipv6 and ":" not in address.host
+        host = f"::ffff:{address.host}" if mapped else address.host
+        self._transport.sendto(self._envelope.close(datagram), (host, address.port))
+
+    def _reaches(self, address: Address) -> bool:
+        return self._ipv6 or ":" not in address.host
 
     # Being asked.
 

@@ -90,6 +90,18 @@ async def test_names_are_resolved() -> None:
             await until(lambda: first.knows(second) and second.knows(first))
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this system has no IPv6")
+async def test_a_bridge_that_listens_on_ipv6_meets_others_on_either() -> None:
+    both = Peer(host="::")
+    async with working(both):
+        port = both.node.wire.port
+        old, new = Peer([Address("127.0.0.1", port)]), Peer([Address("::1", port)], host="::1")
+        async with working(old, new):
+            await until(lambda: both.knows(old, new) and old.knows(both) and new.knows(both))
+            assert both.node.contacts.by_id[old.node.id].address == old.address
+            assert both.node.contacts.by_id[new.node.id].address == Address("::1", new.node.wire.port)
+
+
 async def test_two_halves_become_one_when_one_of_them_meets_the_other() -> None:
     left = [Peer() for _ in range(4)]
     async with working(left[0]):

@@ -33,13 +33,14 @@ class Peer(DhtDirectory):
         *,
         token: bytes | None = None,
         identity: Identity | None = None,
+        host: str = "127.0.0.1",
         port: int = 0,
         memory_file: Path | None = None,
         pace: Pace = SOON,
         rates: RequestRates = GENEROUS,
     ) -> None:
         self.identity = identity or Identity.generate()
-        super().__init__(self.identity, token, ("127.0.0.1", port), bootstrap or [], memory_file, pace, rates)
+        super().__init__(self.identity, token, (host, port), bootstrap or [], memory_file, pace, rates)
         self.load = Load(3, 10, {SIGNATURE: 2})
 
     @property
