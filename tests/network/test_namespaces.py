@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from support import netlab
 from support.light_task import points
+from support.partition import run_partition
 from support.processes import BridgeProcess, CartProcess, running, wait_for
 
 CARTS = 3
@@ -131,7 +132,7 @@ def say_loudly(config: pytest.Config, line: str) -> None:
 @pytest.fixture(scope="module")
 def stories(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[str]]]:
+) -> Iterator[dict[str, Future[Any]]]:
     """All stories of this file, told at the same time: they mostly wait for their lines."""
     why_not, by_kernel = netlab.missing(), False
     if not why_not:
@@ -143,10 +144,11 @@ def stories(
         pytest.skip(why_not)
     folder = tmp_path_factory.mktemp("lab")
     with ThreadPoolExecutor() as threads:
-        yield {
+        told = {
             disturb.__name__: threads.submit(run_round, folder / disturb.__name__, disturb)
             for disturb in (long_outage, new_address, nothing)
         }
+        yield told | {"partition": threads.submit(run_partition, folder / "partition")}
 
 
 def test_a_round_over_a_slow_line_with_losses_behind_nat(stories: dict[str, Future[str]]) -> None:
@@ -163,3 +165,7 @@ def test_a_round_goes_on_when_a_carts_address_changes(stories: dict[str, Future[
 def test_a_round_outlives_a_line_that_is_down_for_long(stories: dict[str, Future[str]]) -> None:
     log = stories["long_outage"].result()
     assert log.count("attached from 198.18.1.2") > 1
+
+
+def test_two_halves_of_a_fleet_go_on_apart_and_merge_again(stories: dict[str, Future[Any]]) -> None:
+    stories["partition"].result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,28 @@ def free_udp_port() -> int:
 class FleetBridge(BridgeProcess):
     """A bridge of a fleet; it keeps its key and its neighbours over restarts."""
 
-    def __init__(self, folder: Path, dht_port: int, bootstrap: str, *arguments: str) -> None:
+    def __init__(self, folder: Path, dht_port: int, bootstrap: str, *arguments: str, host: str = "127.0.0.1") -> None:
         folder.mkdir(parents=True)
+        self.host = host
         self.dht_port = dht_port
-        own = ["--dht-port", str(dht_port), "--bootstrap", bootstrap, "--data-dir", str(folder / "data")]
-        super().__init__(folder, *own, *arguments)
+        own = ["--host", host, "--dht-port", str(dht_port), "--bootstrap", bootstrap]
+        super().__init__(folder, *own, "--data-dir", str(folder / "data"), *arguments)
+
+    @property
+    def url(self) -> str:
+        return f"ws://{self.host}:{self.port}"
+
+    def health(self) -> dict[str, Any]:
+        return dict(self.look("/healthz"))
+
+    def look(self, path: str) -> Any:
+        """Return what a page of it holds."""
+        return get(f"http://{self.host}:{self.port}{path}")
 
     def neighbours(self) -> set[str]:
         """Return the addresses of those that it knows to be live; nothing while it does not answer."""
         try:
-            listed = get(f"http://127.0.0.1:{self.port}/bridge/neighbours")["neighbours"]
+            listed = self.look("/bridge/neighbours")["neighbours"]
         except OSError:
             return set()
         return {entry["url"] for entry in listed}
@@ -115,17 +128,27 @@ class Fleet:
 
     def let_bridges_meet(self) -> None:
         """Wait until each bridge knows all others."""
-        urls = {bridge.url for bridge in self.bridges}
-        for bridge in self.bridges:
-            wait_for(lambda bridge=bridge: bridge.neighbours() == urls - {bridge.url}, what="bridges meeting")
+        let_meet(self.bridges)
 
     def let_carts_know_all(self) -> None:
         """Wait until each cart is attached, serves, and knows all bridges."""
-        urls = {bridge.url for bridge in self.bridges}
-        for cart in self.carts:
-            wait_for(lambda cart=cart: cart.attached_to() and cart.is_ready(), what="a cart being ready")
-            wait_for(lambda cart=cart: cart.known_bridges() >= urls, what="a cart knowing all bridges")
+        let_know_all(self.carts, self.bridges)
 
     def outcomes(self) -> Counter[str]:
         """Return how the rounds of all carts have ended, by outcome; one that runs still is RUNNING."""
         return Counter(record["outcome"] or "RUNNING" for cart in self.carts for record in cart.rounds())
+
+
+def let_meet(bridges: Sequence[FleetBridge], timeout_s: float = 120.0) -> None:
+    """Wait until each of these bridges knows the others, and nobody else."""
+    urls = {bridge.url for bridge in bridges}
+    for bridge in bridges:
+        wait_for(lambda bridge=bridge: bridge.neighbours() == urls - {bridge.url}, timeout_s, "bridges meeting")
+
+
+def let_know_all(carts: Sequence[FleetCart], bridges: Sequence[FleetBridge]) -> None:
+    """Wait until each of these carts is attached, serves, and knows the bridges."""
+    urls = {bridge.url for bridge in bridges}
+    for cart in carts:
+        wait_for(lambda cart=cart: cart.attached_to() and cart.is_ready(), what="a cart being ready")
+        wait_for(lambda cart=cart: cart.known_bridges() >= urls, what="a cart knowing all bridges")

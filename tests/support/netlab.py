@@ -1,9 +1,9 @@
-"""A small internet of network namespaces: a public one for the bridge, and cart sites behind NAT on poor lines.
+"""Small networks of namespaces. One is a public place for the bridge, and cart sites behind NAT on poor lines:
 
     cart 192.168.0.2 ── 192.168.0.1 router (masquerade) 198.18.N.2 ═══ slow line ═══ 198.18.N.1 public 203.0.113.1
 
-Every site has the same private addresses, so nothing reaches a cart but what its router has a mapping for. All that
-was made goes at the end, also after a failure.
+Every site has the same private addresses, so nothing reaches a cart but what its router has a mapping for. The other is
+two halves joined by one cable. All that was made goes at the end, also after a failure.
 """
 
 from __future__ import annotations
@@ -29,6 +29,18 @@ table ip nat {
     chain postrouting {
         type nat hook postrouting priority srcnat;
         oifname "wan" masquerade
+    }
+}
+"""
+CUT = """
+table inet cut {
+    chain incoming {
+        type filter hook input priority filter;
+        iifname "cable" drop
+    }
+    chain outgoing {
+        type filter hook output priority filter;
+        oifname "cable" drop
     }
 }
 """
@@ -180,6 +192,39 @@ def lab(sites: int, line: Line | None = None) -> Iterator[Lab]:
             _address(public, f"site{number}", f"198.18.{number}.1/24")
             site.raise_line()
         yield Lab(public, site_list)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Two networks that a cable joins, each with one address."""
+
+    left: Namespace
+    right: Namespace
+    addresses: tuple[str, str] = ("198.18.0.1", "198.18.0.2")
+
+    def cut(self) -> None:
+        """Let everything between the two vanish, without a word to anybody."""
+        self.left.run("nft", "-f", "-", given=CUT)
+
+    def join(self) -> None:
+        """Let it through again."""
+        self.left.run("nft", "delete", "table", "inet", "cut")
+
+
+@contextmanager
+def halves() -> Iterator[Halves]:
+    """Build two networks, and remove them after the block.
+
+    Raises:
+        LabError: if the system refuses a part of it.
+    """
+    run = f"cartlab-{os.getpid()}-{next(_numbers)}"
+    with ExitStack() as made:
+        both = Halves(_namespace(made, f"{run}-left"), _namespace(made, f"{run}-right"))
+        both.left.ip("link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", both.right.name)
+        for half, address in zip((both.left, both.right), both.addresses, strict=True):
+            _address(half, "cable", f"{address}/24")
+        yield both
 
 
 def has_netem() -> bool:
