@@ -34,7 +34,7 @@ from child_cart.network.messages import Role
 from child_cart.network.outgoing import Offerable
 from child_cart.network.sealing import best_cipher
 from child_cart.network.spool import Spool
-from child_cart.network.tuning import raise_malloc_thresholds
+from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
 
 SIGNATURE = "cd" * 16
 CODEC = "random"
@@ -144,8 +144,8 @@ class NetworkCart:
 def main() -> None:
     """Run the cart that the arguments name, until its input ends."""
     raise_malloc_thresholds()
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), Path(folder)))
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(sys.argv[1], int(sys.argv[2]), Path(folder)))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class Settings:
         256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True
     )
     window_bytes: int = option(
-        2 * MIB, "how far a sender may run ahead at most, in bytes", minimum=65536, maximum=1 << 30, live=True
+        4 * MIB, "how far a sender may run ahead at most, in bytes", minimum=65536, maximum=1 << 30, live=True
     )
     answer_timeout_s: float = option(
         15.0, "seconds for the bridge or a peer to answer a request", minimum=0.1, maximum=3600, live=True

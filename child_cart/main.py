@@ -23,7 +23,7 @@ from child_cart.network.data_folder import claimed
 from child_cart.network.fleet_key import as_text, bridge_token, new_key
 from child_cart.network.identity import IdentityError
 from child_cart.network.settings import SettingError, load
-from child_cart.network.tuning import raise_malloc_thresholds
+from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
 
 log = logging.getLogger("cart")
 
@@ -103,8 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         raise_malloc_thresholds()
         task = load_task(settings.task)
-        with claimed(Path(settings.data_dir), "cart") as folder:
-            asyncio.run(serve(settings, task, folder))
+        folder = claimed(Path(settings.data_dir), "cart")
+        with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(serve(settings, task, held))
     except (SettingError, StoreError, IdentityError, TaskError, CsvError) as error:
         print(f"cart: {error}", file=sys.stderr)
         return 2

@@ -45,10 +45,10 @@ class Settings:
     max_carts: int = option(10_000, "most carts attached at once", minimum=1, maximum=1_000_000)
     max_transfers: int = option(64, "most open transfers of one cart", minimum=1, maximum=10_000)
     max_chunk_bytes: int = option(
-        128 * 1024, "most payload of one chunk, in bytes", minimum=1024, maximum=MAX_CHUNK_BYTES
+        256 * 1024, "most payload of one chunk, in bytes", minimum=1024, maximum=MAX_CHUNK_BYTES
     )
     max_window_bytes: int = option(
-        2 * 1024 * 1024, "most bytes of one transfer that may wait here, in bytes", minimum=65536, maximum=1 << 30
+        4 * 1024 * 1024, "most bytes of one transfer that may wait here, in bytes", minimum=65536, maximum=1 << 30
     )
     max_connections: int = option(0, "most connections from one address; 0 for no limit", minimum=0, maximum=1_000_000)
     max_frames_per_s: int = option(

@@ -15,7 +15,6 @@ from .port import Port
 from .running import Patience, Progress, RunningTransfer, TransferView
 from .sealing import Seal
 from .spool import Spool
-from .tasks import in_thread
 from .transfer import Assembler, TransferError
 from .window import Window
 
@@ -63,17 +62,17 @@ class Incoming(RunningTransfer):
         self._seal = accept(self._offer)
         with spool.room_for(self.view.transfer_id, self._offer.total_bytes) as room:
             window = Window(self._offer.chunk_bytes, self._most_window_bytes)
-            self._assembler = Assembler(self._offer, room.put, window)
+            self._assembler = assembler = Assembler(self._offer, room.put, window)
             self._agreed = self._offer
             try:
                 self.view.state = Progress.RUNNING
-                self._grant(self._assembler)
+                self._grant(assembler)
                 async with self._deadline(self._offer.total_bytes):
-                    while not self._assembler.complete:
+                    while not assembler.complete:
                         await self._wait_for_news(self._patience.stall_timeout_s, "The next chunk")
             finally:
                 self._assembler = None  # the room is about to close: nothing more may be written to it
-            if await in_thread(room.digest) != self._offer.digest:
+            if assembler.digest != self._offer.digest:
                 raise TransferError(Code.DIGEST_MISMATCH, "The bytes that came are not the ones that were offered.")
             with suppress(LinkDown):  # asked again after the next attach, the exchange tells it
                 self.port.link.send(Done(self.view.transfer_id))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import ssl
 import time
 from collections.abc import Callable
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
-import aiohttp
-
 from .bridges import Bridges, Try
 from .chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
+from .connecting import Connection, ConnectionEnded, NoBridge, connect
 from .fleet_key import admission_proof, bridge_token
+from .frames import BINARY, Frame, FrameError, text_of
 from .identity import Identity, attach_statement
 from .messages import (
     PROTOCOL_VERSION,
@@ -48,10 +47,8 @@ log = logging.getLogger("cart.link")
 M = TypeVar("M", bound=Message)
 
 # What waits on this side before a sending transfer pauses: enough to keep the socket busy, little enough that
-# control is never far behind and that several transfers take turns.
-CHUNKS_AHEAD_BYTES: Final = 512 * 1024
-# A bridge that died does not answer a closing handshake; a cart that stops does not wait long for it.
-CLOSE_S: Final = 1.0
+# several transfers take turns.
+CHUNKS_AHEAD_BYTES: Final = 1024 * 1024
 # A link that breaks at once, as when two carts run with one key, is no reason to come back quickly.
 STEADY_S: Final = 5.0
 
@@ -148,7 +145,8 @@ class Link:
         self._handler: LinkHandler
         self._logged_reason = ""
         self._reason = ""
-        self._outbox: Outbox | None = None
+        self._connection: Connection | None = None
+        self._outbox = Outbox(0)
         self._told: Standing | None = None
         self._round_trip_s = 0.0
         self._only = only
@@ -164,16 +162,15 @@ class Link:
     async def run(self, handler: LinkHandler) -> None:
         """Keep the cart attached until ``leave`` has been called; the handler is told what arrives."""
         self._handler = handler
-        async with aiohttp.ClientSession() as session:
-            while not self._leaving.is_set():
-                following = self._bridges.next_try()
-                await self._wait_to_try(following)
-                if self._leaving.is_set():
-                    break
-                self._url, self._held = following.url, False
-                self._reason = await self._attach_once(session)
-                if not self._held:
-                    self._bridges.note_failed(self._url)
+        while not self._leaving.is_set():
+            following = self._bridges.next_try()
+            await self._wait_to_try(following)
+            if self._leaving.is_set():
+                break
+            self._url, self._held = following.url, False
+            self._reason = await self._attach_once()
+            if not self._held:
+                self._bridges.note_failed(self._url)
         self._move_to(LinkState.CLOSED, "the cart is stopping")
 
     def to_visit(self, url: str, bridge_id: str) -> Link:
@@ -189,9 +186,8 @@ class Link:
     async def visit(self, handler: LinkHandler) -> str:
         """Attach once, until the link ends or is left; return why it has ended, as a sentence."""
         self._handler = handler
-        async with aiohttp.ClientSession() as session:
-            self._url = self._bridges.next_try().url
-            reason = await self._attach_once(session)
+        self._url = self._bridges.next_try().url
+        reason = await self._attach_once()
         self._move_to(LinkState.CLOSED, reason)
         return reason
 
@@ -213,30 +209,38 @@ class Link:
         Raises:
             LinkDown: if the cart is not attached, or its link does not take any more.
         """
-        if self._outbox is None:
+        connection = self._connection
+        if connection is None:
             raise LinkDown("The cart is not attached to a bridge.")
         try:
             self._outbox.put_control(encode(message))
         except OutboxFull as full:
+            # A message that is lost may be one that a transfer waits for; a link that is lost is taken up again.
+            connection.break_off("the bridge does not read")
             raise LinkDown(f"The link to the bridge is stuck: {full}") from None
+        connection.socket.flush()
 
-    async def send_chunk(self, frame: bytes) -> None:
-        """Send a chunk frame, after waiting for its turn.
+    async def send_chunk(self, frame: bytearray) -> None:
+        """Send a chunk frame, after waiting for its turn. What is in ``frame`` is masked on its way.
 
         Raises:
             LinkDown: if the cart is not attached.
         """
-        if self._outbox is None:
+        connection = self._connection
+        if connection is None:
             raise LinkDown("The cart is not attached to a bridge.")
         try:
             await self._outbox.put_chunk_when_room(frame)
         except OutboxClosed:
             raise LinkDown("The link to the bridge broke.") from None
+        connection.socket.flush()
+        # A socket that takes all at once is no reason to send all of one transfer before the next one's turn.
+        await asyncio.sleep(0)
 
     def announce(self) -> None:
         """Tell the bridge the present role and model version; without a link the next attach tells it."""
         standing = self._standing()
-        if self._outbox is not None and standing != self._told:
+        if self._connection is not None and standing != self._told:
             self.send(PeerType(standing.role, standing.model_version))
             self._told = standing
             self.publish()
@@ -244,7 +248,7 @@ class Link:
     def publish(self) -> None:
         """Let other carts find this one at its bridge; without a model nobody looks for it."""
         standing = self._told
-        if self._outbox is None or standing is None or standing.model_version == 0:
+        if self._connection is None or standing is None or standing.model_version == 0:
             return
         self._sequence = max(self._sequence + 1, int(time.time() * 1000))
         with suppress(RecordError):
@@ -263,7 +267,7 @@ class Link:
     async def leave(self, timeout_s: float) -> None:
         """Tell the bridge that the cart goes, and stop coming back."""
         self._leaving.set()
-        if self._outbox is None:
+        if self._connection is None:
             return
         self._exit_done.clear()
         try:
@@ -275,43 +279,30 @@ class Link:
         except LinkDown as down:
             log.info("the bridge was not told EXIT: %s", down)
 
-    async def _attach_once(self, session: aiohttp.ClientSession) -> str:
+    async def _attach_once(self) -> str:
         """Hold one connection from its beginning to its end; return why it ended, as a sentence."""
         self._move_to(LinkState.CONNECTING, self.status.reason)
+        self._outbox = Outbox(CHUNKS_AHEAD_BYTES)
         try:
             async with asyncio.timeout(self._connect_timeout_s) as deadline:
-                async with session.ws_connect(
-                    f"{self._url}/v1/cart",
-                    heartbeat=self._heartbeat_s,
-                    compress=0,
-                    ssl=self._tls or True,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
-                    max_msg_size=MAX_FRAME_BYTES + 1,
-                ) as socket:
+                connection = Connection(MAX_FRAME_BYTES, self._outbox)
+                await connect(self._url, self._tls, connection)
+                try:
                     self._move_to(LinkState.ATTACHING, self.status.reason)
-                    welcome = await self._shake_hands(socket)
+                    welcome = await self._shake_hands(connection)
                     deadline.reschedule(None)
                     if self._leaving.is_set():
                         return "The cart is stopping."
-                    return await self._hold(socket, welcome)
+                    return await self._hold(connection, welcome)
+                finally:
+                    await connection.close()
         except TimeoutError:
             return f"The bridge at {self._url} did not answer within {self._connect_timeout_s:g} s."
-        except _Refused as refused:
-            return str(refused)
-        except aiohttp.ClientConnectorCertificateError as error:
-            why = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-            return f"The certificate of {self._url} is not trusted ({why}). Name its CA with --bridge-ca."
-        except aiohttp.ClientConnectorSSLError:
-            return f"{self._url} does not speak TLS. If the bridge has no certificate, use ws:// instead."
-        except aiohttp.ClientConnectorError as error:
-            return f"No bridge answers at {self._url} ({_words(error.os_error)})."
-        except aiohttp.WSServerHandshakeError as error:
-            return f"{self._url} is not a bridge (it answers with HTTP status {error.status})."
-        except (aiohttp.ClientError, OSError) as error:
-            return f"The link to {self._url} failed ({error})."
+        except (NoBridge, _Refused, ConnectionEnded) as end:
+            return str(end)
 
-    async def _shake_hands(self, socket: aiohttp.ClientWebSocketResponse) -> Welcome:
-        welcome = await self._expect(socket, Welcome)
+    async def _shake_hands(self, connection: Connection) -> Welcome:
+        welcome = await self._expect(connection, Welcome)
         if welcome.version != PROTOCOL_VERSION:
             raise _Refused(f"The bridge speaks version {welcome.version}, this cart {PROTOCOL_VERSION}.")
         if self._only not in ("", welcome.bridge_id):
@@ -330,66 +321,74 @@ class Link:
             proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
         )
         asked_at = time.monotonic()
-        await socket.send_str(encode(attach))
-        await self._expect(socket, Attached)
+        self._outbox.put_control(encode(attach))
+        connection.socket.flush()
+        await self._expect(connection, Attached)
         self._round_trip_s = time.monotonic() - asked_at
         self._told = standing
         return welcome
 
-    async def _expect(self, socket: aiohttp.ClientWebSocketResponse, kind: type[M]) -> M:
-        message = _message_of(await socket.receive())
+    async def _expect(self, connection: Connection, kind: type[M]) -> M:
+        try:
+            frame = await connection.next_frame()
+        except ConnectionEnded as end:
+            raise _Refused(f"{str(end).rstrip('.')} before it was ready.") from None
+        message = _message_of(frame)
         if isinstance(message, ErrorMessage):
             raise _Refused(f"The bridge at {self._url} refused this cart: {message.sentence} ({message.code})")
         if not isinstance(message, kind):
             raise _Refused(f"{self._url} sent {message.KIND} where {kind.KIND} was due.")
         return message
 
-    async def _hold(self, socket: aiohttp.ClientWebSocketResponse, welcome: Welcome) -> str:
+    async def _hold(self, connection: Connection, welcome: Welcome) -> str:
         """Serve an attached link until it ends."""
-        self._outbox = Outbox(CHUNKS_AHEAD_BYTES)
+        self._connection = connection
         self._move_to(LinkState.ATTACHED, "")
         held = asyncio.get_running_loop().call_later(STEADY_S, self._bridges.note_steady, self._url)
         self._held = True
         self._bridges.note_attached(self._url, welcome.bridge_id, self._round_trip_s)
         self._attached.set()
-        reason, code = "The bridge closed the link.", None
+        last_words: ErrorMessage | None = None
+
+        def take(frame: Frame) -> None:
+            nonlocal last_words
+            if frame.opcode == BINARY:
+                self._take_chunk(frame)
+                return
+            message = _message_of(frame)
+            if isinstance(message, ExitDone):
+                self._exit_done.set()
+            elif isinstance(message, NbrList):
+                self._bridges.take_list(checked_bridges(message.bridges, self._token, time.time()))
+            elif isinstance(message, ErrorMessage) and not message.request:
+                last_words = message
+            else:
+                self._handler.on_message(message)
+
         try:
-            async with background(self._outbox.write_to(socket.send_str, socket.send_bytes)):
+            async with background(connection.watch(self._heartbeat_s)):
                 self.publish()
                 self.announce()  # it may have changed during the handshake
                 self._handler.on_attached(welcome)
-                async for frame in socket:
-                    if frame.type is aiohttp.WSMsgType.BINARY:
-                        self._take_chunk(frame.data)
-                        continue
-                    message = _message_of(frame)
-                    if isinstance(message, ExitDone):
-                        self._exit_done.set()
-                    elif isinstance(message, NbrList):
-                        self._bridges.take_list(checked_bridges(message.bridges, self._token, time.time()))
-                    elif isinstance(message, ErrorMessage) and not message.request:
-                        code = message.code
-                        reason = f"The bridge ended the link: {message.sentence} ({code})"
-                    else:
-                        self._handler.on_message(message)
-        except _Refused as refused:
-            reason = str(refused)
+                await connection.hand_over(take)
+        except ConnectionEnded as end:
+            return f"The bridge ended the link: {last_words.sentence} ({last_words.code})" if last_words else str(end)
         finally:
             held.cancel()
             self._outbox.close()
-            self._outbox = None
+            self._connection = None
             self._attached.clear()
             self._exit_done.set()  # nobody will answer an EXIT any more
-            self._bridges.note_lost(self._url, code)
+            self._bridges.note_lost(self._url, last_words.code if last_words else None)
             self._handler.on_lost()
-        return reason
+        raise AssertionError("a link that is handed over ends with an exception")
 
-    def _take_chunk(self, frame: bytes) -> None:
+    def _take_chunk(self, frame: Frame) -> None:
         try:
-            header = unpack_header(frame)
+            header = unpack_header(frame.data, frame.start)
         except ChunkError as error:
             raise _Refused(f"The bridge passed on a wrong frame: {error}") from None
-        self._handler.on_chunk(header, memoryview(frame)[HEADER_BYTES:])
+        self._handler.on_chunk(header, frame.payload[HEADER_BYTES:])
 
     def _move_to(self, state: LinkState, reason: str) -> None:
         self.status = LinkStatus(state, self._url, time.time(), reason)
@@ -403,21 +402,10 @@ class Link:
         log.log(logging.INFO if news else logging.DEBUG, "link to %s is %s %s", self._url, state, reason)
 
 
-def _words(error: OSError) -> str:
-    # asyncio puts the address in the place of the system's words; resolving a name has its own numbers, below zero.
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
-
-
-def _message_of(frame: aiohttp.WSMessage) -> Message:
-    if frame.type is aiohttp.WSMsgType.ERROR:
-        raise _Refused(f"The link to the bridge broke ({frame.data}).")
-    if frame.type is not aiohttp.WSMsgType.TEXT:
-        raise _Refused("The bridge closed the link before it was ready." if frame.type in _ENDINGS else _NO_CONTROL)
+def _message_of(frame: Frame) -> Message:
+    if frame.opcode == BINARY:
+        raise _Refused("The bridge sent a frame that is no control message.")
     try:
-        return parse(frame.data)
-    except MessageError as error:
+        return parse(text_of(frame.payload))
+    except (MessageError, FrameError) as error:
         raise _Refused(f"The bridge sent a wrong message: {error}") from None
-
-
-_ENDINGS: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
-_NO_CONTROL: Final = "The bridge sent a frame that is no control message."

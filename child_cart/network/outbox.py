@@ -1,19 +1,17 @@
 """What waits to be written to one socket: a lane for control and one for chunks, both bounded by count and bytes.
 
-Control overtakes chunks, so that a verdict or a credit never waits behind megabytes. A cart writes from one task
-(``Outbox.write_to``), and everybody else only puts; the bridge takes from its ``Lanes`` as fast as a socket accepts.
+Control overtakes chunks, so that a verdict or a credit never waits behind megabytes. Everybody only puts; the socket
+takes as fast as it writes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 MAX_CONTROL_FRAMES: Final = 1024
 MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
-F = TypeVar("F", bytes, bytearray)
 
 
 class OutboxFull(Exception):
@@ -24,7 +22,7 @@ class OutboxClosed(Exception):
     """Nobody writes any more."""
 
 
-class Lanes(Generic[F]):
+class Lanes:
     """Two bounded lanes; whoever takes from them takes control first."""
 
     __slots__ = ("_chunk_bytes", "_chunks", "_control", "_control_bytes", "_max_chunk_bytes")
@@ -32,7 +30,7 @@ class Lanes(Generic[F]):
     def __init__(self, max_chunk_bytes: int) -> None:
         self._control: deque[str] = deque()
         self._control_bytes = 0
-        self._chunks: deque[F] = deque()
+        self._chunks: deque[bytearray] = deque()
         self._chunk_bytes = 0
         self._max_chunk_bytes = max_chunk_bytes
 
@@ -52,7 +50,7 @@ class Lanes(Generic[F]):
         self._control.append(text)
         self._control_bytes += len(text)
 
-    def put_chunk(self, frame: F) -> None:
+    def put_chunk(self, frame: bytearray) -> None:
         """Append a chunk frame.
 
         Raises:
@@ -71,9 +69,9 @@ class Lanes(Generic[F]):
         self._control_bytes -= len(text)
         return text
 
-    def take_chunks(self, most_bytes: int) -> list[F]:
+    def take_chunks(self, most_bytes: int) -> list[bytearray]:
         """Return the chunk frames that have waited longest, up to so many bytes, but one at least if any waits."""
-        taken: list[F] = []
+        taken: list[bytearray] = []
         room = most_bytes
         while self._chunks and (len(self._chunks[0]) <= room or not taken):
             frame = self._chunks.popleft()
@@ -83,40 +81,18 @@ class Lanes(Generic[F]):
         return taken
 
 
-class Outbox(Lanes[bytes]):
-    """Lanes in front of one writing task."""
+class Outbox(Lanes):
+    """Lanes with a line before the chunks', in which everybody gets a turn."""
+
+    __slots__ = ("_closed", "_room", "_turn")
 
     def __init__(self, max_chunk_bytes: int) -> None:
         super().__init__(max_chunk_bytes)
         self._closed = False
-        self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._empty = asyncio.Event()
-        self._room.set()
-        self._empty.set()
 
-    def put_control(self, text: str) -> None:
-        """Append a control frame, and wake the writer.
-
-        Raises:
-            OutboxFull: if too many wait.
-        """
-        super().put_control(text)
-        self._wake.set()
-        self._empty.clear()
-
-    def put_chunk(self, frame: bytes) -> None:
-        """Append a chunk frame, and wake the writer.
-
-        Raises:
-            OutboxFull: if the bytes that wait would pass the limit.
-        """
-        super().put_chunk(frame)
-        self._wake.set()
-        self._empty.clear()
-
-    async def put_chunk_when_room(self, frame: bytes) -> None:
+    async def put_chunk_when_room(self, frame: bytearray) -> None:
         """Append a chunk frame, after waiting until less than the limit waits.
 
         Raises:
@@ -131,29 +107,13 @@ class Outbox(Lanes[bytes]):
                 raise OutboxClosed("The socket is closed.")
             self.put_chunk(frame)
 
+    def take_chunks(self, most_bytes: int) -> list[bytearray]:
+        """Return the chunk frames that have waited longest, and let those who wait for their room know."""
+        taken = super().take_chunks(most_bytes)
+        self._room.set()
+        return taken
+
     def close(self) -> None:
         """Let those who wait for room know that nobody writes any more."""
         self._closed = True
         self._room.set()
-
-    async def write_to(
-        self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]
-    ) -> None:
-        """Write what is put, for ever. The only writer of its socket; ends with the error of the socket."""
-        while True:
-            if (text := self.take_control()) is not None:
-                await send_text(text)
-            elif self._chunks:
-                frame = self._chunks.popleft()
-                await send_bytes(frame)
-                # Counted until the socket has taken it: the limit is on all that this side still holds.
-                self._chunk_bytes -= len(frame)
-                self._room.set()
-            else:
-                self._empty.set()
-                self._wake.clear()
-                await self._wake.wait()
-
-    async def flushed(self) -> None:
-        """Wait until nothing waits to be written."""
-        await self._empty.wait()

@@ -63,7 +63,7 @@ class Sends(Protocol):
     def send(self, message: Message) -> None:
         """Send a control message; raises ``LinkDown``."""
 
-    async def send_chunk(self, frame: bytes) -> None:
+    async def send_chunk(self, frame: bytearray) -> None:
         """Send a chunk when it is its turn; raises ``LinkDown``."""
 
 

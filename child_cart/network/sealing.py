@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from .chunk import ChunkHeader, pack_header
+from .chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader, pack_header
 from .fleet_key import derive, sealing_secret
 from .identity import Identity, cart_id_of, signature_is_valid
 from .messages import Code, ModelParameters, ModelRequest
@@ -123,10 +123,15 @@ class Seal:
         self._cipher = CIPHERS[cipher](key)
         self._total = _TOTAL.pack(total_bytes)
 
-    def frame(self, header: ChunkHeader, payload: memoryview) -> bytes:
+    def frame(self, header: ChunkHeader, payload: memoryview) -> bytearray:
         """Return the binary frame of a chunk: header, sealed payload, tag."""
         packed = pack_header(header)
-        return packed + self._cipher.encrypt(_NONCE.pack(header.sequence), payload, packed + self._total)
+        frame = bytearray(HEADER_BYTES + len(payload) + SEAL_BYTES)
+        frame[:HEADER_BYTES] = packed
+        # Sealed into its place: at hundreds of megabytes a second, a copy more is a tenth of the work.
+        sealed = memoryview(frame)[HEADER_BYTES:]
+        self._cipher.encrypt_into(_NONCE.pack(header.sequence), payload, packed + self._total, sealed)
+        return frame
 
     def open(self, header: ChunkHeader, sealed: memoryview) -> bytes:
         """Return the payload of a chunk.

@@ -6,7 +6,6 @@ One file each, written as the bytes come, so that megabytes under way cost a car
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +28,6 @@ class Room:
         # Cheaper than a mapped file, which costs a page fault for every 4 KiB. The room is reserved, so it is there.
         if os.pwrite(self._descriptor, part, start) != len(part):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def digest(self) -> str:
-        """Return the SHA-256 of what is there, in hexadecimal."""
-        with open(self.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def keep(self) -> Path:
         """Leave the file to the caller, who removes it when it is used."""

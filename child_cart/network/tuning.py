@@ -20,7 +20,7 @@ def raise_malloc_thresholds() -> None:
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop where it is installed, which relays with less work, or else asyncio's own."""
+    """Return uvloop's event loop where it is installed, which moves bytes with less work, or else asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

@@ -15,6 +15,7 @@ from itertools import islice
 from aiohttp import web
 
 from child_cart.network.chunk import MAX_FRAME_BYTES, ChunkError, unpack_header
+from child_cart.network.frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from child_cart.network.identity import attach_statement, cart_id_of, signature_is_valid
 from child_cart.network.messages import (
     PROTOCOL_VERSION,
@@ -34,15 +35,15 @@ from child_cart.network.messages import (
     parse,
 )
 from child_cart.network.outbox import Lanes, OutboxFull
+from child_cart.network.websocket import WebSocket
 
 from .admission import Admission
 from .allowance import Allowance, Rates
 from .bucket import Away
-from .frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from .hub import Hub
 from .neighbourhood import Neighbourhood
 from .rules import Delivery, Violation
-from .websocket import CartSocket, accept
+from .websocket import accept
 
 log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
@@ -80,7 +81,7 @@ class Connection:
         "socket",
     )
 
-    def __init__(self, relay: Relay, address: str, outbox: Lanes[bytearray], allowance: Allowance | None) -> None:
+    def __init__(self, relay: Relay, address: str, outbox: Lanes, allowance: Allowance | None) -> None:
         self._relay = relay
         self.address = address
         self.allowance = allowance
@@ -90,10 +91,10 @@ class Connection:
         self.keeps_transfers = True
         """Whether its cart's transfers wait for it to come back when it is gone."""
         self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = CartSocket(self, MAX_ATTACH_BYTES, outbox)
+        self.socket = WebSocket(self, MAX_ATTACH_BYTES, outbox)
 
     @property
-    def outbox(self) -> Lanes[bytearray]:
+    def outbox(self) -> Lanes:
         """What waits to be written."""
         return self.socket.outbox
 
@@ -168,9 +169,7 @@ class Relay:
             raise web.HTTPTooManyRequests(text=f"This address has {most} connections, the most that one may have.")
         limits = self._hub.limits
         # Credit bounds what can wait for one cart; the outbox holds that much and no more.
-        outbox = Lanes[bytearray](
-            limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes)
-        )
+        outbox = Lanes(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
         loop = asyncio.get_running_loop()
         limited = self._rates.frames_per_s or self._rates.bytes_per_s
         allowance = Allowance(self._rates, loop.time()) if limited else None

@@ -22,8 +22,8 @@ class Limits:
 
     max_carts: int = 10_000
     max_transfers_per_cart: int = 64
-    max_chunk_bytes: int = 128 * 1024
-    max_window_bytes: int = 2 * 1024 * 1024
+    max_chunk_bytes: int = 256 * 1024
+    max_window_bytes: int = 4 * 1024 * 1024
     transfer_idle_s: float = 60.0
     resume_timeout_s: float = 90.0
     requests_per_s: float = 20.0

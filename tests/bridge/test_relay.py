@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.bridges import Bridge, running_bridge, until
 from support.raw_cart import RawCart, ask_cluster, attached, chunk, greeted, open_transfer
 
+from child_cart.network import websocket as websocket_module
 from child_cart.network.outbox import MAX_CONTROL_BYTES
 from parent_cart.bridge import relay as relay_module
-from parent_cart.bridge import websocket as websocket_module
 
 
 async def refused(cart: RawCart, code: str) -> str:
@@ -35,8 +35,8 @@ async def refused(cart: RawCart, code: str) -> str:
 async def test_a_cart_attaches_under_the_id_of_its_key(bridge: Bridge) -> None:
     async with greeted(bridge.url) as cart:
         assert cart.welcome["version"] == 1
-        assert cart.welcome["max_chunk_bytes"] == 128 * 1024
-        assert cart.welcome["max_window_bytes"] == 2 * 1024 * 1024
+        assert cart.welcome["max_chunk_bytes"] == 256 * 1024
+        assert cart.welcome["max_window_bytes"] == 4 * 1024 * 1024
         assert not bridge.hub.carts
         await cart.attach(role="KERNEL", model_version=3)
         assert bridge.hub.carts[cart.id].role == "KERNEL"
@@ -565,7 +565,7 @@ async def test_fragments_are_counted_as_frames(no_blocking: BlockBuster) -> None
         cart.abort()
 
 
-@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 200_000}, {"max_frames_per_s": 50}])
+@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 300_000}, {"max_frames_per_s": 50}])
 async def test_coming_back_is_no_new_allowance(no_blocking: BlockBuster, limit: dict[str, int]) -> None:
     key = Ed25519PrivateKey.generate()
     async with running_bridge(**limit) as bridge:

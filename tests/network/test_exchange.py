@@ -78,14 +78,14 @@ async def test_the_offer_comes_with_the_file(bridge: Bridge, tmp_path: Path) -> 
 
 
 async def test_a_small_window_is_only_slower(bridge: Bridge, tmp_path: Path) -> None:
-    payload = os.urandom(1_000_000)
+    payload = os.urandom(2_000_000)
     giver, taker = Node(bridge.url, tmp_path, model_of(payload)), Node(bridge.url, tmp_path, window_bytes=1)
     async with running(giver, taker):
         assert await taker.fetch_from(giver) == payload
 
 
 async def test_a_window_beyond_the_bridges_is_cut_to_it(tmp_path: Path, no_blocking: object) -> None:
-    async with running_bridge(max_window_bytes=131072) as bridge:
+    async with running_bridge(max_window_bytes=262144) as bridge:
         payload = os.urandom(500_000)
         giver = Node(bridge.url, tmp_path, model_of(payload))
         taker = Node(bridge.url, tmp_path, window_bytes=10_000_000)
@@ -164,7 +164,7 @@ def at_chunk(number: int, bend: Callable[[bytes], bytes | None]) -> Callable[[by
 
 
 async def test_a_giver_that_stops_sending_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:
-    giver = Node(bridge.url, tmp_path, model_of(os.urandom(1_000_000)))
+    giver = Node(bridge.url, tmp_path, model_of(os.urandom(2_000_000)))
     taker = Node(bridge.url, tmp_path, stall_timeout_s=0.1)
     giver.wire.bend = at_chunk(7, lambda frame: None)
     async with running(giver, taker):
@@ -278,7 +278,7 @@ async def test_a_transfer_goes_on_at_a_bridge_that_knows_nothing_of_it(tmp_path:
         await nodes.__aenter__()
         fetching = await under_way(giver, taker)
     try:
-        async with running_bridge(port=bridge.port, max_window_bytes=131072) as later:
+        async with running_bridge(port=bridge.port, max_window_bytes=262144) as later:
             assert await fetching == payload
             await until(lambda: states(giver) == [Progress.DONE])
             assert later.hub.counters["violations"] == 0
@@ -319,7 +319,7 @@ async def test_givers_that_have_missed_the_end_of_64_transfers_hear_of_each(brid
 
 
 async def test_a_fetch_that_is_cancelled_tells_the_giver(bridge: Bridge, tmp_path: Path) -> None:
-    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(1_000_000))), Node(bridge.url, tmp_path)
+    giver, taker = Node(bridge.url, tmp_path, model_of(bytes(2_000_000))), Node(bridge.url, tmp_path)
     giver.wire.bend = at_chunk(7, lambda frame: None)
     async with running(giver, taker):
         fetching = asyncio.create_task(taker.fetch_from(giver))
@@ -492,7 +492,7 @@ async def test_a_second_offer_changes_nothing(bridge: Bridge, tmp_path: Path) ->
 
 
 async def test_a_trickle_does_not_hold_a_round(bridge: Bridge, tmp_path: Path) -> None:
-    giver = Node(bridge.url, tmp_path, model_of(bytes(1_000_000)))
+    giver = Node(bridge.url, tmp_path, model_of(bytes(2_000_000)))
     taker = Node(bridge.url, tmp_path, stall_timeout_s=0.05, resume_timeout_s=0.01, slowest_bytes_per_s=1e8)
     slowly(giver)
     async with running(giver, taker):

@@ -13,12 +13,12 @@ from support.nodes import Node, model_of, running
 
 from child_cart.network.chunk import HEADER_BYTES, ChunkHeader, pack_header, unpack_header
 from child_cart.network.fleet_key import new_key
+from child_cart.network.frames import Frame
 from child_cart.network.messages import Code, ModelParameters, ModelRequest
 from child_cart.network.transfer import TransferError
-from parent_cart.bridge.frames import Frame
 from parent_cart.bridge.relay import Connection
 
-SIZE = 1_000_000  # eight chunks
+SIZE = 2_000_000  # eight chunks
 
 
 def numbered(frame: bytes) -> int:
@@ -158,7 +158,7 @@ async def test_a_cart_of_another_fleet_can_open_nothing(bridge: Bridge, tmp_path
 
 
 async def test_what_waits_in_the_bridge_holds_no_weights(bridge: Bridge, tmp_path: Path) -> None:
-    secret = b"these are the weights of somebody's model " * 20_000
+    secret = b"these are the weights of somebody's model " * 40_000
     giver, taker = Node(bridge.url, tmp_path, model_of(secret)), Node(bridge.url, tmp_path)
     passed: list[bytes] = []
     send = bridge.relay._pass_on
@@ -171,5 +171,5 @@ async def test_what_waits_in_the_bridge_holds_no_weights(bridge: Bridge, tmp_pat
     bridge.relay._pass_on = dump  # type: ignore[method-assign]
     async with running(giver, taker):
         assert await taker.fetch_from(giver) == secret
-    await until(lambda: len(passed) >= len(secret) // 131072)
+    await until(lambda: len(passed) >= len(secret) // 262144)
     assert not any(b"weights" in frame for frame in passed)

@@ -86,11 +86,11 @@ class _Connection:
             if self._vanishing:
                 await asyncio.wait(tasks)
         finally:
+            for _, writer in (self._here, self._there):
+                writer.transport.abort()  # before anything is awaited, which might be cancelled
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for _, writer in (self._here, self._there):
-                writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

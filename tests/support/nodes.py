@@ -50,12 +50,12 @@ class Wire:
         if self.pass_message(message):
             self.link.send(message)
 
-    async def send_chunk(self, frame: bytes) -> None:
+    async def send_chunk(self, frame: bytearray) -> None:
         assert self.link is not None
-        self.frames.append(frame)
-        bent = self.bend(frame)
+        self.frames.append(bytes(frame))  # the link masks the frame itself
+        bent = self.bend(self.frames[-1])
         if bent is not None:
-            await self.link.send_chunk(bent)
+            await self.link.send_chunk(bytearray(bent))
 
 
 class Node:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parent_cart.bridge.frames import (
+from child_cart.network.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -22,9 +22,12 @@ from parent_cart.bridge.frames import (
     FrameError,
     FrameReader,
     close_code_of,
-    close_frame,
+    close_payload,
     server_frame,
     text_of,
+)
+from child_cart.network.frames import (
+    client_frame as masked_frame,
 )
 
 MOST = 300_000
@@ -169,8 +172,44 @@ def closing(payload: bytes) -> Frame:
 def test_a_close_frame_says_its_code() -> None:
     assert close_code_of(closing(b"")) == NO_CODE
     assert close_code_of(closing(b"\x03\xe9going")) == 1001
-    assert close_frame(1008, "é" * 100) == b"\x88" + length_bytes(124) + b"\x03\xf0" + "é".encode() * 61
-    assert close_frame(NO_CODE) == b"\x88\x00"
+    assert close_payload(1008, "é" * 100) == b"\x03\xf0" + "é".encode() * 61
+    assert close_payload(NO_CODE) == b""
+
+
+@given(SIZES, st.sampled_from([TEXT, BINARY]))
+@settings(max_examples=60, deadline=None)
+def test_what_a_client_writes_a_server_reads_and_the_other_way_round(size: int, opcode: int) -> None:
+    payload = bytes(range(256)) * (size // 256 + 1)
+    written = payload[:size]
+    (taken,) = read(FrameReader(MOST), bytes(masked_frame(opcode, written)), MOST * 2)
+    assert (taken.opcode, bytes(taken.payload)) == (opcode, written)
+    assert bytes(taken.data) == server_frame(opcode, written)
+    (back,) = read(FrameReader(MOST, masked=False), bytes(taken.data), MOST * 2)
+    assert (back.opcode, bytes(back.payload)) == (opcode, written)
+
+
+@given(st.lists(st.tuples(SIZES, st.booleans()), max_size=4), st.integers(1, MOST))
+@settings(max_examples=60, deadline=None)
+def test_a_server_is_read_whatever_way_it_is_cut(sizes: list[tuple[int, bool]], most: int) -> None:
+    frames = [(BINARY if binary else TEXT, bytes([number + 1]) * size) for number, (size, binary) in enumerate(sizes)]
+    data = b"".join(server_frame(opcode, payload) for opcode, payload in frames)
+    came = read(FrameReader(MOST, masked=False), data, most)
+    assert [(frame.opcode, bytes(frame.payload)) for frame in came] == frames
+
+
+def test_each_frame_of_a_client_has_a_mask_of_its_own() -> None:
+    masks = {bytes(masked_frame(TEXT, b"")[2:6]) for _ in range(50)}
+    assert len(masks) == 50
+
+
+def test_a_server_masks_nothing_and_a_client_everything() -> None:
+    for reader, data in (
+        (FrameReader(10, masked=False), masked_frame(TEXT, b"x")),
+        (FrameReader(10), server_frame(1, b"x")),
+    ):
+        assert read(reader, bytes(data), 100) == []
+        assert reader.error is not None
+        assert "masked" in str(reader.error)
 
 
 @pytest.mark.parametrize("payload", [b"\x03", b"\x03\xed", b"\x00\x01", b"\xff\xff", b"\x03\xe8\xff"])

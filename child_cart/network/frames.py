@@ -1,11 +1,12 @@
-"""WebSocket frames (RFC 6455) as a server reads and writes them. Bytes in, frames out; no socket.
+"""WebSocket frames (RFC 6455) as both ends read and write them. Bytes in, frames out; no socket.
 
 A frame that came masked from a client is turned, in its own buffer, into the frame that a server sends: the header of
-four bytes less, the payload unmasked. So what is passed on is copied once, whatever its size.
+four bytes less, the payload unmasked. So what a bridge passes on is copied once, whatever its size.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Final, NamedTuple
 
 # The C extension that aiohttp unmasks with, or the same in Python where there is none.
@@ -32,19 +33,20 @@ _SENDABLE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1015), *ran
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _MASK_BYTES: Final = 4
+_NO_MASK: Final = bytes(_MASK_BYTES)
 # The shortest payload whose length is written in a header of so many bytes, the mask not counted.
 _SHORTEST: Final = {2: 0, 4: 126, 10: 1 << 16}
 # All readers read into the same buffer: between asking for it and taking what was read, an event loop runs nothing
-# else. So a connection that is at rest holds no buffer.
-_SCRATCH: Final = bytearray(256 * 1024)
+# else. So a connection that is at rest holds no buffer. Chunks have 256 KiB, and this is to hold a whole one.
+_SCRATCH: Final = bytearray(260 * 1024)
 _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
 # A frame of more than this that is not whole yet is read into a buffer of its own, where it stays; a smaller one is
 # cheaper to copy than to read in two steps.
-_LARGE_BYTES: Final = len(_SCRATCH) // 2
+_LARGE_BYTES: Final = 128 * 1024
 
 
 class FrameError(ValueError):
-    """What came is no WebSocket frame of a client, or is larger than allowed."""
+    """What came is no WebSocket frame of the other end, or is larger than allowed."""
 
     def __init__(self, close_code: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -65,25 +67,40 @@ class Frame(NamedTuple):
         return memoryview(self.data)[self.start :]
 
 
+def _head(opcode: int, size: int, masked: int = 0) -> bytearray:
+    if size < 126:
+        return bytearray((_FIN | opcode, masked | size))
+    if size < 1 << 16:
+        return bytearray((_FIN | opcode, masked | 126)) + size.to_bytes(2, "big")
+    return bytearray((_FIN | opcode, masked | 127)) + size.to_bytes(8, "big")
+
+
 def server_frame(opcode: int, payload: bytes | bytearray) -> bytearray:
     """Return a message as one frame of a server."""
-    size = len(payload)
-    if size < 126:
-        frame = bytearray((_FIN | opcode, size))
-    elif size < 1 << 16:
-        frame = bytearray((_FIN | opcode, 126)) + size.to_bytes(2, "big")
-    else:
-        frame = bytearray((_FIN | opcode, 127)) + size.to_bytes(8, "big")
+    frame = _head(opcode, len(payload))
     frame += payload
     return frame
 
 
-def close_frame(code: int, reason: str = "") -> bytearray:
-    """Return a close frame; a reason that is too long is cut, and ``NO_CODE`` is sent as none."""
+def client_frame(opcode: int, payload: bytes) -> bytearray:
+    """Return a message as one frame of a client."""
+    body = bytearray(payload)
+    return masked_head(opcode, body) + body
+
+
+def masked_head(opcode: int, body: bytearray) -> bytearray:
+    """Mask a payload where it stands, and return what goes before it in a frame of a client."""
+    mask = os.urandom(_MASK_BYTES)
+    websocket_mask(mask, body)
+    return _head(opcode, len(body), _MASKED) + mask
+
+
+def close_payload(code: int, reason: str = "") -> bytes:
+    """Return what a close frame says; a reason that is too long is cut, and ``NO_CODE`` is sent as none."""
     if code == NO_CODE:
-        return server_frame(CLOSE, b"")
+        return b""
     words = reason.encode()[: MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore")
-    return server_frame(CLOSE, code.to_bytes(2, "big") + words.encode())
+    return code.to_bytes(2, "big") + words.encode()
 
 
 def close_code_of(frame: Frame) -> int:
@@ -115,19 +132,21 @@ def text_of(payload: bytes | memoryview) -> str:
 
 
 class FrameReader:
-    """Turn what a client sends into whole messages and control frames.
+    """Turn what the other end sends into whole messages and control frames.
 
     Read into ``buffer()``, then tell ``received()`` how much that was, with no other reader used in between. When
     ``error`` is set the stream is broken, and nothing is to be read any more.
 
     Args:
         max_bytes: the largest message.
+        masked: whether the other end is a client, whose frames are masked; a server's are not.
     """
 
     __slots__ = (
         "_filled",
         "_large",
         "_mask",
+        "_mask_bytes",
         "_message",
         "_opcode",
         "_start",
@@ -137,7 +156,8 @@ class FrameReader:
         "max_bytes",
     )
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, masked: bool = True) -> None:
+        self._mask_bytes = _MASK_BYTES if masked else 0
         self.error: FrameError | None = None
         self.max_bytes = max_bytes
         self.fragments = 0
@@ -181,7 +201,8 @@ class FrameReader:
             self._finish(header, large, self._mask, frames)
 
     def _split(self, end: int, frames: list[Frame]) -> None:
-        data, at = _SCRATCH, 0
+        data, at, mask_bytes = _SCRATCH, 0, self._mask_bytes
+        flag = _MASKED if mask_bytes else 0
         while end - at >= 2:
             size, start = data[at + 1] & 127, 2
             if size >= 126:
@@ -191,21 +212,21 @@ class FrameReader:
                 size = int.from_bytes(data[at + 2 : at + start], "big")
             first, second = data[at], data[at + 1]
             # By far the most frames are whole binary messages: one look is enough for them.
-            plain = first == _FIN | BINARY and second & _MASKED and _SHORTEST[start] <= size <= self.max_bytes
+            plain = first == _FIN | BINARY and second & _MASKED == flag and _SHORTEST[start] <= size <= self.max_bytes
             if not plain or self._message is not None:
                 self._check(first, second, size, start)
-            payload_at = at + start + _MASK_BYTES
+            payload_at = at + start + mask_bytes
             stop = payload_at + size
             # The mask is left out by beginning so much later; the header's place is written over.
             if stop <= end:
-                mask = bytes(data[payload_at - _MASK_BYTES : payload_at])
-                self._finish(data[at : at + start], data[at + _MASK_BYTES : stop], mask, frames)
+                mask = bytes(data[payload_at - mask_bytes : payload_at])
+                self._finish(data[at : at + start], data[at + mask_bytes : stop], mask, frames)
                 at = stop
                 continue
             if size > _LARGE_BYTES and payload_at <= end:
-                self._mask = bytes(data[payload_at - _MASK_BYTES : payload_at])
-                self._large, self._start, self._filled = bytearray(start + size), start, end - at - _MASK_BYTES
-                self._large[: self._filled] = _SCRATCH_VIEW[at + _MASK_BYTES : end]
+                self._mask = bytes(data[payload_at - mask_bytes : payload_at])
+                self._large, self._start, self._filled = bytearray(start + size), start, end - at - mask_bytes
+                self._large[: self._filled] = _SCRATCH_VIEW[at + mask_bytes : end]
                 self._large[:start] = data[at : at + start]
                 at = end
             break
@@ -215,8 +236,9 @@ class FrameReader:
         opcode = first & 15
         if first & 0x70 or opcode not in OPCODES:
             raise FrameError(PROTOCOL_ERROR, f"A frame begins with the byte {first:#04x}; no extension was agreed on.")
-        if not second & _MASKED:
-            raise FrameError(PROTOCOL_ERROR, "A frame of a client is not masked.")
+        if bool(second & _MASKED) != bool(self._mask_bytes):
+            wrong = "A frame of a client is not masked." if self._mask_bytes else "A frame of a server is masked."
+            raise FrameError(PROTOCOL_ERROR, wrong)
         if size < _SHORTEST[start]:
             raise FrameError(PROTOCOL_ERROR, f"The length {size} of a frame is written with {start - 2} bytes.")
         if opcode >= CLOSE:
@@ -232,7 +254,7 @@ class FrameReader:
     def _finish(self, header: bytes | bytearray, data: bytearray, mask: bytes, frames: list[Frame]) -> None:
         """Unmask a frame that is whole, put its header in place, and add it or the message that it completes."""
         start = len(header)
-        if mask != b"\0\0\0\0":
+        if mask and mask != _NO_MASK:
             # The header is unmasked along with the payload: turned by its length, the mask falls on the right bytes.
             websocket_mask(mask if start == 4 else mask[2:] + mask[:2], data)
         data[:start] = header
