@@ -1,7 +1,8 @@
-// The catalogue as buttons by category, filtered by the search box.
+// The catalogue as buttons by category, narrowed down by a category and by the search box.
 
-import { byId, el, keyed, say } from "./dom.js";
+import { byId, el, keyed, mark, say } from "./dom.js";
 import { many, money } from "./format.js";
+import { pictureOf, pictureOfCategory } from "./pictures.js";
 
 export class Catalogue {
   /** `take` is called with the item that was tapped. */
@@ -11,8 +12,10 @@ export class Catalogue {
     this.categories = categories;
     this.bill = bill;
     this.take = take;
+    this.chosen = 0; // a category, or 0 for all
     byId("search").addEventListener("input", () => this.show());
     byId("search").addEventListener("keydown", (event) => this.#onKey(event));
+    this.#makeChoices();
   }
 
   /** Know an item as the cart has it now. */
@@ -25,6 +28,7 @@ export class Catalogue {
 
   show() {
     const found = this.#found();
+    for (const button of byId("categories").querySelectorAll("button")) mark(button, "aria-pressed", Number(button.value) === this.chosen);
     const groups = [...new Set(found.map((item) => item.category))].map((category) => ({
       category,
       items: found.filter((item) => item.category === category),
@@ -36,17 +40,36 @@ export class Catalogue {
     say(byId("found"), this.#sentence(found));
   }
 
+  /** Show one category alone, or all of them. */
+  choose(category) {
+    this.chosen = category;
+    this.show();
+  }
+
+  #makeChoices() {
+    const choice = (category, name, picture) => {
+      const button = el("button", { type: "button", value: category, className: `chip category-${category}` }, picture, name);
+      button.addEventListener("click", () => this.choose(category));
+      return button;
+    };
+    const sold = Object.entries(this.categories).filter(([number]) => this.items.some((item) => item.category === Number(number)));
+    byId("categories").append(choice(0, "All", pictureOfCategory(0)),
+      ...sold.map(([number, name]) => choice(Number(number), name, pictureOfCategory(Number(number)))));
+  }
+
   #found() {
     const wanted = byId("search").value.trim().toLowerCase();
     const name = (item) => `${item.name} ${this.categories[item.category] ?? ""}`.toLowerCase();
-    return this.items.filter((item) => name(item).includes(wanted) || item.code.startsWith(wanted));
+    return this.items.filter((item) => (this.chosen === 0 || item.category === this.chosen) &&
+      (name(item).includes(wanted) || item.code.toLowerCase().startsWith(wanted)));
   }
 
   #sentence(found) {
     const wanted = byId("search").value.trim();
     if (this.items.length === 0) return "The catalogue of this cart is empty.";
     if (wanted === "") return "";
-    return found.length ? `${many(found.length, "item")} found.` : `No item is called “${wanted}”.`;
+    const where = this.chosen ? ` in ${this.categories[this.chosen]}` : "";
+    return found.length ? `${many(found.length, "item")} found${where}.` : `No item${where} is called “${wanted}”.`;
   }
 
   /** Enter puts in the only item that is left: quick for typists, and never a guess. */
@@ -65,6 +88,7 @@ export class Catalogue {
 
   #makeItem(item) {
     const button = el("button", { type: "button", className: "item" },
+      pictureOf(item),
       el("span", { className: "name" }, item.name),
       el("span", { className: "price" }, money(item.price_cents)),
       el("span", { className: "badge", hidden: true }));

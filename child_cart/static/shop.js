@@ -5,6 +5,7 @@ import { Bill } from "./bill.js";
 import { Catalogue } from "./catalogue.js";
 import { byId, el, keyed, mark, say } from "./dom.js";
 import { clock, many, money, shortId } from "./format.js";
+import { pictureOf } from "./pictures.js";
 import { startScanning } from "./scan.js";
 import { showTrending } from "./trending.js";
 
@@ -156,7 +157,7 @@ function makeLine({ code }) {
     byId("bill").focus();
   });
   return el("li", { className: `line category-${catalogue.byCode.get(code).category}` },
-    el("span", { className: "name" }, name), el("span", { className: "each" }),
+    pictureOf(catalogue.byCode.get(code)), el("span", { className: "name" }, name), el("span", { className: "each" }),
     el("span", { className: "steps" }, button("−", `One ${name} less`, -1), field, button("+", `One ${name} more`, 1)),
     el("span", { className: "price" }), remove);
 }

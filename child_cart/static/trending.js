@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, keyed, mark, say } from "./dom.js";
 import { month, percent } from "./format.js";
+import { pictureOfCategory } from "./pictures.js";
 
 let asked = 0;
 
@@ -24,7 +25,7 @@ export async function showTrending(gender) {
 
 function makeBar(entry) {
   return el("li", { className: `bar category-${entry.category}` },
-    el("span", { className: "name" }, entry.name),
+    pictureOfCategory(entry.category), el("span", { className: "name" }, entry.name),
     el("span", { className: "track", "aria-hidden": "true" }, el("span", { className: "fill" })),
     el("span", { className: "number" }));
 }

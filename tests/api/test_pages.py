@@ -39,6 +39,7 @@ def loaded(shown: Shown, address: str) -> dict[str, bytes]:
             found[wanted] = response.data
         if wanted.endswith(".js"):
             waiting += [f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', found[wanted].decode())]
+            waiting += re.findall(r'"(/static/[^"]+)"', found[wanted].decode())
     return found
 
 

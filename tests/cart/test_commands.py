@@ -53,7 +53,7 @@ def kept(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("kept")
     cart = CartProcess(folder / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--cluster-wait-s", "0")
     with running(cart):
-        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        wait_for(lambda: cart.status().get("model"))
         draw = random.Random(1)
         for number in range(12):
             rows = [{"degrees": angle, "third": angle // 120} for angle in draw.sample(range(360), 20)]
@@ -111,7 +111,7 @@ def test_what_is_exported_can_be_imported_and_is_the_same(folder: Path, tmp_path
     assert "is not empty" in refusal("export", str(tmp_path / "backup"), "--data-dir", str(folder))
     cart = CartProcess(new, "ws://127.0.0.1:9", "--join-wait-s", "0.1")
     with running(cart):
-        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        wait_for(lambda: cart.status().get("model"))
         status = cart.status()
         assert status["model"]["number"] == before["versions"][-1].number
         assert (status["sales"], status["rows"]["total"], status["rows"]["dataset_size"]) == (30, 240, 77)
@@ -134,7 +134,7 @@ def test_a_move_to_mongodb_and_back(folder: Path, tmp_path: Path, mongod: Mongod
     assert "keeps its data in mongodb://" in refusal("--data-dir", str(folder), "--port", "0")
     cart = CartProcess(folder, "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--store", url)
     with running(cart):
-        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        wait_for(lambda: cart.status().get("model"))
         assert cart.status()["sales"] == 30
         cart.post("/api/rows", {"batch_id": "later", "rows": [{"degrees": 1, "third": 0}]})
         cart.stop()
@@ -171,7 +171,7 @@ def test_a_store_that_was_lost_or_emptied_is_not_replaced(folder: Path, mongod: 
     (folder / "store").unlink()
     cart = CartProcess(folder, "ws://127.0.0.1:9", "--join-wait-s", "0.1")
     with running(cart):
-        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        wait_for(lambda: cart.status().get("model"))
         cart.stop()
 
 

@@ -125,20 +125,20 @@ def test_a_shared_catalogue_is_taken_over_and_not_needed_to_sell(tmp_path: Path,
             client.get_default_database().items.delete_many({})
             client.get_default_database().items.insert_many(documents)
 
-    tea = {"_id": "4000000000016", "name": "Tea", "category": 4, "price_cents": 250}
+    tea = {"_id": "4000000000013", "name": "Tea", "category": 4, "price_cents": 250}
     put(tea, {"_id": "bad", "name": "Bad", "category": 4, "price_cents": -1}, {"_id": 7})
     often = ("--catalogue", mongod.url("shop"), "--catalogue-every-s", "0.1", "--store-timeout-s", "0.5")
     cart = new_cart(tmp_path / "cart", *often)
     with running(cart):
         wait_for(lambda: [item["name"] for item in cart.get("/api/items")["items"]] == ["Tea"] if serving(cart) else 0)
-        put(tea | {"price_cents": 260}, {"_id": "4000000000023", "name": "Jam", "category": 5, "price_cents": 300})
+        put(tea | {"price_cents": 260}, {"_id": "4000000000020", "name": "Jam", "category": 5, "price_cents": 300})
         wait_for(lambda: len(cart.get("/api/items")["items"]) == 2)
         mongod.kill()
         wait_for(lambda: "Selling goes on with the items that this cart knows" in events(cart))
         cart.kill()
         cart.start()
         serve(cart)
-        lines = [{"code": "4000000000016", "amount": 2}]
+        lines = [{"code": "4000000000013", "amount": 2}]
         sold = cart.post("/api/checkout", {"sale_id": "a", "gender": 1, "lines": lines})
         assert sold["sale"]["total_cents"] == 520
         cart.stop()

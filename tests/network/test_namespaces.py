@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from support import netlab
 from support.light_task import points
+from support.loudly import skip_loudly
 from support.partition import run_partition
 from support.processes import BridgeProcess, CartProcess, running, wait_for
 
@@ -121,14 +121,6 @@ def run_round(folder: Path, disturb: Disturbance) -> str:
         return bridge.log
 
 
-def say_loudly(config: pytest.Config, line: str) -> None:
-    """Print a line where people look, past what catches the output of tests."""
-    capture, terminal = (config.pluginmanager.get_plugin(name) for name in ("capturemanager", "terminalreporter"))
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
-        if terminal:
-            terminal.write_line(f"\n{line}", red=True, bold=True)
-
-
 @pytest.fixture(scope="module")
 def stories(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -138,10 +130,8 @@ def stories(
     if not why_not:
         why_not, by_kernel = netlab.refused(), True
     if why_not:
-        if os.environ.get("CI") == "true" and os.geteuid() == 0 and not by_kernel:
-            pytest.fail(f"The tests of networks cannot run: {why_not}")
-        say_loudly(request.config, f"NOT TESTED: rounds over NAT and poor lines, because {why_not}")
-        pytest.skip(why_not)
+        must = os.geteuid() == 0 and not by_kernel
+        skip_loudly(request.config, "rounds over NAT and poor lines", why_not, fails_on_ci=must)
     folder = tmp_path_factory.mktemp("lab")
     with ThreadPoolExecutor() as threads:
         told = {

@@ -107,3 +107,8 @@ def film(path: str, frames: list[Image.Image], codec: str = "MJPG") -> None:
     for frame in frames:
         writer.write(np.asarray(frame.convert("RGB")))
     writer.release()
+
+
+def jpegs(frames: list[Image.Image]) -> bytes:
+    """Return frames one after another, as a browser's fake camera takes them from a file named .mjpeg."""
+    return b"".join(encoded(frame.convert("RGB"), "JPEG", quality=90) for frame in frames)

@@ -1,0 +1,50 @@
+"""A browser and a cart to use it on. Without Chromium these tests are left out loudly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from support import browser
+from support.loudly import skip_loudly
+from support.shopfloor import RYE_BREAD, Shopfloor, shopfloor
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+
+# Neither is kept for the whole session: while Playwright runs, its loop is the thread's, and no other can.
+@pytest.fixture(scope="package")
+def chromium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The browser, with a camera that is held at the label of the rye bread."""
+    why_not = browser.why_not()
+    if why_not:
+        skip_loudly(request.config, "the pages in a browser", why_not)
+    with browser.chromium(*browser.camera_at(RYE_BREAD, tmp_path_factory.mktemp("camera"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def floor(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopfloor]:
+    """A cart that many tests use: none leaves it otherwise than it was found, but for what was bought."""
+    with shopfloor(
+        tmp_path_factory.mktemp("floor"), "--dataset-size", "100000", "--max-round-rows", "100000"
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A browser without memory. That a page's script fails, or that its policy is broken, fails the test."""
+    fresh = chromium.new_context(viewport={"width": 1280, "height": 800}, permissions=["camera"])
+    fresh.set_default_timeout(browser.PATIENCE_MS)
+    troubles = browser.Troubles(fresh)
+    yield fresh
+    fresh.close()
+    assert troubles.seen == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
