@@ -8,6 +8,7 @@ from support.desks import Shown
 
 from child_cart.config import Settings as CartSettings
 from child_cart.network.messages import KINDS, Code
+from tests.support import sentences
 from tests.support.setting_tables import tables
 
 ROOT = Path(__file__).parent.parent
@@ -80,3 +81,41 @@ def test_the_example_task_of_the_docs_works(tmp_path, monkeypatch):
     inputs, targets = task.arrays([row, row])
     assert inputs.shape == (2, 3)
     assert targets.tolist() == [1, 1]
+
+
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+ERRORS = {"SettingError", "StoreError", "StoreAway", "IdentityError", "TaskError", "CsvError", "FleetKeyError"}
+ERRORS |= {"ArchiveError", "TrainerDied"}
+
+
+def first_cells(heading: str) -> list[str]:
+    """Return what stands in backticks in the first cells of a section's tables."""
+    section = OPERATIONS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [
+        cell
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for cell in re.findall("`([^`]+)`", line.split(" | ")[0])
+    ]
+
+
+def test_the_operators_page_explains_every_log_line_and_no_other():
+    explained = first_cells("Log lines")
+    assert len(set(explained)) == len(explained)
+    assert set(explained) == sentences.log_lines(), "docs/operations.md, Log lines"
+
+
+def test_the_operators_page_says_what_to_do_about_every_error():
+    cells = first_cells("When something does not work")
+    patterns = {
+        cell: re.compile(re.escape(cell).replace("…", ".*") + ".*", re.DOTALL)
+        for cell in cells
+        if "_" not in cell or " " in cell
+    }
+    said = sentences.raised(ERRORS)
+    assert len(said) > 60
+    for sentence in said:
+        assert any(pattern.fullmatch(sentence) for pattern in patterns.values()), sentence
+    for cell, pattern in patterns.items():
+        assert any(pattern.fullmatch(sentence) for sentence in said) or cell in set(Code), f"nobody says: {cell}"
+    assert set(Code) <= set(cells)

@@ -279,7 +279,7 @@ class ProcessTrainer:
         except ValueError:
             raise TrainerDied(f"The trainer said more than {MAX_LINE_BYTES} bytes at once and was ended.") from None
         if not line.endswith(b"\n"):
-            raise TrainerDied(self._how_it_ended(await process.wait()))
+            raise self._death(await process.wait())
         answer: Json = json.loads(line)
         return answer
 
@@ -289,11 +289,13 @@ class ProcessTrainer:
             return TrainerDied(f"The trainer has run out of memory and was ended.{self._may_take()}")
         return _ERRORS.get(kind, TrainerError)(sentence)
 
-    def _how_it_ended(self, status: int) -> str:
+    def _death(self, status: int) -> TrainerDied:
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         if -status == signal.SIGKILL:
             how += " (so the kernel ends it when the memory is used up)"
-        return f"The trainer process ended {how}; its last words are in {self._setup.log_path}.{self._may_take()}"
+        return TrainerDied(
+            f"The trainer process ended {how}; its last words are in {self._setup.log_path}.{self._may_take()}"
+        )
 
     def _may_take(self) -> str:
         most = self._setup.memory_bytes
