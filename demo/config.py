@@ -9,6 +9,8 @@ from typing import Final
 from child_cart.network.settings import SettingError, option
 
 MOST_CLUSTER: Final = 3
+SELLING_TASK: Final = "shopping"
+"""The task whose rows are bills; those of others are sent as they are."""
 
 
 @dataclass(frozen=True)

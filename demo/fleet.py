@@ -16,7 +16,7 @@ from child_cart.secret_files import write_secret
 
 from .config import MOST_CLUSTER, Plan, Settings
 from .processes import ROOT, Program, last_line, stop_all
-from .watch import BridgeView, CartView
+from .watch import BridgeView, OwnCart
 
 HOST: Final = "127.0.0.1"
 START_S: Final = 60.0
@@ -48,13 +48,13 @@ class Fleet:
             Program("The bridge", bridge_arguments(settings), folder / "bridge.log"),
         )
         self.carts = [
-            CartView(
+            OwnCart(
                 number,
                 f"http://{HOST}:{port}",
-                Program(
+                cart_folder(folder, number),
+                program=Program(
                     f"Cart {number}", cart_arguments(settings, plan, number, folder), folder / f"cart-{number}.log"
                 ),
-                cart_folder(folder, number),
             )
             for number, port in enumerate(settings.page_ports, 1)
         ]
@@ -83,7 +83,7 @@ class Fleet:
         return [program for program in programs if program.ending]
 
 
-async def _answering(view: BridgeView | CartView, web: aiohttp.ClientSession) -> None:
+async def _answering(view: BridgeView | OwnCart, web: aiohttp.ClientSession) -> None:
     give_up_at = time.monotonic() + START_S
     while not await view.look(web):
         ending = view.program.ending or ("" if time.monotonic() < give_up_at else f"did not answer in {START_S:g} s")

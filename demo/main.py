@@ -22,7 +22,7 @@ from child_cart.model.task import Row, Task, TaskError, load_task
 from child_cart.network.settings import SettingError, load
 from child_cart.network.tasks import background, in_thread
 
-from .config import Plan, Settings, check, plan_for
+from .config import SELLING_TASK, Plan, Settings, check, plan_for
 from .fleet import Fleet, FleetError, PortTaken, check_ports
 from .screen import Screen
 from .shoppers import Shoppers
@@ -35,7 +35,6 @@ DESCRIPTION: Final = (
 )
 CHECK_S: Final = 0.2
 BRIDGE_LOOK_S: Final = 0.5
-SELLING_TASK: Final = "shopping"
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -119,14 +119,24 @@ class Shoppers:
         rows: those of its share that are left to buy; none if the task has none.
         sells: whether the rows are sold as bills.
         limit: rounds after which to stop buying; 0 for none.
+        name: what the ids of their purchases begin with. A cart knows the ids of all that was ever bought there.
     """
 
-    def __init__(self, cart: CartView, fleet: Sequence[CartView], rows: Sequence[Row], sells: bool, limit: int) -> None:
+    def __init__(
+        self,
+        cart: CartView,
+        fleet: Sequence[CartView],
+        rows: Sequence[Row],
+        sells: bool,
+        limit: int,
+        name: str = "demo",
+    ) -> None:
         self._cart = cart
         self._fleet = fleet
         self._rows = rows
         self._sells = sells
         self._limit = limit
+        self._name = f"{name}-{cart.number}"
         self._draw = random.Random(cart.number)  # noqa: S311 - nothing secret
         self._next: Purchase | None = None
 
@@ -169,13 +179,12 @@ class Shoppers:
 
     async def _purchases(self, web: aiohttp.ClientSession) -> Iterator[Purchase] | None:
         """Return what will be bought; None while the cart does not show its items."""
-        name = f"demo-{self._cart.number}"
         if not self._sells:
-            return batches(self._rows, name)
+            return batches(self._rows, self._name)
         try:
             async with web.get(f"{self._cart.url}/api/items") as answer:
                 answer.raise_for_status()
-                return bills(self._rows, codes_of(await answer.json()), self._draw, name)
+                return bills(self._rows, codes_of(await answer.json()), self._draw, self._name)
         except FAILURES:
             return None
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from parent_cart.bridge.words import byte_words
 
-from .watch import BridgeView, CartView, Json
+from .watch import BridgeView, CartView, Json, OwnCart
 
 WIDE: Final = 132
 MEDIUM: Final = 100
@@ -30,7 +30,7 @@ NEWS_LINES: Final = 3
 
 def fleet_table(
     bridge: BridgeView,
-    carts: Sequence[CartView],
+    carts: Sequence[OwnCart],
     limit: int,
     since: float,
     width: int,
@@ -82,7 +82,7 @@ def _title(bridge: BridgeView, carts: int, since: float, now: float) -> Text:
     return title
 
 
-def _cells(cart: CartView, limit: int, width: int, now: float) -> list[RenderableType]:
+def _cells(cart: OwnCart, limit: int, width: int, now: float) -> list[RenderableType]:
     status = cart.status
     name = Text(f"{cart.number} ", style="bold").append(status.get("cart_id", "")[:8], style="dim")
     port = cart.url.rpartition(":")[2]
@@ -105,7 +105,7 @@ def _cells(cart: CartView, limit: int, width: int, now: float) -> list[Renderabl
     return cells
 
 
-def _doing(cart: CartView, is_here: bool) -> Text:
+def _doing(cart: OwnCart, is_here: bool) -> Text:
     if not is_here:
         if cart.program.ending:
             return Text("gone", style="red")
@@ -157,7 +157,7 @@ def _work(status: Json, width: int) -> RenderableType:
     return ""
 
 
-def _event(cart: CartView, is_here: bool) -> Text:
+def _event(cart: OwnCart, is_here: bool) -> Text:
     if not is_here and (cart.program.ending or cart.status):
         return Text(cart.program.last_words(), style="red", no_wrap=True, overflow="ellipsis")
     if cart.trouble:
@@ -166,7 +166,7 @@ def _event(cart: CartView, is_here: bool) -> Text:
     return Text(events[0]["text"] if events else "", no_wrap=True, overflow="ellipsis")
 
 
-def _news(carts: Sequence[CartView]) -> list[Text]:
+def _news(carts: Sequence[OwnCart]) -> list[Text]:
     """Return the newest events of all carts, where the table has no room for them."""
     now = time.monotonic()
     lines = [
@@ -204,7 +204,7 @@ class PlainLines:
         self._told_at: dict[int, float] = {}
         self._told_ends: set[str] = set()
 
-    def news(self, bridge: BridgeView, carts: Sequence[CartView]) -> Iterator[str]:
+    def news(self, bridge: BridgeView, carts: Sequence[OwnCart]) -> Iterator[str]:
         """Return what has not been told yet, oldest first."""
         events = sorted(
             (event["at"], cart.number, event["text"])

@@ -29,7 +29,7 @@ def new_web() -> aiohttp.ClientSession:
 
 @dataclass
 class CartView:
-    """One cart as it is seen from outside. Moments are monotonic.
+    """One cart as it is seen from outside, whoever runs it. Moments are monotonic.
 
     Attributes:
         status: its newest answer; empty before the first.
@@ -40,7 +40,6 @@ class CartView:
 
     number: int
     url: str
-    program: Program
     folder: Path = Path()
     status: Json = field(default_factory=dict)
     answered_at: float = float("-inf")
@@ -92,6 +91,13 @@ class CartView:
     def rounds_ended(self) -> int:
         """How many rounds it has ended."""
         return int(self.status.get("rounds_ended", 0))
+
+
+@dataclass
+class OwnCart(CartView):
+    """A cart that the demo runs itself."""
+
+    program: Program = field(kw_only=True)
 
 
 def progress_of(status: Json) -> tuple[object, ...]:

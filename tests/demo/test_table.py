@@ -10,7 +10,7 @@ from rich.console import Console
 from demo.processes import Program
 from demo.summary import summary_table
 from demo.table import PlainLines, fleet_table
-from demo.watch import BridgeView, CartView, relayed_bytes
+from demo.watch import BridgeView, OwnCart, relayed_bytes
 
 
 class Gone(Program):
@@ -39,7 +39,7 @@ def status(version=3, accuracy=0.5, stage="SERVING", role="SHELL", **changes):
 
 
 def cart(*statuses, number=1, **program_of):
-    view = CartView(number, f"http://127.0.0.1:{5000 + number}", program(**program_of))
+    view = OwnCart(number, f"http://127.0.0.1:{5000 + number}", program=program(**program_of))
     for seen in statuses:
         view.take(seen, time.monotonic())
     return view

@@ -1,0 +1,1 @@
+"""What the programs need to run in containers: a data folder for each replica, the fleet's secrets, health checks."""

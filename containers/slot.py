@@ -1,0 +1,115 @@
+"""Run a program in the first data folder that no other replica of it holds: ``python -m containers.slot cart``.
+
+Replicas of a service get the same volumes and the same environment, and a container that takes the place of another
+knows nothing of it. So all carts get one volume, in it are slots, folders named 1, 2, 3 and so on, and a cart takes the
+lowest one that is free, by a lock. The kernel takes the lock back when its holder ends, however that happens, so that
+the next cart goes on with just what that one has left: its key, its weights, its database. Fewer carts leave the upper
+slots as they are; more carts take them up again. The same holds for bridges.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import count
+from pathlib import Path
+from typing import IO, Final
+
+from child_cart.network.settings import SettingError, load, option
+
+HOLDER: Final = "slot"
+"""The file in a slot that is locked; it names the host (the container) that holds it, for those who look for carts."""
+PROGRAMS: Final = {"bridge": "parent_cart.main", "cart": "child_cart.main"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the slots are; ``SLOT_…`` in the environment."""
+
+    folder: str = option("/data", "folder with the slots of all replicas; the data folder of each lies there")
+    number: int = option(0, "the slot to take; 0 takes the lowest one that is free", minimum=0, maximum=10_000)
+    shares: int = option(
+        0,
+        "into how many shares the starter data is dealt, one a slot, from the first again after the last; 0 leaves "
+        "that to CART_SHARE",
+        minimum=0,
+        maximum=10_000,
+    )
+
+
+def claim(folder: Path, wanted: int, host: str) -> tuple[int, IO[str]]:
+    """Take a slot; it is held until the file that is returned is closed.
+
+    Args:
+        folder: holds the slots.
+        wanted: the slot's number; 0 for the lowest one that is free.
+        host: under which name others reach this replica.
+
+    Raises:
+        SettingError: if the folder cannot be used, or the wanted slot is held.
+    """
+    for number in [wanted] if wanted else count(1):
+        slot = folder / str(number)
+        try:
+            slot.mkdir(mode=0o700, exist_ok=True)
+            holder = open(slot / HOLDER, "a")  # noqa: SIM115 - held as long as the program runs
+        except OSError as error:
+            raise SettingError(f"The slot {slot} cannot be used: {error.strerror}.") from None
+        try:
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder.close()
+            continue
+        holder.truncate(0)
+        print(host, file=holder, flush=True)
+        return number, holder
+    raise SettingError(
+        f"SLOT_NUMBER is {wanted}, but {folder / str(wanted)} is held by a replica that runs. Stop that one first."
+    )
+
+
+def environment_of(number: int, host: str, shares: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return a program's settings for one slot: in them, ``<slot>`` stands for its number and ``<host>`` for the host.
+
+    Args:
+        number: of the slot.
+        host: the name of this replica.
+        shares: how many there are of the starter data; 0 to say nothing of it.
+        environ: the environment of all replicas.
+    """
+    changed = {
+        name: value.replace("<slot>", str(number)).replace("<host>", host)
+        for name, value in environ.items()
+        if name.startswith(("BRIDGE_", "CART_"))
+    }
+    if shares and not environ.get("CART_SHARE"):
+        changed["CART_SHARE"] = f"{(number - 1) % shares + 1}/{shares}"
+    return changed
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a program, or one of its commands, in a slot; return the process's exit status."""
+    if not argv or argv[0] not in PROGRAMS:
+        print(f"usage: python -m containers.slot {'|'.join(PROGRAMS)} ARGUMENTS...", file=sys.stderr)
+        return 2
+    host = socket.gethostname()
+    try:
+        settings = load(Settings, "SLOT", [], os.environ, "")
+        number, holder = claim(Path(settings.folder), settings.number, host)
+    except SettingError as error:
+        print(f"slot: {error}", file=sys.stderr)
+        return 2
+    with holder:
+        print(f"This {argv[0]} has slot {number}.", flush=True)
+        os.environ.update(environment_of(number, host, settings.shares, os.environ))
+        program: Callable[[Sequence[str]], int] = import_module(PROGRAMS[argv[0]]).main
+        return program(argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""The compose file and .env.example hold every setting, and agree with each other."""
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from child_cart.network.settings import load, variable_name
+from containers import secrets, slot
+from tests.support.env_example import COMPOSE, EXAMPLE, PROGRAMS, compose_lists, example_lists, with_lists
+
+REMAKE = "python -m tests.support.env_example"
+
+
+def test_the_lists_are_the_settings():
+    assert with_lists(COMPOSE.read_text(), compose_lists()) == COMPOSE.read_text(), REMAKE
+    assert with_lists(EXAMPLE.read_text(), example_lists(COMPOSE.read_text())) == EXAMPLE.read_text(), REMAKE
+
+
+def test_what_the_compose_file_asks_for_is_in_the_example_with_the_same_default():
+    asked = re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE.read_text())
+    assert len(asked) > 8
+    for name, default in asked:
+        assert f"\n#{name}={default}\n" in EXAMPLE.read_text(), name
+
+
+def test_the_example_names_nothing_that_nobody_reads():
+    for name in re.findall(r"^#(\w+)=", EXAMPLE.read_text(), re.MULTILINE):
+        assert re.search(rf"\$\{{{name}:-|^ +{name}:$", COMPOSE.read_text(), re.MULTILINE), name
+
+
+@pytest.mark.parametrize("prefix", PROGRAMS)
+def test_the_example_as_it_stands_can_be_loaded(prefix):
+    given = dict(re.findall(rf"^#({prefix}_\w+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+    assert len(given) > 10
+    load(PROGRAMS[prefix], prefix, [], given, "")
+
+
+def test_what_the_compose_file_sets_of_helpers_are_their_settings():
+    for prefix, settings in (("SLOT", slot.Settings), ("SECRETS", secrets.Settings)):
+        known = {variable_name(prefix, entry.name) for entry in fields(settings)}
+        used = set(re.findall(rf"^ +({prefix}_\w+):", COMPOSE.read_text(), re.MULTILINE))
+        assert used <= known
