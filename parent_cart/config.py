@@ -11,6 +11,7 @@ from child_cart.network.records import MAX_URL_CHARS, is_bridge_url
 from child_cart.network.settings import SettingError, option
 
 LEAST_FRAMES_PER_S: Final = 10
+LEAST_BUFFERED_CHUNKS: Final = 8
 _PEER: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -49,6 +50,12 @@ class Settings:
     )
     max_window_bytes: int = option(
         4 * 1024 * 1024, "most bytes of one transfer that may wait here, in bytes", minimum=65536, maximum=1 << 30
+    )
+    max_buffered_bytes: int = option(
+        64 * 1024 * 1024,
+        "most bytes of all transfers that may wait here, in bytes; beyond it credit waits",
+        minimum=65536,
+        maximum=1 << 40,
     )
     max_connections: int = option(0, "most connections from one address; 0 for no limit", minimum=0, maximum=1_000_000)
     max_frames_per_s: int = option(
@@ -107,6 +114,11 @@ def check(settings: Settings) -> None:
         raise SettingError(
             f"--max-window-bytes (BRIDGE_MAX_WINDOW_BYTES) is {settings.max_window_bytes}; "
             f"it must be at least --max-chunk-bytes, which is {settings.max_chunk_bytes}."
+        )
+    if settings.max_buffered_bytes < LEAST_BUFFERED_CHUNKS * settings.max_chunk_bytes:
+        raise SettingError(
+            f"--max-buffered-bytes (BRIDGE_MAX_BUFFERED_BYTES) is {settings.max_buffered_bytes}; it must be at least "
+            f"{LEAST_BUFFERED_CHUNKS} times --max-chunk-bytes, which is {settings.max_chunk_bytes}."
         )
     if settings.public_url and not is_bridge_url(settings.public_url.rstrip("/")):
         raise SettingError(

@@ -85,6 +85,7 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
         max_transfers_per_cart=settings.max_transfers,
         max_chunk_bytes=settings.max_chunk_bytes,
         max_window_bytes=settings.max_window_bytes,
+        max_buffered_bytes=settings.max_buffered_bytes,
         transfer_idle_s=settings.transfer_idle_s,
         resume_timeout_s=settings.resume_timeout_s,
     )

@@ -64,6 +64,9 @@ class Connection:
         self._news.set()
         self._hand_over()
 
+    def on_drained(self) -> None:
+        """Leave it to the outbox, where everybody has their turn."""
+
     def on_error(self, error: FrameError) -> None:
         """Close a connection whose other end does not speak WebSocket."""
         self.break_off(str(error).rstrip("."))

@@ -40,6 +40,9 @@ class SocketHandler(Protocol):
     def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None:
         """Take text and binary messages in the order in which they came, and note how much was read for them."""
 
+    def on_drained(self) -> None:
+        """Take note that the other side has read what waited, or some of it."""
+
     def on_error(self, error: FrameError) -> None:
         """Take note that the other side does not keep to RFC 6455; nothing more will be read."""
 
@@ -153,6 +156,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Go on writing."""
         self._paused = False
         self.flush()
+        self._handler.on_drained()
 
     # What the relay calls.
 
@@ -160,6 +164,11 @@ class WebSocket(asyncio.BufferedProtocol):
     def held(self) -> bool:
         """Whether nothing is read just now; it cannot be told whether the other side lives."""
         return self._timer is not None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of chunks wait to be read, but for what the transport takes without asking to pause."""
+        return self.outbox.chunk_bytes + (self._transport.get_write_buffer_size() if self._paused else 0)
 
     def flush(self) -> None:
         """Write what waits, control first, as far as the other side reads."""

@@ -108,11 +108,15 @@ class Hub:
 
     def leave(self, cart_id: str) -> list[Delivery]:
         """Deregister a cart that goes for good, and end its transfers; one that is not attached changes nothing."""
-        return self.transfers.leave(cart_id) if self._deregister(cart_id) else []
+        if not self._deregister(cart_id):
+            return []
+        return self.transfers.leave(cart_id) + self.transfers.note_waiting(cart_id, 0)
 
     def lose(self, cart_id: str) -> list[Delivery]:
         """Deregister a cart whose link is lost; its transfers wait for it to come back."""
-        return self.transfers.pause(cart_id) if self._deregister(cart_id) else []
+        if not self._deregister(cart_id):
+            return []
+        return self.transfers.pause(cart_id) + self.transfers.note_waiting(cart_id, 0)
 
     def _deregister(self, cart_id: str) -> bool:
         cart = self.carts.pop(cart_id, None)
@@ -126,8 +130,8 @@ class Hub:
         return self._may_request(self.carts[cart_id])
 
     def expire(self) -> list[Delivery]:
-        """End the transfers in which nothing has happened for too long."""
-        return self.transfers.expire()
+        """End the transfers in which nothing has happened for too long; let others have the room."""
+        return self.transfers.expire() + self.transfers.release()
 
     # What an attached cart sends.
 
@@ -169,6 +173,10 @@ class Hub:
         self.carts[cart_id].received_bytes += payload_bytes
         self.carts[transfer.receiver].delivered_bytes += payload_bytes
         return transfer.receiver
+
+    def note_waiting(self, cart_id: str, waiting_bytes: int) -> list[Delivery]:
+        """Take note of how many bytes of chunks wait for a cart now."""
+        return self.transfers.note_waiting(cart_id, waiting_bytes)
 
     # Roles and clusters.
 

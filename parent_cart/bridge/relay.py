@@ -102,6 +102,10 @@ class Connection:
         """Take what was read."""
         self._relay.take(self, messages, frames, read_bytes)
 
+    def on_drained(self) -> None:
+        """Let the hub know that there is room."""
+        self._relay.note_waiting(self)
+
     def on_error(self, error: FrameError) -> None:
         """Let a cart go that does not speak WebSocket."""
         self._relay.refuse(self, Violation(Code.BAD_MESSAGE, str(error)), error.close_code)
@@ -273,6 +277,7 @@ class Relay:
         # Once for all that was read: one write of many chunks costs little more than one of one.
         for receiver in touched.values():
             receiver.socket.flush()
+            self.note_waiting(receiver)
         if broken is not None:
             self.refuse(connection, broken)
 
@@ -363,6 +368,11 @@ class Relay:
         return message
 
     # Frames go.
+
+    def note_waiting(self, connection: Connection) -> None:
+        """Tell the hub how much waits for a cart, and others of the credit that this makes room for."""
+        if connection.phase is Phase.ATTACHED:
+            self._deliver(self._hub.note_waiting(connection.cart_id, connection.socket.waiting_bytes))
 
     def _pass_on(self, cart_id: str, frame: Frame, touched: dict[str, Connection]) -> None:
         try:

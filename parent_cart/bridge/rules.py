@@ -24,6 +24,7 @@ class Limits:
     max_transfers_per_cart: int = 64
     max_chunk_bytes: int = 256 * 1024
     max_window_bytes: int = 4 * 1024 * 1024
+    max_buffered_bytes: int = 64 * 1024 * 1024
     transfer_idle_s: float = 60.0
     resume_timeout_s: float = 90.0
     requests_per_s: float = 20.0

@@ -6,7 +6,8 @@ transfer name it with RESUME, and it goes on where the receiver says.
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,9 +26,11 @@ from child_cart.network.messages import (
     Resume,
 )
 
+from .budget import Budget
 from .rules import Delivery, Limits, Violation
 
 MIN_CHUNK_BYTES: Final = 1024
+LOOKED_AT: Final = 16  # transfers that wait for credit, each time that there is room
 MOST_NAMED: Final = 4  # times its own limit: how many transfers others may name a cart in
 
 
@@ -55,7 +58,10 @@ class Transfer:
     receiver: str
     touched_at: float
     state: TransferState = TransferState.REQUESTED
+    wanted_bytes: int = 0
+    """Up to where the receiver has granted credit."""
     granted_bytes: int = 0
+    """Up to where the sender has been told so."""
     passed_bytes: int = 0
     total_bytes: int = 0
     chunk_bytes: int = 0
@@ -104,6 +110,9 @@ class Transfers:
         self._attached = attached
         self._counters = counters
         self._of_cart: dict[str, set[str]] = {}
+        self._budget = Budget(limits.max_buffered_bytes)
+        self._short: OrderedDict[str, Transfer] = OrderedDict()
+        """Those whose senders have not been told of all credit: there was no room for it."""
 
     def of_cart(self, cart_id: str) -> list[Transfer]:
         """Return the transfers that a cart is at one end of."""
@@ -176,15 +185,49 @@ class Transfers:
             raise Violation(Code.WRONG_SOURCE, f"Only the receiver of transfer {transfer.transfer_id} grants credit.")
         transfer.move_to(TransferState.OPEN, message.KIND)
         self._check_window(message.up_to_bytes - transfer.passed_bytes)
+        transfer.wanted_bytes = max(transfer.wanted_bytes, message.up_to_bytes)
+        return self._tell_credit(transfer) if self._extend(transfer) else []
+
+    def _extend(self, transfer: Transfer) -> bool:
+        """Take over the receiver's credit, as far as there is room for it; tell whether a further chunk may pass."""
+        self._short.pop(transfer.transfer_id, None)
+        room = self._budget.room_for(transfer.receiver, transfer.chunk_bytes)
+        up_to = min(transfer.wanted_bytes, transfer.granted_bytes + max(room, 0))
+        if up_to < transfer.wanted_bytes:
+            self._short[transfer.transfer_id] = transfer
+            up_to -= up_to % transfer.chunk_bytes
         # What lets no further chunk pass is not passed on: a receiver must not flood a sender with crumbs.
         next_end = min(
             transfer.granted_bytes // transfer.chunk_bytes * transfer.chunk_bytes + transfer.chunk_bytes,
             transfer.total_bytes,
         )
-        if message.up_to_bytes < next_end or message.up_to_bytes <= transfer.granted_bytes:
-            return []
-        transfer.granted_bytes = message.up_to_bytes
-        return self._tell(transfer.sender, message)
+        if up_to < next_end or up_to <= transfer.granted_bytes:
+            return False
+        self._set_credit(transfer, transfer.passed_bytes, up_to)
+        return True
+
+    def _tell_credit(self, transfer: Transfer) -> list[Delivery]:
+        return self._tell(transfer.sender, Credit(transfer.transfer_id, transfer.granted_bytes))
+
+    def _set_credit(self, transfer: Transfer, passed_bytes: int, granted_bytes: int) -> None:
+        before = transfer.granted_bytes - transfer.passed_bytes
+        transfer.passed_bytes, transfer.granted_bytes = passed_bytes, granted_bytes
+        self._budget.promise(transfer.receiver, granted_bytes - passed_bytes - before)
+
+    def note_waiting(self, cart_id: str, waiting_bytes: int) -> list[Delivery]:
+        """Take note of how much waits for a cart now; return the credit that there is room for at last."""
+        self._budget.wait(cart_id, waiting_bytes - self._budget.waiting[cart_id])
+        return self.release()
+
+    def release(self) -> list[Delivery]:
+        """Return the credit that there is room for at last."""
+        told: list[Delivery] = []
+        for transfer in list(itertools.islice(self._short.values(), LOOKED_AT)):
+            if transfer.awaited:
+                self._short.move_to_end(transfer.transfer_id)
+            elif self._extend(transfer):
+                told += self._tell_credit(transfer)
+        return told
 
     def route(self, cart_id: str, header: ChunkHeader, payload_bytes: int) -> Transfer | None:
         """Return the transfer that a chunk belongs to, or None if it is to be dropped.
@@ -207,13 +250,18 @@ class Transfers:
             # Also keeps a sender from filling a window with millions of tiny frames.
             raise Violation(Code.BAD_CHUNK, f"A chunk has {payload_bytes} bytes; its offer says {due_bytes}.")
         end = transfer.passed_bytes + payload_bytes
+        if end > transfer.granted_bytes and transfer.resumed:
+            # Sent under credit from before; there is no room for it now, and it will be sent again.
+            self._counters["chunks_dropped"] += 1
+            return None
         if end > transfer.granted_bytes:
             raise Violation(
                 Code.OVERRUN,
                 f"A chunk ends at byte {end} of transfer {transfer.transfer_id}; "
                 f"credit reaches {transfer.granted_bytes}.",
             )
-        transfer.passed_bytes = end
+        self._set_credit(transfer, end, transfer.granted_bytes)
+        self._budget.wait(transfer.receiver, payload_bytes)
         transfer.touched_at = self._clock()
         return transfer
 
@@ -317,11 +365,12 @@ class Transfers:
         if position > transfer.total_bytes or (position % transfer.chunk_bytes and position != transfer.total_bytes):
             raise Violation(Code.BAD_OFFER, f"RESUME of transfer {transfer.transfer_id} goes on at byte {position}.")
         self._check_window(up_to - position)
-        transfer.passed_bytes = position
         # Never less than before, since chunks under that credit are under way; never more than a window.
-        transfer.granted_bytes = min(max(transfer.granted_bytes, up_to), position + self._limits.max_window_bytes)
-        if transfer.granted_bytes:
+        transfer.wanted_bytes = min(max(transfer.wanted_bytes, up_to), position + self._limits.max_window_bytes)
+        if transfer.wanted_bytes:
             transfer.state = TransferState.OPEN
+        self._set_credit(transfer, position, position)
+        self._extend(transfer)
 
     # Ends.
 
@@ -360,6 +409,8 @@ class Transfers:
 
     def _forget(self, transfer: Transfer) -> None:
         del self.open[transfer.transfer_id]
+        self._short.pop(transfer.transfer_id, None)
+        self._set_credit(transfer, transfer.passed_bytes, transfer.passed_bytes)
         for cart_id in (transfer.sender, transfer.receiver):
             self._of_cart[cart_id].discard(transfer.transfer_id)
             if not self._of_cart[cart_id]:

@@ -1,0 +1,187 @@
+"""What waits in the bridge is bounded, whoever does not read; and whoever reads gets on."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.bridges import running_bridge, until
+from support.raw_cart import attached, open_transfer
+from support.unsigned import model_parameters, model_request
+
+from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
+from child_cart.network.messages import Cluster, Credit, Done, Resume, Role
+from child_cart.network.settings import SettingError
+from parent_cart.bridge.budget import Budget
+from parent_cart.bridge.hub import Hub
+from parent_cart.bridge.rules import Delivery, Limits
+from parent_cart.config import Settings
+from parent_cart.main import build
+
+CHUNK, WINDOW, MOST, TOTAL, PAIRS = 1024, 16 * 1024, 64 * 1024, 40 * 1024, 12
+MODEL = "aa" * 16
+
+
+def test_half_is_for_everybody_and_the_rest_is_shared() -> None:
+    budget = Budget(1000)
+    assert budget.room_for("a", 10) == 500
+    budget.promise("a", 500)
+    assert budget.room_for("a", 10) == 0  # holds a quarter of the rest and more
+    assert budget.room_for("b", 10) == 125
+    budget.wait("b", 460)
+    assert budget.room_for("c", 10) == 10
+    assert budget.room_for("c", 41) == 10
+    budget.promise("a", -500)
+    budget.wait("b", -460)
+    assert budget.free_bytes == 1000
+    assert not budget.promised
+    assert not budget.waiting
+
+
+class Pairs:
+    """Senders and receivers at one hub, and what waits for each receiver as a relay would count it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        limits = Limits(max_window_bytes=WINDOW, max_chunk_bytes=CHUNK, max_buffered_bytes=MOST)
+        self.hub = Hub(limits, lambda: self.now, lambda: os.urandom(16).hex(), random.Random(1).randrange)
+        self.senders = [f"{number:032x}" for number in range(PAIRS)]
+        self.receivers = [f"{100 + number:032x}" for number in range(PAIRS)]
+        self.ids = [f"{200 + number:032x}" for number in range(PAIRS)]
+        self.sent, self.credit, self.granted, self.waiting = ([0] * PAIRS for _ in range(4))
+        for sender in self.senders:
+            self.hub.attach(sender, Role.SHELL, MODEL, 1)
+        for number in range(PAIRS):
+            self.open(number)
+
+    def open(self, number: int) -> None:
+        sender, receiver, transfer = self.senders[number], self.receivers[number], self.ids[number]
+        self.hub.attach(receiver, Role.KERNEL, MODEL, 0)
+        (answer,) = self.hub.receive(receiver, Cluster("ee" * 16, PAIRS, 1))
+        self.hub.receive(receiver, model_request(transfer, answer.message.cluster, receiver, sender))  # type: ignore[attr-defined]
+        counts = (TOTAL, CHUNK, TOTAL // CHUNK)
+        self.hub.receive(
+            sender, model_parameters(transfer, sender, receiver, *counts, "cd" * 32, "raw", MODEL, 1, 1, 0.5)
+        )
+
+    def take(self, told: list[Delivery]) -> None:
+        for delivery in told:
+            if isinstance(delivery.message, Credit):
+                number = self.ids.index(delivery.message.transfer)
+                assert delivery.cart_id == self.senders[number]
+                self.credit[number] = delivery.message.up_to_bytes
+            if isinstance(delivery.message, Resume):
+                number = self.ids.index(delivery.message.transfer)
+                self.sent[number], self.credit[number] = delivery.message.position_bytes, delivery.message.up_to_bytes
+
+    def grant(self, number: int) -> None:
+        up_to = min(self.sent[number] - self.waiting[number] + WINDOW, TOTAL)
+        if up_to > self.granted[number]:
+            self.granted[number] = up_to
+            self.take(self.hub.receive(self.receivers[number], Credit(self.ids[number], up_to)))
+
+    def send(self, number: int) -> None:
+        while self.sent[number] + CHUNK <= self.credit[number]:
+            ends = (self.senders[number], self.receivers[number], self.ids[number])
+            header = ChunkHeader(*map(bytes.fromhex, ends), self.sent[number] // CHUNK, False)
+            assert self.hub.route(self.senders[number], header, HEADER_BYTES + CHUNK + SEAL_BYTES) == ends[1]
+            self.sent[number] += CHUNK
+            self.waiting[number] += CHUNK
+
+    def read(self, number: int, count: int) -> None:
+        self.waiting[number] -= min(self.waiting[number], count)
+        self.take(self.hub.note_waiting(self.receivers[number], self.waiting[number]))
+
+    def break_link(self, number: int) -> None:
+        """Lose a receiver's link and come back, with nothing of what waited."""
+        self.take(self.hub.lose(self.receivers[number]))
+        position = self.sent[number] - self.waiting[number]
+        self.waiting[number] = 0
+        self.hub.attach(self.receivers[number], Role.KERNEL, MODEL, 0)
+        up_to = max(min(position + WINDOW, TOTAL), self.granted[number])
+        said = Resume(self.ids[number], self.senders[number], self.receivers[number], TOTAL, CHUNK, position, up_to)
+        self.take(self.hub.receive(self.receivers[number], replace(said, up_to_bytes=min(up_to, position + WINDOW))))
+
+    @property
+    def held(self) -> int:
+        return sum(self.credit) - sum(self.sent) + sum(self.waiting)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["grant", "send", "read", "break"]), st.integers(0, PAIRS - 1)), max_size=300)
+)
+def test_whatever_receivers_do_the_bound_holds_and_those_who_read_end(steps: list[tuple[str, int]]) -> None:
+    pairs = Pairs()
+    for what, number in steps:
+        if what == "read":
+            pairs.read(number, 3 * CHUNK)
+        elif what == "break":
+            pairs.break_link(number)
+        else:
+            getattr(pairs, what)(number)
+        assert pairs.held <= MOST
+    # From here on the first one reads nothing, and all others do.
+    for _ in range(10 * TOTAL // CHUNK):
+        for number in range(PAIRS):
+            pairs.grant(number)
+            pairs.send(number)
+            if number:
+                pairs.read(number, CHUNK)
+            assert pairs.held <= MOST
+    assert all(sent == TOTAL for sent in pairs.sent[1:])
+
+
+def test_nothing_is_kept_of_what_has_ended() -> None:
+    pairs = Pairs()
+    for number in range(PAIRS):
+        pairs.grant(number)
+        pairs.send(number)
+    for number in range(PAIRS):
+        pairs.hub.receive(pairs.receivers[number], Done(pairs.ids[number]))
+        pairs.hub.leave(pairs.receivers[number])
+    budget = pairs.hub.transfers._budget
+    assert (budget.free_bytes, len(budget.promised), len(budget.waiting)) == (MOST, 0, 0)
+    assert not pairs.hub.transfers._short
+
+
+async def test_carts_that_read_nothing_leave_room_for_one_that_does(no_blocking: object) -> None:
+    """Six of them could have 4 MiB wait each; all together get less than two."""
+    most, chunk, payload = 2 * 1024 * 1024, 64 * 1024, os.urandom(4 * 1024 * 1024)
+    async with running_bridge(max_buffered_bytes=most, max_chunk_bytes=chunk) as bridge, AsyncExitStack() as stack:
+        sending = []
+        for _ in range(6):
+            shell = await stack.enter_async_context(attached(bridge.url))
+            kernel = await stack.enter_async_context(attached(bridge.url, role="KERNEL"))
+            opened = await open_transfer(kernel, shell, payload, chunk)
+            await kernel.stop_reading()
+            await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=len(payload))
+            sending.append((opened, shell))
+        budget = bridge.hub.transfers._budget
+        for opened, shell in sending:
+            granted = (await shell.hear("CREDIT"))["up_to_bytes"]
+            for number in range(granted // chunk):
+                await shell.socket.send_bytes(opened.frame(number))
+        shell = await stack.enter_async_context(attached(bridge.url))
+        kernel = await stack.enter_async_context(attached(bridge.url, role="KERNEL"))
+        opened = await open_transfer(kernel, shell, payload, chunk)
+        await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=len(payload))
+        sent = 0
+        while sent < len(payload):
+            up_to = (await shell.hear("CREDIT"))["up_to_bytes"]
+            while sent < min(up_to, len(payload)):
+                await shell.socket.send_bytes(opened.frame(sent // chunk))
+                assert await kernel.hear_bytes() == opened.frame(sent // chunk)
+                sent += chunk
+            assert budget.free_bytes >= 0
+        assert bridge.hub.counters["violations"] == 0
+        await until(lambda: budget.waiting[kernel.id] == 0)
+
+
+def test_a_bound_that_holds_no_chunks_is_named() -> None:
+    with pytest.raises(SettingError, match=r"--max-buffered-bytes \(BRIDGE_MAX_BUFFERED_BYTES\) is 65536; .* 8 times"):
+        build(Settings(max_buffered_bytes=65536))
