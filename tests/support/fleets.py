@@ -70,6 +70,12 @@ class FleetCart(CartProcess):
         body = {"batch_id": f"batch-{self._batches}", "rows": points(self.dataset_size, seed=self._batches)}
         wait_for(lambda: self._sent(body), what="rows being taken")
 
+    def try_to_feed(self) -> None:
+        """Send rows for one round, if it takes them now."""
+        self._batches += 1
+        name = f"batch-{self._batches}"
+        self._sent({"batch_id": name, "rows": points(self.dataset_size, seed=self._batches)})
+
     def _sent(self, body: dict[str, Any]) -> bool:
         try:
             self.post("/api/rows", body)
