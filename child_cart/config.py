@@ -29,8 +29,8 @@ class Settings:
 
     bridge: str = option(
         "ws://127.0.0.1:9000",
-        "the bridge to attach to, as ws://host:port or wss://host:port; several with commas between them. Others are "
-        "learned from it",
+        "the bridge to attach to, as ws://host:port or wss://host:port, or several with commas between them: one of "
+        "them, by chance. Others are learned from it",
     )
     bridge_ca: str = option("", "file with the CA certificate (PEM) to trust a wss:// bridge by, beside the system's")
     fleet_key_file: str = option("", "file with the fleet key that keygen has printed; without it the fleet is open")

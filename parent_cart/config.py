@@ -71,8 +71,8 @@ class Settings:
         90.0, "seconds that a transfer waits for a cart whose link was lost", minimum=0.1, maximum=86400
     )
     leave_s: float = option(
-        # Less than the ten seconds after which containers are killed.
-        8.0,
+        # With all that comes before and after it, less than the ten seconds after which containers are killed.
+        5.0,
         "seconds that a stopping bridge gives open transfers before it sends their carts to other bridges",
         minimum=0,
         maximum=86400,

@@ -78,7 +78,8 @@ class Bridges:
     """The bridges that a cart knows, and how each has done lately.
 
     Args:
-        urls: those that the cart was told at its start, the first one to be tried first.
+        urls: those that the cart was told at its start. One of them, by chance, is tried first: a whole fleet may have
+            been told the same.
         first_s: shortest delay before a bridge is tried again.
         cap_s: longest delay.
         clock: seconds that only grow.
@@ -112,7 +113,7 @@ class Bridges:
         self.changes = 0
         """Grows whenever something has come that is worth keeping."""
         self._encrypted_only = all(url.startswith("wss://") for url in self._known)
-        self.first = next(iter(self._known), "")
+        self.first = self._chance.choice(list(self._known))
         """The one to be tried at the start; empty afterwards."""
 
     def known(self) -> list[KnownBridge]:

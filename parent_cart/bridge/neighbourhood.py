@@ -12,6 +12,8 @@ from parent_cart.directory.directory import Directory
 
 # A list that changes all the time is not told all the time: to ten thousand carts it is megabytes.
 TELL_EVERY_S: Final = 15.0
+# Where a list cannot hold all bridges anyway, one that is missing or new makes no difference soon.
+TELL_MANY_EVERY_S: Final = 600.0
 # Records are some seconds old, and not every cart that was there answers.
 SPARE: Final = 2
 
@@ -50,7 +52,8 @@ class Neighbourhood:
     def has_changed(self) -> bool:
         """Tell whether bridges have come or gone since this was last true, but not more often than carts can bear."""
         now, present = self._clock(), {(record.bridge_id, record.url) for record in self.neighbours()}
-        if present == self._told or now < self._told_at + TELL_EVERY_S:
+        every_s = TELL_EVERY_S if len(present) < MOST_NEIGHBOURS else TELL_MANY_EVERY_S
+        if present == self._told or now < self._told_at + every_s:
             return False
         self._told, self._told_at = present, now
         return True

@@ -377,6 +377,18 @@ async def test_a_bridge_that_speaks_nonsense_is_named(frames: list[object], reas
             assert cart.listener.events == ["attached", "lost"]
 
 
+@pytest.mark.parametrize("record", ["", "nonsense", "{}", "\ud800", "[" * 1400])
+async def test_bridges_that_are_named_wrongly_are_passed_over(record: str) -> None:
+    async with odd_bridge(
+        says({"type": "NBRLIST", "bridges": [record] * 16}, {"type": "DONE", "transfer": "ab" * 16})
+    ) as url:
+        cart = Cart(url, first_s=30)
+        async with cart.running():
+            await cart.waits_with("closed the link")
+    assert len(cart.listener.messages) == 1  # the link has gone on
+    assert [bridge.url for bridge in cart.bridges.known()] == [url]
+
+
 async def test_a_good_chunk_and_an_answer_reach_the_handler() -> None:
     frame = b"\1\1\1\0" + b"s" * 16 + b"d" * 16 + b"t" * 16 + b"\0\0\0\5" + b"payload" + bytes(16)
     answer = {"type": "ERROR", "code": "NOT_ENOUGH_PEERS", "request": "01" * 16, "available": 2}

@@ -9,16 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .light_task import points
-from .processes import BridgeProcess, CartProcess, Program, get, wait_for
+from .processes import BridgeProcess, CartProcess, Program, free_port, get, wait_for
 
 ALL_ACCEPTED = ("--accept-backward", "100", "--accept-forward", "100")
-
-
-def free_udp_port() -> int:
-    """Return a UDP port that nobody uses."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class FleetBridge(BridgeProcess):
@@ -118,7 +111,7 @@ class Fleet:
     def __init__(
         self, folder: Path, bridges: int, carts: int, dataset_size: int, *arguments: str, **environment: str
     ) -> None:
-        ports = [free_udp_port() for _ in range(bridges)]
+        ports = [free_port(socket.SOCK_DGRAM) for _ in range(bridges)]
         bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports)
         self.bridges = [FleetBridge(folder / f"bridge{place}", port, bootstrap) for place, port in enumerate(ports)]
         self.carts = [

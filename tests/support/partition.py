@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 from . import netlab
-from .fleets import FleetBridge, FleetCart, free_udp_port, let_know_all, let_meet
-from .processes import running, wait_for
+from .fleets import FleetBridge, FleetCart, let_know_all, let_meet
+from .processes import free_port, running, wait_for
 
 BRIDGES_A_HALF = CARTS_A_HALF = 2
 ROWS = 20
@@ -70,7 +71,7 @@ def run_partition(folder: Path) -> None:
     everybody = 2 * CARTS_A_HALF - 1
     with netlab.halves() as net:
         homes = list(zip((net.left, net.right), net.addresses, strict=True))
-        ports = [free_udp_port() for _ in range(BRIDGES_A_HALF)]
+        ports = [free_port(socket.SOCK_DGRAM) for _ in range(BRIDGES_A_HALF)]
         met_first = ",".join(f"{address}:{ports[0]}" for address in net.addresses)
         sides = [
             [
