@@ -205,8 +205,9 @@ async def test_peers_that_fail_are_verdicts_not_errors(bridge: Bridge, learner: 
     assert "TIMED_OUT" in reasons[gone.id]
 
 
+@pytest.mark.parametrize("whose", ["its own", "the peer's"])
 async def test_a_link_that_breaks_before_any_answer_costs_no_round(
-    bridge: Bridge, learner: Learner, tmp_path: Path
+    bridge: Bridge, learner: Learner, tmp_path: Path, whose: str
 ) -> None:
     (slow,) = peers(bridge, tmp_path, "0.5")
     answers, asked = asyncio.Event(), asyncio.Event()
@@ -225,8 +226,9 @@ async def test_a_link_that_breaks_before_any_answer_costs_no_round(
         asked.clear()
         learner.add_rows(10)
         await asked.wait()
-        bridge.relay._connections[learner.id].abort()
-        await until(lambda: learner.link.status.state is not LinkState.ATTACHED)
+        victim = learner if whose == "its own" else slow
+        bridge.relay._connections[victim.id].abort()
+        await until(lambda: victim.link.status.state is not LinkState.ATTACHED)
         answers.set()
         await until(lambda: learner.ended(1))
     record = learner.last_round()
