@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import bridge_process, resident_kb
 from benchmarks.raw_cart import Stream
 
-CHUNK = 64 * 1024
-WINDOW = 1024 * 1024
+CHUNK = 256 * 1024
+WINDOW = 4 * 1024 * 1024
 RECEIVE_BUFFER = 64 * 1024
 SAMPLE_S = 0.05
 TARGET_MB = 100.0

@@ -1,7 +1,8 @@
 """The store on both backends: checkouts per second, the 99th percentile, and a cart's start, as history grows.
 
-Prints a table with a line per backend and size of history: sales kept and rows waiting before the measurement. Without
-a ``mongod`` (the wheel of ``requirements-dev.txt``) there is no line for MongoDB.
+Prints a table with a line per backend and size of history (sales kept and rows waiting before the measurement), and
+what the larger history makes of sales per second and of the time for asking, as multiples of the smaller one's.
+Without a ``mongod`` (the wheel of ``requirements-dev.txt``) there is no line for MongoDB.
 """
 
 from __future__ import annotations
@@ -146,9 +147,10 @@ def main() -> None:
     print(f"{SHOPPERS} shoppers, {len(LINES)} lines and rows a sale; start: median of 3, from the process to its page")
     print(
         f"{'backend':>9} {'sold':>10} {'waiting':>8} {'sales/s':>8} {'median ms':>10} {'p99 ms':>7} {'asking ms':>9}"
-        f" {'start s':>8} {'MB':>6}"
+        f" {'start s':>8} {'MB':>6} {'of the smaller: sales/s':>24} {'asking':>7}"
     )
     try:
+        smaller: dict[str, tuple[float, float]] = {}
         with servers(folder) as names:
             for size in (given.sold // 10, given.sold):
                 waiting = given.waiting * size // given.sold
@@ -157,9 +159,11 @@ def main() -> None:
                     rate, median, p99, asked, start, memory = measure(
                         name.replace("SIZE", str(size)), place, size, waiting, given.seconds
                     )
+                    first_rate, first_asked = smaller.setdefault(backend, (rate, asked))
+                    ratios = f"{rate / first_rate:>24.2f} {asked / first_asked:>7.2f}"
                     print(
                         f"{backend:>9} {size:>10,} {waiting:>8,} {rate:>8.0f} {median:>10.2f} {p99:>7.2f} {asked:>9.2f}"
-                        f" {start:>8.2f} {memory:>6.0f}",
+                        f" {start:>8.2f} {memory:>6.0f} {ratios}",
                         flush=True,
                     )
     finally:

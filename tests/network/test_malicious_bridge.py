@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.bridges import Bridge, until
+from support.hostile_relay import HostileRelay, hostile_relay
 from support.nodes import Node, model_of, running
 
-from child_cart.network.chunk import HEADER_BYTES, ChunkHeader, pack_header, unpack_header
+from child_cart.network.chunk import HEADER_BYTES
 from child_cart.network.fleet_key import new_key
 from child_cart.network.frames import Frame
-from child_cart.network.messages import Code, ModelParameters, ModelRequest
+from child_cart.network.identity import Identity
+from child_cart.network.messages import Code, ModelParameters, ModelRequest, parse
+from child_cart.network.sealing import TransferKey, sign_offer
 from child_cart.network.transfer import TransferError
 from parent_cart.bridge.relay import Connection
 
@@ -30,7 +34,11 @@ def flip(frame: bytes) -> bytes:
 
 
 def renumber(frame: bytes) -> bytes:
-    return frame[: HEADER_BYTES - 4] + (numbered(frame) + 1).to_bytes(4) + frame[HEADER_BYTES:]
+    return renumber_to(frame, numbered(frame) + 1)
+
+
+def renumber_to(frame: bytes, number: int) -> bytes:
+    return frame[: HEADER_BYTES - 4] + number.to_bytes(4) + frame[HEADER_BYTES:]
 
 
 def make_final(frame: bytes) -> bytes:
@@ -44,107 +52,132 @@ async def outcome(giver: Node, taker: Node) -> Code:
     return caught.value.code
 
 
-def passes(taker: Node, change: Callable[[bytes], bytes]) -> None:
-    """Let the bridge change what it passes on, behind all that an honest one would notice."""
-    arrive = taker.exchange.on_chunk
+@pytest.fixture
+async def hostile(bridge: Bridge) -> AsyncIterator[HostileRelay]:
+    async with hostile_relay(bridge.url) as relay:
+        yield relay
 
-    def bent(header: ChunkHeader, sealed: memoryview) -> None:
-        frame = change(pack_header(header) + bytes(sealed))
-        arrive(unpack_header(frame), memoryview(frame)[HEADER_BYTES:])
 
-    taker.exchange.on_chunk = bent  # type: ignore[method-assign]
+def pair(url: str, tmp_path: Path, payload: bytes | None = None, **limits: Any) -> tuple[Node, Node]:
+    return Node(url, tmp_path, model_of(payload or os.urandom(SIZE))), Node(url, tmp_path, **limits)
 
 
 @pytest.mark.parametrize("number", [0, 3, 7])
 @pytest.mark.parametrize("change", [flip, renumber, make_final])
-async def test_an_altered_chunk(bridge: Bridge, tmp_path: Path, number: int, change: Callable[[bytes], bytes]) -> None:
-    giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(SIZE))), Node(bridge.url, tmp_path)
-    passes(taker, lambda frame: change(frame) if numbered(frame) == number else frame)
+async def test_an_altered_chunk(
+    hostile: HostileRelay, tmp_path: Path, number: int, change: Callable[[bytes], bytes]
+) -> None:
+    giver, taker = pair(hostile.url, tmp_path)
+    hostile.chunks = lambda frame: [change(frame) if numbered(frame) == number else frame]
     async with running(giver, taker):
         if change is make_final and number == 7:
             assert len(await taker.fetch_from(giver)) == SIZE  # the last one is final: nothing was altered
+            assert not hostile.changed
         else:
             assert await outcome(giver, taker) is Code.BAD_SEAL
 
 
-async def test_a_dropped_tail(bridge: Bridge, tmp_path: Path) -> None:
-    giver = Node(bridge.url, tmp_path, model_of(os.urandom(SIZE)))
-    taker = Node(bridge.url, tmp_path, stall_timeout_s=0.2)
-    # The bridge cannot do it by the credit that it counts, so the tail goes at the taker's door.
-    arrive = taker.exchange.on_chunk
-    taker.exchange.on_chunk = lambda header, payload: None if header.final else arrive(header, payload)  # type: ignore[method-assign]
+async def test_a_dropped_tail(hostile: HostileRelay, tmp_path: Path) -> None:
+    giver, taker = pair(hostile.url, tmp_path, stall_timeout_s=0.5)
+    hostile.chunks = lambda frame: [] if frame[2] else [frame]
     async with running(giver, taker):
         assert await outcome(giver, taker) is Code.TIMED_OUT
 
 
-async def test_chunks_in_another_order(bridge: Bridge, tmp_path: Path) -> None:
-    giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(SIZE))), Node(bridge.url, tmp_path)
-    held: list[Any] = []
-    arrive = taker.exchange.on_chunk
+async def test_a_tail_that_is_dropped_and_made_up_for(hostile: HostileRelay, tmp_path: Path) -> None:
+    giver, taker = pair(hostile.url, tmp_path)
+    hostile.chunks = lambda frame: [] if numbered(frame) == 6 else [renumber_to(frame, 6)] if frame[2] else [frame]
+    async with running(giver, taker):
+        assert await outcome(giver, taker) is Code.BAD_SEAL
 
-    def swap(header: Any, payload: Any) -> None:
-        held.append((header, payload))
-        if len(held) == 2:
-            arrive(*held[1])
-            arrive(*held[0])
 
-    taker.exchange.on_chunk = swap  # type: ignore[method-assign]
+async def test_chunks_in_another_order(hostile: HostileRelay, tmp_path: Path) -> None:
+    giver, taker = pair(hostile.url, tmp_path)
+    held: list[bytes] = []
+
+    def swap(frame: bytes) -> list[bytes]:
+        if numbered(frame) == 0:
+            held.append(frame)
+            return []
+        return [frame, *held] if numbered(frame) == 1 else [frame]
+
+    hostile.chunks = swap
     async with running(giver, taker):
         assert await outcome(giver, taker) is Code.BAD_CHUNK
 
 
-async def test_a_replayed_chunk_changes_nothing(bridge: Bridge, tmp_path: Path) -> None:
+async def test_a_replayed_chunk_changes_nothing(hostile: HostileRelay, tmp_path: Path) -> None:
     payload = os.urandom(SIZE)
-    giver, taker = Node(bridge.url, tmp_path, model_of(payload)), Node(bridge.url, tmp_path)
-    arrive = taker.exchange.on_chunk
+    giver, taker = pair(hostile.url, tmp_path, payload)
+    earlier: list[bytes] = []
 
-    def twice(header: Any, chunk: Any) -> None:
-        arrive(header, chunk)
-        arrive(header, chunk)
+    def again(frame: bytes) -> list[bytes]:
+        earlier.append(frame)
+        return [frame, frame, earlier[0]]
 
-    taker.exchange.on_chunk = twice  # type: ignore[method-assign]
+    hostile.chunks = again
     async with running(giver, taker):
         assert await taker.fetch_from(giver) == payload
+        assert hostile.changed == 8
 
 
-async def test_two_transfers_spliced(bridge: Bridge, tmp_path: Path) -> None:
-    giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(SIZE))), Node(bridge.url, tmp_path)
+async def test_two_transfers_spliced(hostile: HostileRelay, tmp_path: Path) -> None:
+    giver, taker = pair(hostile.url, tmp_path)
+    seen: list[bytes] = []
+    hostile.chunks = lambda frame: [seen.append(frame) or frame]  # type: ignore[func-returns-value]
     async with running(giver, taker):
         await taker.fetch_from(giver)
-        earlier = giver.wire.frames[3]
-        giver.wire.bend = lambda frame: frame[:HEADER_BYTES] + earlier[HEADER_BYTES:] if numbered(frame) == 3 else frame
+        body = seen[3][HEADER_BYTES:]
+        hostile.chunks = lambda frame: [frame[:HEADER_BYTES] + body if numbered(frame) == 3 else frame]
         assert await outcome(giver, taker) is Code.BAD_SEAL
 
 
-@pytest.mark.parametrize("field", ["key", "accuracy", "samples", "digest", "cipher", "public_key"])
-async def test_an_offer_with_a_changed_word(bridge: Bridge, tmp_path: Path, field: str) -> None:
-    giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(SIZE))), Node(bridge.url, tmp_path)
-    arrive = taker.exchange.on_message
+@pytest.mark.parametrize(
+    "field", ["key", "accuracy", "samples", "digest", "cipher", "public_key", "signature", "model_version"]
+)
+async def test_an_offer_with_a_changed_word(hostile: HostileRelay, tmp_path: Path, field: str) -> None:
+    giver, taker = pair(hostile.url, tmp_path)
 
-    def change(message: Any) -> None:
-        if isinstance(message, ModelParameters):
-            value = getattr(message, field)
-            other = (
-                value + 1 if isinstance(value, int) else 0.9 if isinstance(value, float) else "ab" * (len(value) // 2)
-            )
-            object.__setattr__(message, field, other)
-        arrive(message)
+    def change(body: dict[str, Any]) -> dict[str, Any]:
+        if body["type"] != ModelParameters.KIND:
+            return body
+        value = body[field]
+        numbers = {int: lambda: value + 1, float: lambda: 0.9}
+        return body | {field: numbers.get(type(value), lambda: "ab" * (len(value) // 2))()}
 
-    taker.exchange.on_message = change  # type: ignore[method-assign]
+    hostile.message = change
     async with running(giver, taker):
         assert await outcome(giver, taker) is Code.BAD_SIGNATURE
 
 
-async def test_a_request_in_another_carts_name(bridge: Bridge, tmp_path: Path) -> None:
-    giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(SIZE))), Node(bridge.url, tmp_path)
-    arrive = giver.exchange.on_message
+@pytest.mark.parametrize(("own_name", "code"), [(True, Code.WRONG_SOURCE), (False, Code.BAD_SIGNATURE)])
+async def test_an_offer_of_the_bridges_own(hostile: HostileRelay, tmp_path: Path, own_name: bool, code: Code) -> None:
+    """The bridge answers with a key of its own, well signed: in its own name, or in that of the cart that was asked."""
+    giver, taker = pair(hostile.url, tmp_path)
+    evil = Identity.generate()
 
-    def change(message: Any) -> None:
-        if isinstance(message, ModelRequest):
-            object.__setattr__(message, "key", "ab" * 32)
-        arrive(message)
+    def swap(body: dict[str, Any]) -> dict[str, Any]:
+        if body["type"] != ModelParameters.KIND:
+            return body
+        source = evil.cart_id.hex() if own_name else body["source"]
+        mine = body | {"source": source, "key": TransferKey().public, "public_key": evil.public_key.hex()}
+        offer = parse(json.dumps(mine))
+        assert isinstance(offer, ModelParameters)
+        return mine | {"signature": sign_offer(evil, offer).signature}
 
-    giver.exchange.on_message = change  # type: ignore[method-assign]
+    hostile.message = swap
+    async with running(giver, taker):
+        assert await outcome(giver, taker) is code
+
+
+@pytest.mark.parametrize("field", ["key", "public_key", "signature"])
+async def test_a_request_with_a_changed_word(hostile: HostileRelay, tmp_path: Path, field: str) -> None:
+    giver, taker = pair(hostile.url, tmp_path)
+
+    def change(body: dict[str, Any]) -> dict[str, Any]:
+        return body | {field: "ab" * (len(body[field]) // 2)} if body["type"] == ModelRequest.KIND else body
+
+    hostile.message = change
     async with running(giver, taker):
         assert await outcome(giver, taker) is Code.BAD_SIGNATURE
         assert giver.wire.frames == []  # not a byte was given away
