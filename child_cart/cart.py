@@ -35,8 +35,8 @@ from .network.bridges import Bridges
 from .network.exchange import Exchange
 from .network.fleet_key import OPEN, FleetKeyError, bridge_token, read_key
 from .network.identity import Identity
-from .network.link import Link, LinkDown, Standing
-from .network.messages import Code
+from .network.link import Link, LinkDown, LinkState, Standing
+from .network.messages import Code, Role
 from .network.outgoing import Offerable
 from .network.records import CART_LIFE_S
 from .network.sealing import best_cipher
@@ -117,7 +117,7 @@ class Cart:
             lambda: (self._signature, CODEC),
             lambda: exchange_limits(self._book.current),
         )
-        self._survey = Survey(self._bridges, tls)
+        self._survey = Survey(self._bridges, tls, self._consider)
         self._visits = Visits(self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit)
         self._activity = Activity()
         if repaired:
@@ -224,12 +224,23 @@ class Cart:
             await asyncio.sleep(self._book.current.catalogue_every_s)
 
     async def _keep_bridges(self) -> None:
-        kept = 0
+        kept, home = 0, ""
         while True:
             await asyncio.sleep(KEEP_BRIDGES_S)
+            link = self._link.status
+            if link.state is LinkState.ATTACHED and link.url != home:
+                if home:
+                    self._activity.note(f"The cart has moved from the bridge {home} to {link.url}.")
+                home = link.url
             if kept != self._bridges.changes:
                 kept = self._bridges.changes
                 await in_thread(self._bridge_file.save, self._bridges.known())
+
+    def _consider(self, url: str) -> None:
+        """Go to a bridge that has turned out to be much better, when nothing is under way."""
+        at_rest = self._rounds.role is Role.SHELL and not self._exchange.is_busy
+        if at_rest and self._bridges.is_much_better(url, self._link.status.url):
+            self._link.move(url)
 
     async def _stay_published(self) -> None:
         while True:

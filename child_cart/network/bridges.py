@@ -23,6 +23,10 @@ NEAR_S: Final = 0.01
 # Carts whose bridge died go elsewhere within so many of their shortest delays: spread out, but soon.
 SPREAD: Final = 4
 FORGET_AFTER_S: Final = 30 * 86400.0
+# How much more a bridge must draw before a cart at rest goes there: for less, carts would never come to rest.
+MUCH_BETTER: Final = 4.0
+# One measurement says little: a machine was busy, a line was full.
+FRESH_SHARE: Final = 0.25
 
 
 class Named(Protocol):
@@ -59,6 +63,11 @@ class KnownBridge:
     """When this cart last attached to it."""
     configured: bool = False
 
+    def note_round_trip(self, round_trip_s: float) -> None:
+        """Take a measured round trip into account."""
+        known_s = round_trip_s if self.round_trip_s is None else self.round_trip_s
+        self.round_trip_s = known_s + FRESH_SHARE * (round_trip_s - known_s)
+
     @property
     def appeal(self) -> float:
         """How likely it is to be chosen, against others: near and idle ones draw most."""
@@ -72,6 +81,14 @@ class Try:
 
     url: str
     wait_s: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How far a bridge is, in seconds there and back, and which share of its places is taken."""
+
+    round_trip_s: float
+    load: float
 
 
 class Bridges:
@@ -176,7 +193,8 @@ class Bridges:
     def note_attached(self, url: str, bridge_id: str, round_trip_s: float) -> None:
         """Take note that the cart is attached."""
         bridge = self._known.setdefault(url, KnownBridge(url))
-        bridge.bridge_id, bridge.round_trip_s = bridge_id, round_trip_s
+        bridge.bridge_id = bridge_id
+        bridge.note_round_trip(round_trip_s)
         bridge.seen_at = bridge.attached_at = self._wall_clock()
         self.changes += 1
 
@@ -186,29 +204,35 @@ class Bridges:
         self._ready_at.pop(url, None)
 
     def has_unmeasured(self) -> bool:
-        """Tell whether there are bridges of which it is not known how far they are."""
-        return any(bridge.round_trip_s is None and bridge.url not in self._measured for bridge in self._known.values())
+        """Tell whether there are bridges that this process has not measured yet."""
+        return not self._known.keys() <= self._measured.keys()
 
     def next_to_measure(self) -> KnownBridge | None:
         """Return the bridge to measure next: one that never was, or the one of longest ago."""
         if len(self._known) < 2:
             return None
         self._measured = {url: place for url, place in self._measured.items() if url in self._known}
-        by_age = sorted(self._known.values(), key=lambda bridge: self._measured.get(bridge.url, 0))
-        chosen = next((bridge for bridge in by_age if bridge.round_trip_s is None), by_age[0])
-        if chosen.url in self._measured:  # it never answers; the others have their turn
-            chosen = by_age[0]
+        chosen = min(self._known.values(), key=lambda bridge: self._measured.get(bridge.url, 0))
         self._measured[chosen.url] = max(self._measured.values(), default=0) + 1
         return chosen
 
-    def note_measured(self, url: str, round_trip_s: float | None) -> None:
-        """Take a measured round trip; None for a bridge that did not answer as the one that it is said to be."""
+    def note_measured(self, url: str, measured: Measured | None) -> None:
+        """Take what was measured; None for a bridge that did not answer as the one that it is said to be."""
         bridge = self._known.get(url)
-        if bridge is not None and round_trip_s is not None:
-            bridge.round_trip_s = round_trip_s
+        if bridge is not None and measured is not None:
+            bridge.note_round_trip(measured.round_trip_s)
+            bridge.load = measured.load
             self.changes += 1
         elif bridge is not None:
             self._put_back(url)
+
+    def is_much_better(self, url: str, than: str) -> bool:
+        """Tell whether a cart at rest is better off at this bridge than at that one."""
+        one, other = self._known.get(url), self._known.get(than)
+        if one is None or other is None or one is other or url in self._ready_at:
+            return False
+        both_measured = one.round_trip_s is not None and {url, than} <= self._measured.keys()
+        return both_measured and one.appeal > MUCH_BETTER * other.appeal
 
     def note_lost(self, url: str, code: Code | None) -> None:
         """Take note that an attached link has ended, and with which of the bridge's words."""

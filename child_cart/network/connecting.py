@@ -122,6 +122,10 @@ class Connection:
         self._fail(ConnectionEnded(f"The link to the bridge broke ({why})."))
         self.socket.abort()
 
+    def end(self, why: str) -> None:
+        """Let the owner of the connection close it, for a reason that it is told."""
+        self._fail(ConnectionEnded(why))
+
     async def close(self) -> None:
         """End the connection, with a closing handshake if the other end takes part in it."""
         try:

@@ -254,6 +254,11 @@ class Exchange:
         for running in self._running(port):
             running.lose_link()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a model is on its way in or out."""
+        return bool(self._incoming or self._outgoing)
+
     def views(self) -> list[TransferView]:
         """Return running and lately finished transfers, newest first. Safe from other threads."""
         running = [entry.view for entry in self._running(None)]

@@ -264,6 +264,12 @@ class Link:
             )
             self.send(Whereabouts(record.encoded.decode("ascii")))
 
+    def move(self, url: str) -> None:
+        """Go from the bridge where the cart is attached to another one; without a link there is nothing to do."""
+        if self._connection is not None:
+            self._bridges.first = url
+            self._connection.end(f"This cart goes to {url}, which is nearer or has more room.")
+
     async def leave(self, timeout_s: float) -> None:
         """Tell the bridge that the cart goes, and stop coming back."""
         self._leaving.set()

@@ -1,4 +1,4 @@
-"""How far away other bridges are: now and then one of them is asked for its health, and the second answer is timed."""
+"""How far away bridges are, and how full: now and then one is asked for its health, and the second answer is timed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 import random
 import ssl
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import aiohttp
 
-from .bridges import Bridges, KnownBridge
+from .bridges import Bridges, KnownBridge, Measured
 
 # So often while there are bridges that were never measured, and so often afterwards.
 FIRST_EVERY_S: Final = 20.0
@@ -24,12 +25,14 @@ class Survey:
     """Measures the bridges that a cart knows, one at a time.
 
     Args:
-        bridges: gives which, and takes how far it is.
+        bridges: gives which, and takes what was measured.
         tls: how to trust ``wss://`` bridges; None for what the system trusts.
+        on_measured: is told the address of a bridge of which more is known now.
     """
 
-    def __init__(self, bridges: Bridges, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, bridges: Bridges, tls: ssl.SSLContext | None, on_measured: Callable[[str], None]) -> None:
         self._bridges = bridges
+        self._on_measured = on_measured
         self._tls = tls
         self._chance = random.SystemRandom()
 
@@ -41,24 +44,29 @@ class Survey:
             bridge = self._bridges.next_to_measure()
             if bridge is not None:
                 self._bridges.note_measured(bridge.url, await self._measure(bridge))
+                self._on_measured(bridge.url)
 
-    async def _measure(self, bridge: KnownBridge) -> float | None:
-        """Return the round trip in seconds, or None if it does not answer as the bridge that it is said to be."""
+    async def _measure(self, bridge: KnownBridge) -> Measured | None:
+        """Return what can be seen from here, or None if it does not answer as the bridge that it is said to be."""
         address = f"http{bridge.url.removeprefix('ws')}/healthz"
         try:
             async with asyncio.timeout(ANSWER_S), aiohttp.ClientSession() as session:
-                await self._id_at(session, address)
+                await self._health_at(session, address)
                 asked_at = time.monotonic()  # the connection is there by now
-                bridge_id = await self._id_at(session, address)
+                health = await self._health_at(session, address)
                 took_s = time.monotonic() - asked_at
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError):
+            load = health["carts"] / max(health["max_carts"], 1)
+            measured = Measured(took_s, min(max(float(load), 0.0), 1.0))
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, TypeError, KeyError, ArithmeticError):
             return None
-        return took_s if bridge.bridge_id in ("", bridge_id) else None
+        except RecursionError:  # the answer was made for that
+            return None
+        return measured if bridge.bridge_id in ("", health.get("bridge_id")) else None
 
-    async def _id_at(self, session: aiohttp.ClientSession, address: str) -> str:
+    async def _health_at(self, session: aiohttp.ClientSession, address: str) -> dict[str, Any]:
         async with session.get(address, ssl=self._tls or True, allow_redirects=False) as answer:
             content = await answer.content.read(MAX_ANSWER_BYTES)
         body = json.loads(content)
         if not isinstance(body, dict):
             raise ValueError("no JSON object")
-        return str(body.get("bridge_id"))
+        return body

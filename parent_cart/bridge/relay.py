@@ -25,7 +25,6 @@ from child_cart.network.messages import (
     ErrorMessage,
     Exit,
     ExitDone,
-    Found,
     Message,
     MessageError,
     Seek,
@@ -40,6 +39,7 @@ from child_cart.network.websocket import WebSocket
 from .admission import Admission
 from .allowance import Allowance, Rates
 from .bucket import Away
+from .guide import Guide
 from .hub import Hub
 from .neighbourhood import Neighbourhood
 from .rules import Delivery, Violation
@@ -48,10 +48,6 @@ from .websocket import accept
 log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
 UNATTACHED_MOST = 500
-SEEK_S = 5.0
-SEEKING_MOST = 100
-# Lists of bridges are long: ten thousand at once would hold up what else is to be sent.
-TOLD_AT_ONCE = 200
 # As many carts go elsewhere in a second as their new bridges can take.
 SENT_AWAY_AT_ONCE = 100
 SEND_AWAY_EVERY_S = 0.1
@@ -145,7 +141,7 @@ class Relay:
         self.bridge_id = bridge_id
         self._hub = hub
         self._admission = admission
-        self._neighbourhood = neighbourhood
+        self._guide = Guide(neighbourhood, hub, self._say_to)
         self._attach_timeout_s = attach_timeout_s
         self._heartbeat_s = heartbeat_s
         self._rates = rates
@@ -154,8 +150,6 @@ class Relay:
         self._away: Away[Allowance] = Away(hub.limits.max_carts)
         self._emptied = asyncio.Event()
         self._stopping = False
-        self._untold: list[Connection] = []
-        self._seeking: set[asyncio.Task[None]] = set()
         self.url = ""
         """Where carts reach this bridge, once that is known."""
 
@@ -242,7 +236,7 @@ class Relay:
                 self._away.leave(connection.cart_id, connection.allowance, asyncio.get_running_loop().time())
             go = self._hub.lose if connection.keeps_transfers else self._hub.leave
             self._deliver(go(connection.cart_id))
-            self._neighbourhood.forget(connection.cart_id)
+            self._guide.forget(connection.cart_id)
 
     def forget(self, connection: Connection, reason: str) -> None:
         """Take note that a connection is gone; more than once changes nothing."""
@@ -289,40 +283,9 @@ class Relay:
             self._leave(connection, "it said EXIT")
             connection.socket.close(encode(ExitDone()))
         elif isinstance(message, Whereabouts | Seek):
-            self._ask_directory(connection, message)
+            self._guide.take(connection.cart_id, message)
         else:
             self._deliver(self._hub.receive(connection.cart_id, message))
-
-    def _ask_directory(self, connection: Connection, message: Whereabouts | Seek) -> None:
-        """Do what takes a signature to be checked, or a walk through the directory, as often as a cart may ask."""
-        may_ask = self._hub.may_ask(connection.cart_id) and len(self._seeking) < SEEKING_MOST
-        if not may_ask:
-            self._hub.counters["requests_refused"] += 1
-        if isinstance(message, Seek) and may_ask:
-            task = asyncio.create_task(self._seek(connection, message), name="seek a cart")
-            self._seeking.add(task)
-            task.add_done_callback(self._seeking.discard)
-        elif isinstance(message, Seek):
-            self._say_not_found(connection, message)
-        elif may_ask:
-            refusal = self._neighbourhood.take_record(connection.cart_id, message.record)
-            if refusal is not None:
-                self._hub.counters[f"record_refused_{refusal.lower()}"] += 1
-
-    async def _seek(self, connection: Connection, message: Seek) -> None:
-        record = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SEEK_S):
-                record = await self._neighbourhood.find(message.cart)
-        if connection.phase is not Phase.ATTACHED:
-            return
-        if record is not None:
-            self._say(connection, Found(message.request, record))
-        else:
-            self._say_not_found(connection, message)
-
-    def _say_not_found(self, connection: Connection, message: Seek) -> None:
-        self._say(connection, ErrorMessage(Code.NOT_FOUND, "Nobody knows where that cart is.", message.request))
 
     def _attach(self, connection: Connection, message: Message) -> None:
         attach = self._proved(connection, message)
@@ -342,7 +305,7 @@ class Relay:
         log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)
         self._say(connection, Attached(cart_id))
         self._deliver(waiting)
-        self._tell_neighbours(connection)
+        self._guide.tell(connection.cart_id)
 
     def _proved(self, connection: Connection, message: Message) -> Attach:
         """Return an ATTACH whose key and proof are right.
@@ -400,9 +363,12 @@ class Relay:
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
-            connection = self._connections.get(delivery.cart_id)
-            if connection is not None:
-                self._say(connection, delivery.message)
+            self._say_to(delivery.cart_id, delivery.message)
+
+    def _say_to(self, cart_id: str, message: Message) -> None:
+        connection = self._connections.get(cart_id)
+        if connection is not None:
+            self._say(connection, message)
 
     def _cut_off(self, connection: Connection, full: OutboxFull) -> None:
         """Break the link of a cart that does not read; the one that sent is not disturbed."""
@@ -421,17 +387,7 @@ class Relay:
             await asyncio.sleep(min(SWEEP_S, self._heartbeat_s / 4))
             self._beat(asyncio.get_running_loop().time())
             self._deliver(self._hub.expire())
-            if self._neighbourhood.has_changed():
-                self._untold = list(self._connections.values())
-            for connection in self._untold[:TOLD_AT_ONCE]:
-                if connection.phase is Phase.ATTACHED:
-                    self._tell_neighbours(connection)
-            del self._untold[:TOLD_AT_ONCE]
-
-    def _tell_neighbours(self, connection: Connection) -> None:
-        message = self._neighbourhood.list_for_cart()
-        if message.bridges:
-            self._say(connection, message)
+            self._guide.sweep(self._connections.keys())
 
     def _beat(self, now: float) -> None:
         ping_before = now - self._heartbeat_s
@@ -455,7 +411,7 @@ class Relay:
             most_s: seconds after which it ends, whatever is still under way.
             hurried: ends it when it is set.
         """
-        if not self._neighbourhood.neighbours():
+        if not self._guide.knows_others():
             return
         self._stopping = self._hub.is_closing = True
         log.info("sending %d carts to other bridges", len(self._connections))
@@ -464,7 +420,7 @@ class Relay:
                 while self._connections and not hurried.is_set():
                     idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
                     for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
-                        self._tell_neighbours(connection)
+                        self._guide.tell(connection.cart_id)
                         self._say_goodbye(connection, _stopping())
                     await asyncio.sleep(SEND_AWAY_EVERY_S)
 
@@ -476,10 +432,7 @@ class Relay:
         self._stopping = True
         for connection in list(self._sockets):
             self._say_goodbye(connection, _stopping())
-        for task in list(self._seeking):
-            task.cancel()
-        if self._seeking:
-            await asyncio.wait(self._seeking)
+        await self._guide.close()
         if self._sockets:
             self._emptied.clear()
             await self._emptied.wait()  # within FAREWELL_S: each socket sees to that

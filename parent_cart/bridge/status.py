@@ -115,9 +115,8 @@ class Status:
 
     async def health(self, _: web.Request) -> web.Response:
         """Answer that the loop turns."""
-        return web.json_response(
-            {"status": "ok", "carts": len(self._hub.carts), "bridge_id": self._bridge_id}, headers=HEADERS
-        )
+        places = {"carts": len(self._hub.carts), "max_carts": self._hub.limits.max_carts}
+        return web.json_response({"status": "ok", **places, "bridge_id": self._bridge_id}, headers=HEADERS)
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Answer with Prometheus's text format."""

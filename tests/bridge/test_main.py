@@ -82,7 +82,7 @@ def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 async def test_it_starts_shows_itself_and_stops_cleanly() -> None:
     with started() as bridge:
-        assert bridge.get("/healthz").startswith('{"status": "ok", "carts": 0, "bridge_id": "')
+        assert bridge.get("/healthz").startswith('{"status": "ok", "carts": 0, "max_carts": 10000, "bridge_id": "')
         async with attached(bridge.ws, role="KERNEL") as cart, greeted(bridge.ws) as visitor:
             page = bridge.get("/")
             assert cart.id in page

@@ -49,7 +49,12 @@ def samples(text: str) -> dict[tuple[str, str], float]:
 
 async def test_an_empty_bridge_is_healthy_and_says_that_it_is_empty(bridge: Bridge, web: aiohttp.ClientSession) -> None:
     async with web.get(f"{bridge.http}/healthz") as answer:
-        assert await answer.json() == {"status": "ok", "carts": 0, "bridge_id": bridge.relay.bridge_id.hex()}
+        assert await answer.json() == {
+            "status": "ok",
+            "carts": 0,
+            "max_carts": 10_000,
+            "bridge_id": bridge.relay.bridge_id.hex(),
+        }
     page = await text_of(web, bridge.http)
     assert "No cart is attached yet" in page
     assert bridge.relay.bridge_id.hex() in page

@@ -19,6 +19,7 @@ from child_cart.network.bridges import (
     SPREAD,
     Bridges,
     KnownBridge,
+    Measured,
     as_json,
     from_json,
 )
@@ -166,8 +167,8 @@ def test_a_near_bridge_draws_more_carts_than_a_far_one() -> None:
         world = World(HOME, seed=seed)
         world.bridges.next_try()
         world.bridges.take_list([Record(OTHER), Record(THIRD)])
-        world.bridges.note_measured(OTHER, 0.02)
-        world.bridges.note_measured(THIRD, 0.2)
+        world.bridges.note_measured(OTHER, Measured(0.02, 0.0))
+        world.bridges.note_measured(THIRD, Measured(0.2, 0.0))
         world.bridges.note_failed(HOME)
         chosen[world.bridges.next_try().url] += 1
     assert chosen[OTHER] > 5 * chosen[THIRD]
@@ -193,9 +194,45 @@ def test_bridges_are_measured_in_turn_those_first_that_never_were() -> None:
         bridge = world.bridges.next_to_measure()
         assert bridge is not None
         turns.append(bridge.url)
-        world.bridges.note_measured(bridge.url, None if bridge.url == THIRD else 0.02)
+        world.bridges.note_measured(bridge.url, None if bridge.url == THIRD else Measured(0.02, 0.0))
     assert not world.bridges.has_unmeasured()
-    assert turns == [OTHER, THIRD, HOME] * 2
+    assert turns == [HOME, OTHER, THIRD] * 2
+
+
+def test_one_measurement_counts_for_a_part() -> None:
+    world = World(HOME)
+    world.attach()  # at 10 ms
+    world.bridges.note_measured(HOME, Measured(0.41, 0.5))
+    (home,) = world.bridges.known()
+    assert home.round_trip_s == pytest.approx(0.11)
+    assert home.load == 0.5
+
+
+@pytest.mark.parametrize(
+    ("home", "other", "goes"),
+    [
+        (Measured(0.1, 0.0), Measured(0.02, 0.0), True),
+        (Measured(0.03, 0.0), Measured(0.02, 0.0), False),
+        (Measured(0.02, 0.95), Measured(0.02, 0.1), True),
+        (Measured(0.02, 0.4), Measured(0.02, 0.1), False),
+        (Measured(0.02, 0.0), Measured(0.2, 0.0), False),
+        (Measured(0.1, 0.0), None, False),
+    ],
+)
+def test_a_cart_at_rest_goes_only_to_a_bridge_that_is_much_better(
+    home: Measured, other: Measured | None, goes: bool
+) -> None:
+    world = World(HOME, OTHER)
+    assert not world.bridges.is_much_better(OTHER, HOME)  # nothing is known of either
+    for _ in range(2):
+        bridge = world.bridges.next_to_measure()
+        assert bridge is not None
+        world.bridges.note_measured(bridge.url, home if bridge.url == HOME else other)
+    assert world.bridges.is_much_better(OTHER, HOME) is goes
+    assert not world.bridges.is_much_better(HOME, HOME)
+    assert not world.bridges.is_much_better("ws://nobody:1", HOME)
+    world.bridges.note_failed(OTHER)
+    assert not world.bridges.is_much_better(OTHER, HOME)
 
 
 # What is remembered.

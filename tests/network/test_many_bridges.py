@@ -149,12 +149,35 @@ async def test_other_bridges_are_measured(fleet: Fleet, monkeypatch: pytest.Monk
     monkeypatch.setattr("child_cart.network.survey.FIRST_EVERY_S", 0.01)
     bridges = [await fleet.add() for _ in range(3)]
     node = Node(bridges[0].url, fleet.folder)
-    async with running(node), background(Survey(node.bridges, None).run()):
+    measured: list[str] = []
+    async with running(node), background(Survey(node.bridges, None, measured.append).run()):
         await until(lambda: len([bridge for bridge in node.bridges.known() if bridge.round_trip_s]) == 3)
+        await until(lambda: set(measured) == {bridge.url for bridge in bridges})
+
+
+async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Fleet) -> None:
+    first, second = await fleet.add(), await fleet.add()
+    node = Node(first.url, fleet.folder)
+    node.link.move(second.url)  # there is nothing to move yet
+    async with running(node):
+        assert is_at(node, first)
+        node.link.move(second.url)
+        await until(lambda: is_at(node, second))
+        await until(lambda: not first.hub.carts)
+        assert first.hub.counters["violations"] == 0
+        node.link.move("ws://127.0.0.1:9")  # nobody is there
+        await until(lambda: is_at(node, second) and node.link.status.url == second.url)
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"[]", b"nonsense", b'{"bridge_id": "cdcd"}', b"[" * 5000, b'{"bridge_id": 1e999}']
+    "answer",
+    [
+        *(b"", b"[]", b"nonsense", b'{"bridge_id": "cdcd"}', b"[" * 5000, b'{"bridge_id": 1e999}'),
+        b'{"bridge_id": "cdcd", "carts": 1, "max_carts": 2}',
+        b'{"carts": "many", "max_carts": 2}',
+        b'{"carts": 1e308, "max_carts": 1e-308}',
+        b'{"carts": NaN, "max_carts": {}}',
+    ],
 )
 async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_back(answer: bytes) -> None:
     async def health(_: web.Request) -> web.Response:
@@ -167,10 +190,10 @@ async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_b
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         bridge = KnownBridge(f"ws://127.0.0.1:{runner.addresses[0][1]}", "ab" * 16)
-        assert await Survey(told(bridge.url), None)._measure(bridge) is None
+        assert await Survey(told(bridge.url), None, print)._measure(bridge) is None
     finally:
         await runner.cleanup()
-    assert await Survey(told(bridge.url), None)._measure(bridge) is None  # nobody is there any more
+    assert await Survey(told(bridge.url), None, print)._measure(bridge) is None  # nobody is there any more
 
 
 # Peers at other bridges.
