@@ -96,11 +96,19 @@ class Contacts:
 
     def meet(self, node_id: bytes, address: Address) -> None:
         """Get to know whoever is at an address, in a task of its own, if it is new and there is room."""
-        if node_id == self._own_id or node_id in self.by_id or not self._has_room(node_id):
-            return
+        if node_id != self._own_id and node_id not in self.by_id and self._has_room(node_id):
+            self._introduce_soon(address, node_id, tries=1)
+
+    def doubt(self, node_id: bytes, address: Address) -> None:
+        """Look, in a task of its own, whether a contact that has not answered is still there: datagrams get lost."""
+        contact = self.by_id.get(node_id)
+        if contact is not None and contact.address == address:
+            self._introduce_soon(address, node_id, tries=2)
+
+    def _introduce_soon(self, address: Address, node_id: bytes, tries: int) -> None:
         if address in self._meetings or len(self._meetings) >= MOST_MEETINGS:
             return
-        meeting = asyncio.ensure_future(self.introduce(address, node_id, tries=1))
+        meeting = asyncio.ensure_future(self.introduce(address, node_id, tries))
         self._meetings[address] = meeting
         meeting.add_done_callback(lambda _: self._meetings.pop(address))
 

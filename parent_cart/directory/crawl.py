@@ -1,27 +1,24 @@
-"""A walk through the DHT towards a key, in rounds, as the library does it: each asks the nearest nodes that are known.
+"""A walk through the DHT towards a key: it asks the nearest nodes that are known, some at once, for nearer ones.
 
-Other than in the library, it ends: a hostile node can name nodes that do not exist, each nearer than the last. And a
-record that was found does not end it at once: of several that nodes hold, the newest counts, not the most common.
+Other than in the library, nobody who is slow or dead holds the others up, and it ends: a hostile node can name nodes
+that do not exist, each nearer than the last. A record that was found does not end it at once: of several that nodes
+hold, the newest counts, not the most common.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kademlia.crawling import SpiderCrawl
-from kademlia.node import Node
+from kademlia.node import Node, NodeHeap
 
 from child_cart.network.records import Record, newest
 
-# The library tells of each round at INFO.
-logging.getLogger("kademlia").setLevel(logging.WARNING)
-
 BUCKET_NODES: Final = 20
 AT_ONCE: Final = 3
-MOST_ROUNDS: Final = 16
+MOST_ASKED: Final = 100
 # So many nodes that hold a record are asked for it: one of them may have missed the newest, or keep it back.
 ENOUGH_HOLDERS: Final = 3
 
@@ -34,7 +31,7 @@ class Found:
     nodes: list[Node] = field(default_factory=list)
 
 
-class Crawl(SpiderCrawl):  # type: ignore[misc]
+class Crawl:
     """One walk.
 
     Args:
@@ -43,37 +40,52 @@ class Crawl(SpiderCrawl):  # type: ignore[misc]
         ask: asks a node for the key; None if it does not answer, or wrongly.
     """
 
-    def __init__(self, key: bytes, start: list[Node], ask: Callable[[Node], Awaitable[Found | None]]) -> None:
-        super().__init__(None, Node(key), start, BUCKET_NODES, AT_ONCE)
+    def __init__(self, key: bytes, start: list[Node], ask: Callable[[Node], Coroutine[Any, Any, Found | None]]) -> None:
         self._ask = ask
+        self._nearest = NodeHeap(Node(key), BUCKET_NODES)
+        self._nearest.push(start)
+        self._hops = {node.id: 1 for node in start}
+        self._answered: set[bytes] = set()
         self.record: Record | None = None
         """The newest record that was found."""
         self.holders = 0
-        self.rounds = 0
         self.asked = 0
-        self._answered: set[bytes] = set()
+        self.hops = 0
+        """How many nodes, one named by the other, led to the farthest one that has answered."""
 
     async def run(self) -> None:
         """Walk until enough holders of the record, or all of the nearest nodes, were asked."""
-        while self.rounds < MOST_ROUNDS and self.holders < ENOUGH_HOLDERS and not self.nearest.have_contacted_all():
-            self.rounds += 1
-            await self._find(self._counted)
+        asking: dict[asyncio.Task[Found | None], Node] = {}
+        try:
+            while self.holders < ENOUGH_HOLDERS:
+                room = min(AT_ONCE - len(asking), MOST_ASKED - self.asked)
+                for node in self._nearest.get_uncontacted()[:room]:
+                    self._nearest.mark_contacted(node)
+                    asking[asyncio.ensure_future(self._ask(node))] = node
+                    self.asked += 1
+                if not asking:
+                    break
+                done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+                for answer in done:
+                    self._take(asking.pop(answer), answer.result())
+        finally:
+            for answer in asking:
+                answer.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
 
     def reached(self) -> list[Node]:
         """Return the nearest nodes that have answered, the nearest first."""
-        return [node for node in self.nearest if node.id in self._answered]
+        return [node for node in self._nearest if node.id in self._answered]
 
-    async def _counted(self, node: Node, _: Node) -> Found | None:
-        self.asked += 1
-        return await self._ask(node)
-
-    async def _nodes_found(self, responses: dict[bytes, Any]) -> None:
-        for node_id, found in responses.items():
-            if found is None:
-                continue
-            self._answered.add(node_id)
-            if found.record is not None:
-                self.holders += 1
-                self.record = newest(self.record, found.record)
-            self.nearest.push(found.nodes)
-        self.nearest.remove([node_id for node_id, found in responses.items() if found is None])
+    def _take(self, node: Node, found: Found | None) -> None:
+        if found is None:
+            self._nearest.remove([node.id])
+            return
+        self._answered.add(node.id)
+        self.hops = max(self.hops, self._hops[node.id])
+        if found.record is not None:
+            self.holders += 1
+            self.record = newest(self.record, found.record)
+        for named in found.nodes:
+            self._hops.setdefault(named.id, self._hops[node.id] + 1)
+        self._nearest.push(found.nodes)

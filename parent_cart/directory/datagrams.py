@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import umsgpack
@@ -23,6 +24,8 @@ TAG_BYTES: Final = 16
 MESSAGE_ID_BYTES: Final = 20
 # What a crawl takes of one answer: as many as there are in a bucket.
 MOST_NODES: Final = 20
+# The same addresses come again and again; taking one apart costs more than all the rest of an answer.
+REMEMBERED: Final = 8192
 
 _REQUEST: Final = b"\x00"
 _ANSWER: Final = b"\x01"
@@ -184,13 +187,13 @@ def nodes_in(body: object, from_host: str) -> list[NodeAt]:
     """
     if not isinstance(body, list) or len(body) > MOST_NODES:
         raise DatagramError(Fault.MALFORMED)
-    local = ipaddress.ip_address(from_host).is_loopback
+    local = _is_loopback(from_host)
     found = []
     for entry in body:
         match entry:
             case [bytes(node_id), str(host), int(port)] if len(node_id) == NODE_ID_BYTES:
                 address = address_of(host, port)
-                if address is not None and (local or not ipaddress.ip_address(address.host).is_loopback):
+                if address is not None and (local or not _is_loopback(address.host)):
                     found.append(NodeAt(node_id, address))
             case _:
                 raise DatagramError(Fault.MALFORMED)
@@ -223,6 +226,7 @@ def introduction_in(body: object) -> tuple[bytes, bytes]:
     raise DatagramError(Fault.MALFORMED)
 
 
+@lru_cache(REMEMBERED, typed=True)
 def address_of(host: str, port: int) -> Address | None:
     """Return an address that a datagram can be sent to, in its usual writing; None if this is none."""
     try:
@@ -235,3 +239,8 @@ def address_of(host: str, port: int) -> Address | None:
         ip = ip.ipv4_mapped or ip
     nobody = ip.is_multicast or ip.is_unspecified or ip == ipaddress.IPv4Address("255.255.255.255")
     return None if nobody or isinstance(port, bool) or not 0 < port < 65536 else Address(str(ip), port)
+
+
+@lru_cache(REMEMBERED)
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback

@@ -119,18 +119,21 @@ class DhtDirectory:
 
     def neighbours(self) -> list[BridgeRecord]:
         """Return the records of other bridges that are live: checked, not expired, and answering of late."""
-        now_s, since = time.time(), time.monotonic() - 3 * self._pace.poll_s
+        # Each is asked every poll_s at most, and dropped if it does not answer; a busy bridge may be late with both.
+        now_s, since = time.time(), time.monotonic() - 4 * (self._pace.poll_s + self._pace.wait_s)
         contacts = self.node.contacts.by_id.values()
         return [each.record for each in contacts if each.answered_at > since and each.record.holds_at(now_s)]
 
     def publish_cart(self, cart_id: str, encoded: bytes) -> None:
         """Take the record of a cart that is attached here, and see that others find it; raises ``RecordError``."""
+        before = self._carts.get(cart_id)
         record = self._carts.take(cart_id, encoded)
         if record.gone:
             self._due.drop(cart_id)
             self._farewells.append(record)
-        else:
+        elif before is None or before.bridge_id != record.bridge_id or cart_id not in self._due:
             self._due.put(cart_id, 0.0)
+        # Otherwise only its role or model is another: that goes out with the next publication, not twice a round.
 
     def withdraw_cart(self, cart_id: str) -> None:
         """Publish nothing more of a cart that has left."""

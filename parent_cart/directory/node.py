@@ -32,7 +32,7 @@ class Lookup:
     """What a walk to a record has found, and what it took."""
 
     record: Record | None
-    rounds: int
+    hops: int
     asked: int
 
 
@@ -121,7 +121,7 @@ class DhtNode:
         crawl = await self._crawl(key, Rpc.FIND_VALUE, lambda value: self._check(value, name))
         own = self._value(key)
         record = crawl.record if own is None else newest(crawl.record, self._check(own, name))
-        return Lookup(record, crawl.rounds, crawl.asked)
+        return Lookup(record, crawl.hops, crawl.asked)
 
     async def put(self, record: Record) -> int:
         """Have the nodes that are nearest to a record keep it; return how many do."""
@@ -162,9 +162,10 @@ class DhtNode:
 
     async def _find(self, node: Node, rpc: Rpc, key: bytes, read: Callable[[bytes], Record] | None) -> Found | None:
         address = Address(node.ip, node.port)
-        body = await self.wire.ask(address, rpc, self.id, key)
+        # Asked once: a walk has others to ask.
+        body = await self.wire.ask(address, rpc, self.id, key, tries=1)
         if body is None:
-            self.contacts.drop(node.id, address)
+            self.contacts.doubt(node.id, address)
             return None
         try:
             value = value_in(body) if read is not None else None

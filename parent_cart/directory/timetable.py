@@ -15,6 +15,9 @@ class Timetable:
     def __len__(self) -> int:
         return len(self._due_at)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._due_at
+
     def put(self, name: str, at: float) -> None:
         """Set the time of a name, in place of an earlier one."""
         self._due_at[name] = at

@@ -133,7 +133,8 @@ class Wire(asyncio.DatagramProtocol):
                 async with asyncio.timeout(self._wait_s):
                     return await waiting
             except TimeoutError:
-                continue
+                if waiting.done() and not waiting.cancelled():  # it came in the very moment, on a busy machine
+                    return waiting.result()
             finally:
                 del self._waiting[message_id]
         return None

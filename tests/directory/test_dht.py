@@ -13,6 +13,7 @@ from support.directories import SIGNATURE, Peer, bridge_record, cart_record, kil
 
 from child_cart.network.fleet_key import bridge_token, new_key
 from child_cart.network.identity import Identity
+from child_cart.network.messages import Role
 from child_cart.network.records import RecordError, Refusal, make_withdrawal
 from child_cart.network.settings import SettingError
 from parent_cart.directory.datagrams import Address, Rpc
@@ -222,6 +223,21 @@ async def test_a_cart_that_has_moved_is_found_where_it_is() -> None:
             async with asyncio.timeout(20):
                 while await third.find_cart(cart.cart_id.hex()) != after:
                     await asyncio.sleep(0.02)
+
+
+async def test_a_change_of_role_is_not_spread_at_once_but_told_to_who_asks() -> None:
+    first, cart = Peer(), Identity.generate()
+    async with working(first):
+        second = Peer([first.address])
+        async with working(second):
+            await until(lambda: first.knows(second) and second.knows(first))
+            before, after = cart_record(cart, sequence=1), cart_record(cart, sequence=2, role=Role.KERNEL)
+            first.publish_cart(cart.cart_id.hex(), before.encoded)
+            await until(lambda: cart.cart_id.hex() in first._due and len(second._storage) == 1)
+            first.publish_cart(cart.cart_id.hex(), after.encoded)
+            await asyncio.sleep(0.2)
+            assert second._storage.get(dht_key(before.name)) == before.encoded
+            assert await second.find_cart(cart.cart_id.hex()) == after
 
 
 async def test_carts_that_were_published_to_nobody_are_published_when_somebody_comes() -> None:

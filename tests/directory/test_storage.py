@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.directories import bridge_record, cart_record
 
@@ -87,6 +87,7 @@ def test_an_older_record_does_not_replace_a_newer_one() -> None:
     assert kept.get(dht_key(old.name)) == gone.encoded
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(1, 90), st.integers(0, 50)), max_size=30))
 def test_whatever_comes_the_newest_that_holds_is_what_is_kept(steps: list[tuple[int, int, int, int]]) -> None:
     clock = Clock()
@@ -142,7 +143,7 @@ def test_one_sender_fills_a_part_of_it_and_no_more() -> None:
 
 def test_records_that_are_renewed_for_ever_leave_nothing_behind() -> None:
     kept = storage()
-    for sequence in range(1000):
+    for sequence in range(300):
         put(kept, record_of(CARTS[0], sequence))
     assert len(kept) == 1
     assert len(kept._expiries) < 200

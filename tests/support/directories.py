@@ -20,7 +20,7 @@ from parent_cart.directory.directory import Load
 from parent_cart.directory.wire import RequestRates
 
 SIGNATURE = "ab" * 16
-SOON = Pace(wait_s=0.3, poll_s=0.3, join_first_s=0.05, join_cap_s=0.4, batch_s=0.01, own_record_s=0.2, save_s=0.1)
+SOON = Pace(wait_s=0.5, poll_s=0.3, join_first_s=0.05, join_cap_s=0.4, batch_s=0.01, own_record_s=0.2, save_s=0.1)
 GENEROUS = RequestRates(1e6, 1e6)
 
 
