@@ -23,12 +23,13 @@ SMALL = {
     "latency": "--messages 5 --repeats 1",
     "round": "--sizes 1 --repeats 1",
     "idle": "--carts 20 --rest 0",
+    "footprint": "--rows 200 --threads 1 --rest 0",
 }
 
 
 def run(name: str, *arguments: str) -> str:
     command = [sys.executable, ROOT / f"benchmarks/{name}.py", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=dict(os.environ))
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ROOT, env=dict(os.environ))
     assert ended.returncode == 0, ended.stderr
     assert not ended.stderr, ended.stderr
     return ended.stdout
