@@ -135,6 +135,15 @@ def attached(bridge: Container) -> int:
         return 0
 
 
+def neighbours(fleet: ComposedFleet) -> list[int]:
+    """Return how many others each bridge knows."""
+    urls = [bridge.url(9000) for bridge in fleet.containers("parent_cart")]
+    try:
+        return [len(get(f"{url}/bridge/neighbours")["neighbours"]) for url in urls]
+    except OSError:
+        return []
+
+
 def check_kept(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> None:
     """Hold the carts of two moments against each other: the same ones, and each with all that it had."""
     assert after.keys() == before.keys()
@@ -184,3 +193,6 @@ def test_a_fleet_learns_grows_and_keeps_what_it_has(fleet: ComposedFleet):
     fleet.up(5)
     again = wait_for_rounds(fleet, 5, back)
     check_kept(back, again)
+
+    fleet.up(5, bridges=2)
+    wait_for(lambda: neighbours(fleet) == [1, 1], PATIENCE_S, "two bridges that know each other")

@@ -136,17 +136,21 @@ class ComposedFleet:
         nothing = folder / "no-env"
         nothing.write_text("")
         self._compose = [*compose, "--project-name", self.project, "--env-file", str(nothing)]
-        first = free_port()
+        first, bridge = free_port(), free_port()
         own = {name: value for name, value in os.environ.items() if not name.startswith(("CART", "BRIDGE", "SLOT"))}
         images = {variable: name for variable, (name, _) in IMAGES.items()}
-        ports = {"BRIDGE_PORTS": str(free_port()), "CART_PORTS": f"{first}-{min(first + 40, 65535)}"}
+        ports = {
+            "BRIDGE_PORTS": f"{bridge}-{min(bridge + 9, 65535)}",
+            "CART_PORTS": f"{first}-{min(first + 40, 65535)}",
+        }
         self._environment = {**own, **images, **ports, **settings}
 
     def compose(self, *arguments: str) -> str:
         return run(*self._compose, *arguments, cwd=ROOT, env=self._environment, timeout_s=COMPOSE_S)
 
-    def up(self, carts: int) -> None:
-        self.compose("up", "-d", "--no-build", "--scale", f"child_cart={carts}")
+    def up(self, carts: int, bridges: int = 1) -> None:
+        scale = ("--scale", f"child_cart={carts}", "--scale", f"parent_cart={bridges}")
+        self.compose("up", "-d", "--no-build", *scale)
 
     def containers(self, service: str) -> list[Container]:
         """Return all containers of a service, those that do not run as well."""
