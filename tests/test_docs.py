@@ -9,6 +9,7 @@ from support.desks import Shown
 from child_cart.config import Settings as CartSettings
 from child_cart.network.messages import KINDS, Code
 from tests.support import sentences
+from tests.support.env_example import COMPOSE, EXAMPLE, compose_lists, example_lists, with_lists
 from tests.support.setting_tables import tables
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +20,11 @@ PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 @pytest.mark.parametrize("program", ["cart", "bridge"])
 def test_the_settings_tables_are_the_settings(program):
     assert tables()[program] in (ROOT / "docs/settings.md").read_text(), "python -m tests.support.setting_tables"
+
+
+def test_the_lists_of_settings_for_containers_are_the_settings():
+    for file, lists in ((COMPOSE, compose_lists()), (EXAMPLE, example_lists(COMPOSE.read_text()))):
+        assert with_lists(file.read_text(), lists) == file.read_text(), "python -m tests.support.setting_tables"
 
 
 def test_the_settings_table_of_the_readme_is_right():

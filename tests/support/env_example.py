@@ -1,7 +1,4 @@
-"""The lists of settings in ``docker-compose.yml`` and ``.env.example``, made from the settings themselves.
-
-Run as a script to put them there: ``python -m tests.support.env_example``.
-"""
+"""The lists of settings in ``docker-compose.yml`` and ``.env.example``, made from the settings themselves."""
 
 import re
 from dataclasses import fields
@@ -15,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 EXAMPLE = ROOT / ".env.example"
 PROGRAMS = {"BRIDGE": BridgeSettings, "CART": CartSettings}
-HEAD = "# begin of the settings, written by: python -m tests.support.env_example\n"
+HEAD = "# begin of the settings, written by: python -m tests.support.setting_tables\n"
 FOOT = "# end of the settings\n"
 
 
@@ -61,11 +58,7 @@ def with_lists(text: str, lists: str) -> str:
     return f"{before}{head}{lists}{foot}{after}"
 
 
-def main() -> None:
+def write() -> None:
     """Replace the lists by the present ones."""
     COMPOSE.write_text(with_lists(COMPOSE.read_text(), compose_lists()))
     EXAMPLE.write_text(with_lists(EXAMPLE.read_text(), example_lists(COMPOSE.read_text())))
-
-
-if __name__ == "__main__":
-    main()

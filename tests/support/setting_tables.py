@@ -1,6 +1,7 @@
 """The settings tables of the documentation, made from the settings themselves.
 
-Run as a script to put them into ``docs/settings.md``: ``python -m tests.support.setting_tables``.
+Run as a script to put them into ``docs/settings.md``, and the lists for containers where they belong:
+``python -m tests.support.setting_tables``.
 """
 
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from child_cart.config import Settings as CartSettings
 from child_cart.network.settings import flag_name, option_of, variable_name
 from parent_cart.config import Settings as BridgeSettings
+from tests.support import env_example
 
 
 def table(cls: type, prefix: str) -> str:
@@ -40,6 +42,7 @@ def main() -> None:
         text, replaced = re.subn(of_program, lambda _, fresh=fresh: fresh + "\n", text)
         assert replaced == 1, prefix
     page.write_text(text)
+    env_example.write()
 
 
 if __name__ == "__main__":
