@@ -23,6 +23,7 @@ SMALL = {
     "latency": "--messages 5 --repeats 1",
     "round": "--sizes 1 --repeats 1",
     "idle": "--carts 20 --rest 0",
+    "dht": "--sizes 4,6 --lookups 6",
     "footprint": "--rows 200 --threads 1 --rest 0",
 }
 

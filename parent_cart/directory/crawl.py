@@ -38,11 +38,18 @@ class Crawl:
         key: where to.
         start: the nearest nodes that are known.
         ask: asks a node for the key; None if it does not answer, or wrongly.
+        breadth: how many of the nearest nodes are to answer.
     """
 
-    def __init__(self, key: bytes, start: list[Node], ask: Callable[[Node], Coroutine[Any, Any, Found | None]]) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        start: list[Node],
+        ask: Callable[[Node], Coroutine[Any, Any, Found | None]],
+        breadth: int = BUCKET_NODES,
+    ) -> None:
         self._ask = ask
-        self._nearest = NodeHeap(Node(key), BUCKET_NODES)
+        self._nearest = NodeHeap(Node(key), breadth)
         self._nearest.push(start)
         self._hops = {node.id: 1 for node in start}
         self._answered: set[bytes] = set()

@@ -59,7 +59,7 @@ class Pace:
     join_first_s: float = 1.0
     join_cap_s: float = 60.0
     """Between two tries to meet others; growing while nobody is there."""
-    republish_s: float = 1200.0
+    republish_s: float = 1800.0
     batch_s: float = 0.08
     """For a batch of records at least: a bridge that gets thousands of carts at once floods nobody."""
     own_record_s: float = 5.0

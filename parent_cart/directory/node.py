@@ -17,7 +17,7 @@ from child_cart.network.identity import Identity
 from child_cart.network.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
 
 from .contacts import Contacts, introduction_statement
-from .crawl import Crawl, Found
+from .crawl import BUCKET_NODES, Crawl, Found
 from .datagrams import Address, DatagramError, Envelope, Request, Rpc, nodes_in, value_in
 from .storage import RecordStorage, dht_key
 from .wire import RequestRates, Wire
@@ -126,7 +126,7 @@ class DhtNode:
     async def put(self, record: Record) -> int:
         """Have the nodes that are nearest to a record keep it; return how many do."""
         key = dht_key(record.name)
-        crawl = await self._crawl(key, Rpc.FIND_NODE, None)
+        crawl = await self._crawl(key, Rpc.FIND_NODE, None, 2 * COPIES)
         return await self._store(key, record.encoded, crawl.reached()[:COPIES])
 
     async def spread(self, record: Record) -> int:
@@ -151,8 +151,10 @@ class DhtNode:
         )
         return sum([answer is True for answer in await asyncio.gather(*asked)])
 
-    async def _crawl(self, key: bytes, rpc: Rpc, read: Callable[[bytes], Record] | None) -> Crawl:
-        crawl = Crawl(key, self.contacts.nearest(key), lambda node: self._find(node, rpc, key, read))
+    async def _crawl(
+        self, key: bytes, rpc: Rpc, read: Callable[[bytes], Record] | None, breadth: int = BUCKET_NODES
+    ) -> Crawl:
+        crawl = Crawl(key, self.contacts.nearest(key), lambda node: self._find(node, rpc, key, read), breadth)
         try:
             async with asyncio.timeout(LOOKUP_S):
                 await crawl.run()
