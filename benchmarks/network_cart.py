@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from child_cart.cart import cpu_flags
 from child_cart.config import Settings, exchange_limits
+from child_cart.network.attaching import Standing
 from child_cart.network.bridges import Bridges
 from child_cart.network.exchange import Exchange
 from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
-from child_cart.network.link import Link, Standing
+from child_cart.network.link import Link
 from child_cart.network.messages import Role
 from child_cart.network.outgoing import Offerable
 from child_cart.network.sealing import best_cipher

@@ -29,13 +29,14 @@ from .model.csv_rows import read_rows
 from .model.deal import Share
 from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
+from .network.attaching import Standing
 from .network.backoff import Backoff
 from .network.bridge_file import BridgeFile
 from .network.bridges import Bridges
 from .network.exchange import Exchange
 from .network.fleet_key import OPEN, FleetKeyError, bridge_token, read_key
 from .network.identity import Identity
-from .network.link import Link, LinkDown, LinkState, Standing
+from .network.link import Link, LinkDown, LinkState
 from .network.messages import Code, Role
 from .network.outgoing import Offerable
 from .network.records import CART_LIFE_S

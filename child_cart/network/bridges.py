@@ -19,7 +19,7 @@ MOST_BRIDGES: Final = 64
 # A bridge that was never measured counts as one on another continent.
 UNKNOWN_ROUND_TRIP_S: Final = 0.15
 # Nearer than this makes no difference to a cart, so load decides.
-NEAR_S: Final = 0.01
+NEAR_S: Final = 0.02
 # Carts whose bridge died go elsewhere within so many of their shortest delays: spread out, but soon.
 SPREAD: Final = 4
 FORGET_AFTER_S: Final = 30 * 86400.0

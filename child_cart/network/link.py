@@ -13,38 +13,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
+from .attaching import Attaching, Attachment, Refused, Standing, message_of
 from .bridges import Bridges, Try
 from .chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
 from .connecting import Connection, ConnectionEnded, NoBridge, connect
-from .fleet_key import admission_proof, bridge_token
-from .frames import BINARY, Frame, FrameError, text_of
-from .identity import Identity, attach_statement
-from .messages import (
-    PROTOCOL_VERSION,
-    Attach,
-    Attached,
-    ErrorMessage,
-    Exit,
-    ExitDone,
-    Message,
-    MessageError,
-    NbrList,
-    PeerType,
-    Role,
-    Welcome,
-    Whereabouts,
-    encode,
-    parse,
-)
+from .fleet_key import bridge_token
+from .frames import BINARY, Frame
+from .identity import Identity
+from .messages import ErrorMessage, Exit, ExitDone, Message, NbrList, PeerType, Role, Welcome, encode
 from .neighbours import checked_bridges
 from .outbox import Outbox, OutboxClosed, OutboxFull
-from .records import RecordError, is_bridge_url, make_cart_record
+from .presence import Presence
 from .tasks import background
 
 log = logging.getLogger("cart.link")
-M = TypeVar("M", bound=Message)
 
 # What waits on this side before a sending transfer pauses: enough to keep the socket busy, little enough that
 # several transfers take turns.
@@ -65,19 +49,6 @@ class LinkState(StrEnum):
 
 class LinkDown(Exception):
     """There is no attached link to send on."""
-
-
-class _Refused(Exception):
-    """The bridge has refused this cart, or does not speak the protocol."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What the cart tells the bridge about itself."""
-
-    role: Role
-    model_signature: str
-    model_version: int
 
 
 class LinkHandler(Protocol):
@@ -139,6 +110,8 @@ class Link:
         self._tls = tls
         self._fleet_key = fleet_key
         self._token = bridge_token(fleet_key)
+        self._attaching = Attaching(identity, self._token, only)
+        self._presence = Presence(identity, self._token)
         self._standing = standing
         self._heartbeat_s = heartbeat_s
         self._connect_timeout_s = connect_timeout_s
@@ -148,11 +121,7 @@ class Link:
         self._connection: Connection | None = None
         self._outbox = Outbox(0)
         self._told: Standing | None = None
-        self._round_trip_s = 0.0
-        self._only = only
-        self._own_url = ""
-        self._bridge_id = ""
-        self._sequence = 0
+        self._attachment: Attachment | None = None
         self._held = False
         self._leaving = asyncio.Event()
         self._exit_done = asyncio.Event()
@@ -243,26 +212,21 @@ class Link:
         if self._connection is not None and standing != self._told:
             self.send(PeerType(standing.role, standing.model_version))
             self._told = standing
-            self.publish()
+            self._tell_presence()
 
     def publish(self) -> None:
-        """Let other carts find this one at its bridge; without a model nobody looks for it."""
-        standing = self._told
-        if self._connection is None or standing is None or standing.model_version == 0:
+        """Let other carts go on finding this one; called well before its last record expires."""
+        self._presence.renew()
+        self._tell_presence()
+
+    def _tell_presence(self) -> None:
+        told, there = self._told, self._attachment
+        if self._connection is None or told is None or there is None:
             return
-        self._sequence = max(self._sequence + 1, int(time.time() * 1000))
-        with suppress(RecordError):
-            record = make_cart_record(
-                self._identity,
-                self._token,
-                bridge_id=self._bridge_id,
-                bridge_url=self._own_url,
-                role=standing.role,
-                model_signature=standing.model_signature,
-                sequence=self._sequence,
-                now_s=time.time(),
-            )
-            self.send(Whereabouts(record.encoded.decode("ascii")))
+        bridge = (there.welcome.bridge_id, there.url)
+        news = self._presence.news(*bridge, told.role, told.model_signature, told.model_version)
+        if news is not None:
+            self.send(news)
 
     def move(self, url: str) -> None:
         """Go from the bridge where the cart is attached to another one; without a link there is nothing to do."""
@@ -295,64 +259,26 @@ class Link:
                 await connect(self._url, self._tls, connection)
                 try:
                     self._move_to(LinkState.ATTACHING, self.status.reason)
-                    welcome = await self._shake_hands(connection)
+                    self._told = self._standing()
+                    self._attachment = await self._attaching.attach(connection, self._outbox, self._url, self._told)
                     deadline.reschedule(None)
                     if self._leaving.is_set():
                         return "The cart is stopping."
-                    return await self._hold(connection, welcome)
+                    return await self._hold(connection, self._attachment)
                 finally:
                     await connection.close()
         except TimeoutError:
             return f"The bridge at {self._url} did not answer within {self._connect_timeout_s:g} s."
-        except (NoBridge, _Refused, ConnectionEnded) as end:
+        except (NoBridge, Refused, ConnectionEnded) as end:
             return str(end)
 
-    async def _shake_hands(self, connection: Connection) -> Welcome:
-        welcome = await self._expect(connection, Welcome)
-        if welcome.version != PROTOCOL_VERSION:
-            raise _Refused(f"The bridge speaks version {welcome.version}, this cart {PROTOCOL_VERSION}.")
-        if self._only not in ("", welcome.bridge_id):
-            raise _Refused(f"{self._url} is another bridge than the one that was looked for there.")
-        self._bridge_id = welcome.bridge_id
-        self._own_url = welcome.url if is_bridge_url(welcome.url) else self._url
-        statement = attach_statement(bytes.fromhex(welcome.nonce), bytes.fromhex(welcome.bridge_id))
-        standing = self._standing()
-        attach = Attach(
-            version=PROTOCOL_VERSION,
-            public_key=self._identity.public_key.hex(),
-            signature=self._identity.sign(statement).hex(),
-            role=standing.role,
-            model_signature=standing.model_signature,
-            model_version=standing.model_version,
-            proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
-        )
-        asked_at = time.monotonic()
-        self._outbox.put_control(encode(attach))
-        connection.socket.flush()
-        await self._expect(connection, Attached)
-        self._round_trip_s = time.monotonic() - asked_at
-        self._told = standing
-        return welcome
-
-    async def _expect(self, connection: Connection, kind: type[M]) -> M:
-        try:
-            frame = await connection.next_frame()
-        except ConnectionEnded as end:
-            raise _Refused(f"{str(end).rstrip('.')} before it was ready.") from None
-        message = _message_of(frame)
-        if isinstance(message, ErrorMessage):
-            raise _Refused(f"The bridge at {self._url} refused this cart: {message.sentence} ({message.code})")
-        if not isinstance(message, kind):
-            raise _Refused(f"{self._url} sent {message.KIND} where {kind.KIND} was due.")
-        return message
-
-    async def _hold(self, connection: Connection, welcome: Welcome) -> str:
+    async def _hold(self, connection: Connection, there: Attachment) -> str:
         """Serve an attached link until it ends."""
         self._connection = connection
         self._move_to(LinkState.ATTACHED, "")
         held = asyncio.get_running_loop().call_later(STEADY_S, self._bridges.note_steady, self._url)
         self._held = True
-        self._bridges.note_attached(self._url, welcome.bridge_id, self._round_trip_s)
+        self._bridges.note_attached(self._url, there.welcome.bridge_id, there.round_trip_s)
         self._attached.set()
         last_words: ErrorMessage | None = None
 
@@ -361,7 +287,7 @@ class Link:
             if frame.opcode == BINARY:
                 self._take_chunk(frame)
                 return
-            message = _message_of(frame)
+            message = message_of(frame)
             if isinstance(message, ExitDone):
                 self._exit_done.set()
             elif isinstance(message, NbrList):
@@ -375,7 +301,7 @@ class Link:
             async with background(connection.watch(self._heartbeat_s)):
                 self.publish()
                 self.announce()  # it may have changed during the handshake
-                self._handler.on_attached(welcome)
+                self._handler.on_attached(there.welcome)
                 await connection.hand_over(take)
         except ConnectionEnded as end:
             return f"The bridge ended the link: {last_words.sentence} ({last_words.code})" if last_words else str(end)
@@ -393,7 +319,7 @@ class Link:
         try:
             header = unpack_header(frame.data, frame.start)
         except ChunkError as error:
-            raise _Refused(f"The bridge passed on a wrong frame: {error}") from None
+            raise Refused(f"The bridge passed on a wrong frame: {error}") from None
         self._handler.on_chunk(header, frame.payload[HEADER_BYTES:])
 
     def _move_to(self, state: LinkState, reason: str) -> None:
@@ -406,12 +332,3 @@ class Link:
         if news:
             self._logged_reason = what
         log.log(logging.INFO if news else logging.DEBUG, "link to %s is %s %s", self._url, state, reason)
-
-
-def _message_of(frame: Frame) -> Message:
-    if frame.opcode == BINARY:
-        raise _Refused("The bridge sent a frame that is no control message.")
-    try:
-        return parse(text_of(frame.payload))
-    except (MessageError, FrameError) as error:
-        raise _Refused(f"The bridge sent a wrong message: {error}") from None

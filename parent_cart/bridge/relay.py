@@ -49,7 +49,7 @@ log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
 UNATTACHED_MOST = 500
 # As many carts go elsewhere in a second as their new bridges can take.
-SENT_AWAY_AT_ONCE = 100
+SENT_AWAY_AT_ONCE = 200
 SEND_AWAY_EVERY_S = 0.1
 MAX_ATTACH_BYTES = 128 * 1024  # whoever has proved nothing gets little memory
 

@@ -19,7 +19,8 @@ from child_cart.config import Settings, SettingsBook
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
 from child_cart.model.trainer import Trained, TrainerError
-from child_cart.network.link import LinkState, Standing
+from child_cart.network.attaching import Standing
+from child_cart.network.link import LinkState
 from child_cart.network.messages import Role
 from child_cart.network.outgoing import Offerable
 from child_cart.preparation import Preparation

@@ -14,11 +14,12 @@ from aiohttp import web
 from blockbuster import BlockBuster
 from support.bridges import Bridge, running_bridge, until
 
+from child_cart.network.attaching import Standing
 from child_cart.network.bridges import Bridges
 from child_cart.network.chunk import ChunkHeader
 from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
-from child_cart.network.link import Link, LinkDown, LinkState, Standing
+from child_cart.network.link import Link, LinkDown, LinkState
 from child_cart.network.messages import Cluster, Done, Message, PeerList, Role, Welcome
 
 STANDING = Standing(Role.SHELL, "ab" * 16, 1)
@@ -260,7 +261,7 @@ async def test_the_delays_grow_while_nobody_answers() -> None:
 
 async def test_two_carts_with_one_key_are_told(bridge: Bridge) -> None:
     first, second = Cart(bridge.url, first_s=30), Cart(bridge.url)
-    second.link._identity = first.identity
+    second.link._attaching = first.link._attaching
     async with first.running():
         await first.link.wait_attached()
         async with second.running():

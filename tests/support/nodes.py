@@ -15,12 +15,13 @@ from typing import Any
 
 from support.bridges import until
 
+from child_cart.network.attaching import Standing
 from child_cart.network.bridges import Bridges
 from child_cart.network.clusters import PickedCluster
 from child_cart.network.exchange import Exchange, ExchangeLimits
 from child_cart.network.fleet_key import OPEN, bridge_token
 from child_cart.network.identity import Identity
-from child_cart.network.link import Link, LinkState, Standing
+from child_cart.network.link import Link, LinkState
 from child_cart.network.messages import Message, Role
 from child_cart.network.outgoing import Offerable
 from child_cart.network.sealing import AES

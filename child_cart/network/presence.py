@@ -1,0 +1,56 @@
+"""The record by which other carts find this one at its bridge."""
+
+from __future__ import annotations
+
+import time
+
+from .identity import Identity
+from .messages import Role, Whereabouts
+from .records import RecordError, make_cart_record
+
+
+class Presence:
+    """What a cart lets others know of where it is.
+
+    Args:
+        identity: signs it.
+        token: the bridge token of the fleet, which marks it.
+    """
+
+    def __init__(self, identity: Identity, token: bytes) -> None:
+        self._identity = identity
+        self._token = token
+        self._sequence = 0
+        self._told: Role | None = None
+
+    def renew(self) -> None:
+        """Let the next record be made in any case: the cart has attached anew, or the last one expires soon."""
+        self._told = None
+
+    def news(
+        self, bridge_id: str, bridge_url: str, role: Role, model_signature: str, model_version: int
+    ) -> Whereabouts | None:
+        """Return what to tell the bridge, or None if nobody would look for it.
+
+        Without a model nobody looks for a cart. In a round it is KERNEL for seconds: where it is does not change with
+        that, and two records a round, spread over several bridges, would be most of what the directory carries.
+        """
+        at_rest_again = role is Role.SHELL and self._told is not Role.SHELL
+        if model_version == 0 or not (self._told is None or at_rest_again):
+            return None
+        self._sequence = max(self._sequence + 1, int(time.time() * 1000))
+        try:
+            record = make_cart_record(
+                self._identity,
+                self._token,
+                bridge_id=bridge_id,
+                bridge_url=bridge_url,
+                role=role,
+                model_signature=model_signature,
+                sequence=self._sequence,
+                now_s=time.time(),
+            )
+        except RecordError:
+            return None
+        self._told = role
+        return Whereabouts(record.encoded.decode("ascii"))
