@@ -46,23 +46,30 @@ class Bridge:
     """A node with a bridge's record, and nothing else of a bridge."""
 
     def __init__(self) -> None:
-        identity = Identity.generate()
-        self.record: BridgeRecord = make_bridge_record(
-            identity,
-            TOKEN,
-            url="ws://bridge.example:9000",
-            carts=9000,
-            max_carts=10_000,
-            shells={SIGNATURE: 8000},
-            sequence=1,
-            now_s=time.time(),
-            life_s=BridgeRecord.MAX_LIFE_S,
-        )
+        self._identity = Identity.generate()
+        self._record: BridgeRecord | None = None
         storage = RecordStorage(TOKEN, time.time)
         self.node = DhtNode(
-            *(identity, TOKEN, lambda: self.record, lambda _: None, storage, Counter[str](), time.time),
+            *(self._identity, TOKEN, self.record, lambda _: None, storage, Counter[str](), time.time),
             *(WAIT_S, RequestRates(1e9, 1e9)),
         )
+
+    def record(self) -> BridgeRecord:
+        """Return its record: a new one in time, as a run may take longer than one holds."""
+        now_s = time.time()
+        if self._record is None or not self._record.holds_at(now_s + BridgeRecord.MAX_LIFE_S / 2):
+            self._record = make_bridge_record(
+                self._identity,
+                TOKEN,
+                url="ws://bridge.example:9000",
+                carts=9000,
+                max_carts=10_000,
+                shells={SIGNATURE: 8000},
+                sequence=int(now_s),
+                now_s=now_s,
+                life_s=BridgeRecord.MAX_LIFE_S,
+            )
+        return self._record
 
     @property
     def address(self) -> Address:
