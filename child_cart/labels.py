@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from html import escape
 from io import BytesIO
 from typing import Any, Final
@@ -17,8 +18,11 @@ TEXT_LEFT: Final = 262
 TEXT_WIDTH: Final = WIDTH - TEXT_LEFT - 24
 NAME_LINES: Final = 2
 NAME_LINE_CHARS: Final = 17
+LABELS_KEPT: Final = 500
+"""QR codes, of some 6 KB each: drawing one takes 4 ms, and a sheet has hundreds."""
 
 
+@lru_cache(LABELS_KEPT)
 def qr_path(code: str) -> tuple[int, str]:
     """Return the QR code of an item: its modules a side, quiet zone included, and their outline as an SVG path.
 

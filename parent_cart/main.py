@@ -103,7 +103,7 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
     )
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
-    status = Status(hub, relay.bridge_id, _status_token_of(settings))
+    status = Status(hub, relay.bridge_id, _status_token_of(settings), directory.neighbours)
     status.add_routes(application)
     status.add_figures(DirectoryCollector(directory))
     application.router.add_get("/bridge/neighbours", status.guarded(DirectoryPage(directory).neighbours))

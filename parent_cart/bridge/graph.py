@@ -8,8 +8,8 @@ from typing import Final
 from .rates import SAMPLE_EVERY_S, SAMPLES_KEPT, Sample
 from .words import byte_words
 
-WIDE: Final = 1100
-NARROW: Final = 400
+WIDTHS: Final = {"wide": 1100, "middle": 720, "narrow": 340}
+"""Of the charts for screens of three widths, so that their words are about as large as the page's."""
 HEIGHT: Final = 220
 LEFT: Final = 74
 RIGHT: Final = 8
@@ -20,8 +20,8 @@ LINES: Final = 4
 
 
 def charts(samples: Sequence[Sample], now: float) -> str:
-    """Return the chart twice, for wide screens and for narrow ones; the page shows one of them."""
-    return chart(samples, now, WIDE, "wide") + chart(samples, now, NARROW, "narrow")
+    """Return the chart for screens of each width; the page shows one of them."""
+    return "".join(chart(samples, now, width, name) for name, width in WIDTHS.items())
 
 
 def chart(samples: Sequence[Sample], now: float, width: int, name: str) -> str:

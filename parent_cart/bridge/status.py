@@ -10,7 +10,7 @@ import hmac
 import html
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from child_cart import __version__
 from child_cart.network.messages import Role
+from child_cart.network.records import BridgeRecord
 from child_cart.network.tasks import background, in_thread
 
 from .graph import charts
@@ -82,15 +83,22 @@ class Status:
         hub: what is shown.
         bridge_id: the bridge's.
         token: what whoever looks must show; empty for everybody.
+        neighbours: gives the other bridges that are live.
         clock: seconds that only grow.
     """
 
     def __init__(
-        self, hub: Hub, bridge_id: bytes, token: str = "", clock: Callable[[], float] = time.monotonic
+        self,
+        hub: Hub,
+        bridge_id: bytes,
+        token: str = "",
+        neighbours: Callable[[], Sequence[BridgeRecord]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hub = hub
         self._bridge_id = bridge_id.hex()
         self._token = token
+        self._neighbours = neighbours
         self._clock = clock
         self._started_at = clock()
         self._rates = Rates()
@@ -150,6 +158,8 @@ class Status:
             rows="\n".join(self._row(cart, now) for cart in carts[:MOST_ROWS])
             or f'<tr><td colspan="{COLUMNS}" class="none">No cart is attached yet.</td></tr>',
             more=f"… and {len(carts) - MOST_ROWS} more." if len(carts) > MOST_ROWS else "",
+            bridges="\n".join(map(_bridge_row, sorted(self._neighbours(), key=lambda record: record.load)))
+            or '<tr><td colspan="3" class="none">This bridge knows no other one.</td></tr>',
             events="\n".join(
                 f'<tr><th scope="row">{html.escape(name.replace("_", " "))}</th><td class="n">{count:,}</td></tr>'
                 for name, count in sorted(hub.counters.items())
@@ -231,6 +241,14 @@ class Status:
         while True:
             self._rates.sample(self._clock(), self._hub.relayed_bytes, self._hub.carts.values())
             await asyncio.sleep(SAMPLE_EVERY_S)
+
+
+def _bridge_row(record: BridgeRecord) -> str:
+    return (
+        f'<tr><th scope="row"><code title="{record.bridge_id}">{record.bridge_id[:8]}</code></th>'
+        f"<td>{html.escape(record.url)}</td>"
+        f'<td class="n">{record.carts:,} of {record.max_carts:,}</td></tr>'
+    )
 
 
 def shows_token(authorization: str, token: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def byte_words(count: float) -> str:
     """Return a size: ``1.4 MB``."""
-    for unit in ("B", "KB", "MB", "GB"):
+    for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000

@@ -21,9 +21,10 @@ from support.raw_cart import ask_cluster, attached, open_transfer
 
 from child_cart import __version__
 from child_cart.network.messages import Role
+from child_cart.network.records import BridgeRecord
 from child_cart.network.settings import SettingError
 from parent_cart.bridge.bucket import Bucket
-from parent_cart.bridge.graph import HEIGHT, NARROW, chart, nice_top
+from parent_cart.bridge.graph import HEIGHT, WIDTHS, chart, nice_top
 from parent_cart.bridge.hub import Cart, Hub, Limits
 from parent_cart.bridge.rates import SAMPLES_KEPT, CartRate, Rates, Sample
 from parent_cart.bridge.status import MOST_ROWS, Status
@@ -81,7 +82,7 @@ async def test_the_page_shows_carts_roles_clusters_and_bytes(bridge: Bridge, web
         assert '<span class="role kernel">KERNEL</span>' in page
         assert '<span class="role shell">SHELL</span>' in page
         assert f"{bridge.hub.carts[kernel.id].cluster[:8]}</code>: {shell.id[:8]}" in page
-        assert page.count("1.4 KB") == 3  # sent by one, received by the other, relayed by the bridge
+        assert page.count("1.4 kB") == 3  # sent by one, received by the other, relayed by the bridge
         assert '<td class="n">7</td>' in page
         assert "$" not in page
 
@@ -200,12 +201,12 @@ def test_old_samples_go() -> None:
 @given(st.lists(st.floats(0, 1e15), max_size=SAMPLES_KEPT), st.floats(0, 1e6))
 def test_a_chart_is_well_formed_and_stays_within_its_picture(values: list[float], now: float) -> None:
     samples = [Sample(now - 2 * place, value, 1) for place, value in enumerate(reversed(values))][::-1]
-    root = ElementTree.fromstring(chart(samples, now, NARROW, "narrow"))
+    root = ElementTree.fromstring(chart(samples, now, WIDTHS["narrow"], "narrow"))
     line = root.find("polyline")
     points = line.attrib["points"].split() if line is not None else []
     assert len(points) == len(samples)
     for x, y in (map(float, point.split(",")) for point in points):
-        assert 0 <= x <= NARROW
+        assert 0 <= x <= WIDTHS["narrow"]
         assert 0 <= y <= HEIGHT
 
 
@@ -214,6 +215,24 @@ def test_the_scale_holds_what_is_shown_and_not_much_more(most: float) -> None:
     top = nice_top(most)
     assert most <= top
     assert top == 1000 or top <= most * 2.5
+
+
+async def test_the_page_shows_other_bridges_and_never_their_markup() -> None:
+    signed = {"encoded": b"", "sequence": 1, "issued_at_s": 1, "expires_at_s": 2, "signature": "", "tag": ""}
+    records = [
+        BridgeRecord(public_key="ab" * 32, url="ws://<b>full", carts=9, max_carts=10, shells={}, **signed),
+        BridgeRecord(public_key="cd" * 32, url="wss://b.example", carts=1000, max_carts=10_000, shells={}, **signed),
+    ]
+    request: Any = None
+    hub = Hub(Limits(), lambda: 0.0, lambda: "", lambda low, high: low)
+    page = (await Status(hub, b"\0" * 16, neighbours=lambda: records).page(request)).text
+    assert page is not None
+    assert "ws://&lt;b&gt;full" in page
+    assert "<b>" not in page
+    assert page.index("1,000 of 10,000") < page.index("9 of 10")  # the one with more room first
+    lone = (await Status(hub, b"\0" * 16).page(request)).text
+    assert lone is not None
+    assert "This bridge knows no other one." in lone
 
 
 async def test_a_page_of_a_large_fleet_stays_short() -> None:
@@ -231,7 +250,7 @@ async def test_a_page_of_a_large_fleet_stays_short() -> None:
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (1_400_000, "1.4 MB"), (2.5e9, "2.5 GB"), (3e15, "3000.0 TB")],
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_400_000, "1.4 MB"), (2.5e9, "2.5 GB"), (3e15, "3000.0 TB")],
 )
 def test_sizes_in_words(count: float, words: str) -> None:
     assert byte_words(count) == words

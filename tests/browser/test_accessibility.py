@@ -34,6 +34,13 @@ def filled(page: Page) -> None:
     page.locator("#bill-error").wait_for()
 
 
+def out_of_sight(page: Page) -> None:
+    page.get_by_role("button", name="Put Gouda in the bill").click()
+    page.evaluate("window.scrollTo(0, 0)")
+    if page.viewport_size == {"width": 390, "height": 900}:
+        page.get_by_role("link", name="Bill: 1 piece 4.89").wait_for()
+
+
 def sold(page: Page) -> None:
     page.get_by_role("button", name="Put Gouda in the bill").click()
     page.get_by_role("button", name="Check out").click()
@@ -63,6 +70,7 @@ def item_refused(page: Page) -> None:
 VIEWS: dict[str, tuple[str, Callable[[Page], Any]]] = {
     "shop": ("/", filled),
     "nothing found": ("/", lambda page: page.get_by_role("searchbox").fill("no such thing")),
+    "bill out of sight": ("/", out_of_sight),
     "receipt": ("/", sold),
     "admin": ("/admin", admin_opened),
     "reset": ("/admin", reset_asked),

@@ -33,7 +33,7 @@ HEIGHTS = {390: 844, 820: 1180, 1440: 900}
 ROUNDS = 6
 ROWS_EACH = 20
 PEERS = 3
-COLOURS = 128
+COLOURS = 256
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ VIEWS = {
     "shop": View("/", fill_bill),
     "shop-empty": View("/", lambda page: page.get_by_role("button", name="Put Rye bread").wait_for()),
     "receipt": View("/", check_out, whole=False),
-    "scan": View("/", film, whole=False),
+    "scan": View("/", film),
     "login": View("/login"),
     "admin": View("/admin", wait_for_admin),
     "reset": View("/admin", ask_to_reset, whole=False),
@@ -104,7 +104,15 @@ VIEWS = {
 }
 OPEN = ("shop", "shop-empty", "receipt", "scan", "login", "bridge")
 """What is seen without a login."""
-README = {"admin": 1440, "shop": 1440, "scan": 820, "catalogue": 820, "labels": 820, "bridge": 1440}
+README = {
+    "admin": (1440, 1650),
+    "shop": (1440, 1400),
+    "scan": (820, 850),
+    "catalogue": (820, 850),
+    "labels": (820, 850),
+    "bridge": (1440, 1300),
+}
+"""The width of the window and the most that is shown of its height."""
 
 
 @contextmanager
@@ -123,13 +131,12 @@ def learned(folder: Path, task: str) -> Iterator[Shopfloor]:
         yield floor
 
 
-def small_png(picture: bytes, width: int | None = None) -> bytes:
-    """Return a picture with few colours, which is what takes little room, perhaps narrower."""
+def small_png(picture: bytes, height: int) -> bytes:
+    """Return the upper part of a picture, with few colours: that takes little room."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    if width and image.width > width:
-        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    image = image.crop((0, 0, image.width, min(image.height, height)))
     written = io.BytesIO()
     image.quantize(COLOURS, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
     return written.getvalue()
@@ -152,7 +159,8 @@ def take(running: Browser, floor: Shopfloor, name: str, width: int, dark: bool) 
         page.goto(bridge if view.address == "bridge" else floor.url + view.address)
         view.prepare(page)
         page.mouse.move(0, 0)
-        page.evaluate("window.scrollTo(0, 0)")
+        if view.whole:
+            page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(400)
         return page.screenshot(full_page=view.whole)
     finally:
@@ -177,8 +185,8 @@ def main() -> None:
         browser.chromium(*browser.camera_at(RYE_BREAD, Path(folder))) as running,
     ):
         if options.readme:
-            for name, width in README.items():
-                small = small_png(take(running, floor, name, width, False), 1200)
+            for name, (width, height) in README.items():
+                small = small_png(take(running, floor, name, width, False), height)
                 (ROOT / f"docs/images/{name}.png").write_bytes(small)
             return
         for dark in (False, True)[: 1 + options.dark]:

@@ -1,7 +1,7 @@
 // Keeps the page up to date: asks for it again and takes over the parts that differ, so that scroll positions stay.
 
 const EVERY_MS = 2000;
-const PARTS = ["about", "facts", "chart", "carts", "more", "events"];
+const PARTS = ["about", "facts", "chart", "carts", "more", "bridges", "events"];
 const pulse = document.getElementById("pulse");
 let timer = 0;
 
