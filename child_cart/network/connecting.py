@@ -238,6 +238,8 @@ async def connect(url: str, tls: ssl.SSLContext | None, connection: Connection) 
         raise NoBridge(sentence) from None
     except OSError as error:
         raise NoBridge(f"No bridge answers at {url} ({_words(error)}).") from None
+    except UnicodeError:  # of the resolver; records of strangers may hold such names
+        raise NoBridge(f"{url} names no host: a part of its name is empty or has more than 63 characters.") from None
     try:
         await opening.opened
     except BaseException:

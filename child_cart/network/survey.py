@@ -50,13 +50,16 @@ class Survey:
         """Return what can be seen from here, or None if it does not answer as the bridge that it is said to be."""
         address = f"http{bridge.url.removeprefix('ws')}/healthz"
         try:
-            async with asyncio.timeout(ANSWER_S), aiohttp.ClientSession() as session:
+            # Nothing is unpacked: what comes is a few bytes, or was made to fill the memory.
+            async with asyncio.timeout(ANSWER_S), aiohttp.ClientSession(auto_decompress=False) as session:
                 await self._health_at(session, address)
                 asked_at = time.monotonic()  # the connection is there by now
                 health = await self._health_at(session, address)
                 took_s = time.monotonic() - asked_at
             load = health["carts"] / max(health["max_carts"], 1)
-            measured = Measured(took_s, min(max(float(load), 0.0), 1.0))
+            if not load >= 0.0:  # JSON as Python reads it has NaN, with which no chance can be weighed
+                raise ValueError("no load")
+            measured = Measured(took_s, min(float(load), 1.0))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, TypeError, KeyError, ArithmeticError):
             return None
         except RecursionError:  # the answer was made for that
@@ -64,7 +67,8 @@ class Survey:
         return measured if bridge.bridge_id in ("", health.get("bridge_id")) else None
 
     async def _health_at(self, session: aiohttp.ClientSession, address: str) -> dict[str, Any]:
-        async with session.get(address, ssl=self._tls or True, allow_redirects=False) as answer:
+        headers = {"Accept-Encoding": "identity"}
+        async with session.get(address, headers=headers, ssl=self._tls or True, allow_redirects=False) as answer:
             content = await answer.content.read(MAX_ANSWER_BYTES)
         body = json.loads(content)
         if not isinstance(body, dict):

@@ -257,7 +257,7 @@ class DhtDirectory:
         # Anew each time: a name may lead to another machine tomorrow.
         try:
             entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a part of a name that is empty or too long
             log.debug("the bootstrap peer %s has no address now: %s", host, error)
             self.counters["names_not_resolved"] += 1
             return []

@@ -69,6 +69,15 @@ async def test_bridges_that_start_at_the_same_moment_end_in_one_dht() -> None:
         await until(lambda: all(len(peer.neighbours()) == 5 for peer in peers))
 
 
+async def test_a_bootstrap_peer_of_a_name_that_no_host_can_have_costs_the_others_nothing() -> None:
+    other = Peer()
+    async with working(other):
+        peer = Peer([Address("a..b", 9), other.address])
+        async with working(peer):
+            await until(lambda: peer.knows(other))
+            assert peer.counters["names_not_resolved"] >= 1
+
+
 async def test_a_bridge_that_starts_before_its_bootstrap_peers_finds_them_later() -> None:
     placeholder = Peer()
     await placeholder.begin()

@@ -21,6 +21,7 @@ from child_cart.network.fleet_key import OPEN
 from child_cart.network.identity import Identity
 from child_cart.network.link import Link, LinkDown, LinkState
 from child_cart.network.messages import Cluster, Done, Message, PeerList, Role, Welcome
+from child_cart.network.records import is_bridge_url
 
 STANDING = Standing(Role.SHELL, "ab" * 16, 1)
 
@@ -257,6 +258,15 @@ async def test_the_delays_grow_while_nobody_answers() -> None:
     async with cart.running():
         await cart.waits_with("No bridge answers at ws://127.0.0.1:1", "refused")
         await until(lambda: cart.bridges._backoffs and next(iter(cart.bridges._backoffs.values()))._tries >= 4)
+
+
+@pytest.mark.parametrize("name", ["a..b", ".b", "a" * 64])
+async def test_a_name_that_no_host_can_have_is_an_address_where_no_bridge_is(name: str) -> None:
+    url = f"ws://{name}:9000"
+    assert is_bridge_url(url)  # so a record may hold it
+    cart = Cart(url, first_s=0.01)
+    async with cart.running():
+        await cart.waits_with(f"{url} names no host")
 
 
 async def test_two_carts_with_one_key_are_told(bridge: Bridge) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import time
 from collections.abc import AsyncIterator
@@ -177,11 +178,16 @@ async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Fleet) -> N
         b'{"carts": "many", "max_carts": 2}',
         b'{"carts": 1e308, "max_carts": 1e-308}',
         b'{"carts": NaN, "max_carts": {}}',
+        b'{"bridge_id": "%s", "carts": NaN, "max_carts": 2}' % (b"ab" * 16),
+        b'{"bridge_id": "%s", "carts": Infinity, "max_carts": Infinity}' % (b"ab" * 16),
+        b'{"bridge_id": "%s", "carts": -1, "max_carts": 2}' % (b"ab" * 16),
+        gzip.compress(b'{"bridge_id": "%s", "carts": 1, "max_carts": 2}' % (b"ab" * 16)),  # nobody asked for that
     ],
 )
 async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_back(answer: bytes) -> None:
     async def health(_: web.Request) -> web.Response:
-        return web.Response(body=answer)
+        packed = {"Content-Encoding": "gzip"} if answer.startswith(b"\x1f\x8b") else {}
+        return web.Response(body=answer, headers=packed)
 
     application = web.Application()
     application.router.add_get("/healthz", health)
