@@ -22,7 +22,7 @@ from child_cart.network.clusters import NotEnoughPeers
 from child_cart.network.identity import Identity
 from child_cart.network.incoming import Received
 from child_cart.network.link import LinkState
-from child_cart.network.messages import MOST_NEIGHBOURS, Code, Credit, PeerList, Role, Whereabouts
+from child_cart.network.messages import MOST_NEIGHBOURS, Code, Credit, Found, PeerList, Role, Whereabouts
 from child_cart.network.records import make_bridge_record
 from child_cart.network.survey import Survey
 from child_cart.network.tasks import background
@@ -386,6 +386,33 @@ async def test_a_record_that_is_not_the_carts_own_is_counted_and_costs_nothing_e
         await until(lambda: first.hub.counters["record_refused_malformed"])
         assert first.hub.counters["record_refused_wrong_key"] == 1
         assert is_at(one, first)
+
+
+async def test_only_where_a_cart_itself_says_that_it_is_is_gone_to(fleet: Fleet) -> None:
+    first, second = await fleet.add(), await fleet.add()
+    seeker, sought, stranger = (Node(url, fleet.folder) for url in (first.url, second.url, second.url))
+    async with running(seeker, sought, stranger):
+        assert second.directory is not None
+        await until(lambda: second.directory and second.directory.carts.get(stranger.id))
+        record = second.directory.carts.get(stranger.id)
+        assert record is not None
+        told = [record.encoded.decode(), "nonsense", fake_record(second.url).encoded.decode()]
+        for text in told:
+            arrive = seeker.exchange.on_message
+
+            def lie(message, text=text):  # type: ignore[no-untyped-def]
+                seeker.exchange.home.on_message(
+                    Found(message.request, text) if hasattr(message, "request") else message
+                )
+
+            seeker.exchange.on_message = lie  # type: ignore[method-assign]
+            assert await seeker.visits._seek(sought.id) is None
+            seeker.exchange.on_message = arrive  # type: ignore[method-assign]
+        assert not seeker.visits._resting  # nothing was even tried
+        port = await seeker.visits._seek(sought.id)
+        assert port is not None
+        assert port.bridge_id == second.relay.bridge_id.hex()
+        await seeker.visits.close()
 
 
 async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Fleet) -> None:
