@@ -1,12 +1,16 @@
 """The documentation says what the code does."""
 
 import re
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 from support.desks import Shown
 
 from child_cart.config import Settings as CartSettings
+from child_cart.model.codec import _OPCODES
+from child_cart.network.chunk import MAX_SEQUENCE
+from child_cart.network.message_fields import MAX_COUNT
 from child_cart.network.messages import KINDS, Code
 from tests.support import sentences
 from tests.support.env_example import COMPOSE, EXAMPLE, compose_lists, example_lists, with_lists
@@ -15,6 +19,17 @@ from tests.support.setting_tables import tables
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+SHOWN = {"": '`""`', 0: "0", (): "`[]`"}
+
+
+def section(heading: str) -> str:
+    """Return a chapter of the protocol."""
+    return PROTOCOL.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def source_of(part: str) -> str:
+    """Return the source of a part of the programs in one text."""
+    return "".join(path.read_text() for path in sorted((ROOT / part).glob("**/*.py")))
 
 
 @pytest.mark.parametrize("program", ["cart", "bridge"])
@@ -44,10 +59,40 @@ def test_the_protocol_names_every_message_and_its_fields():
             assert field in PROTOCOL, f"{name}.{field}"
 
 
+def test_the_protocol_says_what_each_field_may_hold():
+    said = {}
+    for name, kind in KINDS.items():
+        for entry in fields(kind):
+            form = entry.metadata["form"].replace(str(MAX_COUNT), "2^53 - 1").replace(str(MAX_SEQUENCE), "2^32 - 1")
+            if form == f"one of {', '.join(Code)}":
+                form = "one of the [codes](#codes)"
+            if entry.default is not MISSING:
+                form += f"; {SHOWN[entry.default]} where it is missing"
+            said.setdefault((entry.name, form), []).append(name)
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z, ]+) \| (.*?) \|", section("Fields"), re.MULTILINE)
+    assert rows == [(name, ", ".join(kinds), form) for (name, form), kinds in said.items()]
+
+
+def test_the_protocol_says_in_what_each_code_is_said():
+    bridge, cart = source_of("parent_cart"), source_of("child_cart/network")
+    heard = {  # who says a code, as the sources do it: what breaks a connection, refuses a request, ends a transfer
+        "ERROR": re.findall(r"Violation\(\s*Code\.(\w+)", bridge),
+        "ERROR with `request`": re.findall(r"ErrorMessage\(\s*Code\.(\w+)", bridge),
+        "CANCEL": re.findall(r"(?:refuse\([^()]*|_end\([^()]*)\bCode\.(\w+)", bridge)
+        + re.findall(r"(?:TransferError\(|_refuse\([^()]*)\s*Code\.(\w+)", cart),
+    }
+    for code, said_in in re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", section("Codes"), re.MULTILINE):
+        expected = {way for way, codes in heard.items() if code in codes}
+        assert set(said_in.split(", ")) - {"nothing"} == expected, code
+
+
+def test_the_protocol_names_the_opcodes_of_the_payload():
+    (named,) = re.findall(r"names them, are (.*?)\. Any other", section("Transfers"), re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", named)) == _OPCODES
+
+
 def test_the_protocol_explains_every_code_and_the_programs_use_it():
-    sources = "".join(
-        path.read_text() for part in ("child_cart", "parent_cart") for path in ROOT.glob(f"{part}/**/*.py")
-    )
+    sources = source_of("child_cart") + source_of("parent_cart")
     for code in Code:
         assert f"| `{code}` |" in PROTOCOL, code
         assert f"Code.{code}" in sources, f"{code} is said by nobody"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Callable
 from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final
@@ -19,79 +19,87 @@ _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 def text_field(max_chars: int, **default: Any) -> Any:
     """Declare a printable text."""
 
-    def check(value: object) -> str:
-        # Printable: it ends in logs and on pages, where line breaks forge lines and half a surrogate pair is no text.
-        if not isinstance(value, str) or len(value) > max_chars or not value.isprintable():
-            raise ValueError(f"must be a printable text of at most {max_chars} characters")
-        return value
+    # Printable: it ends in logs and on pages, where line breaks forge lines and half a surrogate pair is no text.
+    def fits(value: object) -> bool:
+        return isinstance(value, str) and len(value) <= max_chars and value.isprintable()
 
-    return field(metadata={"check": check}, **default)
-
-
-def _hex_text(value: object, size_bytes: int) -> str:
-    if not isinstance(value, str) or len(value) != 2 * size_bytes or not _HEX.fullmatch(value):
-        raise ValueError(f"must be {2 * size_bytes} lower-case hexadecimal digits")
-    return value
+    return _field(f"a printable text of at most {max_chars} characters", fits, **default)
 
 
 def hex_field(size_bytes: int) -> Any:
     """Declare bytes in lower-case hexadecimal."""
-    return field(metadata={"check": lambda value: _hex_text(value, size_bytes)})
+    return _field(f"{2 * size_bytes} lower-case hexadecimal digits", lambda value: _is_hex(value, size_bytes))
 
 
 def count_field(minimum: int = 0, maximum: int = MAX_COUNT, **default: Any) -> Any:
     """Declare a whole number."""
 
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return value
+    def fits(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
 
-    return field(metadata={"check": check}, **default)
+    return _field(f"a whole number from {minimum} to {maximum}", fits, **default)
 
 
 def share_field() -> Any:
     """Declare a number from 0 to 1."""
 
-    def check(value: object) -> float:
-        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-        if not 0.0 <= number <= 1.0:
-            raise ValueError("must be a number from 0 to 1")
-        return number
+    def fits(value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
-    return field(metadata={"check": check})
+    return _field("a number from 0 to 1", fits, float)
 
 
 def one_of_field(kind: type[StrEnum]) -> Any:
     """Declare one of the names of ``kind``."""
 
-    def check(value: object) -> StrEnum:
-        if not isinstance(value, str) or value not in kind.__members__:
-            raise ValueError(f"must be one of {', '.join(kind)}")
-        return kind(value)
+    def fits(value: object) -> bool:
+        return isinstance(value, str) and value in kind.__members__
 
-    return field(metadata={"check": check})
+    return _field(f"one of {', '.join(kind)}", fits, kind)
 
 
 def records_field(most: int, **default: Any) -> Any:
     """Declare a list of records, as texts that are still to be checked."""
 
-    def check(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple) or len(value) > most:
-            raise ValueError(f"must be a list of at most {most} records")
-        if not all(isinstance(entry, str) and len(entry) <= MAX_RECORD_CHARS for entry in value):
-            raise ValueError(f"must hold texts of at most {MAX_RECORD_CHARS} characters")
-        return tuple(value)
+    def fits(value: object) -> bool:
+        return _is_list(value, most, lambda entry: isinstance(entry, str) and len(entry) <= MAX_RECORD_CHARS)
 
-    return field(metadata={"check": check}, **default)
+    form = f"a list of at most {most} records, each a text of at most {MAX_RECORD_CHARS} characters"
+    return _field(form, fits, tuple, **default)
 
 
 def peers_field() -> Any:
     """Declare a list of cart ids."""
 
-    def check(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple) or len(value) > MAX_CLUSTER_SIZE:
-            raise ValueError(f"must be a list of at most {MAX_CLUSTER_SIZE} cart ids")
-        return tuple(_hex_text(entry, 16) for entry in value)
+    def fits(value: object) -> bool:
+        return _is_list(value, MAX_CLUSTER_SIZE, lambda entry: _is_hex(entry, 16))
 
-    return field(metadata={"check": check})
+    return _field(f"a list of at most {MAX_CLUSTER_SIZE} ids, each 32 lower-case hexadecimal digits", fits, tuple)
+
+
+def _field(
+    form: str, fits: Callable[[object], bool], take: Callable[[Any], Any] = lambda value: value, **default: Any
+) -> Any:
+    """Declare a field.
+
+    Args:
+        form: what it must be, in words: for the sentence that refuses a value, and for the protocol's table.
+        fits: tells whether a JSON value is that.
+        take: makes the field's value of one that fits.
+        default: what holds where it is missing.
+    """
+
+    def check(value: object) -> Any:
+        if not fits(value):
+            raise ValueError(f"must be {form}")
+        return take(value)
+
+    return field(metadata={"check": check, "form": form}, **default)
+
+
+def _is_hex(value: object, size_bytes: int) -> bool:
+    return isinstance(value, str) and len(value) == 2 * size_bytes and _HEX.fullmatch(value) is not None
+
+
+def _is_list(value: object, most: int, fits: Callable[[object], bool]) -> bool:
+    return isinstance(value, list | tuple) and len(value) <= most and all(map(fits, value))

@@ -321,8 +321,10 @@ def parse(text: str) -> Message:
     Raises:
         MessageError: if it is too long, no JSON object, of an unknown kind, or has a field that is missing or wrong.
     """
-    if len(text) > MAX_MESSAGE_BYTES:
-        raise MessageError(f"A control message has {len(text)} characters; at most {MAX_MESSAGE_BYTES} are allowed.")
+    # Bytes as they crossed the wire: four times as many as characters may be.
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_MESSAGE_BYTES:
+        raise MessageError(f"A control message has {size} bytes; at most {MAX_MESSAGE_BYTES} are allowed.")
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

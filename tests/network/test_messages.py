@@ -215,3 +215,10 @@ def test_a_message_of_the_largest_size_is_read_and_one_more_is_not() -> None:
     assert parse(padded) == Exit()
     with pytest.raises(MessageError, match=str(MAX_MESSAGE_BYTES + 1)):
         parse(padded + " ")
+
+
+def test_the_size_of_a_message_is_counted_in_bytes() -> None:
+    text = '{"type":"EXIT","x":"%s"}' % ("\U0001f6d2" * (MAX_MESSAGE_BYTES // 4))
+    assert len(text) < MAX_MESSAGE_BYTES
+    with pytest.raises(MessageError, match=f"has {len(text.encode())} bytes"):
+        parse(text)
