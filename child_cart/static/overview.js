@@ -52,8 +52,10 @@ function showLink({ link, bridges, now, fleet }) {
   byId("link-state").className = link.state === "ATTACHED" ? "good" : "warn";
   say(byId("link-url"), link.url);
   const others = bridges.filter((bridge) => bridge.url !== link.url);
-  say(byId("bridges"), others.length ? `${others.length} other ${others.length === 1 ? "bridge" : "bridges"} known` : "no other bridge known");
-  byId("bridges").title = others.map(bridgeLine).join("\n");
+  byId("no-bridges").hidden = others.length > 0;
+  byId("bridges").hidden = others.length === 0;
+  say(byId("bridges-count"), `${many(others.length, "other bridge")} known`);
+  keyed(byId("bridge-list"), others, (bridge) => bridge.url, () => el("li"), (node, bridge) => say(node, bridgeLine(bridge)));
   say(byId("link-since"), `since ${clock(link.since)} (${duration(now - link.since)})${link.reason ? `: ${link.reason}` : ""}`);
 }
 

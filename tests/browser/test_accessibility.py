@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def out_of_sight(page: Page) -> None:
     page.get_by_role("button", name="Put Gouda in the bill").click()
     page.evaluate("window.scrollTo(0, 0)")
     if page.viewport_size == {"width": 390, "height": 900}:
-        page.get_by_role("link", name="Bill: 1 piece 4.89").wait_for()
+        page.get_by_role("link", name=re.compile(r"Bill: \d+ pieces? ?\d+\.\d\d")).wait_for()
 
 
 def sold(page: Page) -> None:

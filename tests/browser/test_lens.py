@@ -87,7 +87,9 @@ def test_a_hand_scanner_types_into_the_bill_and_not_into_the_field_that_has_the_
     scan_with_keys(page, UNKNOWN)
     expect(page.locator("#scan-said")).to_contain_text("No item of this shop has the code 4000000000013.")
     scan_with_keys(page, GOUDA, gap_s=0.3)  # a person's pace: this is no scanner
-    expect(page.get_by_label("Total")).to_have_text("3.49")
+    scan_with_keys(page, RYE_BREAD)
+    expect(page.get_by_text("Rye bread, 3.49: 2 in the bill.")).to_be_visible()
+    expect(page.get_by_label("Total")).to_have_text("6.98")
 
 
 def test_the_carts_own_camera_is_shown_and_read(chromium: Browser, page: Page, tmp_path: Path) -> None:

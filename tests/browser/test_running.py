@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.processes import wait_for
@@ -124,6 +124,22 @@ def test_a_setting_is_changed_refused_and_taken_back(admin: Page, floor: Shopflo
     admin.get_by_role("button", name="Take the change of cluster_size back").click()
     expect(field).to_have_value("3")
     assert now() == 3
+
+
+def test_the_bridges_that_the_cart_knows_are_listed(admin: Page, floor: Shopfloor) -> None:
+    from playwright.sync_api import expect
+
+    expect(admin.locator("#link-url")).to_have_text(floor.bridge.url)
+    expect(admin.get_by_text("no other bridge known")).to_be_visible()
+    known = {"url": "ws://<i>other:9", "load": 0.25, "round_trip_s": 0.012, "seen_at": 0}
+
+    def with_another(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "bridges": [known]})
+
+    admin.route("**/api/status", with_another)
+    admin.get_by_text("1 other bridge known").click()
+    expect(admin.locator("#bridge-list li")).to_have_text("ws://<i>other:9: 25 % full, 12 ms away")
 
 
 def test_what_needs_a_restart_says_so_and_has_no_field(admin: Page) -> None:

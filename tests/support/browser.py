@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -93,7 +94,7 @@ def _axe() -> str:
 def scan_with_keys(page: Page, text: str, gap_s: float = 0.005) -> None:
     """Type as a hand scanner does: real keys, at the times that a scanner's have, however slow this machine is."""
     session = page.context.new_cdp_session(page)
-    at = 1_700_000_000.0
+    at = time.time()  # a key from before the page was opened would have no time of its own
     for key in [*text, "Enter"]:
         typed = (
             {"key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13}
