@@ -241,6 +241,9 @@ class Link:
             return
         self._exit_done.clear()
         try:
+            farewell = self._presence.farewell()
+            if farewell is not None:
+                self.send(farewell)
             self.send(Exit())
             async with asyncio.timeout(timeout_s):
                 await self._exit_done.wait()

@@ -6,7 +6,7 @@ import time
 
 from .identity import Identity
 from .messages import Role, Whereabouts
-from .records import RecordError, make_cart_record
+from .records import CartRecord, RecordError, make_cart_record, make_withdrawal
 
 
 class Presence:
@@ -22,6 +22,7 @@ class Presence:
         self._token = token
         self._sequence = 0
         self._told: Role | None = None
+        self._last: CartRecord | None = None
 
     def renew(self) -> None:
         """Let the next record be made in any case: the cart has attached anew, or the last one expires soon."""
@@ -52,5 +53,13 @@ class Presence:
             )
         except RecordError:
             return None
-        self._told = role
+        self._told, self._last = role, record
+        return Whereabouts(record.encoded.decode("ascii"))
+
+    def farewell(self) -> Whereabouts | None:
+        """Return what takes the last record back, or None if there was none: nobody is to look for the cart there."""
+        if self._last is None:
+            return None
+        record = make_withdrawal(self._last, self._identity, self._token, time.time())
+        self._sequence, self._told, self._last = record.sequence, None, None
         return Whereabouts(record.encoded.decode("ascii"))

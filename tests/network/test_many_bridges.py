@@ -373,6 +373,26 @@ async def test_a_cart_is_found_while_it_is_attached(fleet: Fleet) -> None:
         assert await one.exchange.home.clusters.seek(other.id, 5.0) is None
 
 
+async def test_a_cart_that_leaves_takes_its_record_back_first(fleet: Fleet) -> None:
+    first = await fleet.add()
+    node = Node(first.url, fleet.folder)
+    assert first.directory is not None
+    taken: list[bytes] = []
+    keep = first.directory.publish_cart
+
+    def publish(cart_id: str, encoded: bytes) -> None:
+        taken.append(encoded)
+        keep(cart_id, encoded)
+
+    first.directory.publish_cart = publish  # type: ignore[method-assign]
+    async with running(node):
+        await until(lambda: taken)
+        await node.link.leave(5.0)
+        await until(lambda: not first.hub.carts)
+    assert [b'"gone":true' in encoded for encoded in taken] == [False, True]
+    assert not first.hub.counters["violations"]
+
+
 async def test_a_record_that_is_not_the_carts_own_is_counted_and_costs_nothing_else(fleet: Fleet) -> None:
     first = await fleet.add()
     one, other = Node(first.url, fleet.folder), Node(first.url, fleet.folder)

@@ -9,7 +9,7 @@ from child_cart.network.identity import Identity
 from child_cart.network.messages import Role, Whereabouts
 from child_cart.network.neighbours import checked_cart
 from child_cart.network.presence import Presence
-from child_cart.network.records import CartRecord
+from child_cart.network.records import CartRecord, check_record
 
 BRIDGE, URL, SIGNATURE = "ab" * 16, "ws://bridge:9000", "cd" * 16
 TOKEN = bridge_token(OPEN)
@@ -62,6 +62,19 @@ def test_without_a_model_nobody_looks_for_a_cart() -> None:
     cart = Cart()
     assert cart.news(Role.SHELL, version=0) is None
     assert cart.news(Role.SHELL, version=1) is not None
+
+
+def test_the_last_record_is_taken_back_once_and_a_later_one_wins() -> None:
+    cart = Cart()
+    assert cart.presence.farewell() is None
+    first = cart.record_of(cart.news(Role.SHELL))
+    farewell = cart.presence.farewell()
+    assert farewell is not None
+    gone = check_record(farewell.record.encode(), TOKEN, time.time())
+    assert gone.gone
+    assert gone.sequence > first.sequence
+    assert cart.presence.farewell() is None
+    assert cart.record_of(cart.news(Role.SHELL)).sequence > gone.sequence
 
 
 def test_an_address_that_does_not_fit_into_a_record_is_told_to_nobody() -> None:
