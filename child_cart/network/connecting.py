@@ -154,6 +154,8 @@ class _Opening(asyncio.Protocol):
 
     def __init__(self, request: bytes, key: str, url: str, connection: Connection) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Whoever waited may have been cancelled meanwhile: a connection that then fails is news to nobody.
+        self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
         self._request = request
         self._accepted = accept_key(key).encode()
         self._url = url
@@ -193,7 +195,10 @@ class _Opening(asyncio.Protocol):
         """Say so."""
         if not self.opened.done():
             why = str(exc) if exc is not None and str(exc) else "it was closed in the opening handshake"
-            self.opened.set_exception(NoBridge(f"The link to {self._url} failed ({why})."))
+            # A server that expects TLS hangs up on whoever begins without it.
+            may_be_tls = self._url.startswith("ws://") and not self._head
+            advice = " If the bridge has a certificate, use wss:// instead." if may_be_tls else ""
+            self.opened.set_exception(NoBridge(f"The link to {self._url} failed ({why}).{advice}"))
 
     def _check(self, head: bytes) -> None:
         status = _STATUS.match(head)

@@ -273,11 +273,12 @@ class DhtDirectory:
 
     async def _publish_for_ever(self) -> NoReturn:
         while True:
-            due = self._due.take(time.monotonic(), PUBLISHED_AT_ONCE) if self.node.contacts.by_id else []
-            await asyncio.gather(*map(self._publish, due))
-            while self._farewells and self.node.contacts.by_id:
-                await self.node.put(self._farewells.popleft())
-            await asyncio.sleep(self._pace.batch_s if due else 5 * self._pace.batch_s)
+            most = PUBLISHED_AT_ONCE if self.node.contacts.by_id else 0
+            due = self._due.take(time.monotonic(), most)
+            # In turns with those that come: a shop that closes must not hide the carts of another one.
+            gone = [self._farewells.popleft() for _ in range(min(most, len(self._farewells)))]
+            await asyncio.gather(*map(self._publish, due), *map(self.node.put, gone))
+            await asyncio.sleep(self._pace.batch_s if due or gone else 5 * self._pace.batch_s)
 
     async def _publish(self, cart_id: str) -> None:
         record = self._carts.get(cart_id)

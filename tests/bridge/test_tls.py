@@ -88,7 +88,9 @@ async def test_a_bridge_without_tls_is_named(tmp_path: Path) -> None:
 
 async def test_a_cart_without_tls_at_a_bridge_with_it(tmp_path: Path) -> None:
     async with bridge_with(Authority(tmp_path).vouch()) as port:
-        assert f"ws://127.0.0.1:{port}" in await reason_of(Node(f"ws://127.0.0.1:{port}", tmp_path))
+        reason = await reason_of(Node(f"ws://127.0.0.1:{port}", tmp_path))
+        assert reason.startswith(f"The link to ws://127.0.0.1:{port} failed (")
+        assert "If the bridge has a certificate, use wss:// instead." in reason
 
 
 def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
