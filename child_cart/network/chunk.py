@@ -12,6 +12,7 @@ FLAG_FINAL: Final = 1
 _HEADER: Final = struct.Struct("!BBBx16s16s16sI")
 HEADER_BYTES: Final = _HEADER.size
 SEAL_BYTES: Final = 16  # behind the payload of each chunk: the tag of its seal
+MIN_CHUNK_BYTES: Final = 1024
 MAX_CHUNK_BYTES: Final = 1024 * 1024
 MAX_FRAME_BYTES: Final = HEADER_BYTES + MAX_CHUNK_BYTES + SEAL_BYTES
 MAX_SEQUENCE: Final = 2**32 - 1

@@ -42,6 +42,8 @@ class Clusters:
         self._cart_id = cart_id
         self._link = link
         self._waiting: dict[str, asyncio.Future[PeerList | Found | ErrorMessage]] = {}
+        self.present = ""
+        """The id of the cluster that this cart has at the bridge; it ends with the link."""
 
     async def ask(self, size: int, minimum: int, timeout_s: float) -> PickedCluster:
         """Ask the bridge for peers; fewer than ``minimum`` come only where it names bridges that have more.
@@ -51,11 +53,13 @@ class Clusters:
             TransferError: if the link is gone or the bridge does not answer.
         """
         request = os.urandom(16).hex()
+        self.present = ""
         answer = await self._answer_to(Cluster(request, size, minimum), request, timeout_s)
         if isinstance(answer, ErrorMessage):
             raise NotEnoughPeers(answer.sentence, answer.available)
         if not isinstance(answer, PeerList):
             raise TransferError(Code.BAD_MESSAGE, f"The bridge sent {answer.KIND} where PEERLIST was due.")
+        self.present = answer.cluster
         # Held against what was asked: a peer that came twice would count twice in the average.
         peers = [peer for peer in dict.fromkeys(answer.peers) if peer != self._cart_id][:size]
         if len(peers) < minimum and not answer.elsewhere:
@@ -96,6 +100,7 @@ class Clusters:
 
     def lose_link(self) -> None:
         """Tell all who wait that no answer will come."""
+        self.present = ""
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(TransferError(Code.LINK_LOST, "The link to the bridge broke."))

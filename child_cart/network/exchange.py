@@ -148,6 +148,11 @@ class Exchange:
         limits = self._limits()
         view = TransferView(os.urandom(16).hex(), peer, Direction.IN)
         port = port or self.home
+        if port.clusters.present != cluster_id:
+            # To ask for it at a bridge that never picked it would cost this cart its link, and all that goes over it.
+            raise TransferError(
+                Code.LINK_LOST, "The link on which this cluster was picked is lost, and so is the cluster."
+            )
         incoming = Incoming(view, port, limits.patience, self._window_bytes(port))
         key = TransferKey()
         public_key = self._identity.public_key.hex()

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
-from .chunk import MAX_SEQUENCE
+from .chunk import MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .message_fields import (
     MAX_CLUSTER_SIZE,
     MAX_RECORD_CHARS,
@@ -91,8 +91,8 @@ class Welcome(Message):
     version: int = count_field()
     bridge_id: str = hex_field(16)
     nonce: str = hex_field(32)
-    max_chunk_bytes: int = count_field(1)
-    max_window_bytes: int = count_field(1)
+    max_chunk_bytes: int = count_field(MIN_CHUNK_BYTES)
+    max_window_bytes: int = count_field(MIN_CHUNK_BYTES)
     url: str = text_field(200, default="")
 
 

@@ -105,7 +105,9 @@ class RunningTransfer:
         self._news.set()
 
     def pause(self, why: str) -> None:
-        """Let the transfer wait for a lost link to come back."""
+        """Let the transfer wait for a lost link to come back; what is not agreed yet is not worth waiting for."""
+        if self._agreed is None:
+            return
         if not self._paused:
             self._paused_at = time.monotonic()
         self._paused = self._was_paused = True

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from .chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE
+from .chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .messages import Code, ModelParameters
 from .window import Window
 
@@ -49,7 +49,8 @@ def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_by
             Code.MODEL_TOO_LARGE, f"The offered model has {offer.total_bytes} bytes; this cart takes {max_bytes}."
         )
     expected = chunk_count(offer.total_bytes, offer.chunk_bytes)
-    if offer.chunk_bytes > MAX_CHUNK_BYTES or offer.chunks != expected or offer.chunks > MAX_SEQUENCE:
+    takes = MIN_CHUNK_BYTES <= offer.chunk_bytes <= MAX_CHUNK_BYTES
+    if not takes or offer.chunks != expected or offer.chunks > MAX_SEQUENCE:
         raise TransferError(
             Code.BAD_OFFER,
             f"{offer.total_bytes} bytes do not come in {offer.chunks} chunks of {offer.chunk_bytes}.",

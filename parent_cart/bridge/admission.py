@@ -33,11 +33,6 @@ class Admission:
         # The failures that an address has left; the longest untouched first.
         self._failures_left: OrderedDict[str, Bucket] = OrderedDict()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether every cart is admitted."""
-        return self._token is None
-
     def proves(self, proof: bytes, statement: bytes) -> bool:
         """Tell whether a cart's proof is right, in constant time."""
         return self._token is None or hmac.compare_digest(admission_proof(self._token, statement), proof)

@@ -34,7 +34,7 @@ from child_cart.network.messages import (
     parse,
 )
 from child_cart.network.outbox import Lanes, OutboxFull
-from child_cart.network.websocket import WebSocket
+from child_cart.network.websocket import FAREWELL_S, WebSocket
 
 from .admission import Admission
 from .allowance import Allowance, Rates
@@ -51,6 +51,7 @@ UNATTACHED_MOST = 500
 # As many carts go elsewhere in a second as their new bridges can take.
 SENT_AWAY_AT_ONCE = 200
 SEND_AWAY_EVERY_S = 0.1
+CLOSE_SPARE_S = 0.5
 MAX_ATTACH_BYTES = 128 * 1024  # whoever has proved nothing gets little memory
 
 
@@ -420,9 +421,12 @@ class Relay:
                 while self._connections and not hurried.is_set():
                     idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
                     for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
-                        self._guide.tell(connection.cart_id)
-                        self._say_goodbye(connection, _stopping())
+                        self._send_away(connection)
                     await asyncio.sleep(SEND_AWAY_EVERY_S)
+
+    def _send_away(self, connection: Connection) -> None:
+        self._guide.tell(connection.cart_id)
+        self._say_goodbye(connection, _stopping())
 
     def _is_busy(self, connection: Connection) -> bool:
         return self._hub.transfers.is_busy(connection.cart_id)
@@ -431,11 +435,14 @@ class Relay:
         """Refuse new carts, tell the attached ones that the bridge stops, and close their sockets."""
         self._stopping = True
         for connection in list(self._sockets):
-            self._say_goodbye(connection, _stopping())
+            self._send_away(connection)
         await self._guide.close()
-        if self._sockets:
-            self._emptied.clear()
-            await self._emptied.wait()  # within FAREWELL_S: each socket sees to that
+        with suppress(TimeoutError):
+            # Each of these sockets is gone by then. Those that come meanwhile are not waited for: there may be no end.
+            async with asyncio.timeout(FAREWELL_S + CLOSE_SPARE_S):
+                while self._sockets:
+                    self._emptied.clear()
+                    await self._emptied.wait()
 
 
 def _stopping() -> Violation:

@@ -225,10 +225,7 @@ class Status:
 
         async def guard(request: web.Request) -> web.StreamResponse:
             if self._token and not shows_token(request.headers.get("Authorization", ""), self._token):
-                sentence = (
-                    "This bridge shows itself to those who have its status token: as the password, under any name.\n"
-                )
-                return web.Response(status=401, text=sentence, headers={**HEADERS, **ASK})
+                return web.Response(status=401, text=NOT_SHOWN, headers={**HEADERS, **ASK})
             return await handler(request)
 
         return guard

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from child_cart.network.chunk import ChunkHeader
+from child_cart.network.chunk import MIN_CHUNK_BYTES, ChunkHeader
 from child_cart.network.messages import (
     Cancel,
     Code,
@@ -29,7 +29,6 @@ from child_cart.network.messages import (
 from .budget import Budget
 from .rules import Delivery, Limits, Violation
 
-MIN_CHUNK_BYTES: Final = 1024
 LOOKED_AT: Final = 16  # transfers that wait for credit, each time that there is room
 MOST_NAMED: Final = 4  # times its own limit: how many transfers others may name a cart in
 
@@ -375,10 +374,15 @@ class Transfers:
     # Ends.
 
     def leave(self, cart_id: str) -> list[Delivery]:
-        """End the transfers of a cart that goes for good."""
+        """End the transfers of a cart that goes for good.
+
+        Not those that wait for it: it has not taken them up here, so it goes on with them where it is at home.
+        """
         told: list[Delivery] = []
         for transfer in self.of_cart(cart_id):
             other = transfer.other_than(cart_id)
+            if cart_id in transfer.awaited and other not in transfer.awaited:
+                continue
             told += self._end(transfer, Code.PEER_LEFT, "The other cart has left the bridge.", (other,))
         return told
 

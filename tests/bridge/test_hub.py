@@ -805,6 +805,18 @@ def test_a_transfer_that_this_bridge_never_saw_goes_on_when_both_carts_name_it(f
     assert fleet.send(message.transfer, sequence=3) == kernel
 
 
+def test_a_visit_that_ends_ends_nothing_that_its_cart_goes_on_with_elsewhere() -> None:
+    fleet = Fleet()
+    shell = fleet.shells[0]
+    transfer = fleet.open()
+    fleet.hub.lose(shell)  # it is at home at another bridge by now, and comes here on a visit only
+    assert fleet.hub.attach(shell, Role.KERNEL, MODEL, 0) == [Delivery(shell, Paused(transfer))]
+    assert fleet.hub.leave(shell) == []
+    assert list(fleet.hub.transfers.open) == [transfer]
+    assert fleet.hub.leave(fleet.kernel) == []  # nobody is left
+    assert not fleet.hub.transfers.open
+
+
 def test_a_cart_that_has_forgotten_a_transfer_ends_it() -> None:
     fleet = Fleet()
     fleet.hub.receive(fleet.kernel, claim(fleet))

@@ -17,6 +17,7 @@ from support.raw_cart import RawCart, ask_cluster, attached, chunk, greeted, ope
 
 from child_cart.network import websocket as websocket_module
 from child_cart.network.outbox import MAX_CONTROL_BYTES
+from child_cart.network.tasks import background
 from parent_cart.bridge import relay as relay_module
 
 
@@ -292,6 +293,31 @@ async def test_a_bridge_that_stops_takes_nobody_more(bridge: Bridge) -> None:
         bridge.relay._stopping = True
         await late.say("ATTACH", **late.attach_body())
         await refused(late, "BRIDGE_STOPPING")
+
+
+async def test_a_bridge_stops_while_somebody_opens_connections_without_end(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (websocket_module, relay_module):
+        monkeypatch.setattr(module, "FAREWELL_S", 0.4)
+    request = (
+        b"GET /v1/cart HTTP/1.1\r\nHost: bridge\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+
+    async def come() -> None:
+        """Open connections that answer nothing, each before the last one is cut off."""
+        async with AsyncExitStack() as stack:
+            while True:
+                _, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
+                stack.callback(writer.close)
+                writer.write(request)
+                await asyncio.sleep(0.1)
+
+    async with background(come()):
+        await until(lambda: bridge.relay._sockets)
+        async with asyncio.timeout(5):
+            await bridge.relay.close()
 
 
 async def test_a_silent_transfer_is_swept(monkeypatch: pytest.MonkeyPatch, no_blocking: BlockBuster) -> None:

@@ -25,11 +25,13 @@ from child_cart.network.messages import (
     Done,
     Message,
     ModelParameters,
+    Paused,
     PeerList,
     Role,
 )
 from child_cart.network.outgoing import Offerable
 from child_cart.network.running import Direction, Progress
+from child_cart.network.tasks import background
 from child_cart.network.transfer import TransferError
 
 
@@ -196,6 +198,24 @@ async def test_a_taker_that_falls_silent_is_timed_out(
         assert missing in giver.exchange.views()[0].reason
         assert Code.TIMED_OUT in giver.exchange.views()[0].reason
         await asyncio.wait((fetching,))
+
+
+async def test_a_bridge_that_says_again_and_again_that_the_peer_is_away_holds_no_request(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    giver, taker = Node(bridge.url, tmp_path, model_of(b"x")), Node(bridge.url, tmp_path, answer_timeout_s=0.3)
+    giver.wire.pass_message = lambda message: not isinstance(message, ModelParameters)
+
+    async def say_paused() -> None:
+        while True:
+            for view in taker.exchange.views():
+                taker.exchange.on_message(Paused(view.transfer_id))
+            await asyncio.sleep(0.05)
+
+    async with running(giver, taker), background(say_paused()), asyncio.timeout(5):
+        error = await failure_of(taker, giver)
+    assert error.code is Code.TIMED_OUT
+    assert "The peer's offer" in error.sentence
 
 
 async def test_a_bridge_that_says_nothing_about_a_cluster_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:

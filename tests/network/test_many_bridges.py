@@ -16,6 +16,7 @@ from aiohttp import web
 from support.board import TOKEN, Board
 from support.bridges import Bridge, running_bridge, until
 from support.nodes import SIGNATURE, Node, model_of, running
+from support.raw_cart import attached
 
 from child_cart.network.bridges import Bridges, KnownBridge
 from child_cart.network.clusters import NotEnoughPeers
@@ -26,6 +27,7 @@ from child_cart.network.messages import MOST_NEIGHBOURS, Code, Credit, Found, Pe
 from child_cart.network.records import make_bridge_record
 from child_cart.network.survey import Survey
 from child_cart.network.tasks import background
+from child_cart.network.transfer import TransferError
 from child_cart.network.visits import MOST_VISITS
 
 
@@ -276,6 +278,22 @@ async def test_a_bridge_that_died_a_moment_ago_costs_a_cluster_nothing(fleet: Fl
         second.directory.load = lambda: type(third.directory.load())(1, 9, {SIGNATURE: 1})  # type: ignore[union-attr]
         models = await collect(kernel)
         assert models[far.id] == b"far"
+
+
+async def test_a_cluster_ends_with_the_link_on_which_it_was_picked(fleet: Fleet) -> None:
+    first, second = await fleet.add(), await fleet.add()
+    kernel, near = Node(first.url, fleet.folder), Node(first.url, fleet.folder, model_of(b"near"))
+    async with running(kernel, near):
+        kernel.become(Role.KERNEL)
+        (peer,) = (await kernel.visits.find_cluster(8, 1)).peers
+        kernel.link.move(second.url)  # as when its bridge sends it away while it still looks for peers elsewhere
+        await until(lambda: is_at(kernel, second))
+        with pytest.raises(TransferError) as lost:
+            await kernel.visits.fetch(peer)
+        assert lost.value.code is Code.LINK_LOST
+        await kernel.exchange.home.clusters.seek(near.id, 5.0)  # what was sent before has been read by now
+        assert second.hub.counters["violations"] == 0
+        assert is_at(kernel, second)
 
 
 # Hostile lists.
@@ -609,6 +627,19 @@ async def test_a_bridge_that_stops_takes_no_cart_and_begins_no_cluster(fleet: Fl
         await first.relay.send_away(20.0, hurried)
         leaving.cancel()
         collecting.cancel()
+
+
+async def test_who_stays_to_the_end_is_told_of_others_too(fleet: Fleet) -> None:
+    first, second = await fleet.add(), await fleet.add()
+    async with attached(first.url) as cart:
+        await cart.hear("NBRLIST")
+        closing = asyncio.create_task(first.relay.close())
+        (record,) = (await cart.hear("NBRLIST"))["bridges"]
+        assert second.url in record
+        error = await cart.hear_end()
+        assert error is not None
+        assert error["code"] == "BRIDGE_STOPPING"
+        await closing
 
 
 async def test_a_bridge_without_neighbours_stops_as_it_did(fleet: Fleet) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from child_cart.network.chunk import MAX_SEQUENCE
+from child_cart.network.chunk import MAX_SEQUENCE, MIN_CHUNK_BYTES
 from child_cart.network.message_fields import MAX_CLUSTER_SIZE, MAX_COUNT
 from child_cart.network.messages import (
     KINDS,
@@ -52,6 +52,7 @@ def hexes(size_bytes: int) -> st.SearchStrategy[str]:
 ids = hexes(16)
 counts = st.integers(0, MAX_COUNT)
 positive = st.integers(1, MAX_COUNT)
+chunks_or_more = st.integers(MIN_CHUNK_BYTES, MAX_COUNT)
 places = st.integers(1, MAX_SEQUENCE)
 sizes = st.integers(1, MAX_CLUSTER_SIZE)
 roles = st.sampled_from(Role)
@@ -62,7 +63,7 @@ shares = st.floats(0, 1)
 records = st.text(max_size=40)
 
 BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
-    Welcome: st.builds(Welcome, counts, ids, hexes(32), positive, positive, codecs),
+    Welcome: st.builds(Welcome, counts, ids, hexes(32), chunks_or_more, chunks_or_more, codecs),
     Attach: st.builds(Attach, counts, hexes(32), hexes(64), roles, ids, counts, hexes(32)),
     Attached: st.builds(Attached, ids),
     Paused: st.builds(Paused, ids),

@@ -263,7 +263,7 @@ def test_credit_is_renewed_only_when_a_third_of_the_window_is_used() -> None:
 
 
 def test_a_good_offer_passes() -> None:
-    check_offer(offer_of(bytes(100), 30), SIGNATURE, "raw", 100)
+    check_offer(offer_of(bytes(10_000), 3000), SIGNATURE, "raw", 10_000)
 
 
 @pytest.mark.parametrize(
@@ -271,15 +271,16 @@ def test_a_good_offer_passes() -> None:
     [
         ({"model_signature": "cd" * 16}, Code.WRONG_MODEL),
         ({"codec": "other"}, Code.UNKNOWN_CODEC),
-        ({"total_bytes": 101, "chunks": 4}, Code.MODEL_TOO_LARGE),
+        ({"total_bytes": 10_001, "chunks": 4}, Code.MODEL_TOO_LARGE),
         ({"chunks": 3}, Code.BAD_OFFER),
         ({"chunks": 5}, Code.BAD_OFFER),
         ({"chunk_bytes": MAX_CHUNK_BYTES + 1, "chunks": 1}, Code.BAD_OFFER),
+        ({"chunk_bytes": 1000, "chunks": 10}, Code.BAD_OFFER),  # a bridge that let this pass is hostile, too
     ],
 )
 def test_an_offer_is_refused_by_name(changes: dict[str, object], code: Code) -> None:
     with pytest.raises(TransferError) as caught:
-        check_offer(replace(offer_of(bytes(100), 30), **changes), SIGNATURE, "raw", 100)
+        check_offer(replace(offer_of(bytes(10_000), 3000), **changes), SIGNATURE, "raw", 10_000)
     assert caught.value.code is code
 
 
