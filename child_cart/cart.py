@@ -192,26 +192,28 @@ class Cart:
             with self._pages:
                 async with asyncio.TaskGroup() as group:
                     link = group.create_task(self._stay_attached(), name="link")
-                    learning = group.create_task(self._learn(), name="learning")
-                    catalogue = group.create_task(self._keep_catalogue(), name="catalogue")
-                    bridges = group.create_task(self._keep_bridges(), name="bridges")
-                    publishing = group.create_task(self._stay_published(), name="publishing")
-                    survey = group.create_task(self._survey.run(), name="survey")
+                    others = [
+                        group.create_task(self._learn(), name="learning"),
+                        group.create_task(self._keep_catalogue(), name="catalogue"),
+                        group.create_task(self._keep_bridges(), name="bridges"),
+                        group.create_task(self._stay_published(), name="publishing"),
+                        group.create_task(self._survey.run(), name="survey"),
+                    ]
                     await stop.wait()
                     log.info("stopping")
-                    learning.cancel()
-                    catalogue.cancel()
-                    bridges.cancel()
-                    publishing.cancel()
-                    survey.cancel()
+                    for task in others:
+                        task.cancel()
                     await self._leave()
                     link.cancel()
         finally:
-            await self._exchange.close()
-            await self._exports.close()
-            await self._trainer.close()
-            await in_thread(self._camera.close)
-            await in_thread(self._reader.close)
+            # At the same time: each may wait for a process or a thread, and whoever stops a cart waits only so long.
+            await asyncio.gather(
+                self._exchange.close(),
+                self._exports.close(),
+                self._trainer.close(),
+                in_thread(self._camera.close),
+                in_thread(self._reader.close),
+            )
             await in_thread(self._store.close)
             logging.getLogger().removeHandler(self._log_ring)
 

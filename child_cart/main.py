@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(Settings, "CART", given, os.environ, DESCRIPTION)
         check(settings)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("pymongo").setLevel(max(logging.INFO, logging.getLogger().level))  # at DEBUG it logs rows
         raise_malloc_thresholds()
         task = load_task(settings.task)
         folder = claimed(Path(settings.data_dir), "cart")
