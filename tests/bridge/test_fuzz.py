@@ -13,28 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 from support.bridges import Bridge, until
+from support.odd import ODD
 from support.raw_cart import RawCart, attached, chunk, greeted, open_transfer
 
 from child_cart.network.messages import KINDS
 
-ODD: list[Any] = [
-    None,
-    True,
-    -1,
-    0,
-    1,
-    2**53,
-    1e308,
-    "",
-    "x",
-    "zz" * 16,
-    "00" * 16,
-    "\ud800",
-    [],
-    {},
-    [[]],
-    ["00" * 16] * 300,
-]
 ROUNDS = 12
 
 

@@ -183,6 +183,34 @@ async def test_a_request_with_a_changed_word(hostile: HostileRelay, tmp_path: Pa
         assert giver.wire.frames == []  # not a byte was given away
 
 
+@pytest.mark.parametrize("kind", [ModelParameters.KIND, ModelRequest.KIND])
+@pytest.mark.parametrize(("renamed", "code"), [(False, Code.TIMED_OUT), (True, Code.BAD_SIGNATURE)])
+async def test_a_whole_message_of_an_earlier_transfer(
+    hostile: HostileRelay, tmp_path: Path, kind: str, renamed: bool, code: Code
+) -> None:
+    """An earlier offer or request in the place of the present one: as it was signed, or under the present id."""
+    giver, taker = pair(hostile.url, tmp_path, answer_timeout_s=0.5)
+    earlier: list[dict[str, Any]] = []
+
+    def again(body: dict[str, Any]) -> dict[str, Any]:
+        if body["type"] != kind:
+            return body
+        earlier.append(body)
+        return earlier[0] | ({"transfer": body["transfer"]} if renamed else {})
+
+    hostile.message = again
+    async with running(giver, taker):
+        assert len(await taker.fetch_from(giver)) == SIZE
+        given = len(giver.wire.frames)
+        assert await outcome(giver, taker) is code
+        assert hostile.changed == 1
+        assert len(giver.wire.frames) == given  # nothing is sealed for whoever holds an earlier key
+        offers = [message for message in giver.wire.sent if isinstance(message, ModelParameters)]
+        assert (
+            len({offer.key for offer in offers}) == len(offers) == (1 if renamed and kind == ModelRequest.KIND else 2)
+        )
+
+
 async def test_a_cart_of_another_fleet_can_open_nothing(bridge: Bridge, tmp_path: Path) -> None:
     giver = Node(bridge.url, tmp_path, model_of(os.urandom(SIZE)), fleet_key=new_key())
     taker = Node(bridge.url, tmp_path, fleet_key=new_key())

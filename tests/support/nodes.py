@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from support.bridges import until
 
@@ -59,6 +59,12 @@ class Wire:
             await self.link.send_chunk(bytearray(bent))
 
 
+class Named(Protocol):
+    """A cart that has an id, whoever has written it."""
+
+    id: str
+
+
 class Node:
     """One cart."""
 
@@ -100,7 +106,7 @@ class Node:
         self.become(Role.KERNEL)
         return await self.exchange.ask_cluster(size, minimum)
 
-    async def fetch_from(self, peer: Node) -> bytes:
+    async def fetch_from(self, peer: Named) -> bytes:
         """Fetch a peer's model and take its file out of the spool."""
         cluster = await self.cluster()
         assert peer.id in cluster.peers
