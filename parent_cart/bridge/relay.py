@@ -421,12 +421,9 @@ class Relay:
                 while self._connections and not hurried.is_set():
                     idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
                     for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
-                        self._send_away(connection)
+                        self._guide.tell(connection.cart_id)
+                        self._say_goodbye(connection, _stopping())
                     await asyncio.sleep(SEND_AWAY_EVERY_S)
-
-    def _send_away(self, connection: Connection) -> None:
-        self._guide.tell(connection.cart_id)
-        self._say_goodbye(connection, _stopping())
 
     def _is_busy(self, connection: Connection) -> bool:
         return self._hub.transfers.is_busy(connection.cart_id)
@@ -435,7 +432,7 @@ class Relay:
         """Refuse new carts, tell the attached ones that the bridge stops, and close their sockets."""
         self._stopping = True
         for connection in list(self._sockets):
-            self._send_away(connection)
+            self._say_goodbye(connection, _stopping())
         await self._guide.close()
         with suppress(TimeoutError):
             # Each of these sockets is gone by then. Those that come meanwhile are not waited for: there may be no end.

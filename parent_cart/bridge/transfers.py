@@ -190,6 +190,8 @@ class Transfers:
     def _extend(self, transfer: Transfer) -> bool:
         """Take over the receiver's credit, as far as there is room for it; tell whether a further chunk may pass."""
         self._short.pop(transfer.transfer_id, None)
+        if transfer.awaited:
+            return False
         room = self._budget.room_for(transfer.receiver, transfer.chunk_bytes)
         up_to = min(transfer.wanted_bytes, transfer.granted_bytes + max(room, 0))
         if up_to < transfer.wanted_bytes:
@@ -222,9 +224,7 @@ class Transfers:
         """Return the credit that there is room for at last."""
         told: list[Delivery] = []
         for transfer in list(itertools.islice(self._short.values(), LOOKED_AT)):
-            if transfer.awaited:
-                self._short.move_to_end(transfer.transfer_id)
-            elif self._extend(transfer):
+            if self._extend(transfer):
                 told += self._tell_credit(transfer)
         return told
 
@@ -295,6 +295,9 @@ class Transfers:
                 told += self._end(transfer, Code.PEER_LEFT, "The other cart has lost its link.", (other,))
             else:
                 transfer.touched_at = self._clock()
+                # Nothing comes meanwhile: what was promised is room for others.
+                self._short.pop(transfer.transfer_id, None)
+                self._set_credit(transfer, transfer.passed_bytes, transfer.passed_bytes)
                 told += self._tell(other, Paused(transfer.transfer_id))
         return told
 
@@ -341,6 +344,7 @@ class Transfers:
         transfer.resumed, transfer.touched_at = True, self._clock()
         if transfer.awaited:
             return told + self._tell(cart_id, Paused(message.transfer))
+        self._extend(transfer)
         position, granted = transfer.passed_bytes, transfer.granted_bytes
         return self._tell(transfer.sender, Resume(message.transfer, *shape, position, granted))
 
@@ -369,7 +373,6 @@ class Transfers:
         if transfer.wanted_bytes:
             transfer.state = TransferState.OPEN
         self._set_credit(transfer, position, position)
-        self._extend(transfer)
 
     # Ends.
 

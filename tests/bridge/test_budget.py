@@ -136,6 +136,28 @@ def test_whatever_receivers_do_the_bound_holds_and_those_who_read_end(steps: lis
     assert all(sent == TOTAL for sent in pairs.sent[1:])
 
 
+def test_what_waits_for_a_lost_link_holds_no_room_and_gets_it_back() -> None:
+    pairs = Pairs()
+    budget = pairs.hub.transfers._budget
+    for number in range(PAIRS):
+        pairs.grant(number)
+    assert budget.free_bytes < MOST // 2
+    for sender in pairs.senders:
+        pairs.take(pairs.hub.lose(sender))
+    assert budget.free_bytes == MOST
+    for number, sender in enumerate(pairs.senders):
+        pairs.hub.attach(sender, Role.SHELL, MODEL, 1)
+        again = Resume(pairs.ids[number], sender, pairs.receivers[number], TOTAL, CHUNK, 0, 0)
+        pairs.take(pairs.hub.receive(sender, again))
+    for _ in range(10 * TOTAL // CHUNK):
+        for number in range(PAIRS):
+            pairs.grant(number)
+            pairs.send(number)
+            pairs.read(number, CHUNK)
+            assert pairs.held <= MOST
+    assert all(sent == TOTAL for sent in pairs.sent)
+
+
 def test_nothing_is_kept_of_what_has_ended() -> None:
     pairs = Pairs()
     for number in range(PAIRS):

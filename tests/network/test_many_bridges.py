@@ -16,7 +16,6 @@ from aiohttp import web
 from support.board import TOKEN, Board
 from support.bridges import Bridge, running_bridge, until
 from support.nodes import SIGNATURE, Node, model_of, running
-from support.raw_cart import attached
 
 from child_cart.network.bridges import Bridges, KnownBridge
 from child_cart.network.clusters import NotEnoughPeers
@@ -627,19 +626,6 @@ async def test_a_bridge_that_stops_takes_no_cart_and_begins_no_cluster(fleet: Fl
         await first.relay.send_away(20.0, hurried)
         leaving.cancel()
         collecting.cancel()
-
-
-async def test_who_stays_to_the_end_is_told_of_others_too(fleet: Fleet) -> None:
-    first, second = await fleet.add(), await fleet.add()
-    async with attached(first.url) as cart:
-        await cart.hear("NBRLIST")
-        closing = asyncio.create_task(first.relay.close())
-        (record,) = (await cart.hear("NBRLIST"))["bridges"]
-        assert second.url in record
-        error = await cart.hear_end()
-        assert error is not None
-        assert error["code"] == "BRIDGE_STOPPING"
-        await closing
 
 
 async def test_a_bridge_without_neighbours_stops_as_it_did(fleet: Fleet) -> None:
