@@ -35,6 +35,7 @@ from parent_cart.bridge.neighbourhood import Neighbourhood
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
 from parent_cart.bridge.status import Status
+from parent_cart.bridge.websocket import cut_off_others
 from parent_cart.config import Settings, check
 from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import Directory, Load, LoneDirectory
@@ -152,6 +153,8 @@ async def serve(settings: Settings, folder: Path | None = None) -> None:
     bridge = build(settings, folder)
     runner = web.AppRunner(bridge.application, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
+    server = runner.server
+    assert server is not None  # since setup
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -175,6 +178,7 @@ async def serve(settings: Settings, folder: Path | None = None) -> None:
         async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly
             sweeping = group.create_task(bridge.relay.sweep())
             directing = group.create_task(bridge.directory.run())
+            cutting_off = group.create_task(cut_off_others(server))
             await stop.wait()
             log.info("stopping")
             stop.clear()
@@ -183,6 +187,7 @@ async def serve(settings: Settings, folder: Path | None = None) -> None:
             await bridge.directory.stop()
             await bridge.relay.send_away(settings.leave_s, hurried=stop)
             sweeping.cancel()
+            cutting_off.cancel()
         await bridge.relay.close()
     finally:
         await runner.cleanup()

@@ -1,13 +1,35 @@
-"""The opening handshake of a WebSocket (RFC 6455), on a connection that aiohttp has accepted."""
+"""Connections that aiohttp has accepted: the opening handshake of a WebSocket (RFC 6455), or an end in time."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+from typing import Final, NoReturn
 
 from aiohttp import web
 
 from child_cart.network.websocket import WebSocket, accept_key
+
+HTTP_MOST_S: Final = 30.0
+LOOK_EVERY_S: Final = 1.0
+
+
+async def cut_off_others(server: web.Server) -> NoReturn:
+    """Break each connection that has not become a WebSocket in time, for ever.
+
+    aiohttp waits without end for a first request, for the rest of one, and for somebody to read an answer. Pages are
+    asked for again over a new connection.
+    """
+    since: dict[object, float] = {}
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        now = asyncio.get_running_loop().time()
+        since = {connection: since.get(connection, now) for connection in server.connections}
+        for connection in server.connections:
+            transport = connection.transport
+            if transport is not None and now - since[connection] > HTTP_MOST_S:
+                transport.abort()
 
 
 async def accept(request: web.Request, socket: WebSocket) -> web.StreamResponse:

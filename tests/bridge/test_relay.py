@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import aiohttp
 import pytest
@@ -19,6 +19,8 @@ from child_cart.network import websocket as websocket_module
 from child_cart.network.outbox import MAX_CONTROL_BYTES
 from child_cart.network.tasks import background
 from parent_cart.bridge import relay as relay_module
+from parent_cart.bridge import websocket as accepting_module
+from parent_cart.bridge.websocket import cut_off_others
 
 
 async def refused(cart: RawCart, code: str) -> str:
@@ -649,6 +651,29 @@ async def test_a_wrong_handshake_is_told_so_and_leaves_nothing(
     async with web.get(f"{bridge.http}/v1/cart", headers=headers) as answer:
         assert answer.status == 400
     assert not bridge.relay._sockets
+
+
+async def test_a_connection_that_becomes_no_websocket_is_cut_off(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting_module, "HTTP_MOST_S", 0.2)
+    monkeypatch.setattr(accepting_module, "LOOK_EVERY_S", 0.02)
+    assert bridge.runner.server is not None
+    async with background(cut_off_others(bridge.runner.server)), attached(bridge.url) as cart:
+        for begun in (
+            b"",
+            b"GET /v1/cart HTTP/1.1\r\nHost: bridge\r\n",
+            b"GET /healthz HTTP/1.1\r\nHost: bridge\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
+            writer.write(begun)
+            async with asyncio.timeout(5):
+                with suppress(ConnectionResetError):
+                    while await reader.read(1000):
+                        pass
+            writer.close()
+        await until(lambda: not [entry for entry in bridge.runner.server.connections if entry.transport])
+        assert cart.id in bridge.hub.carts
 
 
 async def test_who_has_not_attached_gets_little_memory(bridge: Bridge) -> None:
