@@ -29,9 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import bridge_process, percentile, plain_relay_process, spread
 from benchmarks.plain_relay import PlainStream
 from benchmarks.raw_cart import UNSIGNED, RawCart, Stream, client_frame
+from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
+from parent_cart.bridge.rules import Limits
 
-CHUNK = 64 * 1024
-WINDOW = 1024 * 1024
+CHUNK = DEFAULT_CHUNK_BYTES
+WINDOW = Limits().max_window_bytes
 ENDLESS = 10**12
 PAUSE_S = 0.001
 SETTLE_S = 0.3

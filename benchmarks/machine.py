@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import math
 import multiprocessing
 import os
@@ -17,6 +19,10 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 START_S: Final = 30.0
+# Runs a program as if uvloop were not installed.
+WITHOUT_UVLOOP: Final = (
+    "import runpy, sys; sys.modules['uvloop'] = None; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 
 
 def free_port() -> int:
@@ -68,11 +74,27 @@ def seconds_of(works: Sequence[Callable[[], object]]) -> float:
     return time.perf_counter() - started
 
 
+def add_loop_option(parser: argparse.ArgumentParser) -> None:
+    """Let whoever runs a benchmark choose the bridge's event loop."""
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="", help="the bridge's event loop")
+
+
 @contextmanager
-def bridge_process(*flags: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run a real bridge until the block ends; gives its process and its port."""
+def bridge_process(*flags: str, loop: str = "") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run a real bridge until the block ends; gives its process and its port.
+
+    Args:
+        flags: of the bridge.
+        loop: ``asyncio`` or ``uvloop``; empty for what the bridge chooses.
+
+    Raises:
+        ImportError: if it is to be uvloop, which is not installed.
+    """
     port = free_port()
-    command = [sys.executable, str(ROOT / "parent_cart/main.py"), "--port", str(port), "--log-level", "ERROR", *flags]
+    python = [sys.executable, *(["-c", WITHOUT_UVLOOP] if loop == "asyncio" else [])]
+    if loop == "uvloop":
+        importlib.import_module("uvloop")
+    command = [*python, str(ROOT / "parent_cart/main.py"), "--port", str(port), "--log-level", "ERROR", *flags]
     with _ended(subprocess.Popen(command)) as process:
         wait_for_port(port)
         yield process, port

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import bridge_process, cpu_seconds, plain_relay_process, seconds_of, spread
+from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, plain_relay_process, seconds_of, spread
 from benchmarks.plain_relay import PlainStream
 from benchmarks.raw_cart import Stream
 
@@ -43,10 +43,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=200, help="how much goes through in a run")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
+    add_loop_option(parser)
     options = parser.parse_args()
     total = options.megabytes * 1_000_000
     flags = ["--max-chunk-bytes", str(CHUNKS[-1]), "--max-window-bytes", str(WINDOW)]
-    with plain_relay_process() as (plain, plain_port), bridge_process(*flags) as (bridge, bridge_port):
+    with (
+        plain_relay_process() as (plain, plain_port),
+        bridge_process(*flags, loop=options.loop) as (bridge, bridge_port),
+    ):
         print("    chunk streams  TCP MB/s bridge MB/s  ratio (min..max)  TCP s/GB bridge s/GB")
         for chunk in CHUNKS:
             for streams in STREAMS:

@@ -17,16 +17,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import bridge_process, cpu_seconds, plain_relay_process, seconds_of, spread
 from benchmarks.network_cart import NetworkCart
 from benchmarks.plain_relay import PlainStream
+from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
 
 TARGET = 0.5
-CHUNK = 64 * 1024
 STREAMS = (1, 8)
 
 
 def plain_rate(port: int, streams: int, total_bytes: int) -> float:
     """Return MB/s through the plain relay."""
-    each = total_bytes // streams // CHUNK * CHUNK
-    opened = [PlainStream(port, CHUNK, each, 0) for _ in range(streams)]
+    each = total_bytes // streams // DEFAULT_CHUNK_BYTES * DEFAULT_CHUNK_BYTES
+    opened = [PlainStream(port, DEFAULT_CHUNK_BYTES, each, 0) for _ in range(streams)]
     seconds = seconds_of([work for stream in opened for work in (stream.give, stream.take)])
     for stream in opened:
         stream.close()

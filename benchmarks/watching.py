@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.relay import cpu_seconds
+from benchmarks.machine import cpu_seconds
 
 STATUS = json.dumps({"transfers": [{"transfer_id": f"{n:032x}", "state": "DONE", "moved_bytes": n} for n in range(80)]})
 WATCHERS = (1, 4, 7, 8, 32)
@@ -123,9 +123,13 @@ def main() -> None:
     print("| open pages | way | page ms, median | page ms, worst | pages that did not come | statuses/s | CPU |")
     print("|---|---|---|---|---|---|---|")
     for watchers in WATCHERS:
-        for way in ("polling", "events"):
-            median, worst, lost, rate, share = measure(way, watchers, options.seconds)
+        seen = {way: measure(way, watchers, options.seconds) for way in ("polling", "events")}
+        for way, (median, worst, lost, rate, share) in seen.items():
             print(f"| {watchers} | {way} | {median:.1f} | {worst:.1f} | {lost} | {rate:.1f} | {100 * share:.1f} % |")
+        median, worst, _, rate, share = (
+            polling / events if events else float("nan") for polling, events in zip(*seen.values(), strict=True)
+        )
+        print(f"| {watchers} | ratio | {median:.2f} | {worst:.2f} | | {rate:.2f} | {share:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
