@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from .activity import Activity
@@ -33,7 +34,7 @@ from .network.attaching import Standing
 from .network.backoff import Backoff
 from .network.bridge_file import BridgeFile
 from .network.bridges import Bridges
-from .network.exchange import Exchange
+from .network.exchange import Exchange, ExchangeLimits
 from .network.fleet_key import OPEN, FleetKeyError, bridge_token, read_key
 from .network.identity import Identity
 from .network.link import Link, LinkDown, LinkState
@@ -116,7 +117,7 @@ class Cart:
             Spool(folder / "incoming"),
             self._offer,
             lambda: (self._signature, CODEC),
-            lambda: exchange_limits(self._book.current),
+            self._limits,
         )
         self._survey = Survey(self._bridges, tls, self._consider)
         self._visits = Visits(self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit)
@@ -285,6 +286,11 @@ class Cart:
     async def _leave(self) -> None:
         with suppress(LinkDown, OSError):  # on the way out, a link that is broken is as good as one that was left
             await self._link.leave(LEAVE_S)
+
+    def _limits(self) -> ExchangeLimits:
+        limits = exchange_limits(self._book.current)
+        # A transfer may take as long as its size says: one that is made huge would hold up the round for hours.
+        return replace(limits, max_model_bytes=min(limits.max_model_bytes, self._versions.most_encoded_bytes()))
 
     async def _offer(self) -> Offerable | None:
         if not self._is_sharing:

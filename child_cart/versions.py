@@ -25,6 +25,9 @@ log = logging.getLogger("cart.versions")
 MOST_REPAIRED: Final = 10_000
 MOST_VERSIONS_OF_A_ROUND: Final = 2
 EVERYTHING: Final = 1_000_000
+# More than a weights file has: the pickle, and what lies between the arrays.
+ENCODING_SPARE_BYTES: Final = 2 * 1024 * 1024
+UNKNOWN_BYTES: Final = 1 << 60
 
 
 class Versions:
@@ -108,6 +111,13 @@ class Versions:
     def stored(self) -> Stored:
         """Return the weights file of the newest version."""
         return Stored(self._folder / self.newest.file_name, self.newest.digest)
+
+    def most_encoded_bytes(self) -> int:
+        """Return what a model of this signature has at most, encoded: its arrays are as large as the own ones."""
+        try:
+            return (self.stored().path.stat().st_size if self._current else UNKNOWN_BYTES) + ENCODING_SPARE_BYTES
+        except OSError:
+            return UNKNOWN_BYTES
 
     def new_target(self) -> Path:
         """Return where to write the weights of the next version."""

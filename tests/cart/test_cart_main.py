@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
 import subprocess
 import sys
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import pictures
-from support.processes import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, is_running, running, wait_for
+from support.nodes import Node, model_of
+from support.nodes import running as peer_running
+from support.processes import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, get, is_running, running, wait_for
 
+from child_cart.model.codec import CODEC
 from child_cart.network.settings import flag_name
 
 BROKEN = "Month,Gender,Item\n1,0,1\n1,0,77\n"
@@ -191,6 +197,30 @@ def test_while_sharing_is_paused_nobody_gets_the_model_and_the_bridge_picks_othe
         wait_for(lambda: third.status()["rounds_ended"] == 1)
         asked = {verdict["peer"] for verdict in third.get("/api/rounds")["rounds"][0]["verdicts"]}
         assert asked == {first.status()["cart_id"], second.status()["cart_id"]}
+
+
+async def test_a_model_that_is_larger_than_all_of_its_kind_holds_up_no_round(tmp_path: Path) -> None:
+    bridge = BridgeProcess(tmp_path)
+    cart = CartProcess(tmp_path / "cart", bridge.url, "--dataset-size", "10", "--join-wait-s", "0.1")
+    rows = [{"degrees": angle, "third": angle // 120} for angle in range(0, 360, 24)]
+
+    def learn() -> list[dict[str, Any]]:
+        cart.post("/api/rows", {"batch_id": "b", "rows": rows})
+        wait_for(lambda: cart.status()["rounds_ended"] == 1)
+        return list(cart.get("/api/rounds")["rounds"][0]["verdicts"])
+
+    with running(bridge, cart):
+        await asyncio.to_thread(wait_for, lambda: cart.status().get("stage") == "SERVING")
+        await asyncio.to_thread(wait_for, lambda: cart.status()["link"]["state"] == "ATTACHED")
+        (entry,) = (await asyncio.to_thread(get, bridge.url.replace("ws", "http", 1) + "/status.json"))["carts"]
+        kind = {"codec": CODEC, "model_signature": entry["model_signature"]}
+        giver = Node(bridge.url, tmp_path, model_of(bytes(4 * 1024 * 1024), **kind))
+        giver.standing = replace(giver.standing, model_signature=kind["model_signature"])
+        async with peer_running(giver):
+            (verdict,) = await asyncio.to_thread(learn)
+    assert verdict["peer"] == giver.id
+    assert "MODEL_TOO_LARGE" in verdict["sentence"]
+    assert giver.wire.frames == []
 
 
 def test_the_model_is_taken_away_and_a_reset_keeps_a_backup(tmp_path: Path) -> None:
