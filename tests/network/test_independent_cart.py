@@ -71,4 +71,7 @@ async def test_it_goes_on_after_a_lost_link_and_is_found(closed_bridge: Bridge, 
         assert (await cart.hear("PAUSED"))["transfer"] == fetching.offer["transfer"]
         await cart.resume(fetching)
         assert await cart.finish(fetching) == payload
+        await cart.say("CARTRECORD", record=cart.record(url, "SHELL", SIGNATURE, gone=True))
+        await cart.say("SEEK", request="cd" * 16, cart=cart.id)
+        assert (await cart.hear("ERROR"))["code"] == "NOT_FOUND"
         await cart.leave()

@@ -136,11 +136,11 @@ class IndependentCart:
         assert (await self.socket.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
         assert self.socket.close_code == 1000
 
-    def record(self, bridge_url: str, role: str, model_signature: str) -> str:
-        now = int(time.time())
-        record: Body = {"kind": "cart", "public_key": self.public.hex(), "sequence": now * 1000, "issued_at_s": now}
+    def record(self, bridge_url: str, role: str, model_signature: str, **more: Any) -> str:
+        now, sequence = int(time.time()), time.time_ns() // 1_000_000
+        record: Body = {"kind": "cart", "public_key": self.public.hex(), "sequence": sequence, "issued_at_s": now}
         record |= {"expires_at_s": now + 3600, "bridge_id": self.welcome["bridge_id"], "bridge_url": bridge_url}
-        record |= {"role": role, "model_signature": model_signature}
+        record |= {"role": role, "model_signature": model_signature, **more}
         record["tag"] = hmac.digest(self.token, b"cart-record-tag-v1\0" + canonical(record), "sha256").hex()
         record["signature"] = self.key.sign(b"cart-record-v1\0" + canonical(record)).hex()
         return canonical(record).decode()
