@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 
-# Neither is kept for the whole session: while Playwright runs, its loop is the thread's, and no other can.
-@pytest.fixture(scope="package")
+# Neither outlives its file: while Playwright runs, its loop is the thread's, and no asynchronous test can have one.
+@pytest.fixture(scope="module")
 def chromium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The browser, with a camera that is held at the label of the rye bread."""
     why_not = browser.why_not()
@@ -25,7 +25,7 @@ def chromium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def floor(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopfloor]:
     """A cart that many tests use: none leaves it otherwise than it was found, but for what was bought."""
     with shopfloor(
