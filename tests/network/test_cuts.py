@@ -17,8 +17,8 @@ from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
 
 CUTS = 200
 PAYLOAD_BYTES = 25_000_000
-# The two links are cut each 200 KB on the average: the last of the cuts comes well before the transfer's end.
-MOST_BYTES_BETWEEN_CUTS = 400_000
+# The two links are cut each 100 KB on the average: the last of the cuts comes well before the transfer's end.
+MOST_BYTES_BETWEEN_CUTS = 200_000
 
 
 def bytes_sent_again(node: Node) -> list[int]:

@@ -32,7 +32,7 @@ from child_cart.network.messages import (
 from child_cart.network.outgoing import Offerable
 from child_cart.network.running import Direction, Progress
 from child_cart.network.tasks import background
-from child_cart.network.transfer import TransferError
+from child_cart.network.transfer import DEFAULT_CHUNK_BYTES, TransferError
 
 
 def states(node: Node) -> list[Progress]:
@@ -166,7 +166,7 @@ def at_chunk(number: int, bend: Callable[[bytes], bytes | None]) -> Callable[[by
 
 
 async def test_a_giver_that_stops_sending_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:
-    giver = Node(bridge.url, tmp_path, model_of(os.urandom(2_000_000)))
+    giver = Node(bridge.url, tmp_path, model_of(os.urandom(8 * DEFAULT_CHUNK_BYTES)))
     taker = Node(bridge.url, tmp_path, stall_timeout_s=0.1)
     giver.wire.bend = at_chunk(7, lambda frame: None)
     async with running(giver, taker):

@@ -19,10 +19,10 @@ from child_cart.network.frames import Frame
 from child_cart.network.identity import Identity
 from child_cart.network.messages import Code, ModelParameters, ModelRequest, parse
 from child_cart.network.sealing import TransferKey, sign_offer
-from child_cart.network.transfer import TransferError
+from child_cart.network.transfer import DEFAULT_CHUNK_BYTES, TransferError
 from parent_cart.bridge.relay import Connection
 
-SIZE = 2_000_000  # eight chunks
+SIZE = 7 * DEFAULT_CHUNK_BYTES + 100_000  # eight chunks
 
 
 def numbered(frame: bytes) -> int:

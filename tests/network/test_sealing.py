@@ -168,7 +168,7 @@ def test_a_key_of_small_order_and_an_unknown_cipher_are_refused() -> None:
 
 def test_no_two_chunks_or_transfers_are_sealed_alike() -> None:
     frames = [
-        pair.giver_seal().frame(chunk_header(number), memoryview(bytes(64)))[HEADER_BYTES:]
+        bytes(pair.giver_seal().frame(chunk_header(number), memoryview(bytes(64)))[HEADER_BYTES:])
         for pair in (Pair(), Pair())
         for number in range(3)
     ]

@@ -156,9 +156,9 @@ def test_the_help_shows_every_setting(settings: type, prefix: str, capsys: pytes
     with pytest.raises(SystemExit) as caught:
         load(settings, prefix, ["--help"], {}, "A program.")
     assert caught.value.code == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = "".join(capsys.readouterr().out.split())  # lines are broken at hyphens, too
     for entry in fields(settings):
         assert flag_name(entry.name) in shown
         default = "none" if entry.default == "" else entry.default
-        assert f"{option_of(entry).help} (default: {default})" in shown
+        assert "".join(f"{option_of(entry).help} (default: {default})".split()) in shown
     assert f"{prefix}_PORT" in shown
