@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .db.records import ModelVersion, RoundRecord
+from .network.files import write_whole
 
 BACKUPS_KEPT: Final = 5
 
@@ -37,8 +38,8 @@ def back_up(
     partial = folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "models").mkdir(parents=True, mode=0o700)
-    _write(partial / "versions.json", [asdict(version) for version in versions])
-    _write(partial / "rounds.json", [asdict(record) for record in rounds])
+    write_whole(partial / "versions.json", json.dumps([asdict(version) for version in versions], indent=1).encode())
+    write_whole(partial / "rounds.json", json.dumps([asdict(record) for record in rounds], indent=1).encode())
     for version in versions:
         with suppress(FileNotFoundError):  # of old versions only the record is left
             _keep(models / version.file_name, partial / "models" / version.file_name)
@@ -55,10 +56,3 @@ def _keep(source: Path, target: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _write(path: Path, content: object) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())

@@ -8,21 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.processes import ROOT, free_port, wait_for
 
 from child_cart.network.fleet_key import as_text, bridge_token, new_key
 from child_cart.network.settings import SettingError
 from parent_cart.config import Settings, check
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Process:
@@ -64,24 +62,10 @@ def bridge(*flags: str) -> Iterator[Process]:
         process.communicate(timeout=10)
 
 
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, "did not come true"
-        time.sleep(0.05)
-
-
 def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(as_text(bridge_token(new_key())))
     token = ("--token-file", str(tmp_path / "token"))
-    ports = [str(free_udp_port()) for _ in range(3)]
+    ports = [str(free_port(socket.SOCK_DGRAM)) for _ in range(3)]
     peers = ",".join(f"127.0.0.1:{port}" for port in ports)
 
     def flags(number: int) -> list[str]:
@@ -90,7 +74,7 @@ def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
 
     with bridge(*flags(0)) as first, bridge(*flags(1), "--public-url", "wss://second.example") as second:
         with bridge(*flags(2)) as third:
-            wait_for(lambda: len(first.neighbours) == len(second.neighbours) == len(third.neighbours) == 2)
+            wait_for(lambda: len(first.neighbours) == len(second.neighbours) == len(third.neighbours) == 2, 60)
             shown = first.neighbours["wss://second.example"]
             assert (shown["carts"], shown["max_carts"]) == (0, 10_000)
             assert shown["bridge_id"] in second.get("/")
@@ -100,7 +84,7 @@ def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
             wait_for(lambda: len(first.neighbours) == len(second.neighbours) == 1, 5.0)  # told, not found out
             assert third.process.wait(10) == 0
         second.process.kill()
-        wait_for(lambda: first.neighbours == {})
+        wait_for(lambda: first.neighbours == {}, 60)
     assert len(json.loads((tmp_path / "kept2" / "neighbours.json").read_text())["neighbours"]) == 2
 
 
