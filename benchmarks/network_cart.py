@@ -9,7 +9,6 @@ over its pipes, a JSON line each way.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +19,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from blake3 import blake3
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -47,7 +48,7 @@ class _Network:
 
     def __init__(self, url: str, model_bytes: int, folder: Path) -> None:
         payload = os.urandom(model_bytes)
-        digest = hashlib.sha256(payload).hexdigest()
+        digest = blake3(payload).hexdigest()
         self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1, samples=1, accuracy=0.5)
         self._role = Role.SHELL
         settings = Settings()

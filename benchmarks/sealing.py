@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from blake3 import blake3
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
@@ -33,7 +35,8 @@ def candidates(size: int) -> dict[str, Callable[[], object]]:
         sealed = memoryview(seal.frame(HEADER, payload))[HEADER_BYTES:]
         works[f"seal, {cipher}"] = lambda seal=seal: seal.frame(HEADER, payload)
         works[f"open, {cipher}"] = lambda seal=seal, sealed=sealed: seal.open(HEADER, sealed)
-    works["SHA-256"] = lambda: hashlib.sha256(payload).digest()
+    works["digest, SHA-256"] = lambda: hashlib.sha256(payload).digest()
+    works["digest, BLAKE3"] = lambda: blake3(payload).digest()
     return works
 
 

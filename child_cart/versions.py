@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from blake3 import blake3
 
 from .backup import back_up
 from .db.records import ModelVersion, Origin
@@ -215,7 +216,7 @@ def _encoded(version: ModelVersion, stored: Stored) -> Offerable:
     payload = encode(read_weights(stored.path, stored.digest))
     return Offerable(
         payload=payload,
-        digest=hashlib.sha256(payload).hexdigest(),
+        digest=blake3(payload).hexdigest(),
         codec=CODEC,
         model_signature=version.signature,
         model_version=version.number,

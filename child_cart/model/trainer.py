@@ -216,7 +216,7 @@ class ProcessTrainer:
             try:
                 process = await self._started()
                 line = await in_thread(json.dumps, {"command": command, "arguments": arguments})
-                process.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
+                await self._write(process, line.encode() + b"\n")
                 while "result" not in (answer := await self._read(process)):
                     if "error" in answer:
                         raise self._failure(answer["error"], answer["sentence"])
@@ -268,6 +268,13 @@ class ProcessTrainer:
         log.info("trainer started as process %d", self._process.pid)
         await self._read(self._process)
         return self._process
+
+    async def _write(self, process: asyncio.subprocess.Process, line: bytes) -> None:
+        assert process.stdin is not None
+        # The pipe of a process that has just died may be known to be closed before the process is known to be dead.
+        if process.stdin.is_closing():
+            raise self._death(await process.wait())
+        process.stdin.write(line)
 
     async def _read(self, process: asyncio.subprocess.Process) -> Json:
         silence_s = self._setup.silence_s

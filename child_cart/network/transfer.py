@@ -6,10 +6,11 @@ what was sent, or in a ``TransferError`` that names what went wrong.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+from blake3 import blake3
 
 from .chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .messages import Code, ModelParameters
@@ -143,12 +144,12 @@ class Assembler:
         self._next_sequence = 0
         self._granted_bytes = 0
         self._furthest_bytes = 0  # granted ever: a lower grant, after a lost link, does not take back what it allowed
-        self._hash = hashlib.sha256()
+        self._hash = blake3()
         self.received_bytes = 0
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of what has come, in hexadecimal."""
+        """The BLAKE3 digest of what has come, in hexadecimal."""
         return self._hash.hexdigest()
 
     @property

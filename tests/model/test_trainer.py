@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDie
 from child_cart.model.verdict import Reason
 from child_cart.model.weights import read_weights, write_weights
 from child_cart.model.worker import model_signature
+from child_cart.network.tuning import new_event_loop
 
 ROWS = load_task(LIGHT_TASK).starter_rows(Share())
 
@@ -122,6 +125,25 @@ async def test_a_killed_trainer_costs_its_command(tmp_path: Path, monkeypatch) -
     monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "0")
     await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
     await trainer.close()
+
+
+def test_a_trainer_killed_at_rest_costs_one_command_at_most(tmp_path: Path) -> None:
+    async def kill_and_call() -> None:
+        trainer = ProcessTrainer(setup(tmp_path))
+        for passes in range(12):  # of the event loop, until it knows of the closed pipe, and then of the death
+            _, base = await initial(trainer, tmp_path)
+            os.kill(trainer.process_id, signal.SIGKILL)
+            while is_running(trainer.process_id):
+                time.sleep(0.001)  # noqa: ASYNC251 - the loop is not to see it yet
+            for _ in range(passes):
+                await asyncio.sleep(0)
+            with suppress(TrainerDied):
+                await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+        await trainer.close()
+
+    # As in a cart: uvloop's pipe raises on a write after its end, which asyncio's own passes over.
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(kill_and_call())
 
 
 async def test_a_cancelled_command_ends_the_process(tmp_path: Path, monkeypatch) -> None:

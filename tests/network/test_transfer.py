@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.unsigned import model_parameters
@@ -29,7 +29,7 @@ def offer_of(payload: bytes, chunk_bytes: int) -> ModelParameters:
         total_bytes=len(payload),
         chunk_bytes=chunk_bytes,
         chunks=chunk_count(len(payload), chunk_bytes),
-        digest=hashlib.sha256(payload).hexdigest(),
+        digest=blake3(payload).hexdigest(),
         codec="raw",
         model_signature=SIGNATURE,
         model_version=1,

@@ -11,6 +11,8 @@ import sys
 from collections import Counter, deque
 from pathlib import Path
 
+from blake3 import blake3
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from support.nodes import Node, model_of
@@ -23,7 +25,7 @@ from child_cart.network.transfer import TransferError
 def file_digest(path: Path) -> str:
     """Return the digest of a file, without ever holding it: each thread's allocator would keep room for a model."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, blake3).hexdigest()
 
 
 class Collector:

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import aiohttp
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -184,7 +185,7 @@ class IndependentCart:
 
     async def finish(self, fetching: Fetching) -> bytes:
         await self.take_chunks(fetching, fetching.offer["chunks"])
-        assert hashlib.sha256(fetching.payload).hexdigest() == fetching.offer["digest"]
+        assert blake3(fetching.payload).hexdigest() == fetching.offer["digest"]
         await self.say("DONE", transfer=fetching.offer["transfer"])
         return bytes(fetching.payload)
 
@@ -197,7 +198,7 @@ class IndependentCart:
         own, chunk_bytes = X25519PrivateKey.generate(), min(65536, self.welcome["max_chunk_bytes"])
         offer: Body = {"transfer": request["transfer"], "source": self.id, "destination": request["source"]}
         offer |= {"total_bytes": len(payload), "chunk_bytes": chunk_bytes, "chunks": -(-len(payload) // chunk_bytes)}
-        offer |= {"digest": hashlib.sha256(payload).hexdigest(), "codec": codec, "model_signature": model_signature}
+        offer |= {"digest": blake3(payload).hexdigest(), "codec": codec, "model_signature": model_signature}
         offer |= {"model_version": 1, "samples": 10, "accuracy": 0.5, "cipher": "chacha20-poly1305"}
         offer |= {"key": own.public_key().public_bytes_raw().hex(), "public_key": self.public.hex()}
         offer["signature"] = self.key.sign(offer_bytes(offer)).hex()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import ssl
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from blake3 import blake3
 from support.bridges import until
 
 from child_cart.network.attaching import Standing
@@ -32,7 +32,7 @@ SIGNATURE = "ab" * 16
 
 
 def model_of(payload: bytes, **other: Any) -> Offerable:
-    return replace(Offerable(payload, hashlib.sha256(payload).hexdigest(), "raw", SIGNATURE, 1, 100, 0.75), **other)
+    return replace(Offerable(payload, blake3(payload).hexdigest(), "raw", SIGNATURE, 1, 100, 0.75), **other)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SIGNATURE_OF_MODEL = "ab" * 16
@@ -159,7 +160,7 @@ async def open_transfer(
         "total_bytes": len(payload),
         "chunk_bytes": chunk_bytes,
         "chunks": -(-len(payload) // chunk_bytes),
-        "digest": hashlib.sha256(payload).hexdigest(),
+        "digest": blake3(payload).hexdigest(),
         "codec": "raw",
         "model_signature": SIGNATURE_OF_MODEL,
         "model_version": 1,
