@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -37,7 +37,8 @@ class HostileRelay:
             await cart.close()
             await asyncio.wait(ways)
         for way in ways:
-            way.result()
+            with suppress(ConnectionError):  # of whoever has left in the middle of a frame
+                way.result()
         return cart
 
     async def _up(self, cart: web.WebSocketResponse, bridge: aiohttp.ClientWebSocketResponse) -> None:
