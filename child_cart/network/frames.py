@@ -7,6 +7,7 @@ four bytes less, the payload unmasked. So what a bridge passes on is copied once
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 # The C extension that aiohttp unmasks with, or the same in Python where there is none.
@@ -90,9 +91,19 @@ def client_frame(opcode: int, payload: bytes) -> bytearray:
 
 def masked_head(opcode: int, body: bytearray) -> bytearray:
     """Mask a payload where it stands, and return what goes before it in a frame of a client."""
-    mask = os.urandom(_MASK_BYTES)
+    mask = next(_masks)
     websocket_mask(mask, body)
     return _head(opcode, len(body), _MASKED) + mask
+
+
+def _fresh_masks() -> Iterator[bytes]:
+    while True:  # by the kilobyte: asking the system for each four bytes takes longer than masking a chunk
+        fresh = os.urandom(1024 * _MASK_BYTES)
+        for at in range(0, len(fresh), _MASK_BYTES):
+            yield fresh[at : at + _MASK_BYTES]
+
+
+_masks: Final = _fresh_masks()
 
 
 def close_payload(code: int, reason: str = "") -> bytes:

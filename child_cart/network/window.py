@@ -62,6 +62,10 @@ class Window:
             self._rates.append((position_bytes - self._mark[0]) / since_s)
             self._mark = (position_bytes, now_s)
             self.size_bytes = self._within(int(GAIN * max(self._rates) * trip_s))
+        elif not self._rates and since_s < SHORTEST_TRIP_S:
+            # Nothing is measured yet, but what has come so soon shows a fast path: as in slow start (RFC 5681), the
+            # window doubles with each trip. Over a slow path this is over after a chunk.
+            self.size_bytes = self._within(max(self.size_bytes, FIRST_BYTES + position_bytes - self._mark[0]))
 
     def _within(self, size_bytes: int) -> int:
         return min(max(size_bytes, LEAST_CHUNKS * self._chunk_bytes), self.most_bytes)
