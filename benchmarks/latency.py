@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import bridge_process, percentile, plain_relay_process, spread
 from benchmarks.plain_relay import PlainStream
 from benchmarks.raw_cart import UNSIGNED, RawCart, Stream, client_frame
-from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES
 from parent_cart.bridge.rules import Limits
 
 CHUNK = DEFAULT_CHUNK_BYTES

@@ -46,7 +46,7 @@ class Settings:
     max_carts: int = option(10_000, "most carts attached at once", minimum=1, maximum=1_000_000)
     max_transfers: int = option(64, "most open transfers of one cart", minimum=1, maximum=10_000)
     max_chunk_bytes: int = option(
-        256 * 1024, "most payload of one chunk, in bytes", minimum=1024, maximum=MAX_CHUNK_BYTES
+        512 * 1024, "most payload of one chunk, in bytes", minimum=1024, maximum=MAX_CHUNK_BYTES
     )
     max_window_bytes: int = option(
         4 * 1024 * 1024, "most bytes of one transfer that may wait here, in bytes", minimum=65536, maximum=1 << 30

@@ -13,6 +13,11 @@ _HEADER: Final = struct.Struct("!BBBx16s16s16sI")
 HEADER_BYTES: Final = _HEADER.size
 SEAL_BYTES: Final = 16  # behind the payload of each chunk: the tag of its seal
 MIN_CHUNK_BYTES: Final = 1024
+# A quarter of a second of the narrowest lines (500 KB/s): control waits behind a chunk, and a cut costs one.
+DEFAULT_CHUNK_BYTES: Final = 128 * 1024
+# Where a trip takes no longer than this, lines are wide: what a chunk costs beside its bytes is what counts.
+NEAR_S: Final = 0.01
+NEAR_CHUNK_BYTES: Final = 512 * 1024
 MAX_CHUNK_BYTES: Final = 1024 * 1024
 MAX_FRAME_BYTES: Final = HEADER_BYTES + MAX_CHUNK_BYTES + SEAL_BYTES
 MAX_SEQUENCE: Final = 2**32 - 1
@@ -30,6 +35,11 @@ class ChunkHeader(NamedTuple):
     transfer: bytes
     sequence: int
     final: bool
+
+
+def chunk_bytes_over(round_trip_s: float) -> int:
+    """Return the size of chunks that suits a link to a bridge with this round trip."""
+    return NEAR_CHUNK_BYTES if round_trip_s <= NEAR_S else DEFAULT_CHUNK_BYTES
 
 
 def pack_header(header: ChunkHeader) -> bytes:

@@ -156,12 +156,13 @@ class Exchange:
         incoming = Incoming(view, port, limits.patience, self._window_bytes(port))
         key = TransferKey()
         public_key = self._identity.public_key.hex()
-        unsigned = ModelRequest(view.transfer_id, cluster_id, self._cart_id, peer, key.public, public_key, UNSIGNED)
+        ends = (view.transfer_id, cluster_id, self._cart_id, peer)
+        unsigned = ModelRequest(*ends, key.public, public_key, UNSIGNED, port.chunk_bytes)
         request = sign_request(self._identity, unsigned)
 
         def accept(offer: ModelParameters) -> Seal:
             signature, codec = self._wanted()
-            check_offer(offer, signature, codec, limits.max_model_bytes)
+            check_offer(offer, signature, codec, limits.max_model_bytes, request.max_chunk_bytes)
             check_signer(offer)
             return key.agree(offer.key, self._fleet_key, request, offer)
 
@@ -193,9 +194,9 @@ class Exchange:
 
     # What arrives from the cart's own bridge: LinkHandler. Nothing that a peer can send raises here.
 
-    def on_attached(self, welcome: Welcome) -> None:
+    def on_attached(self, welcome: Welcome, round_trip_s: float) -> None:
         """Take note that messages can be sent to the cart's own bridge."""
-        self.home.on_attached(welcome)
+        self.home.on_attached(welcome, round_trip_s)
 
     def on_message(self, message: Message) -> None:
         """Take a control message."""

@@ -54,8 +54,8 @@ class LinkDown(Exception):
 class LinkHandler(Protocol):
     """Who is told what arrives."""
 
-    def on_attached(self, welcome: Welcome) -> None:
-        """Take note that messages can be sent."""
+    def on_attached(self, welcome: Welcome, round_trip_s: float) -> None:
+        """Take note that messages can be sent, and how long the bridge took to answer."""
 
     def on_message(self, message: Message) -> None:
         """Take a control message."""
@@ -304,7 +304,7 @@ class Link:
             async with background(connection.watch(self._heartbeat_s)):
                 self.publish()
                 self.announce()  # it may have changed during the handshake
-                self._handler.on_attached(there.welcome)
+                self._handler.on_attached(there.welcome, there.round_trip_s)
                 await connection.hand_over(take)
         except ConnectionEnded as end:
             return f"The bridge ended the link: {last_words.sentence} ({last_words.code})" if last_words else str(end)

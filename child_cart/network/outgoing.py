@@ -54,6 +54,7 @@ class Outgoing(RunningTransfer):
         if offerable is None:
             raise TransferError(Code.NO_MODEL, "This cart has no trained model yet.")
         payload = memoryview(offerable.payload)
+        chunk_bytes = min(chunk_bytes, self._request.max_chunk_bytes)
         splitter = Splitter(payload, chunk_bytes)
         self.view.total_bytes, self.view.state = len(payload), Progress.OFFERED
         key = TransferKey()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .chunk import ChunkHeader
+from .chunk import DEFAULT_CHUNK_BYTES, ChunkHeader, chunk_bytes_over
 from .clusters import Clusters
 from .messages import Message, Welcome
 from .running import Sends
-from .transfer import DEFAULT_CHUNK_BYTES
 
 
 class TakesFromPorts(Protocol):
@@ -48,11 +47,11 @@ class Port:
         self.max_window_bytes = DEFAULT_CHUNK_BYTES
         self._taker = taker
 
-    def on_attached(self, welcome: Welcome) -> None:
-        """Take the bridge's limits."""
+    def on_attached(self, welcome: Welcome, round_trip_s: float) -> None:
+        """Take the bridge's limits, and choose what suits the way there."""
         self.is_attached = True
         self.bridge_id = welcome.bridge_id
-        self.chunk_bytes = min(DEFAULT_CHUNK_BYTES, welcome.max_chunk_bytes, welcome.max_window_bytes)
+        self.chunk_bytes = min(chunk_bytes_over(round_trip_s), welcome.max_chunk_bytes, welcome.max_window_bytes)
         self.max_window_bytes = welcome.max_window_bytes
         self._taker.attached(self)
 

@@ -29,6 +29,7 @@ UNSIGNED: Final = "00" * 64
 
 _NONCE: Final = struct.Struct("!8xI")  # the key is one transfer's own, so a sequence number is never used twice
 _TOTAL: Final = struct.Struct("!Q")
+_CHUNK: Final = struct.Struct("!I")
 _OFFER: Final = struct.Struct("!QIIQQd")
 _CHUNKS_INFO: Final = b"cart-chunks-v1"
 
@@ -41,7 +42,8 @@ def best_cipher(cpu_flags: str) -> str:
 def request_statement(message: ModelRequest) -> bytes:
     """Return the bytes that the receiver signs: all that its request says."""
     parts = (message.transfer, message.cluster, message.source, message.destination, message.key)
-    return b"cart-request-v1\0" + b"".join(bytes.fromhex(part) for part in parts)
+    ids = b"".join(bytes.fromhex(part) for part in parts)
+    return b"cart-request-v1\0" + ids + _CHUNK.pack(message.max_chunk_bytes)
 
 
 def offer_statement(message: ModelParameters) -> bytes:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from blake3 import blake3
 
-from .chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
+from .chunk import DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .messages import Code, ModelParameters
 from .window import Window
-
-# A quarter of a second of the narrowest lines (500 KB/s): control waits behind a chunk, and a cut costs one.
-DEFAULT_CHUNK_BYTES: Final = 128 * 1024
 
 
 class TransferError(Exception):
@@ -34,7 +30,9 @@ def chunk_count(total_bytes: int, chunk_bytes: int) -> int:
     return -(-total_bytes // chunk_bytes)
 
 
-def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_bytes: int) -> None:
+def check_offer(
+    offer: ModelParameters, model_signature: str, codec: str, max_bytes: int, max_chunk_bytes: int = MAX_CHUNK_BYTES
+) -> None:
     """Decide whether a receiver takes an offer.
 
     Raises:
@@ -51,11 +49,12 @@ def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_by
             Code.MODEL_TOO_LARGE, f"The offered model has {offer.total_bytes} bytes; this cart takes {max_bytes}."
         )
     expected = chunk_count(offer.total_bytes, offer.chunk_bytes)
-    takes = MIN_CHUNK_BYTES <= offer.chunk_bytes <= MAX_CHUNK_BYTES
+    takes = MIN_CHUNK_BYTES <= offer.chunk_bytes <= max_chunk_bytes
     if not takes or offer.chunks != expected or offer.chunks > MAX_SEQUENCE:
         raise TransferError(
             Code.BAD_OFFER,
-            f"{offer.total_bytes} bytes do not come in {offer.chunks} chunks of {offer.chunk_bytes}.",
+            f"{offer.total_bytes} bytes do not come in {offer.chunks} chunks of {offer.chunk_bytes}; "
+            f"this cart takes chunks of {MIN_CHUNK_BYTES} to {max_chunk_bytes}.",
         )
 
 

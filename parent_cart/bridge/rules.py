@@ -22,7 +22,7 @@ class Limits:
 
     max_carts: int = 10_000
     max_transfers_per_cart: int = 64
-    max_chunk_bytes: int = 256 * 1024
+    max_chunk_bytes: int = 512 * 1024
     max_window_bytes: int = 4 * 1024 * 1024
     max_buffered_bytes: int = 64 * 1024 * 1024
     transfer_idle_s: float = 60.0

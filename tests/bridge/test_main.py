@@ -234,7 +234,7 @@ def test_a_broken_key_file_is_status_2(tmp_path: Path) -> None:
     assert ended.stderr.startswith("bridge: The key file")
 
 
-@pytest.mark.parametrize(("setting", "least"), [("max_bytes_per_s", 262_216), ("max_frames_per_s", 10)])
+@pytest.mark.parametrize(("setting", "least"), [("max_bytes_per_s", 524_360), ("max_frames_per_s", 10)])
 def test_a_rate_at_which_nothing_works_is_named(setting: str, least: int) -> None:
     flag = setting.replace("_", "-")
     with pytest.raises(SettingError, match=rf"--{flag} \(BRIDGE_{setting.upper()}\) is {least - 1}; .* {least}: with"):
@@ -243,5 +243,5 @@ def test_a_rate_at_which_nothing_works_is_named(setting: str, least: int) -> Non
 
 
 def test_a_window_that_no_chunk_fits_is_named() -> None:
-    with pytest.raises(SettingError, match=r"--max-window-bytes .* is 65536; it must be at least .* 262144"):
+    with pytest.raises(SettingError, match=r"--max-window-bytes .* is 65536; it must be at least .* 524288"):
         bridge_main.build(Settings(max_window_bytes=65536))

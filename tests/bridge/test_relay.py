@@ -38,7 +38,7 @@ async def refused(cart: RawCart, code: str) -> str:
 async def test_a_cart_attaches_under_the_id_of_its_key(bridge: Bridge) -> None:
     async with greeted(bridge.url) as cart:
         assert cart.welcome["version"] == 1
-        assert cart.welcome["max_chunk_bytes"] == 256 * 1024
+        assert cart.welcome["max_chunk_bytes"] == 128 * 1024
         assert cart.welcome["max_window_bytes"] == 4 * 1024 * 1024
         assert not bridge.hub.carts
         await cart.attach(role="KERNEL", model_version=3)

@@ -13,6 +13,7 @@ from child_cart.network.chunk import (
     SEAL_BYTES,
     ChunkError,
     ChunkHeader,
+    chunk_bytes_over,
     pack_header,
     unpack_header,
 )
@@ -50,6 +51,10 @@ def test_another_version_kind_or_flag_is_refused(at: int, header: ChunkHeader, v
     frame[at] = value
     with pytest.raises(ChunkError, match=str(value)):
         unpack_header(bytes(frame))
+
+
+def test_chunks_are_larger_over_a_short_way() -> None:
+    assert chunk_bytes_over(0.001) == 4 * chunk_bytes_over(0.1) == 512 * 1024
 
 
 @pytest.mark.parametrize("payload_bytes", [0, MAX_CHUNK_BYTES + 1])

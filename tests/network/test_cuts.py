@@ -11,9 +11,8 @@ from support.bridges import running_bridge, until
 from support.cutting_proxy import cutting_proxy
 from support.nodes import Node, model_of, running
 
-from child_cart.network.chunk import unpack_header
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, unpack_header
 from child_cart.network.running import Progress
-from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
 
 CUTS = 200
 PAYLOAD_BYTES = 25_000_000

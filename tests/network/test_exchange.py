@@ -14,7 +14,7 @@ from support.bridges import Bridge, running_bridge, until
 from support.nodes import Node, model_of, running
 from support.unsigned import model_parameters, model_request
 
-from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES, ChunkHeader
 from child_cart.network.clusters import NotEnoughPeers
 from child_cart.network.exchange import FINISHED_SHOWN
 from child_cart.network.link import LinkState
@@ -32,7 +32,7 @@ from child_cart.network.messages import (
 from child_cart.network.outgoing import Offerable
 from child_cart.network.running import Direction, Progress
 from child_cart.network.tasks import background
-from child_cart.network.transfer import DEFAULT_CHUNK_BYTES, TransferError
+from child_cart.network.transfer import TransferError
 
 
 def states(node: Node) -> list[Progress]:
@@ -94,6 +94,18 @@ async def test_a_window_beyond_the_bridges_is_cut_to_it(tmp_path: Path, no_block
         async with running(giver, taker):
             assert await taker.fetch_from(giver) == payload
             assert bridge.hub.counters["violations"] == 0
+
+
+async def test_chunks_suit_the_narrower_of_both_links(tmp_path: Path) -> None:
+    async with running_bridge(max_chunk_bytes=524288) as bridge:
+        giver, taker = Node(bridge.url, tmp_path, model_of(os.urandom(600_000))), Node(bridge.url, tmp_path)
+        async with running(giver, taker):
+            taker.become(Role.KERNEL)
+            cluster = await taker.exchange.ask_cluster(1, 1)
+            for of_giver, of_taker in ((65536, 524288), (524288, 65536)):
+                giver.exchange.home.chunk_bytes, taker.exchange.home.chunk_bytes = of_giver, of_taker
+                received = await taker.exchange.fetch(giver.id, cluster.cluster_id)
+                assert received.offer.chunk_bytes == 65536
 
 
 async def test_many_transfers_at_once_in_both_directions(bridge: Bridge, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Listener:
     messages: list[Message] = field(default_factory=list)
     chunks: list[tuple[ChunkHeader, bytes]] = field(default_factory=list)
 
-    def on_attached(self, welcome: Welcome) -> None:
+    def on_attached(self, welcome: Welcome, round_trip_s: float) -> None:
         self.events.append("attached")
 
     def on_message(self, message: Message) -> None:

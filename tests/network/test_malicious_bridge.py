@@ -13,13 +13,13 @@ from support.bridges import Bridge, until
 from support.hostile_relay import HostileRelay, hostile_relay
 from support.nodes import Node, model_of, running
 
-from child_cart.network.chunk import HEADER_BYTES
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES
 from child_cart.network.fleet_key import new_key
 from child_cart.network.frames import Frame
 from child_cart.network.identity import Identity
 from child_cart.network.messages import Code, ModelParameters, ModelRequest, parse
 from child_cart.network.sealing import TransferKey, sign_offer
-from child_cart.network.transfer import DEFAULT_CHUNK_BYTES, TransferError
+from child_cart.network.transfer import TransferError
 from parent_cart.bridge.relay import Connection
 
 SIZE = 7 * DEFAULT_CHUNK_BYTES + 100_000  # eight chunks

@@ -284,6 +284,12 @@ def test_an_offer_is_refused_by_name(changes: dict[str, object], code: Code) -> 
     assert caught.value.code is code
 
 
+def test_an_offer_of_larger_chunks_than_were_asked_for_is_refused() -> None:
+    with pytest.raises(TransferError, match="takes chunks of 1024 to 2999") as caught:
+        check_offer(offer_of(bytes(10_000), 3000), SIGNATURE, "raw", 10_000, 2999)
+    assert caught.value.code is Code.BAD_OFFER
+
+
 def test_an_offer_of_more_chunks_than_can_be_counted_is_refused() -> None:
     much = MAX_SEQUENCE + 1
     with pytest.raises(TransferError) as caught:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.network.transfer import DEFAULT_CHUNK_BYTES
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES
 from child_cart.network.window import Window
 
 KIB = 1024

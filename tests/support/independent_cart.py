@@ -35,7 +35,8 @@ def joined(body: Body, *names: str) -> bytes:
 
 
 def request_bytes(request: Body) -> bytes:
-    return b"cart-request-v1\0" + joined(request, "transfer", "cluster", "source", "destination", "key")
+    ids = joined(request, "transfer", "cluster", "source", "destination", "key")
+    return b"cart-request-v1\0" + ids + struct.pack("!I", request.get("max_chunk_bytes", 131072))
 
 
 def offer_bytes(offer: Body) -> bytes:
@@ -161,7 +162,7 @@ class IndependentCart:
         assert peer in picked["peers"]
         own = X25519PrivateKey.generate()
         request = {"transfer": os.urandom(16).hex(), "cluster": picked["cluster"], "source": self.id}
-        request |= {"destination": peer, "key": own.public_key().public_bytes_raw().hex()}
+        request |= {"destination": peer, "key": own.public_key().public_bytes_raw().hex(), "max_chunk_bytes": 65536}
         request |= {"public_key": self.public.hex(), "signature": self.key.sign(request_bytes(request)).hex()}
         await self.say("MODELREQUEST", **request)
         offer = await self.hear("MODELPARAMETERS")
@@ -195,7 +196,7 @@ class IndependentCart:
         """Wait for a request, and give this until the receiver has it whole."""
         request = await self.hear("MODELREQUEST")
         check_signed(request, request_bytes(request))
-        own, chunk_bytes = X25519PrivateKey.generate(), min(65536, self.welcome["max_chunk_bytes"])
+        own, chunk_bytes = X25519PrivateKey.generate(), min(self.welcome["max_chunk_bytes"], request["max_chunk_bytes"])
         offer: Body = {"transfer": request["transfer"], "source": self.id, "destination": request["source"]}
         offer |= {"total_bytes": len(payload), "chunk_bytes": chunk_bytes, "chunks": -(-len(payload) // chunk_bytes)}
         offer |= {"digest": blake3(payload).hexdigest(), "codec": codec, "model_signature": model_signature}
