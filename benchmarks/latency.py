@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import bridge_process, percentile, plain_relay_process, spread
 from benchmarks.plain_relay import PlainStream
 from benchmarks.raw_cart import UNSIGNED, RawCart, Stream, client_frame
-from child_cart.network.chunk import DEFAULT_CHUNK_BYTES
+from child_cart.network.chunk import NEAR_CHUNK_BYTES
 from parent_cart.bridge.rules import Limits
 
-CHUNK = DEFAULT_CHUNK_BYTES
+CHUNK = NEAR_CHUNK_BYTES  # carts near their bridge are the ones that load it
 WINDOW = Limits().max_window_bytes
 ENDLESS = 10**12
 PAUSE_S = 0.001

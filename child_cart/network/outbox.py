@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import Final
 
+from .chunk import MAX_FRAME_BYTES
+
 MAX_CONTROL_FRAMES: Final = 1024
 MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
 
@@ -82,25 +84,30 @@ class Lanes:
 
 
 class Outbox(Lanes):
-    """Lanes with a line before the chunks', in which everybody gets a turn."""
+    """Lanes with a line before the chunks', in which everybody gets a turn.
 
-    __slots__ = ("_closed", "_room", "_turn")
+    Args:
+        ahead_bytes: as long as fewer bytes of chunks wait, one more is taken.
+    """
 
-    def __init__(self, max_chunk_bytes: int) -> None:
-        super().__init__(max_chunk_bytes)
+    __slots__ = ("_ahead_bytes", "_closed", "_room", "_turn")
+
+    def __init__(self, ahead_bytes: int) -> None:
+        super().__init__(ahead_bytes + MAX_FRAME_BYTES)
+        self._ahead_bytes = ahead_bytes
         self._closed = False
         self._room = asyncio.Event()
         self._turn = asyncio.Lock()
 
     async def put_chunk_when_room(self, frame: bytearray) -> None:
-        """Append a chunk frame, after waiting until less than the limit waits.
+        """Append a chunk frame, after waiting until there is room for one more.
 
         Raises:
             OutboxClosed: if the socket is gone.
         """
         # The lock wakes in the order of asking; the event alone always wakes the same sender first.
         async with self._turn:
-            while self._chunk_bytes + len(frame) > self._max_chunk_bytes and not self._closed:
+            while self._chunk_bytes >= self._ahead_bytes and not self._closed:
                 self._room.clear()
                 await self._room.wait()
             if self._closed:

@@ -27,9 +27,12 @@ from .frames import (
     server_frame,
 )
 from .outbox import Lanes
+from .turns import Turns
 
 # What the transport holds beyond the kernel's buffer cannot be overtaken by control any more.
 WRITE_BYTES: Final = 256 * 1024
+# Whoever has sent so much waits for its next turn.
+TURN_BYTES: Final = 64 * 1024
 FAREWELL_S: Final = 2.0
 _HANDSHAKE_KEY: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -62,6 +65,7 @@ class WebSocket(asyncio.BufferedProtocol):
         handler: is told what arrives.
         max_message_bytes: the largest message that is taken.
         outbox: what waits to be written.
+        turns: shared by the sockets among which each is to have its turn; None for a socket that is alone.
     """
 
     __slots__ = (
@@ -72,6 +76,8 @@ class WebSocket(asyncio.BufferedProtocol):
         "_reason",
         "_timer",
         "_transport",
+        "_turn_bytes",
+        "_turns",
         "close_code",
         "closing",
         "heard_at",
@@ -79,7 +85,9 @@ class WebSocket(asyncio.BufferedProtocol):
         "pinged",
     )
 
-    def __init__(self, handler: SocketHandler, max_message_bytes: int, outbox: Lanes) -> None:
+    def __init__(
+        self, handler: SocketHandler, max_message_bytes: int, outbox: Lanes, turns: Turns | None = None
+    ) -> None:
         self.outbox = outbox
         self.closing = True
         """Whether the link is not open yet, or being closed or broken: nothing is taken, nothing more is written."""
@@ -94,6 +102,8 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._paused = False
+        self._turns = turns
+        self._turn_bytes = 0
         self._reason = "its link broke"
         self._timer: asyncio.TimerHandle | None = None
 
@@ -134,6 +144,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._take_control([frame for frame in frames if frame.opcode >= CLOSE])
         if self._reader.error is not None and not self.closing:
             self._handler.on_error(self._reader.error)
+        self._turn_bytes += nbytes
+        if self._turns is not None and self._turn_bytes >= TURN_BYTES and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._turns.wait(self._next_turn)
 
     def eof_received(self) -> bool:
         """Let the connection close."""
@@ -248,6 +262,11 @@ class WebSocket(asyncio.BufferedProtocol):
             self._transport.resume_reading()  # it may be held, and its answer to the close frame is to be seen
         # What is not read by then never is: a socket that waits for it would stay as long as its cart likes.
         self._timer = self._loop.call_later(FAREWELL_S, self._transport.abort)
+
+    def _next_turn(self) -> None:
+        self._turn_bytes = 0
+        if self._timer is None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _go_on(self) -> None:
         self._timer, self.heard_at = None, self._loop.time()

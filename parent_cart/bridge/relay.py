@@ -34,6 +34,7 @@ from child_cart.network.messages import (
     parse,
 )
 from child_cart.network.outbox import Lanes, OutboxFull
+from child_cart.network.turns import Turns
 from child_cart.network.websocket import FAREWELL_S, WebSocket
 
 from .admission import Admission
@@ -88,7 +89,7 @@ class Connection:
         self.keeps_transfers = True
         """Whether its cart's transfers wait for it to come back when it is gone."""
         self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = WebSocket(self, MAX_ATTACH_BYTES, outbox)
+        self.socket = WebSocket(self, MAX_ATTACH_BYTES, outbox, relay.turns)
 
     @property
     def outbox(self) -> Lanes:
@@ -150,6 +151,7 @@ class Relay:
         self._sockets: set[Connection] = set()
         self._away: Away[Allowance] = Away(hub.limits.max_carts)
         self._emptied = asyncio.Event()
+        self.turns = Turns()
         self._stopping = False
         self.url = ""
         """Where carts reach this bridge, once that is known."""

@@ -1,0 +1,86 @@
+"""Whoever has read much waits: one goes on in each pass of the loop, and small messages never wait for megabytes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+
+from support.bridges import until
+
+from child_cart.network.frames import BINARY, Frame, client_frame
+from child_cart.network.outbox import Lanes
+from child_cart.network.tuning import new_event_loop
+from child_cart.network.turns import Turns
+from child_cart.network.websocket import TURN_BYTES, WebSocket
+
+
+async def test_one_goes_on_in_each_pass_in_the_order_of_waiting() -> None:
+    turns, seen = Turns(), list[str]()
+
+    def again_and_again(name: str) -> Callable[[], None]:
+        def go_on() -> None:
+            seen.append(name)
+            if len(seen) < 9:
+                turns.wait(go_on)
+
+        return go_on
+
+    for name in "abc":
+        turns.wait(again_and_again(name))
+    for passed in range(9):
+        assert len(seen) == passed
+        await asyncio.sleep(0)
+    assert "".join(seen) == "abcabcabc"
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(seen) == 11  # those who still waited had their turn, and nobody else
+
+
+class Reads:
+    """A handler that counts how much is read between two passes of the loop."""
+
+    def __init__(self) -> None:
+        self.read_bytes = self.in_this_pass = self.most_in_a_pass = 0
+
+    def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None:
+        if not self.in_this_pass:
+            asyncio.get_running_loop().call_soon(self._pass)
+        self.read_bytes += read_bytes
+        self.in_this_pass += read_bytes
+
+    def _pass(self) -> None:
+        self.most_in_a_pass, self.in_this_pass = max(self.most_in_a_pass, self.in_this_pass), 0
+
+    def on_drained(self) -> None: ...
+
+    def on_error(self, error: Exception) -> None:
+        raise error
+
+    def on_lost(self, reason: str) -> None: ...
+
+
+def test_a_socket_with_megabytes_to_read_has_one_turn_in_a_pass() -> None:
+    frame = bytes(client_frame(BINARY, bytes(2 * TURN_BYTES)))
+    total = 100 * len(frame)
+
+    async def read_all() -> Reads:
+        reads = Reads()
+        far, near = socket.socketpair()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+        near.setblocking(False)
+        writer = threading.Thread(target=lambda: [far.sendall(frame) for _ in range(100)])
+        writer.start()
+        made = WebSocket(reads, len(frame), Lanes(0), Turns())
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: made, near)
+        await until(lambda: reads.read_bytes == total)
+        transport.abort()
+        writer.join()
+        far.close()
+        return reads
+
+    for loop_factory in (new_event_loop, asyncio.new_event_loop):
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            reads = runner.run(read_all())
+        assert reads.most_in_a_pass < 5 * TURN_BYTES
