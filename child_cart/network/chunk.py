@@ -15,9 +15,11 @@ SEAL_BYTES: Final = 16  # behind the payload of each chunk: the tag of its seal
 MIN_CHUNK_BYTES: Final = 1024
 # A quarter of a second of the narrowest lines (500 KB/s): control waits behind a chunk, and a cut costs one.
 DEFAULT_CHUNK_BYTES: Final = 128 * 1024
-# Where a trip takes no longer than this, lines are wide: what a chunk costs beside its bytes is what counts.
+# Where a trip takes no longer than this, lines are wide: what a chunk costs beside its bytes is what counts. But only
+# over a link that has carried many such chunks: one that is cut all the time must get some through between two cuts.
 NEAR_S: Final = 0.01
 NEAR_CHUNK_BYTES: Final = 512 * 1024
+PROVED_BYTES: Final = 16 * NEAR_CHUNK_BYTES
 MAX_CHUNK_BYTES: Final = 1024 * 1024
 MAX_FRAME_BYTES: Final = HEADER_BYTES + MAX_CHUNK_BYTES + SEAL_BYTES
 MAX_SEQUENCE: Final = 2**32 - 1
@@ -37,9 +39,10 @@ class ChunkHeader(NamedTuple):
     final: bool
 
 
-def chunk_bytes_over(round_trip_s: float) -> int:
-    """Return the size of chunks that suits a link to a bridge with this round trip."""
-    return NEAR_CHUNK_BYTES if round_trip_s <= NEAR_S else DEFAULT_CHUNK_BYTES
+def chunk_bytes_over(round_trip_s: float, carried_bytes: int) -> int:
+    """Return the size of chunks that suits a link: by its round trip, and by what it has carried since it was made."""
+    proved = round_trip_s <= NEAR_S and carried_bytes >= PROVED_BYTES
+    return NEAR_CHUNK_BYTES if proved else DEFAULT_CHUNK_BYTES
 
 
 def pack_header(header: ChunkHeader) -> bytes:

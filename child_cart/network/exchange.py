@@ -153,11 +153,12 @@ class Exchange:
             raise TransferError(
                 Code.LINK_LOST, "The link on which this cluster was picked is lost, and so is the cluster."
             )
-        incoming = Incoming(view, port, limits.patience, self._window_bytes(port))
+        window_bytes = self._window_bytes(port)
+        incoming = Incoming(view, port, limits.patience, window_bytes)
         key = TransferKey()
         public_key = self._identity.public_key.hex()
         ends = (view.transfer_id, cluster_id, self._cart_id, peer)
-        unsigned = ModelRequest(*ends, key.public, public_key, UNSIGNED, port.chunk_bytes)
+        unsigned = ModelRequest(*ends, key.public, public_key, UNSIGNED, min(port.chunk_bytes, window_bytes))
         request = sign_request(self._identity, unsigned)
 
         def accept(offer: ModelParameters) -> Seal:

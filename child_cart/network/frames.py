@@ -38,7 +38,7 @@ _NO_MASK: Final = bytes(_MASK_BYTES)
 # The shortest payload whose length is written in a header of so many bytes, the mask not counted.
 _SHORTEST: Final = {2: 0, 4: 126, 10: 1 << 16}
 # All readers read into the same buffer: between asking for it and taking what was read, an event loop runs nothing
-# else. So a connection that is at rest holds no buffer. This is to hold several of the usual size, 128 KiB.
+# else. So a connection that is at rest holds no buffer. This is to hold two chunks of the usual size, 128 KiB.
 _SCRATCH: Final = bytearray(260 * 1024)
 _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
 # A frame of more than this that is not whole yet is read into a buffer of its own, where it stays; a smaller one is
@@ -97,6 +97,7 @@ def masked_head(opcode: int, body: bytearray) -> bytearray:
 
 
 def _fresh_masks() -> Iterator[bytes]:
+    # One thread's: a generator cannot be asked by two at once.
     while True:  # by the kilobyte: asking the system for each four bytes takes longer than masking a chunk
         fresh = os.urandom(1024 * _MASK_BYTES)
         for at in range(0, len(fresh), _MASK_BYTES):

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
-from .chunk import DEFAULT_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
+from .chunk import MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .message_fields import (
     MAX_CLUSTER_SIZE,
     MAX_RECORD_CHARS,
@@ -195,7 +195,7 @@ class ModelRequest(Message):
     key: str = hex_field(32)
     public_key: str = hex_field(32)
     signature: str = hex_field(64)
-    max_chunk_bytes: int = count_field(MIN_CHUNK_BYTES, MAX_SEQUENCE, default=DEFAULT_CHUNK_BYTES)
+    max_chunk_bytes: int = count_field(MIN_CHUNK_BYTES, MAX_SEQUENCE)
 
 
 @dataclass(frozen=True)

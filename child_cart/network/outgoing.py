@@ -100,7 +100,7 @@ class Outgoing(RunningTransfer):
         while self._failure is None and not self._paused and (chunk := splitter.next_chunk()) is not None:
             header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
             try:
-                await self.port.link.send_chunk(seal.frame(header, chunk.payload))
+                await self.port.send_chunk(seal.frame(header, chunk.payload))
             except LinkDown:
                 return  # taken up again from where the receiver is, on the next link
             self.view.moved_bytes = splitter.sent_bytes

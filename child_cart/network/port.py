@@ -5,6 +5,7 @@ A cart has one for the bridge that it is attached to, and one for each other bri
 
 from __future__ import annotations
 
+from math import inf
 from typing import Protocol
 
 from .chunk import DEFAULT_CHUNK_BYTES, ChunkHeader, chunk_bytes_over
@@ -43,16 +44,30 @@ class Port:
         self.clusters = Clusters(cart_id, link)
         self.is_attached = False
         self.bridge_id = ""
-        self.chunk_bytes = DEFAULT_CHUNK_BYTES
         self.max_window_bytes = DEFAULT_CHUNK_BYTES
+        self._max_chunk_bytes = DEFAULT_CHUNK_BYTES
+        self._round_trip_s = inf
+        self._carried_bytes = 0
         self._taker = taker
 
+    @property
+    def chunk_bytes(self) -> int:
+        """The size of chunks that suits the link now."""
+        most = min(self._max_chunk_bytes, self.max_window_bytes)
+        return min(chunk_bytes_over(self._round_trip_s, self._carried_bytes), most)
+
+    async def send_chunk(self, frame: bytearray) -> None:
+        """Send a chunk when it is its turn; raises ``LinkDown``."""
+        await self.link.send_chunk(frame)
+        self._carried_bytes += len(frame)
+
     def on_attached(self, welcome: Welcome, round_trip_s: float) -> None:
-        """Take the bridge's limits, and choose what suits the way there."""
+        """Take the bridge's limits, and begin to see what the way there bears."""
         self.is_attached = True
         self.bridge_id = welcome.bridge_id
-        self.chunk_bytes = min(chunk_bytes_over(round_trip_s), welcome.max_chunk_bytes, welcome.max_window_bytes)
         self.max_window_bytes = welcome.max_window_bytes
+        self._max_chunk_bytes = welcome.max_chunk_bytes
+        self._round_trip_s, self._carried_bytes = round_trip_s, 0
         self._taker.attached(self)
 
     def on_message(self, message: Message) -> None:
@@ -61,6 +76,7 @@ class Port:
 
     def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
         """Pass on a chunk."""
+        self._carried_bytes += len(payload)
         self._taker.chunk_arrived(self, header, payload)
 
     def on_lost(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from .chunk import DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
+from .chunk import DEFAULT_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .messages import Code, ModelParameters
 from .window import Window
 
@@ -30,9 +30,7 @@ def chunk_count(total_bytes: int, chunk_bytes: int) -> int:
     return -(-total_bytes // chunk_bytes)
 
 
-def check_offer(
-    offer: ModelParameters, model_signature: str, codec: str, max_bytes: int, max_chunk_bytes: int = MAX_CHUNK_BYTES
-) -> None:
+def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_bytes: int, max_chunk_bytes: int) -> None:
     """Decide whether a receiver takes an offer.
 
     Raises:

@@ -2,6 +2,9 @@
 
 An event loop looks at all sockets in each of its passes, and uvloop reads from one up to 32 times as long as there is
 something to read. With some bulk transfers such a pass takes milliseconds, and whatever else comes waits for its end.
+
+Over TLS, uvloop drops what is not read when the other side's end comes: so the last bytes of a side that ends without
+the closing handshake, as one that is killed does, may be lost while it waits. A transfer goes on without them.
 """
 
 from __future__ import annotations

@@ -78,6 +78,7 @@ class WebSocket(asyncio.BufferedProtocol):
         "_transport",
         "_turn_bytes",
         "_turns",
+        "_waits",
         "close_code",
         "closing",
         "heard_at",
@@ -104,6 +105,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._paused = False
         self._turns = turns
         self._turn_bytes = 0
+        self._waits = False
         self._reason = "its link broke"
         self._timer: asyncio.TimerHandle | None = None
 
@@ -145,7 +147,9 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._reader.error is not None and not self.closing:
             self._handler.on_error(self._reader.error)
         self._turn_bytes += nbytes
-        if self._turns is not None and self._turn_bytes >= TURN_BYTES and not self._transport.is_closing():
+        due = self._turn_bytes >= TURN_BYTES and not self._waits and not self._transport.is_closing()
+        if self._turns is not None and due:
+            self._waits = True
             self._transport.pause_reading()
             self._turns.wait(self._next_turn)
 
@@ -259,18 +263,22 @@ class WebSocket(asyncio.BufferedProtocol):
         self.closing = True
         if self._timer is not None:
             self._timer.cancel()
-            self._transport.resume_reading()  # it may be held, and its answer to the close frame is to be seen
         # What is not read by then never is: a socket that waits for it would stay as long as its cart likes.
         self._timer = self._loop.call_later(FAREWELL_S, self._transport.abort)
+        self._read_on()  # the answer to the close frame is to be seen
 
     def _next_turn(self) -> None:
-        self._turn_bytes = 0
-        if self._timer is None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._turn_bytes, self._waits = 0, False
+        self._read_on()
 
     def _go_on(self) -> None:
         self._timer, self.heard_at = None, self._loop.time()
-        if not self._transport.is_closing():
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read, unless this side is held or waits for its turn."""
+        held = self._timer is not None and not self.closing
+        if not held and not self._waits and not self._transport.is_closing():
             self._transport.resume_reading()
 
 

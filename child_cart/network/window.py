@@ -35,7 +35,7 @@ class Window:
         self._trip_s: float | None = None
         self._probe: tuple[int, float] | None = None
         self._mark: tuple[int, float] | None = None
-        self.size_bytes = self._within(FIRST_BYTES)
+        self.size_bytes = self._first_bytes = self._within(FIRST_BYTES)
 
     def limit_to(self, most_bytes: int) -> None:
         """Take another limit, and forget the measurement under way: the path may be another one."""
@@ -65,7 +65,7 @@ class Window:
         elif not self._rates and since_s < SHORTEST_TRIP_S:
             # Nothing is measured yet, but what has come so soon shows a fast path: as in slow start (RFC 5681), the
             # window doubles with each trip. Over a slow path this is over after a chunk.
-            self.size_bytes = self._within(max(self.size_bytes, FIRST_BYTES + position_bytes - self._mark[0]))
+            self.size_bytes = self._within(max(self.size_bytes, self._first_bytes + position_bytes - self._mark[0]))
 
     def _within(self, size_bytes: int) -> int:
         return min(max(size_bytes, LEAST_CHUNKS * self._chunk_bytes), self.most_bytes)

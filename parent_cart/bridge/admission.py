@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from child_cart.network.bucket import AddressBuckets, network_of
 from child_cart.network.fleet_key import admission_proof
 
-from .bucket import Bucket
-
-MOST_ADDRESSES: Final = 10_000
 FAILURES_AT_ONCE: Final = 10
 FAILURES_PER_S: Final = 0.2
 
@@ -22,7 +20,7 @@ class Admission:
     Args:
         token: the bridge token; None admits every cart.
         clock: seconds that only grow.
-        max_connections: the most that one address may have at once; 0 is no limit.
+        max_connections: the most that one address (of IPv6, one network) may have at once; 0 is no limit.
     """
 
     def __init__(self, token: bytes | None, clock: Callable[[], float], max_connections: int = 0) -> None:
@@ -30,8 +28,7 @@ class Admission:
         self._connections: Counter[str] = Counter()
         self._token = token
         self._clock = clock
-        # The failures that an address has left; the longest untouched first.
-        self._failures_left: OrderedDict[str, Bucket] = OrderedDict()
+        self._failures = AddressBuckets(FAILURES_PER_S, FAILURES_AT_ONCE)
 
     def proves(self, proof: bytes, statement: bytes) -> bool:
         """Tell whether a cart's proof is right, in constant time."""
@@ -39,17 +36,18 @@ class Admission:
 
     def may_enter(self, address: str) -> bool:
         """Tell whether an address may have one more connection."""
-        return not self.max_connections or self._connections[address] < self.max_connections
+        return not self.max_connections or self._connections[network_of(address)] < self.max_connections
 
     def enter(self, address: str) -> None:
         """Count a connection of an address."""
-        self._connections[address] += 1
+        self._connections[network_of(address)] += 1
 
     def leave(self, address: str) -> None:
         """Count a connection less."""
-        self._connections[address] -= 1
-        if self._connections[address] <= 0:
-            del self._connections[address]
+        network = network_of(address)
+        self._connections[network] -= 1
+        if self._connections[network] <= 0:
+            del self._connections[network]
 
     def note_failure(self, address: str) -> float:
         """Count a failed attach of an address; return for how many seconds its answer is held back.
@@ -57,9 +55,5 @@ class Admission:
         Only failures wait: behind one address, of a NAT or a proxy, there may be good carts as well as a bad one.
         """
         now = self._clock()
-        failures = self._failures_left.setdefault(address, Bucket(FAILURES_PER_S, FAILURES_AT_ONCE, now))
-        left = failures.take(1, now)
-        self._failures_left.move_to_end(address)
-        if len(self._failures_left) > MOST_ADDRESSES:
-            self._failures_left.popitem(last=False)
+        left = self._failures.of(address, now).take(1, now)
         return max(0.0, -left / FAILURES_PER_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .bucket import Bucket
+from child_cart.network.bucket import Bucket
 
 BURST_S: Final = 1.0
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from child_cart.network.bucket import Bucket
 from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
 from child_cart.network.messages import (
     Cancel,
@@ -27,7 +28,7 @@ from child_cart.network.messages import (
     Role,
 )
 
-from .bucket import Away, Bucket
+from .away import Away
 from .deck import Deck
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers

@@ -39,7 +39,7 @@ from child_cart.network.websocket import FAREWELL_S, WebSocket
 
 from .admission import Admission
 from .allowance import Allowance, Rates
-from .bucket import Away
+from .away import Away
 from .guide import Guide
 from .hub import Hub
 from .neighbourhood import Neighbourhood

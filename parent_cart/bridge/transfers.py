@@ -162,11 +162,7 @@ class Transfers:
         if ends != (transfer.sender, transfer.receiver) or message.source != cart_id:
             raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
         if not self._takes_chunks_of(message.chunk_bytes):
-            raise Violation(
-                Code.BAD_OFFER,
-                f"An offer has chunks of {message.chunk_bytes} bytes; "
-                f"this bridge takes {MIN_CHUNK_BYTES} to {self._limits.max_chunk_bytes}.",
-            )
+            raise Violation(Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
         transfer.move_to(TransferState.OFFERED, message.KIND)
         transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
         return self._tell(transfer.receiver, message)
@@ -328,6 +324,8 @@ class Transfers:
             self._counters["messages_too_late"] += 1
             return []
         if transfer is None:
+            if not self._takes_chunks_of(message.chunk_bytes):
+                return self.refuse(cart_id, message.transfer, Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
             transfer = self._claimed(cart_id, message, may_claim)
             if transfer is None:
                 sentence = "This bridge takes up no such transfer now."
@@ -353,8 +351,6 @@ class Transfers:
         most = self._limits.max_transfers_per_cart
         named = len(self._of_cart.get(other, ()))
         if self.count_of(cart_id) >= most or named >= MOST_NAMED * most or not may_claim():
-            return None
-        if not self._takes_chunks_of(message.chunk_bytes):
             return None
         transfer = Transfer(message.transfer, message.sender, message.receiver, self._clock(), TransferState.OFFERED)
         transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
@@ -451,6 +447,12 @@ class Transfers:
 
     def _takes_chunks_of(self, chunk_bytes: int) -> bool:
         return MIN_CHUNK_BYTES <= chunk_bytes <= self._limits.max_chunk_bytes
+
+    def _wrong_chunks(self, chunk_bytes: int) -> str:
+        return (
+            f"The transfer's chunks have {chunk_bytes} bytes; "
+            f"this bridge takes {MIN_CHUNK_BYTES} to {self._limits.max_chunk_bytes}."
+        )
 
     def _tell(self, cart_id: str, message: Message) -> list[Delivery]:
         return [Delivery(cart_id, message)] if cart_id in self._attached else []

@@ -13,6 +13,7 @@ from typing import Final
 
 from kademlia.node import Node
 
+from child_cart.network.bucket import network_of
 from child_cart.network.identity import Identity
 from child_cart.network.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
 
@@ -90,7 +91,7 @@ class DhtNode:
                 statement = introduction_statement(request.key, request.sender_id)
                 return [self._own_record().encoded, self._identity.sign(statement)]
             case Rpc.STORE:
-                return self._take(request.key, request.value, address.host)
+                return self._take(request.key, request.value, network_of(address.host))
             case Rpc.FIND_VALUE:
                 value = self._value(request.key)
                 if value is not None:

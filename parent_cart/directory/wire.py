@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from parent_cart.bridge.bucket import Bucket
+from child_cart.network.bucket import AddressBuckets, Bucket
 
 from .datagrams import (
     MESSAGE_ID_BYTES,
@@ -31,7 +31,6 @@ from .datagrams import (
     request_datagram,
 )
 
-MOST_ADDRESSES: Final = 10_000
 TRIES: Final = 2
 
 
@@ -74,8 +73,7 @@ class Wire(asyncio.DatagramProtocol):
         self._closed = asyncio.Event()
         self._ipv6 = False
         self._waiting: dict[bytes, asyncio.Future[object]] = {}
-        # What each address may still ask; the longest silent first.
-        self._left: OrderedDict[str, Bucket] = OrderedDict()
+        self._left = AddressBuckets(rates.of_one_per_s, 2 * rates.of_one_per_s)
         self._left_of_all: Bucket | None = None
 
     # The socket.
@@ -180,11 +178,8 @@ class Wire(asyncio.DatagramProtocol):
             self._send(answer_datagram(request.message_id, body), address)
 
     def _may_ask(self, host: str) -> bool:
-        now, rate = asyncio.get_running_loop().time(), self._rates.of_one_per_s
-        left = self._left.setdefault(host, Bucket(rate, 2 * rate, now))
-        self._left.move_to_end(host)
-        if len(self._left) > MOST_ADDRESSES:
-            self._left.popitem(last=False)
+        now = asyncio.get_running_loop().time()
+        left = self._left.of(host, now)
         if left.left(now) < 1 or self._left_of_all is None or self._left_of_all.left(now) < 1:
             return False
         left.take(1, now)

@@ -9,9 +9,10 @@ from support.bridges import running_bridge, until
 from support.nodes import Node, model_of, running
 from support.raw_cart import greeted
 
+from child_cart.network.bucket import ADDRESSES_KEPT
 from child_cart.network.fleet_key import admission_proof, as_text, bridge_token, new_key
 from child_cart.network.settings import SettingError
-from parent_cart.bridge.admission import FAILURES_AT_ONCE, FAILURES_PER_S, MOST_ADDRESSES, Admission
+from parent_cart.bridge.admission import FAILURES_AT_ONCE, FAILURES_PER_S, Admission
 
 
 class Clock:
@@ -35,9 +36,24 @@ def test_an_address_that_fails_too_often_waits_for_its_answers() -> None:
 
 def test_what_is_kept_of_addresses_is_bounded() -> None:
     door = Admission(None, Clock())
-    for number in range(MOST_ADDRESSES + 50):
+    for number in range(ADDRESSES_KEPT + 50):
         door.note_failure(str(number))
-    assert len(door._failures_left) == MOST_ADDRESSES
+    assert len(door._failures) == ADDRESSES_KEPT
+
+
+def test_whoever_has_a_network_of_ipv6_is_one() -> None:
+    door = Admission(b"t" * 32, Clock(), max_connections=2)
+    for number in range(2):
+        assert door.may_enter("2001:db8:0:7::9")
+        door.enter(f"2001:db8:0:7::{number:x}")
+    assert not door.may_enter("2001:db8:0:7:ffff::1")
+    assert door.may_enter("2001:db8:0:8::1")
+    assert not any(door.note_failure(f"2001:db8:0:7::{number:x}") for number in range(FAILURES_AT_ONCE))
+    assert door.note_failure("2001:db8:0:7::ffff") > 0
+    assert door.note_failure("2001:db8:0:8::1") == 0
+    door.leave("2001:db8:0:7::5")
+    door.leave("2001:db8:0:7::6")
+    assert not door._connections
 
 
 @pytest.fixture

@@ -851,6 +851,9 @@ def test_a_claim_of_chunks_that_do_not_fit_here_is_refused() -> None:
     fleet = Fleet()
     (refusal,) = fleet.hub.receive(fleet.kernel, claim(fleet, chunk_bytes=LIMITS.max_chunk_bytes + 1))
     assert isinstance(refusal.message, Cancel)
+    assert refusal.message.code is Code.BAD_OFFER
+    assert "4097" in refusal.message.sentence
+    assert "4096" in refusal.message.sentence
 
 
 @pytest.mark.parametrize(

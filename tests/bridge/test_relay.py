@@ -22,6 +22,8 @@ from parent_cart.bridge import relay as relay_module
 from parent_cart.bridge import websocket as accepting_module
 from parent_cart.bridge.websocket import cut_off_others
 
+SMALL_CHUNKS = {"max_chunk_bytes": 65536}
+
 
 async def refused(cart: RawCart, code: str) -> str:
     """The bridge says why and closes; return its sentence."""
@@ -38,7 +40,7 @@ async def refused(cart: RawCart, code: str) -> str:
 async def test_a_cart_attaches_under_the_id_of_its_key(bridge: Bridge) -> None:
     async with greeted(bridge.url) as cart:
         assert cart.welcome["version"] == 1
-        assert cart.welcome["max_chunk_bytes"] == 128 * 1024
+        assert cart.welcome["max_chunk_bytes"] == 512 * 1024
         assert cart.welcome["max_window_bytes"] == 4 * 1024 * 1024
         assert not bridge.hub.carts
         await cart.attach(role="KERNEL", model_version=3)
@@ -556,7 +558,7 @@ async def test_control_overtakes_chunks_that_wait(bridge: Bridge) -> None:
             await kernel.hear_bytes()
 
 
-@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 400_000}, {"max_frames_per_s": 100}])
+@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 400_000, **SMALL_CHUNKS}, {"max_frames_per_s": 100}])
 async def test_who_sends_too_much_waits_and_loses_nothing(no_blocking: BlockBuster, limit: dict[str, int]) -> None:
     payload = os.urandom(500_000)
     async with (
@@ -593,7 +595,7 @@ async def test_fragments_are_counted_as_frames(no_blocking: BlockBuster) -> None
         cart.abort()
 
 
-@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 300_000}, {"max_frames_per_s": 50}])
+@pytest.mark.parametrize("limit", [{"max_bytes_per_s": 300_000, **SMALL_CHUNKS}, {"max_frames_per_s": 50}])
 async def test_coming_back_is_no_new_allowance(no_blocking: BlockBuster, limit: dict[str, int]) -> None:
     key = Ed25519PrivateKey.generate()
     async with running_bridge(**limit) as bridge:

@@ -20,10 +20,10 @@ from support.bridges import Bridge, running_bridge
 from support.raw_cart import ask_cluster, attached, open_transfer
 
 from child_cart import __version__
+from child_cart.network.bucket import Bucket
 from child_cart.network.messages import Role
 from child_cart.network.records import BridgeRecord
 from child_cart.network.settings import SettingError
-from parent_cart.bridge.bucket import Bucket
 from parent_cart.bridge.graph import HEIGHT, WIDTHS, chart, nice_top
 from parent_cart.bridge.hub import Cart, Hub, Limits
 from parent_cart.bridge.rates import SAMPLES_KEPT, CartRate, Rates, Sample

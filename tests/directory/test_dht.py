@@ -146,9 +146,10 @@ async def test_a_bridge_that_leaves_is_gone_at_once_and_its_old_records_do_not_c
             await third.stop()
             assert not second.knows(third)
             assert not first.knows(third)
+            older = second.counters["records_older"]  # one may have been on its way
             replayed = await first.node.wire.ask(second.address, Rpc.STORE, first.node.id, third.node.id, old.encoded)
             assert replayed is False
-            assert second.counters["records_older"] == 1
+            assert second.counters["records_older"] > older
             again = Peer([first.address], identity=third.identity)
             async with working(again):
                 await until(lambda: second.knows(again))

@@ -53,8 +53,9 @@ def test_another_version_kind_or_flag_is_refused(at: int, header: ChunkHeader, v
         unpack_header(bytes(frame))
 
 
-def test_chunks_are_larger_over_a_short_way() -> None:
-    assert chunk_bytes_over(0.001) == 4 * chunk_bytes_over(0.1) == 512 * 1024
+def test_chunks_are_larger_over_a_short_way_that_has_carried_many() -> None:
+    assert chunk_bytes_over(0.001, 8 * 1024 * 1024) == 512 * 1024
+    assert chunk_bytes_over(0.001, 8 * 1024 * 1024 - 1) == chunk_bytes_over(0.1, 1 << 40) == 128 * 1024
 
 
 @pytest.mark.parametrize("payload_bytes", [0, MAX_CHUNK_BYTES + 1])

@@ -16,8 +16,9 @@ from child_cart.network.running import Progress
 
 CUTS = 200
 PAYLOAD_BYTES = 25_000_000
-# The two links are cut each 100 KB on the average: the last of the cuts comes well before the transfer's end.
+# Each of the two links carries 100 KB on the average before it is cut: less than a chunk.
 MOST_BYTES_BETWEEN_CUTS = 200_000
+PATIENT = {"heartbeat_s": 0.3, "stall_timeout_s": 30.0, "slowest_bytes_per_s": 1e5}
 
 
 def bytes_sent_again(node: Node) -> list[int]:
@@ -30,15 +31,16 @@ def bytes_sent_again(node: Node) -> list[int]:
 
 async def test_two_hundred_cuts_cost_at_most_a_window_each(tmp_path: Path, no_blocking: object) -> None:
     payload = os.urandom(PAYLOAD_BYTES)
-    async with running_bridge() as bridge, cutting_proxy(bridge.port, MOST_BYTES_BETWEEN_CUTS) as proxy:
-        patient = {"heartbeat_s": 0.3, "stall_timeout_s": 15.0, "slowest_bytes_per_s": 1e5}
-        giver = Node(proxy.url, tmp_path, model_of(payload), **patient)
-        taker = Node(proxy.url, tmp_path, **patient)
+    async with running_bridge() as bridge, cutting_proxy(bridge.port, PAYLOAD_BYTES) as proxy:
+        giver = Node(proxy.url, tmp_path, model_of(payload), **PATIENT)
+        taker = Node(proxy.url, tmp_path, **PATIENT)
+
+        def reached() -> int:
+            return sum(view.moved_bytes for view in taker.exchange.views())
+
         async with running(giver, taker):
-            fetching = asyncio.create_task(taker.fetch_from(giver))
-            await until(lambda: taker.exchange.views() and taker.exchange.views()[0].moved_bytes > 0)
-            proxy.cuts_left = CUTS
-            assert await fetching == payload
+            proxy.spread(CUTS, PAYLOAD_BYTES - 4 * DEFAULT_CHUNK_BYTES, reached)
+            assert await taker.fetch_from(giver) == payload
             assert proxy.cuts == CUTS
             assert proxy.resets > 0
             assert proxy.silences > 0
@@ -48,3 +50,16 @@ async def test_two_hundred_cuts_cost_at_most_a_window_each(tmp_path: Path, no_bl
             assert 0 < len(sent_again) <= proxy.connections - 2
             assert max(sent_again) <= taker.limits.window_bytes
             assert bridge.hub.counters["violations"] == 0
+
+
+async def test_links_that_carry_less_than_a_chunk_before_they_are_cut_carry_a_model_through(tmp_path: Path) -> None:
+    payload = os.urandom(1_500_000)
+    async with running_bridge() as bridge, cutting_proxy(bridge.port, MOST_BYTES_BETWEEN_CUTS, 0.05) as proxy:
+        giver = Node(proxy.url, tmp_path, model_of(payload), **PATIENT)
+        taker = Node(proxy.url, tmp_path, **PATIENT)
+        async with running(giver, taker):
+            fetching = asyncio.create_task(taker.fetch_from(giver))
+            await until(lambda: taker.exchange.views() and taker.exchange.views()[0].moved_bytes > 0)
+            proxy.cuts_left = 1_000_000
+            assert await fetching == payload
+            assert proxy.cuts > CUTS // 4

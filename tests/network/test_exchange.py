@@ -34,6 +34,8 @@ from child_cart.network.running import Direction, Progress
 from child_cart.network.tasks import background
 from child_cart.network.transfer import TransferError
 
+NARROW = {"max_window_bytes": 2 * DEFAULT_CHUNK_BYTES, "max_chunk_bytes": DEFAULT_CHUNK_BYTES}
+
 
 def states(node: Node) -> list[Progress]:
     return [view.state for view in node.exchange.views()]
@@ -81,13 +83,13 @@ async def test_the_offer_comes_with_the_file(bridge: Bridge, tmp_path: Path) -> 
 
 async def test_a_small_window_is_only_slower(bridge: Bridge, tmp_path: Path) -> None:
     payload = os.urandom(2_000_000)
-    giver, taker = Node(bridge.url, tmp_path, model_of(payload)), Node(bridge.url, tmp_path, window_bytes=1)
+    giver, taker = Node(bridge.url, tmp_path, model_of(payload)), Node(bridge.url, tmp_path, window_bytes=16384)
     async with running(giver, taker):
         assert await taker.fetch_from(giver) == payload
 
 
 async def test_a_window_beyond_the_bridges_is_cut_to_it(tmp_path: Path, no_blocking: object) -> None:
-    async with running_bridge(max_window_bytes=262144) as bridge:
+    async with running_bridge(**NARROW) as bridge:
         payload = os.urandom(500_000)
         giver = Node(bridge.url, tmp_path, model_of(payload))
         taker = Node(bridge.url, tmp_path, window_bytes=10_000_000)
@@ -103,7 +105,7 @@ async def test_chunks_suit_the_narrower_of_both_links(tmp_path: Path) -> None:
             taker.become(Role.KERNEL)
             cluster = await taker.exchange.ask_cluster(1, 1)
             for of_giver, of_taker in ((65536, 524288), (524288, 65536)):
-                giver.exchange.home.chunk_bytes, taker.exchange.home.chunk_bytes = of_giver, of_taker
+                giver.exchange.home._max_chunk_bytes, taker.exchange.home._max_chunk_bytes = of_giver, of_taker
                 received = await taker.exchange.fetch(giver.id, cluster.cluster_id)
                 assert received.offer.chunk_bytes == 65536
 
@@ -310,7 +312,7 @@ async def test_a_transfer_goes_on_at_a_bridge_that_knows_nothing_of_it(tmp_path:
         await nodes.__aenter__()
         fetching = await under_way(giver, taker)
     try:
-        async with running_bridge(port=bridge.port, max_window_bytes=262144) as later:
+        async with running_bridge(port=bridge.port, **NARROW) as later:
             assert await fetching == payload
             await until(lambda: states(giver) == [Progress.DONE])
             assert later.hub.counters["violations"] == 0

@@ -53,6 +53,7 @@ ids = hexes(16)
 counts = st.integers(0, MAX_COUNT)
 positive = st.integers(1, MAX_COUNT)
 chunks_or_more = st.integers(MIN_CHUNK_BYTES, MAX_COUNT)
+largest_chunks = st.integers(MIN_CHUNK_BYTES, MAX_SEQUENCE)
 places = st.integers(1, MAX_SEQUENCE)
 sizes = st.integers(1, MAX_CLUSTER_SIZE)
 roles = st.sampled_from(Role)
@@ -77,7 +78,7 @@ BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
     Whereabouts: st.builds(Whereabouts, records.filter(str.isprintable)),
     Seek: st.builds(Seek, ids, ids),
     Found: st.builds(Found, ids, records.filter(str.isprintable)),
-    ModelRequest: st.builds(ModelRequest, ids, ids, ids, ids, hexes(32), hexes(32), hexes(64)),
+    ModelRequest: st.builds(ModelRequest, ids, ids, ids, ids, hexes(32), hexes(32), hexes(64), largest_chunks),
     ModelParameters: st.builds(
         *(ModelParameters, ids, ids, ids, positive, places, places, hexes(32), codecs, ids, counts, counts, shares),
         *(codecs, hexes(32), hexes(32), hexes(64)),

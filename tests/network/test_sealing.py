@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader, unpack_header
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES, SEAL_BYTES, ChunkHeader, unpack_header
 from child_cart.network.fleet_key import (
     OPEN,
     FleetKeyError,
@@ -46,7 +46,7 @@ class Pair:
             TAKER,
             ModelRequest(
                 *("01" * 16, "02" * 16, TAKER.cart_id.hex(), GIVER.cart_id.hex()),
-                *(self.taker_key.public, TAKER.public_key.hex(), UNSIGNED),
+                *(self.taker_key.public, TAKER.public_key.hex(), UNSIGNED, DEFAULT_CHUNK_BYTES),
             ),
         )
         self.offer = sign_offer(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from support.bridges import until
 
-from child_cart.network.frames import BINARY, Frame, client_frame
+from child_cart.network.frames import BINARY, CLOSE, NORMAL, Frame, client_frame, close_payload
 from child_cart.network.outbox import Lanes
 from child_cart.network.tuning import new_event_loop
 from child_cart.network.turns import Turns
-from child_cart.network.websocket import TURN_BYTES, WebSocket
+from child_cart.network.websocket import FAREWELL_S, TURN_BYTES, WebSocket
 
 
 async def test_one_goes_on_in_each_pass_in_the_order_of_waiting() -> None:
@@ -41,6 +42,8 @@ async def test_one_goes_on_in_each_pass_in_the_order_of_waiting() -> None:
 class Reads:
     """A handler that counts how much is read between two passes of the loop."""
 
+    reason = ""
+
     def __init__(self) -> None:
         self.read_bytes = self.in_this_pass = self.most_in_a_pass = 0
 
@@ -58,7 +61,8 @@ class Reads:
     def on_error(self, error: Exception) -> None:
         raise error
 
-    def on_lost(self, reason: str) -> None: ...
+    def on_lost(self, reason: str) -> None:
+        self.reason = reason
 
 
 def test_a_socket_with_megabytes_to_read_has_one_turn_in_a_pass() -> None:
@@ -84,3 +88,64 @@ def test_a_socket_with_megabytes_to_read_has_one_turn_in_a_pass() -> None:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             reads = runner.run(read_all())
         assert reads.most_in_a_pass < 5 * TURN_BYTES
+
+
+class Queue(Turns):
+    """Turns that come when the test says so."""
+
+    def _next(self) -> None:
+        pass
+
+    def next(self) -> None:
+        self._waiting.popleft()()
+
+
+@asynccontextmanager
+async def opened(reads: Reads, turns: Turns) -> AsyncIterator[tuple[WebSocket, socket.socket]]:
+    """Open a socket that takes turns; give its other side, too."""
+    loop = asyncio.get_running_loop()
+    far, near = socket.socketpair()
+    for end in (far, near):
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
+    made = WebSocket(reads, 2 * TURN_BYTES, Lanes(0), turns)
+    transport, _ = await loop.connect_accepted_socket(lambda: made, near)
+    try:
+        yield made, far
+    finally:
+        transport.abort()
+        far.close()
+        await until(lambda: reads.reason)
+
+
+async def test_a_socket_that_is_closed_while_it_waits_for_its_turn_hears_the_answer() -> None:
+    """Or its farewell would end with a reset, in which the other side loses the last words."""
+    frame = bytes(client_frame(BINARY, bytes(TURN_BYTES)))
+    loop, reads, turns = asyncio.get_running_loop(), Reads(), Queue()
+    async with opened(reads, turns) as (near, far):
+        await loop.sock_sendall(far, frame)
+        await until(lambda: reads.read_bytes == len(frame))
+        near.close("the last words")
+        said = b""
+        while close_payload(NORMAL) not in said:
+            said += await loop.sock_recv(far, 1000)
+        assert b"the last words" in said
+        turns.next()
+        await loop.sock_sendall(far, bytes(client_frame(CLOSE, close_payload(NORMAL))))
+        await until(lambda: reads.reason, timeout_s=FAREWELL_S / 2)
+        assert await loop.sock_recv(far, 1000) == b""  # an end, not a reset
+        assert near.close_code == NORMAL
+
+
+async def test_a_socket_that_is_held_is_not_read_when_its_turn_comes() -> None:
+    loop, reads, turns = asyncio.get_running_loop(), Reads(), Queue()
+    frame = bytes(client_frame(BINARY, bytes(TURN_BYTES)))
+    async with opened(reads, turns) as (near, far):
+        await loop.sock_sendall(far, frame)
+        await until(lambda: reads.read_bytes == len(frame))
+        near.hold(0.2)
+        await loop.sock_sendall(far, frame)
+        turns.next()
+        await asyncio.sleep(0.05)
+        assert reads.read_bytes == len(frame)
+        await until(lambda: reads.read_bytes == 2 * len(frame))

@@ -11,7 +11,6 @@ from typing import Any
 
 from aiohttp import web
 
-from child_cart.network.chunk import DEFAULT_CHUNK_BYTES
 from child_cart.network.identity import Identity
 from child_cart.network.tasks import background
 from parent_cart.bridge.hub import Hub
@@ -49,8 +48,7 @@ async def running_bridge(
 
     Bridges with one ``board`` know each other, and need a ``folder`` each.
     """
-    # Carts choose the size of chunks by the round trip, which a busy machine lengthens: here it is always the same.
-    built = build(Settings(**{"max_chunk_bytes": DEFAULT_CHUNK_BYTES, **settings}), folder)
+    built = build(Settings(**settings), folder)
     directory = None
     if board is not None:
         assert folder is not None

@@ -6,7 +6,8 @@ import asyncio
 import random
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 READ_BYTES = 16 * 1024
@@ -14,11 +15,12 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER for no time at all
 
 
 class CuttingProxy:
-    """Stands before one port. Cuts nothing until ``cuts_left`` is set.
+    """Stands before one port. Cuts nothing until ``cuts_left`` is set, or ``spread`` is called.
 
     Args:
         target_port: where the connections go, on the loopback.
-        most_bytes: a connection is cut after a random number of bytes up to this, counted in both directions together.
+        most_bytes: a connection is cut after a random number of bytes up to this, counted in both directions together;
+            or, after ``spread``, whenever a place is reached.
         silent_share: how many of the cuts are silent: the connection stays, and nothing comes through any more.
         seed: of the randomness.
     """
@@ -33,6 +35,13 @@ class CuttingProxy:
         self.resets = 0
         self.silences = 0
         self.connections = 0
+        self._places: deque[int] = deque()
+        self._reached: Callable[[], int] = lambda: 0
+
+    def spread(self, cuts: int, total_bytes: int, reached: Callable[[], int]) -> None:
+        """Cut so often, at random places of a transfer whose progress ``reached`` tells."""
+        self._places = deque(sorted(self._random.sample(range(total_bytes), cuts)))
+        self._reached, self.cuts_left = reached, cuts
 
     @property
     def url(self) -> str:
@@ -52,6 +61,18 @@ class CuttingProxy:
             writer.transport.abort()
             return
         await _Connection(self, (reader, writer), there, self._random.randint(1, self._most_bytes)).run()
+
+    def cuts_after(self, carried_bytes: int, cut_after_bytes: int, data: bytes) -> int | None:
+        """Return how many bytes of this are the last ones of their connection, or None if it goes on."""
+        if self.cuts_left <= 0:
+            return None
+        if self._places:
+            if self._reached() < self._places[0]:
+                return None
+            self._places.popleft()
+            return self._random.randrange(len(data))
+        left = cut_after_bytes - carried_bytes
+        return left if left <= len(data) else None
 
     def next_cut_is_silent(self) -> bool:
         """Count a cut and choose its kind."""
@@ -74,7 +95,8 @@ class _Connection:
         self._proxy = proxy
         self._here = here
         self._there = there
-        self._bytes_left = cut_after_bytes
+        self._cut_after_bytes = cut_after_bytes
+        self._carried_bytes = 0
         self._vanishing = False
 
     async def run(self) -> None:
@@ -97,15 +119,16 @@ class _Connection:
             while data := await reader.read(READ_BYTES):
                 if self._vanishing:
                     continue
+                last = self._proxy.cuts_after(self._carried_bytes, self._cut_after_bytes, data)
+                if last is not None:
+                    writer.write(data[:last])
+                    if self._proxy.next_cut_is_silent():
+                        self._vanishing = True
+                        continue
+                    self._reset()
+                    return
                 if self._proxy.cuts_left > 0:
-                    passed, self._bytes_left = data[: self._bytes_left], self._bytes_left - len(data)
-                    if self._bytes_left <= 0:
-                        writer.write(passed)
-                        if self._proxy.next_cut_is_silent():
-                            self._vanishing = True
-                            continue
-                        self._reset()
-                        return
+                    self._carried_bytes += len(data)
                 writer.write(data)
                 await writer.drain()
 

@@ -36,7 +36,7 @@ def joined(body: Body, *names: str) -> bytes:
 
 def request_bytes(request: Body) -> bytes:
     ids = joined(request, "transfer", "cluster", "source", "destination", "key")
-    return b"cart-request-v1\0" + ids + struct.pack("!I", request.get("max_chunk_bytes", 131072))
+    return b"cart-request-v1\0" + ids + struct.pack("!I", request["max_chunk_bytes"])
 
 
 def offer_bytes(offer: Body) -> bytes:

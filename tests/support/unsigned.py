@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES
 from child_cart.network.messages import ModelParameters, ModelRequest
 from child_cart.network.sealing import AES, UNSIGNED
 
@@ -9,7 +10,7 @@ NO_KEY = "00" * 32
 
 
 def model_request(transfer: str, cluster: str, source: str, destination: str) -> ModelRequest:
-    return ModelRequest(transfer, cluster, source, destination, NO_KEY, NO_KEY, UNSIGNED)
+    return ModelRequest(transfer, cluster, source, destination, NO_KEY, NO_KEY, UNSIGNED, DEFAULT_CHUNK_BYTES)
 
 
 def model_parameters(*given: Any, **named: Any) -> ModelParameters:

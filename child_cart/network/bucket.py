@@ -1,0 +1,95 @@
+"""A token bucket: what may be taken at once, and what is earned back in a second; and one for each address. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+ADDRESSES_KEPT: Final = 10_000
+# The smallest network of IPv6 (RFC 4291): whoever has one of its 2^64 addresses has all of them.
+IPV6_NETWORK_BITS: Final = 64
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Tokens that are earned at a rate, up to as many as fit; full at first.
+
+    More may be taken than are left: the bucket is overdrawn then, until that has been earned.
+    """
+
+    per_s: float
+    most: float
+    counted_at: float
+    taken: float = 0.0
+    """How many were missing from a full bucket when it was counted."""
+
+    def left(self, now: float) -> float:
+        """Return how many tokens are left; below zero if it is overdrawn."""
+        return self.most - max(0.0, self.taken - (now - self.counted_at) * self.per_s)
+
+    def take(self, count: float, now: float) -> float:
+        """Take tokens, and return how many are left."""
+        left = self.left(now) - count
+        self.taken, self.counted_at = self.most - left, now
+        return left
+
+    def wait_s(self, count: float, now: float) -> float:
+        """Return for how many seconds there are not so many tokens."""
+        return max(0.0, count - self.left(now)) / self.per_s
+
+    def give_back(self, count: float) -> None:
+        """Put tokens back that were taken."""
+        self.taken = max(0.0, self.taken - count)
+
+    def is_full(self, now: float) -> bool:
+        """Tell whether nothing is missing, as in a new bucket."""
+        return self.left(now) >= self.most
+
+
+class AddressBuckets:
+    """A bucket for each address that was seen lately; those who share a network share one.
+
+    Args:
+        per_s: how many tokens an address earns in a second.
+        most: how many it has at once.
+        kept: of how many addresses; the longest unseen goes first, so a flood of addresses needs a bound over all.
+    """
+
+    def __init__(self, per_s: float, most: float, kept: int = ADDRESSES_KEPT) -> None:
+        self._per_s = per_s
+        self._most = most
+        self._kept = kept
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def of(self, address: str, now: float) -> Bucket:
+        """Return the bucket of an address."""
+        key = network_of(address)
+        bucket = self._buckets.setdefault(key, Bucket(self._per_s, self._most, now))
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._kept:
+            self._buckets.popitem(last=False)
+        return bucket
+
+    def forget(self, address: str) -> None:
+        """Let an address begin anew."""
+        self._buckets.pop(network_of(address), None)
+
+
+@lru_cache(ADDRESSES_KEPT)
+def network_of(address: str) -> str:
+    """Return what all addresses of one owner have in common: IPv6's network, IPv4's address as it is."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return address
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((int(ip), IPV6_NETWORK_BITS), strict=False))
