@@ -147,8 +147,8 @@ def through_bridge(port: int, streams: int, same_link: bool, count: int) -> list
 
     def probe() -> None:
         asking = next(turns)
-        body = {"source": asking.id, "destination": asked.id, "cluster": clusters[asking], **UNSIGNED}
-        asking.say("MODELREQUEST", transfer=os.urandom(16).hex(), **body)
+        body = {"source": asking.id, "destination": asked.id, "cluster": clusters[asking], "max_chunk_bytes": CHUNK}
+        asking.say("MODELREQUEST", transfer=os.urandom(16).hex(), **body, **UNSIGNED)
         refusal = asking.hear()
         assert refusal["type"] == "CANCEL", refusal
         assert refusal["code"] == "NO_MODEL", refusal

@@ -101,10 +101,11 @@ def bridge_process(*flags: str, loop: str = "") -> Iterator[tuple[subprocess.Pop
 
 
 @contextmanager
-def plain_relay_process() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def plain_relay_process(host: str = "127.0.0.1") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the plain TCP relay until the block ends; gives its process and its port."""
     port = free_port()
-    with _ended(subprocess.Popen([sys.executable, str(ROOT / "benchmarks/plain_relay.py"), str(port)])) as process:
+    command = [sys.executable, str(ROOT / "benchmarks/plain_relay.py"), str(port), host]
+    with _ended(subprocess.Popen(command)) as process:
         wait_for_port(port)
         yield process, port
 
@@ -128,5 +129,5 @@ def wait_for_port(port: int) -> None:
 
 
 def _listening() -> list[str]:
-    # Looked up, not tried: a connection would be paired up by the plain relay.
-    return Path("/proc/net/tcp").read_text().splitlines()
+    # Looked up, not tried: a connection would be paired up by the plain relay. In the thread's own namespace.
+    return Path("/proc/thread-self/net/tcp").read_text().splitlines()

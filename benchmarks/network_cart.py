@@ -119,8 +119,8 @@ async def _serve(url: str, model_bytes: int, folder: Path) -> None:
 class NetworkCart:
     """Such a process, seen from the benchmark."""
 
-    def __init__(self, port: int, model_bytes: int) -> None:
-        command = [sys.executable, __file__, f"ws://127.0.0.1:{port}", str(model_bytes)]
+    def __init__(self, port: int, model_bytes: int, host: str = "127.0.0.1") -> None:
+        command = [sys.executable, __file__, f"ws://{host}:{port}", str(model_bytes)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process_id = self._process.pid
         self.id: str = self._hear()["id"]

@@ -78,8 +78,8 @@ class Cart:
         """Let the cart train on so many rows, a part in each round, one round after another."""
         from child_cart.model.shopping import purchases  # noqa: PLC0415 - NumPy, for the rows alone
 
-        for number in range(rows // BATCH_ROWS):
-            batch = {"batch_id": f"batch-{number}", "rows": purchases(BATCH_ROWS, seed=number)}
+        for first in range(0, rows, BATCH_ROWS):
+            batch = {"batch_id": f"batch-{first}", "rows": purchases(min(BATCH_ROWS, rows - first), seed=first)}
             self.ask("POST", "/api/rows", batch)
         self.ask("PUT", "/api/settings/dataset_size", {"value": 1})
         self.ask("PUT", "/api/settings/max_round_rows", {"value": ROUND_ROWS})

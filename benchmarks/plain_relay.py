@@ -1,6 +1,6 @@
 """What the bridge is measured against: a plain asyncio TCP relay, and a raw-socket load for it.
 
-python benchmarks/plain_relay.py PORT
+python benchmarks/plain_relay.py PORT [ADDRESS]
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class PlainRelay(asyncio.Protocol):
             self.other.transport.resume_reading()
 
 
-async def serve_plain(port: int) -> None:
+async def serve_plain(port: int, host: str = "127.0.0.1") -> None:
     """Run the plain relay."""
-    server = await asyncio.get_running_loop().create_server(PlainRelay, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(PlainRelay, host, port)
     await server.serve_forever()
 
 
@@ -81,8 +81,8 @@ class PlainStream:
 
 
 def main() -> None:
-    """Run the relay on the port that is named."""
-    asyncio.run(serve_plain(int(sys.argv[1])))
+    """Run the relay on the port that is named, and at the address."""
+    asyncio.run(serve_plain(int(sys.argv[1]), *sys.argv[2:]))
 
 
 if __name__ == "__main__":

@@ -132,6 +132,7 @@ class Stream:
             cluster=cluster["cluster"],
             source=self.taker.id,
             destination=self.giver.id,
+            max_chunk_bytes=chunk_bytes,
             **UNSIGNED,
         )
         assert self.giver.hear()["type"] == "MODELREQUEST"

@@ -19,7 +19,7 @@ from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, pla
 from benchmarks.plain_relay import PlainStream
 from benchmarks.raw_cart import Stream
 
-CHUNKS = (16 * 1024, 64 * 1024, 256 * 1024, 1000 * 1024)
+CHUNKS = tuple(kib * 1024 for kib in (16, 64, 128, 256, 512, 1024))
 STREAMS = (1, 8)
 WINDOW = 4 * 1024 * 1024
 

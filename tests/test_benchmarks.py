@@ -17,8 +17,13 @@ from benchmarks.round import timing_of
 ROOT = Path(__file__).parent.parent
 SCRIPTS = re.search(r"for name in ([a-z_ ]+); do", (ROOT / "Makefile").read_text())[1].split()
 SMALL = {
+    "averaging": "",
+    "sealing": "",
+    "store": "--sold 500 --waiting 50 --seconds 1",
+    "watching": "--seconds 1",
     "relay": "--megabytes 1 --repeats 1",
     "transfer": "--megabytes 1 --models 1 --repeats 1",
+    "lines": "--megabytes 1 --lines 1",
     "slow_receivers": "--megabytes 1 --transfers 2 --seconds 4",
     "latency": "--messages 5 --repeats 1",
     "round": "--sizes 1 --repeats 1",
@@ -49,8 +54,8 @@ def test_each_has_its_place_in_the_documentation(name):
 @pytest.mark.parametrize(("name", "arguments"), SMALL.items())
 def test_each_prints_a_table(name, arguments):
     lines = run(name, *arguments.split()).splitlines()
-    assert len(lines) >= 3
-    assert all(re.search(r"\d", line) for line in lines[-2:])
+    assert len(lines) >= 2
+    assert all(re.search(r"\d", line) for line in lines[1:][-2:])
 
 
 def test_a_network_cart_fetches_all_that_it_is_told_to():

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from support.bridge_command import MODULE, started
+from support.processes import ROOT
 from support.raw_cart import attached, greeted
 
 from child_cart.network.identity import Identity
@@ -26,52 +22,6 @@ from child_cart.network.settings import SettingError, flag_name
 from child_cart.network.tuning import raise_malloc_thresholds
 from parent_cart import main as bridge_main
 from parent_cart.config import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
-MODULE = (sys.executable, "-m", "parent_cart")
-
-
-class Process:
-    """A bridge process and the port that it has told."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process = process
-        self.port = port
-        self.ws = f"ws://127.0.0.1:{port}"
-
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    def stop(self, number: int) -> tuple[int, float, str]:
-        """Signal it; return its exit status, the seconds that it took, and what it wrote meanwhile."""
-        began = time.monotonic()
-        self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=10)
-        return self.process.returncode, time.monotonic() - began, errors
-
-
-@contextmanager
-def started(*command: str, cwd: Path = ROOT, **environ: str) -> Iterator[Process]:
-    process = subprocess.Popen(
-        [*(command or MODULE), "--port", "0"],
-        cwd=cwd,
-        env=os.environ | environ,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"bridge is at ws://[\d.]+:(\d+) ", line):
-                yield Process(process, int(found[1]))
-                return
-        raise AssertionError("the bridge has ended without telling its port")
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate(timeout=10)
 
 
 def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -87,12 +37,7 @@ async def test_it_starts_shows_itself_and_stops_cleanly() -> None:
             page = bridge.get("/")
             assert cart.id in page
             assert "KERNEL" in page
-            metrics = {
-                (sample.name, *sample.labels.values()): sample.value
-                for family in text_string_to_metric_families(bridge.get("/metrics"))
-                for sample in family.samples
-            }
-            assert metrics["bridge_carts", "KERNEL"] == 1
+            assert bridge.metric("bridge_carts", "KERNEL") == 1
             # Both are deaf while this waits: neither may hold up the end.
             status, took_s, errors = bridge.stop(signal.SIGTERM)
             assert status == 0
@@ -111,10 +56,11 @@ def test_an_idle_bridge_stops_at_once(number: int) -> None:
         assert status == 0
         assert took_s < 2
         assert "Traceback" not in errors
+        assert errors.count("every cart is admitted") == 1  # no token was given
 
 
 def test_it_runs_as_a_plain_script_from_anywhere(tmp_path: Path) -> None:
-    with started(sys.executable, str(ROOT / "parent_cart" / "main.py"), cwd=tmp_path) as bridge:
+    with started(command=(sys.executable, str(ROOT / "parent_cart" / "main.py")), cwd=tmp_path) as bridge:
         assert "ok" in bridge.get("/healthz")
 
 
@@ -203,7 +149,7 @@ def test_where_carts_reach_a_bridge(settings: Settings, url: str) -> None:
 
 
 async def welcome_of(*argv: str) -> str:
-    with started(*MODULE, *argv) as bridge:
+    with started(*argv) as bridge:
         async with greeted(bridge.ws) as cart:
             bridge_id: str = cart.welcome["bridge_id"]
             return bridge_id
@@ -220,7 +166,7 @@ async def test_a_bridge_with_a_data_folder_is_the_same_after_a_restart(tmp_path:
 
 
 def test_two_bridges_on_one_data_folder_are_one_too_many(tmp_path: Path) -> None:
-    with started(*MODULE, "--data-dir", str(tmp_path)):
+    with started("--data-dir", str(tmp_path)):
         ended = run("--port", "0", "--data-dir", str(tmp_path))
     assert ended.returncode == 2
     assert "Another bridge is running on the data folder" in ended.stderr

@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-from support.processes import ROOT, free_port, wait_for
+from support.bridge_command import StartedBridge, started
+from support.processes import free_port, wait_for
 
 from child_cart.network.fleet_key import as_text, bridge_token, new_key
 from child_cart.network.settings import SettingError
 from parent_cart.config import Settings, check
 
 
-class Process:
-    """A bridge process."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process = process
-        self.port = port
-
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-            text: str = answer.read().decode()
-            return text
-
-    @property
-    def neighbours(self) -> dict[str, dict[str, Any]]:
-        """Return what it shows of others, by their addresses."""
-        return {entry["url"]: entry for entry in json.loads(self.get("/bridge/neighbours"))["neighbours"]}
-
-    def metric(self, name: str) -> float:
-        families = text_string_to_metric_families(self.get("/metrics"))
-        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
-
-
-@contextmanager
-def bridge(*flags: str) -> Iterator[Process]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "parent_cart", "--port", "0", *flags], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if found := re.search(r"bridge is at ws://[\d.]+:(\d+) ", line):
-                yield Process(process, int(found[1]))
-                return
-        raise AssertionError("the bridge has ended without telling its port")
-    finally:
-        process.kill()
-        process.communicate(timeout=10)
+def neighbours(bridge: StartedBridge) -> dict[str, dict[str, Any]]:
+    """Return what a bridge shows of others, by their addresses."""
+    return {entry["url"]: entry for entry in json.loads(bridge.get("/bridge/neighbours"))["neighbours"]}
 
 
 def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
@@ -72,19 +32,19 @@ def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
         folder = tmp_path / f"kept{number}"
         return [*token, "--dht-port", ports[number], "--bootstrap", peers, "--data-dir", str(folder)]
 
-    with bridge(*flags(0)) as first, bridge(*flags(1), "--public-url", "wss://second.example") as second:
-        with bridge(*flags(2)) as third:
-            wait_for(lambda: len(first.neighbours) == len(second.neighbours) == len(third.neighbours) == 2, 60)
-            shown = first.neighbours["wss://second.example"]
+    with started(*flags(0)) as first, started(*flags(1), "--public-url", "wss://second.example") as second:
+        with started(*flags(2)) as third:
+            wait_for(lambda: len(neighbours(first)) == len(neighbours(second)) == len(neighbours(third)) == 2, 60)
+            shown = neighbours(first)["wss://second.example"]
             assert (shown["carts"], shown["max_carts"]) == (0, 10_000)
             assert shown["bridge_id"] in second.get("/")
-            assert f"ws://127.0.0.1:{third.port}" in first.neighbours
+            assert f"ws://127.0.0.1:{third.port}" in neighbours(first)
             assert first.metric("bridge_neighbours") == 2
             third.process.send_signal(signal.SIGTERM)
-            wait_for(lambda: len(first.neighbours) == len(second.neighbours) == 1, 5.0)  # told, not found out
+            wait_for(lambda: len(neighbours(first)) == len(neighbours(second)) == 1, 5.0)  # told, not found out
             assert third.process.wait(10) == 0
         second.process.kill()
-        wait_for(lambda: first.neighbours == {}, 60)
+        wait_for(lambda: neighbours(first) == {}, 60)
     assert len(json.loads((tmp_path / "kept2" / "neighbours.json").read_text())["neighbours"]) == 2
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from support.bridges import Bridge, until
 from support.hostile_relay import HostileRelay, hostile_relay
-from support.nodes import Node, model_of, running
+from support.independent_cart import IndependentCart
+from support.nodes import SIGNATURE, Node, model_of, running
+from support.processes import BridgeProcess, wait_for
 
 from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES
 from child_cart.network.fleet_key import new_key
-from child_cart.network.frames import Frame
 from child_cart.network.identity import Identity
 from child_cart.network.messages import Code, ModelParameters, ModelRequest, parse
 from child_cart.network.sealing import TransferKey, sign_offer
 from child_cart.network.transfer import TransferError
-from parent_cart.bridge.relay import Connection
 
 SIZE = 7 * DEFAULT_CHUNK_BYTES + 100_000  # eight chunks
 
@@ -121,6 +123,80 @@ async def test_a_replayed_chunk_changes_nothing(hostile: HostileRelay, tmp_path:
         assert hostile.changed == 8
 
 
+async def test_a_chunk_of_an_earlier_transfer_as_it_was(hostile: HostileRelay, tmp_path: Path) -> None:
+    payload = os.urandom(SIZE)
+    giver, taker = pair(hostile.url, tmp_path, payload)
+    seen: list[bytes] = []
+    hostile.chunks = lambda frame: [seen.append(frame) or frame]  # type: ignore[func-returns-value]
+    async with running(giver, taker):
+        await taker.fetch_from(giver)
+        hostile.chunks = lambda frame: [seen[numbered(frame)], frame]
+        assert await taker.fetch_from(giver) == payload
+        assert hostile.changed == 8
+
+
+def forged(kind: str, **more: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Put a message of the bridge's own making in the place of the taker's second CREDIT."""
+    credits_seen = 0
+
+    def change(body: dict[str, Any]) -> dict[str, Any]:
+        nonlocal credits_seen
+        credits_seen += body["type"] == "CREDIT"
+        if body["type"] != "CREDIT" or credits_seen != 2:
+            return body
+        return {"type": kind, "transfer": body["transfer"], **more}
+
+    return change
+
+
+async def test_a_forged_word_that_all_is_there(hostile: HostileRelay, tmp_path: Path) -> None:
+    giver, taker = pair(hostile.url, tmp_path, stall_timeout_s=0.5)
+    hostile.message = forged("DONE")
+    async with running(giver, taker):
+        assert await outcome(giver, taker) is Code.TIMED_OUT  # the giver believes it; the taker knows better
+        assert hostile.changed == 1
+
+
+async def test_a_forged_end(hostile: HostileRelay, tmp_path: Path) -> None:
+    giver, taker = pair(hostile.url, tmp_path, stall_timeout_s=0.5)
+    hostile.message = forged("CANCEL", code="PEER_LEFT", sentence="made up")
+    async with running(giver, taker):
+        assert await outcome(giver, taker) in (Code.TIMED_OUT, Code.PEER_LEFT)
+        assert "made up" in giver.exchange.views()[0].reason
+        assert hostile.changed == 1
+
+
+@pytest.fixture
+def careless(bridge: Bridge) -> None:
+    """Let the bridge behind the hostile one hold no chunk against anything."""
+    bridge.hub.route = lambda cart_id, header, size: header.destination.hex()  # type: ignore[method-assign]
+
+
+@pytest.mark.usefixtures("careless")
+async def test_a_forged_place_to_go_on_from(hostile: HostileRelay, tmp_path: Path) -> None:
+    """Chunks that come again are the same under the same seal, and are passed over."""
+    payload = os.urandom(SIZE)
+    giver, taker = pair(hostile.url, tmp_path, payload)
+    ends = {"sender": giver.id, "receiver": taker.id, "total_bytes": SIZE, "chunk_bytes": DEFAULT_CHUNK_BYTES}
+    hostile.message = forged("RESUME", **ends, position_bytes=0, up_to_bytes=SIZE)
+    async with running(giver, taker):
+        assert await taker.fetch_from(giver) == payload
+        assert hostile.changed == 1
+        assert giver.wire.frames.count(giver.wire.frames[0]) == 2
+        assert len(set(giver.wire.frames)) == 8
+
+
+@pytest.mark.usefixtures("careless")
+async def test_forged_credit(hostile: HostileRelay, tmp_path: Path) -> None:
+    """Chunks come sooner, and no others."""
+    payload = os.urandom(SIZE)
+    giver, taker = pair(hostile.url, tmp_path, payload)
+    hostile.message = forged("CREDIT", up_to_bytes=1 << 40)
+    async with running(giver, taker):
+        assert await taker.fetch_from(giver) == payload
+        assert hostile.changed == 1
+
+
 async def test_two_transfers_spliced(hostile: HostileRelay, tmp_path: Path) -> None:
     giver, taker = pair(hostile.url, tmp_path)
     seen: list[bytes] = []
@@ -218,19 +294,42 @@ async def test_a_cart_of_another_fleet_can_open_nothing(bridge: Bridge, tmp_path
         assert await outcome(giver, taker) is Code.BAD_SEAL
 
 
-async def test_what_waits_in_the_bridge_holds_no_weights(bridge: Bridge, tmp_path: Path) -> None:
-    secret = b"these are the weights of somebody's model " * 40_000
-    giver, taker = Node(bridge.url, tmp_path, model_of(secret)), Node(bridge.url, tmp_path)
-    passed: list[bytes] = []
-    send = bridge.relay._pass_on
+def memory_of(process_id: int) -> Iterator[bytes]:
+    """Give all that a process can write to, range by range."""
+    with open(f"/proc/{process_id}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{process_id}/maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            start, end = (int(place, 16) for place in span.split("-"))
+            if rights.startswith("rw") and "[v" not in line:  # what the kernel maps there cannot be read
+                memory.seek(start)
+                yield memory.read(end - start)
 
-    def dump(cart_id: str, frame: Frame, touched: dict[str, Connection]) -> None:
-        passed.append(bytes(frame.data))
-        passed.extend(bytes(held) for entry in bridge.relay._connections.values() for held in entry.outbox._chunks)
-        send(cart_id, frame, touched)
 
-    bridge.relay._pass_on = dump  # type: ignore[method-assign]
-    async with running(giver, taker):
-        assert await taker.fetch_from(giver) == secret
-    await until(lambda: len(passed) >= len(secret) // 262144)
-    assert not any(b"weights" in frame for frame in passed)
+async def test_the_memory_of_a_bridge_holds_no_weights(tmp_path: Path) -> None:
+    """Two receivers grant all that they may and read nothing, so sealed chunks pile up in the bridge's process."""
+    secret, asked, granted = b"these are the weights of somebody's model " * 130_000, 4, 4 * 1024 * 1024
+    bridge = await asyncio.to_thread(started_bridge, tmp_path)
+    try:
+        giver = Node(bridge.url, tmp_path, model_of(secret), max_outgoing_per_peer=asked)
+        async with running(giver), aiohttp.ClientSession() as session:
+            for taker in (IndependentCart(), IndependentCart()):
+                await taker.attach(session, bridge.url, "KERNEL", SIGNATURE, 0)
+                fetchings = [await taker.ask(giver.id) for _ in range(asked)]
+                for fetching in fetchings:
+                    await taker.say("CREDIT", transfer=fetching.offer["transfer"], up_to_bytes=granted)
+            # All of it but what one socket takes lies in the bridge by then, or waits there for room.
+            await until(lambda: len(giver.wire.frames) * 65536 > asked * granted)
+            await asyncio.sleep(0.5)
+            memory = await asyncio.to_thread(lambda: b"".join(memory_of(bridge.process.pid)))
+    finally:
+        bridge.kill()
+    assert b"weights of somebody" not in memory
+    held = [frame for frame in giver.wire.frames if frame[HEADER_BYTES:][:64] in memory]
+    assert len(held) > 16
+
+
+def started_bridge(folder: Path) -> BridgeProcess:
+    bridge = BridgeProcess(folder)
+    bridge.start()
+    wait_for(bridge.answers, 30, "a bridge")
+    return bridge

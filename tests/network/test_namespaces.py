@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -18,6 +19,9 @@ from support.light_task import points
 from support.loudly import skip_loudly
 from support.partition import run_partition
 from support.processes import BridgeProcess, CartProcess, running, wait_for
+
+from benchmarks.machine import bridge_process
+from benchmarks.network_cart import NetworkCart
 
 CARTS = 3
 BALLAST_BYTES = 2_000_000
@@ -121,6 +125,23 @@ def run_round(folder: Path, disturb: Disturbance) -> str:
         return bridge.log
 
 
+def share_of_a_long_line(model_bytes: int = 10_000_000) -> float:
+    """Fetch a model from site to site, 800 ms there and back; return which share of the line it had in all."""
+    line = netlab.Line(delay_s=0.2, loss=0.0)
+    with netlab.lab(2, line) as net, ExitStack() as open_here:
+        with net.public.inside():
+            _, port = open_here.enter_context(bridge_process("--host", netlab.BRIDGE_ADDRESS))
+        giver, taker = (network_cart(open_here, site, port, model_bytes) for site in net.sites)
+        seconds, moved = taker.fetch(giver.id, 1, 1)
+        return moved / seconds / line.bytes_per_s
+
+
+def network_cart(open_here: ExitStack, site: netlab.Site, port: int, model_bytes: int) -> NetworkCart:
+    """Start a cart's network side at a site."""
+    with site.cart.inside():
+        return open_here.enter_context(NetworkCart(port, model_bytes, netlab.BRIDGE_ADDRESS))
+
+
 @pytest.fixture(scope="module")
 def stories(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -134,11 +155,13 @@ def stories(
         skip_loudly(request.config, "rounds over NAT and poor lines", why_not, fails_on_ci=must)
     folder = tmp_path_factory.mktemp("lab")
     with ThreadPoolExecutor() as threads:
-        told = {
+        told: dict[str, Future[Any]] = {
             disturb.__name__: threads.submit(run_round, folder / disturb.__name__, disturb)
             for disturb in (long_outage, new_address, nothing)
         }
-        yield told | {"partition": threads.submit(run_partition, folder / "partition")}
+        told["partition"] = threads.submit(run_partition, folder / "partition")
+        told["long line"] = threads.submit(share_of_a_long_line)
+        yield told
 
 
 def test_a_round_over_a_slow_line_with_losses_behind_nat(stories: dict[str, Future[str]]) -> None:
@@ -159,3 +182,8 @@ def test_a_round_outlives_a_line_that_is_down_for_long(stories: dict[str, Future
 
 def test_two_halves_of_a_fleet_go_on_apart_and_merge_again(stories: dict[str, Future[Any]]) -> None:
     stories["partition"].result()
+
+
+def test_a_transfer_fills_a_long_line(stories: dict[str, Future[Any]]) -> None:
+    # Of 0.7 that it gets on a quiet machine; with a window that stays at two chunks, 0.36.
+    assert stories["long line"].result() > 0.5

@@ -76,6 +76,12 @@ class BridgeProcess(Program):
     def health(self) -> dict[str, Any]:
         return get(f"http://127.0.0.1:{self.port}/healthz")
 
+    def answers(self) -> bool:
+        """Tell whether it is up."""
+        with suppress(OSError):
+            return bool(self.health())
+        return False
+
 
 class CartProcess(Program):
     def __init__(self, folder: Path, bridge_url: str, *arguments: str, **environment: str) -> None:

@@ -48,19 +48,12 @@ def shopfloor(
         for number in range(peers)
     ]
     with running(bridge):
-        wait_for(lambda: _answers(bridge), what="the bridge answering")
+        wait_for(bridge.answers, what="the bridge answering")
         with running(*others, cart):
             wait_for(
                 lambda: all(one.status().get("stage") == "SERVING" for one in (*others, cart)), what="carts serving"
             )
             yield Shopfloor(bridge, cart, others)
-
-
-def _answers(bridge: BridgeProcess) -> bool:
-    try:
-        return bool(bridge.health())
-    except OSError:
-        return False
 
 
 def open_shop(page: Page, floor: Shopfloor) -> None:
