@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .db.records import ModelVersion, RoundRecord
-from .network.files import write_whole
+from .network.files import sync_folder, write_whole
 
 BACKUPS_KEPT: Final = 5
 
@@ -43,7 +43,9 @@ def back_up(
     for version in versions:
         with suppress(FileNotFoundError):  # of old versions only the record is left
             _keep(models / version.file_name, partial / "models" / version.file_name)
+    sync_folder(partial / "models")
     partial.rename(target)
+    sync_folder(folder)  # what is kept here is removed there next
     for old in sorted(path for path in folder.iterdir() if path.is_dir())[:-BACKUPS_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target

@@ -157,7 +157,7 @@ class Cart:
             self._link,
             self._bridges,
             self._activity,
-            CatalogueDesk(self._store, shared=self._catalogue is not None),
+            CatalogueDesk(self._store, shared=self._catalogue is not None, currency=settings.currency),
             ScanDesk(self._store, self._camera, self._reader),
             OperatorDesk(
                 *(self._book, self._store, self._versions, Disk(folder), self._log_ring, self._exports),

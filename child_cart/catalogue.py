@@ -14,6 +14,7 @@ from .shop import CATEGORIES
 MAX_ITEMS: Final = 5000
 MAX_NAME_CHARS: Final = 60
 MAX_PRICE_CENTS: Final = 9_999_999
+MAX_CURRENCY_CHARS: Final = 8
 
 _PRICE: Final = re.compile(r"([0-9]{1,5})(?:[.,]([0-9]{1,2}))?")
 
@@ -102,9 +103,14 @@ def price_of(text: str) -> int:
     return cents
 
 
-def written_price(cents: int) -> str:
-    """Return a price as it is written: 349 cents are ``3.49``."""
-    return f"{cents // 100}.{cents % 100:02}"
+def written_price(cents: int, currency: str = "") -> str:
+    """Return a price as it is written: 349 cents are ``3.49``, or ``3.49 €``; the space lets no line end there."""
+    return f"{cents // 100}.{cents % 100:02}" + (f"\N{NO-BREAK SPACE}{currency}" if currency else "")
+
+
+def is_currency(text: str) -> bool:
+    """Tell whether this can stand behind prices."""
+    return len(text) <= MAX_CURRENCY_CHARS and text.isprintable() and text == text.strip()
 
 
 def with_room_for(catalogue: Mapping[str, Item], more: Mapping[str, Item]) -> None:

@@ -24,10 +24,12 @@ class CatalogueDesk:
     Args:
         store: where it is kept.
         shared: it is a copy of a catalogue that carts share, and whatever were changed here would be overwritten.
+        currency: what stands behind each price; empty for nothing.
     """
 
-    def __init__(self, store: Store, shared: bool = False) -> None:
+    def __init__(self, store: Store, shared: bool = False, currency: str = "") -> None:
         self._store = store
+        self.currency = currency
         self.read_only = SHARED if shared else ""
         self._changing = threading.Lock()
 
@@ -96,7 +98,7 @@ class CatalogueDesk:
         item = self._find(code)
         if item is None:
             return None
-        return labels.png(item) if kind == "png" else labels.svg(item).encode()
+        return labels.png(item, self.currency) if kind == "png" else labels.svg(item, self.currency).encode()
 
     def chosen(self, codes: Sequence[str], category: int | None) -> list[Item]:
         """Return the items that labels are wanted for: those named, or else all that are sold (of one category)."""

@@ -9,6 +9,7 @@ from dataclasses import Field, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from .catalogue import MAX_CURRENCY_CHARS, is_currency
 from .db.opening import is_mongodb, is_store, shown
 from .db.store import Store
 from .model.deal import Share
@@ -48,6 +49,7 @@ class Settings:
     camera: str = option(
         "", "the cart's own camera: a number as 0, a video file, or a stream as rtsp://host/path", secret=True
     )
+    currency: str = option("", "what stands behind each price on pages and labels, as € or CHF")
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
     store: str = option(
         "embedded",
@@ -180,6 +182,7 @@ def check(settings: Settings) -> None:
             f"--camera (CART_CAMERA) is {shown(settings.camera)!r}; it must be a number as 0, a video file, or the "
             f"URL of a stream ({', '.join(STREAMS)})."
         )
+    _check_currency(settings)
     _check_origins(settings)
     if settings.min_peers > settings.cluster_size:
         raise SettingError(
@@ -201,6 +204,14 @@ def check(settings: Settings) -> None:
 def origins_of(settings: Settings) -> list[str]:
     """Return the origins whose pages may read what is open to all."""
     return [origin.strip() for origin in settings.api_origins.split(",") if origin.strip()]
+
+
+def _check_currency(settings: Settings) -> None:
+    if not is_currency(settings.currency):
+        raise SettingError(
+            f"--currency (CART_CURRENCY) is {settings.currency!r}; it must be a sign or a word as € or CHF, of at most "
+            f"{MAX_CURRENCY_CHARS} characters."
+        )
 
 
 def _check_origins(settings: Settings) -> None:

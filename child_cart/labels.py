@@ -46,8 +46,9 @@ def name_lines(name: str) -> list[str]:
     return lines
 
 
-def svg(item: Item) -> str:
+def svg(item: Item, currency: str = "") -> str:
     """Return the label as an SVG image."""
+    price = escape(written_price(item.price_cents, currency))
     side, path = qr_path(item.code)
     texts = [
         f'<text x="{TEXT_LEFT}" y="{66 + 38 * place}" font-size="32">{escape(line)}</text>'
@@ -56,17 +57,17 @@ def svg(item: Item) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         f'font-family="Helvetica, Arial, sans-serif">'
-        f"<title>{escape(item.name)}, {written_price(item.price_cents)}</title>"
+        f"<title>{escape(item.name)}, {price}</title>"
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
         f'<path transform="translate(24 24) scale({QR_SIDE / side:.5f})" shape-rendering="crispEdges" d="{path}"/>'
         f"{''.join(texts)}"
-        f'<text x="{TEXT_LEFT}" y="190" font-size="72" font-weight="bold">{written_price(item.price_cents)}</text>'
+        f'<text x="{TEXT_LEFT}" y="190" font-size="72" font-weight="bold">{price}</text>'
         f'<text x="{TEXT_LEFT}" y="228" font-size="22" fill="#444">{escape(item.code)}</text>'
         "</svg>"
     )
 
 
-def png(item: Item) -> bytes:
+def png(item: Item, currency: str = "") -> bytes:
     """Return the label as a PNG image."""
     from font_roboto import Roboto, RobotoBold
     from PIL import Image, ImageDraw, ImageFont
@@ -80,7 +81,7 @@ def png(item: Item) -> bytes:
     draw = ImageDraw.Draw(label)
     for place, line in enumerate(name_lines(item.name)):
         draw.text((TEXT_LEFT, 66 + 38 * place), line, font=ImageFont.truetype(Roboto, 32), anchor="ls")
-    price = written_price(item.price_cents)
+    price = written_price(item.price_cents, currency)
     draw.text((TEXT_LEFT, 190), price, font=ImageFont.truetype(RobotoBold, 72), anchor="ls")
     draw.text((TEXT_LEFT, 228), item.code, font=ImageFont.truetype(Roboto, 22), fill=64, anchor="ls")
     made = BytesIO()

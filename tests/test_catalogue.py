@@ -15,6 +15,7 @@ from child_cart.catalogue import (
     MAX_ITEMS,
     MAX_PRICE_CENTS,
     CatalogueError,
+    is_currency,
     item_of,
     price_of,
     with_room_for,
@@ -107,6 +108,19 @@ def test_whatever_is_sent_is_an_item_or_a_sentence(value):
 def test_a_price_is_written_as_it_is_read(cents):
     assert price_of(written_price(cents)) == cents
     assert price_of(written_price(cents).replace(".", ",")) == cents
+
+
+@pytest.mark.parametrize(
+    ("currency", "written"), [("", "3.05"), ("€", "3.05\N{NO-BREAK SPACE}€"), ("CHF", "3.05\N{NO-BREAK SPACE}CHF")]
+)
+def test_a_price_is_written_with_its_currency(currency, written):
+    assert is_currency(currency)
+    assert written_price(305, currency) == written
+
+
+@pytest.mark.parametrize("text", [" €", "€ ", "\n", "\N{NO-BREAK SPACE}€", "123456789", "\N{ZERO WIDTH SPACE}"])
+def test_what_is_no_currency(text):
+    assert not is_currency(text)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,16 @@ def test_an_svg_says_what_it_labels_and_is_sound(item):
     assert {node.tag.rpartition("}")[2] for node in root.iter()} <= {"svg", "title", "rect", "path", "text"}
 
 
+@pytest.mark.parametrize("currency", ["€", "<b>&\"'"])
+def test_a_label_shows_the_currency_and_still_scans(currency):
+    root = ElementTree.fromstring(labels.svg(CATALOGUE[0], currency))
+    texts = ["".join(node.itertext()) for node in root if node.tag.endswith("text")]
+    assert texts[-2].endswith(f"\N{NO-BREAK SPACE}{currency}")
+    with Image.open(io.BytesIO(labels.png(CATALOGUE[0], currency))) as picture:
+        assert picture.tobytes() != Image.open(io.BytesIO(labels.png(CATALOGUE[0]))).tobytes()
+        assert texts_in(picture.convert("L"), OpenCv()) == [CATALOGUE[0].code]
+
+
 @given(st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=60))
 def test_every_name_fits(name):
     lines = labels.name_lines(name)

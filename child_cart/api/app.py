@@ -74,7 +74,7 @@ def create_app(
     application.register_blueprint(pages(desk))
     application.register_blueprint(login(account))
     application.register_blueprint(metrics(desk))
-    application.context_processor(lambda: {"version": __version__})
+    application.context_processor(lambda: {"version": __version__, "currency": desk.catalogue.currency})
     for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnly, _kept_elsewhere)

@@ -39,7 +39,12 @@ def pages(desk: Desk) -> Blueprint:
         category = number("category", 0, 0, max(shop.CATEGORIES)) or None
         wanted = [item for item in desk.catalogue.chosen(codes, category) for _ in range(copies)]
         shown = [
-            {"item": item, "price": written_price(item.price_cents), "side": side, "path": path}
+            {
+                "item": item,
+                "price": written_price(item.price_cents, desk.catalogue.currency),
+                "side": side,
+                "path": path,
+            }
             for item in wanted[:MAX_LABELS]
             for side, path in (labels.qr_path(item.code),)
         ]

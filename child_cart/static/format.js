@@ -3,9 +3,15 @@
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 
 /** Whole cents, as 3.49. */
-export function money(cents) {
+export function amount(cents) {
   const whole = Math.trunc(cents / 100);
   return `${whole}.${String(cents % 100).padStart(2, "0")}`;
+}
+
+/** Whole cents with the cart's currency, as 3.49 €. */
+export function money(cents) {
+  const { currency } = document.documentElement.dataset;
+  return currency ? `${amount(cents)}\u00a0${currency}` : amount(cents);
 }
 
 /** A share from 0 to 1, as 84.5 %. */

@@ -2,7 +2,7 @@
 
 import { post, put } from "./api.js";
 import { byId, el, mark, say } from "./dom.js";
-import { money } from "./format.js";
+import { amount } from "./format.js";
 
 export class ItemForm {
   /** `saved` is called with the item as the cart has it, and whether it is a new one. */
@@ -22,7 +22,7 @@ export class ItemForm {
     byId("item-code").readOnly = item !== null; // bills name items by their code
     byId("item-name").value = item?.name ?? "";
     byId("item-category").value = String(item?.category ?? 1);
-    byId("item-price").value = item ? money(item.price_cents) : "";
+    byId("item-price").value = item ? amount(item.price_cents) : "";
     this.#sayError("");
     byId("item-dialog").showModal();
     byId(item ? "item-name" : "item-code").focus();

@@ -97,8 +97,9 @@ def test_the_carts_own_camera_is_shown_and_read(chromium: Browser, page: Page, t
 
     film = tmp_path / "film.avi"
     pictures.film(str(film), [pictures.on_a_shelf(pictures.ean_13(GOUDA))] * 3)
-    with shopfloor(tmp_path, "--camera", str(film), peers=0) as floor:
+    with shopfloor(tmp_path, "--camera", str(film), "--currency", "€", peers=0) as floor:
         open_shop(page, floor)
         page.get_by_role("button", name="The cart").click()
-        expect(page.get_by_text("Gouda, 4.89: 1 in the bill.")).to_be_visible()
+        expect(page.get_by_text("Gouda, 4.89\N{NO-BREAK SPACE}€: 1 in the bill.")).to_be_visible()
+        expect(page.get_by_label("Total")).to_have_text("4.89\N{NO-BREAK SPACE}€")
         page.wait_for_function("document.querySelector('#scan-frame').naturalWidth === 640")

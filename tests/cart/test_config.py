@@ -80,3 +80,8 @@ def test_passwords_in_addresses_are_not_shown(store) -> None:
     assert described["store"]["value"] == described["store"]["start_value"] == "mongodb://host:1/cart"
     assert described["camera"]["value"] == "rtsp://lens/one"
     check(settings)
+
+
+def test_what_cannot_stand_behind_a_price_is_named() -> None:
+    with pytest.raises(SettingError, match=r"--currency \(CART_CURRENCY\) is 'pieces of eight'; it must be"):
+        check(Settings(currency="pieces of eight"))
