@@ -10,9 +10,10 @@ import numpy as np
 
 from .arrays import Array, Weights, specs_of
 
-# Elements averaged at a time: the float64 blocks stay in a core's cache, so the models are read from memory once, and
-# no more is held than the result, however many models there are.
-BLOCK_ELEMENTS: Final = 16 * 1024
+# Elements of all models that are averaged at a time: as float64 they stay in a core's cache, so the models are read
+# from memory once, and little is held beside the result, however many models there are.
+STACK_ELEMENTS: Final = 64 * 1024
+LEAST_BLOCK_ELEMENTS: Final = 1024
 
 
 class AggregationError(ValueError):
@@ -64,15 +65,13 @@ def _average_tensor(tensors: Sequence[Array], parts: Sequence[float]) -> Array:
     whole_numbers = result.dtype.kind in "iu"
     flat_result = result.reshape(-1)
     flat = [np.ascontiguousarray(tensor).reshape(-1) for tensor in tensors]
-    total = np.empty(min(BLOCK_ELEMENTS, flat_result.size))
-    term = np.empty_like(total)
-    for start in range(0, flat_result.size, BLOCK_ELEMENTS):
-        block = slice(start, start + BLOCK_ELEMENTS)
-        size = len(flat_result[block])
-        # The dtype must be said: a float32 array times a Python number is multiplied in float32, whatever ``out`` is.
-        np.multiply(flat[0][block], parts[0], out=total[:size], dtype=np.float64)
-        for tensor, part in zip(flat[1:], parts[1:], strict=True):
-            np.multiply(tensor[block], part, out=term[:size], dtype=np.float64)
-            total[:size] += term[:size]
-        flat_result[block] = np.rint(total[:size]) if whole_numbers else total[:size]
+    # A product of the shares with the stacked blocks: one pass to make them float64, and one over what is in the cache.
+    block = min(max(STACK_ELEMENTS // len(flat), LEAST_BLOCK_ELEMENTS), flat_result.size)
+    weights, stack = np.array(parts), np.empty((len(flat), block))
+    for start in range(0, flat_result.size, max(block, 1)):
+        target = flat_result[start : start + block]
+        for row, tensor in zip(stack, flat, strict=True):
+            row[: target.size] = tensor[start : start + block]
+        total = weights @ stack[:, : target.size]
+        target[:] = np.rint(total) if whole_numbers else total
     return result
