@@ -40,12 +40,13 @@ def plain_rate(net: Lab, port: int, total_bytes: int) -> float:
     started, received = time.perf_counter(), 0
     giving = threading.Thread(target=giver.sendall, args=(bytes(total_bytes),))
     giving.start()
-    while received < total_bytes:
-        received += len(taker.recv(1 << 16))
+    while received < total_bytes and (part := taker.recv(1 << 16)):
+        received += len(part)
     seconds = time.perf_counter() - started
     giving.join()
     for end in ends:
         end.close()
+    assert received == total_bytes, "the plain relay has closed the connection"
     return total_bytes / seconds
 
 
@@ -81,15 +82,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="runs over each line; one takes some 50 s")
     parser.add_argument("--lines", type=int, default=len(LINES), help="how many of the lines, from the first on")
     options = parser.parse_args()
-    why_not = missing()
-    print("round trip ms   loss  TCP KB/s  ours KB/s  ratio (min..max)  of the line")
     try:
-        for line in [] if why_not else LINES[: options.lines]:
+        if why_not := missing():
+            raise LabError(why_not)
+        print("round trip ms   loss  TCP KB/s  ours KB/s  ratio (min..max)  of the line")
+        for line in LINES[: options.lines]:
             measure(line, options.megabytes * 1_000_000, options.repeats)
     except LabError as error:
-        why_not = str(error)
-    if why_not:
-        print(f"Not measured, 0 of {options.lines} lines: {why_not}.")
+        print(f"Not measured from here on: {error}.")
 
 
 if __name__ == "__main__":

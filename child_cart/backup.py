@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .db.records import ModelVersion, RoundRecord
-from .network.files import sync_folder, write_whole
+from .network.files import sync_file, sync_folder, write_whole
 
 BACKUPS_KEPT: Final = 5
 
@@ -58,3 +58,4 @@ def _keep(source: Path, target: Path) -> None:
         raise
     except OSError:
         shutil.copyfile(source, target)
+        sync_file(target)

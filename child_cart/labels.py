@@ -17,6 +17,8 @@ QR_SIDE: Final = 212
 TEXT_LEFT: Final = 262
 TEXT_WIDTH: Final = WIDTH - TEXT_LEFT - 24
 NAME_LINES: Final = 2
+PRICE_SIZE: Final = 72
+MARGIN: Final = 16
 NAME_LINE_CHARS: Final = 17
 LABELS_KEPT: Final = 500
 """QR codes, of some 6 KB each: drawing one takes 4 ms, and a sheet has hundreds."""
@@ -46,9 +48,22 @@ def name_lines(name: str) -> list[str]:
     return lines
 
 
+def price_size(price: str) -> tuple[int, float]:
+    """Return the size of type at which a price fits on a label, and how wide it then is."""
+    from font_roboto import RobotoBold
+    from PIL import ImageFont
+
+    width = ImageFont.truetype(RobotoBold, PRICE_SIZE).getlength(price)
+    size = min(PRICE_SIZE, int(PRICE_SIZE * (WIDTH - TEXT_LEFT - MARGIN) / width))
+    return size, width * size / PRICE_SIZE
+
+
 def svg(item: Item, currency: str = "") -> str:
     """Return the label as an SVG image."""
-    price = escape(written_price(item.price_cents, currency))
+    written = written_price(item.price_cents, currency)
+    price, (size, width) = escape(written), price_size(written)
+    # Other fonts are wider: where it is close, the text is told how wide it is to be.
+    told = f'textLength="{width:.0f}" lengthAdjust="spacingAndGlyphs" ' if size < PRICE_SIZE else ""
     side, path = qr_path(item.code)
     texts = [
         f'<text x="{TEXT_LEFT}" y="{66 + 38 * place}" font-size="32">{escape(line)}</text>'
@@ -61,7 +76,7 @@ def svg(item: Item, currency: str = "") -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
         f'<path transform="translate(24 24) scale({QR_SIDE / side:.5f})" shape-rendering="crispEdges" d="{path}"/>'
         f"{''.join(texts)}"
-        f'<text x="{TEXT_LEFT}" y="190" font-size="72" font-weight="bold">{price}</text>'
+        f'<text x="{TEXT_LEFT}" y="190" {told}font-size="{size}" font-weight="bold">{price}</text>'
         f'<text x="{TEXT_LEFT}" y="228" font-size="22" fill="#444">{escape(item.code)}</text>'
         "</svg>"
     )
@@ -82,7 +97,7 @@ def png(item: Item, currency: str = "") -> bytes:
     for place, line in enumerate(name_lines(item.name)):
         draw.text((TEXT_LEFT, 66 + 38 * place), line, font=ImageFont.truetype(Roboto, 32), anchor="ls")
     price = written_price(item.price_cents, currency)
-    draw.text((TEXT_LEFT, 190), price, font=ImageFont.truetype(RobotoBold, 72), anchor="ls")
+    draw.text((TEXT_LEFT, 190), price, font=ImageFont.truetype(RobotoBold, price_size(price)[0]), anchor="ls")
     draw.text((TEXT_LEFT, 228), item.code, font=ImageFont.truetype(Roboto, 22), fill=64, anchor="ls")
     made = BytesIO()
     label.save(made, "PNG", dpi=(300, 300), optimize=True)

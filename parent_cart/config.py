@@ -57,7 +57,9 @@ class Settings:
         minimum=65536,
         maximum=1 << 40,
     )
-    max_connections: int = option(0, "most connections from one address; 0 for no limit", minimum=0, maximum=1_000_000)
+    max_connections: int = option(
+        0, "most connections from one address, or one /64 network of IPv6; 0 for no limit", minimum=0, maximum=1_000_000
+    )
     max_frames_per_s: int = option(
         0, "most frames a second from one cart, which has to wait beyond that; 0 for no limit", minimum=0, maximum=10**6
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from child_cart import labels
+from child_cart.catalogue import MAX_CURRENCY_CHARS, MAX_PRICE_CENTS
 from child_cart.db.records import Item
 from child_cart.scanner.decode import OpenCv, texts_in
 from child_cart.scanner.picture import grey
@@ -67,6 +68,18 @@ def test_a_label_shows_the_currency_and_still_scans(currency):
     with Image.open(io.BytesIO(labels.png(CATALOGUE[0], currency))) as picture:
         assert picture.tobytes() != Image.open(io.BytesIO(labels.png(CATALOGUE[0]))).tobytes()
         assert texts_in(picture.convert("L"), OpenCv()) == [CATALOGUE[0].code]
+
+
+@pytest.mark.parametrize("currency", ["", "€", "CHF", "W" * MAX_CURRENCY_CHARS])
+@pytest.mark.parametrize("price_cents", [1, 2999, MAX_PRICE_CENTS])
+def test_every_price_fits(price_cents, currency):
+    item = Item("A1", "Rye bread", 1, price_cents)
+    with Image.open(io.BytesIO(labels.png(item, currency))) as picture:
+        right = np.asarray(picture)[:, -labels.MARGIN + 2 :]
+    assert right.min() == 255
+    price = ElementTree.fromstring(labels.svg(item, currency))[-2]
+    size, told = int(price.get("font-size")), price.get("textLength")
+    assert size == labels.PRICE_SIZE if told is None else float(told) <= labels.WIDTH - labels.TEXT_LEFT - labels.MARGIN
 
 
 @given(st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=60))

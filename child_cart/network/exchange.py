@@ -15,7 +15,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from .chunk import ChunkHeader
+from .chunk import MIN_CHUNK_BYTES, ChunkHeader
 from .clusters import PickedCluster
 from .identity import Identity
 from .incoming import Incoming, Received
@@ -44,6 +44,7 @@ from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_request
 from .spool import Spool
 from .tasks import background
 from .transfer import TransferError, check_offer
+from .window import LEAST_CHUNKS
 
 log = logging.getLogger("cart.exchange")
 T = TypeVar("T")
@@ -158,7 +159,7 @@ class Exchange:
         key = TransferKey()
         public_key = self._identity.public_key.hex()
         ends = (view.transfer_id, cluster_id, self._cart_id, peer)
-        unsigned = ModelRequest(*ends, key.public, public_key, UNSIGNED, min(port.chunk_bytes, window_bytes))
+        unsigned = ModelRequest(*ends, key.public, public_key, UNSIGNED, _chunk_bytes(port, window_bytes))
         request = sign_request(self._identity, unsigned)
 
         def accept(offer: ModelParameters) -> Seal:
@@ -365,3 +366,8 @@ class Exchange:
     def _refuse(self, port: Port, transfer_id: str, code: Code, sentence: str) -> None:
         with suppress(LinkDown):
             port.link.send(Cancel(transfer_id, code, sentence[:MAX_SENTENCE_CHARS]))
+
+
+def _chunk_bytes(port: Port, window_bytes: int) -> int:
+    """Return the largest chunk to ask for: what suits the way, and of which a window holds more than one."""
+    return min(port.chunk_bytes, max(window_bytes // LEAST_CHUNKS, MIN_CHUNK_BYTES))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from .chunk import ChunkHeader
+from .chunk import DEFAULT_CHUNK_BYTES, ChunkHeader
 from .link import LinkDown
 from .messages import Code, Credit, Done, ModelParameters, ModelRequest
 from .port import Port
@@ -17,6 +18,9 @@ from .sealing import Seal
 from .spool import Spool
 from .transfer import Assembler, TransferError
 from .window import Window
+
+# So many lost links without even one large chunk between them say that only smaller ones come through.
+MOST_FRUITLESS_PAUSES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Incoming(RunningTransfer):
         self._offer: ModelParameters | None = None
         self._seal: Seal | None = None
         self._assembler: Assembler | None = None
+        self._fruitless_pauses, self._paused_at_bytes = 0, -1
 
     async def run(
         self,
@@ -91,6 +96,19 @@ class Incoming(RunningTransfer):
         """Say, on a new link, from where the sender is to go on."""
         if self._assembler is not None:
             self._say_resume(*self._assembler.go_on(window_bytes))
+
+    def pause(self, why: str) -> None:
+        """Let the transfer wait for a lost link to come back, or give up what can only go on in smaller chunks."""
+        super().pause(why)
+        if self._agreed is None:
+            return
+        fruitless = self.view.moved_bytes == self._paused_at_bytes
+        self._fruitless_pauses = self._fruitless_pauses + 1 if fruitless else 0
+        self._paused_at_bytes = self.view.moved_bytes
+        size_bytes = self._agreed.chunk_bytes
+        if self._fruitless_pauses >= MOST_FRUITLESS_PAUSES and size_bytes > DEFAULT_CHUNK_BYTES:
+            sentence = f"Links broke again and again before a chunk of {size_bytes} bytes was through."
+            self.fail(TransferError(Code.LINK_LOST, sentence))
 
     def take_chunk(self, header: ChunkHeader, sealed: memoryview) -> None:
         """Open a chunk and put it at its place."""

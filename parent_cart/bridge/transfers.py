@@ -324,12 +324,13 @@ class Transfers:
             self._counters["messages_too_late"] += 1
             return []
         if transfer is None:
-            if not self._takes_chunks_of(message.chunk_bytes):
-                return self.refuse(cart_id, message.transfer, Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
-            transfer = self._claimed(cart_id, message, may_claim)
-            if transfer is None:
+            other = message.sender if cart_id == message.receiver else message.receiver
+            if not self._has_place_for(cart_id, other) or not may_claim():
                 sentence = "This bridge takes up no such transfer now."
                 return self.refuse(cart_id, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
+            if not self._takes_chunks_of(message.chunk_bytes):
+                return self.refuse(cart_id, message.transfer, Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
+            transfer = self._claimed(message)
             told += self._tell(transfer.other_than(cart_id), Paused(message.transfer))
         shape = (message.sender, message.receiver, message.total_bytes, message.chunk_bytes)
         if shape != (transfer.sender, transfer.receiver, transfer.total_bytes, transfer.chunk_bytes):
@@ -346,12 +347,12 @@ class Transfers:
         position, granted = transfer.passed_bytes, transfer.granted_bytes
         return self._tell(transfer.sender, Resume(message.transfer, *shape, position, granted))
 
-    def _claimed(self, cart_id: str, message: Resume, may_claim: Callable[[], bool]) -> Transfer | None:
-        other = message.sender if cart_id == message.receiver else message.receiver
+    def _has_place_for(self, cart_id: str, other: str) -> bool:
+        """Whether a cart may claim a transfer with another one."""
         most = self._limits.max_transfers_per_cart
-        named = len(self._of_cart.get(other, ()))
-        if self.count_of(cart_id) >= most or named >= MOST_NAMED * most or not may_claim():
-            return None
+        return self.count_of(cart_id) < most and len(self._of_cart.get(other, ())) < MOST_NAMED * most
+
+    def _claimed(self, message: Resume) -> Transfer:
         transfer = Transfer(message.transfer, message.sender, message.receiver, self._clock(), TransferState.OFFERED)
         transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
         # Nothing passes, and nothing counts against the other cart, until it says the same.

@@ -91,7 +91,7 @@ class DhtNode:
                 statement = introduction_statement(request.key, request.sender_id)
                 return [self._own_record().encoded, self._identity.sign(statement)]
             case Rpc.STORE:
-                return self._take(request.key, request.value, network_of(address.host))
+                return self._take(request.key, request.value, address.host)
             case Rpc.FIND_VALUE:
                 value = self._value(request.key)
                 if value is not None:
@@ -106,7 +106,7 @@ class DhtNode:
 
     def _take(self, key: bytes, encoded: bytes, sender: str) -> bool:
         try:
-            record = self._storage.put(key, encoded, sender)
+            record = self._storage.put(key, encoded, network_of(sender))
         except RecordError as error:
             self.contacts.refuse(error)
             return False

@@ -854,6 +854,11 @@ def test_a_claim_of_chunks_that_do_not_fit_here_is_refused() -> None:
     assert refusal.message.code is Code.BAD_OFFER
     assert "4097" in refusal.message.sentence
     assert "4096" in refusal.message.sentence
+    codes = [
+        fleet.hub.receive(fleet.kernel, claim(fleet, chunk_bytes=LIMITS.max_chunk_bytes + 1))[0].message.code
+        for _ in range(LIMITS.requests_at_once)
+    ]
+    assert codes[-1] is Code.TOO_MANY_TRANSFERS  # refusals cost of the same allowance as requests
 
 
 @pytest.mark.parametrize(

@@ -307,3 +307,13 @@ async def test_a_node_that_is_asked_after_its_end_says_nothing() -> None:
             await kill(first)
             assert await lookup is None
             assert await second.find_cart("0" * 32) is None
+
+
+async def test_a_network_of_ipv6_is_one_sender() -> None:
+    peer = Peer()
+    async with working(peer):
+        for number in range(3):
+            identity = Identity.generate()
+            key = dht_key(f"cart:{identity.cart_id.hex()}")
+            assert peer.node._take(key, cart_record(identity).encoded, f"2001:db8::{number:x}")
+        assert peer.node._storage._by_sender == {"2001:db8::/64": 3}

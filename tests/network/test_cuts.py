@@ -7,12 +7,16 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from support.bridges import running_bridge, until
 from support.cutting_proxy import cutting_proxy
 from support.nodes import Node, model_of, running
 
-from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, unpack_header
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, PROVED_BYTES, unpack_header
+from child_cart.network.link import LinkState
+from child_cart.network.messages import Code, ModelParameters
 from child_cart.network.running import Progress
+from child_cart.network.transfer import TransferError
 
 CUTS = 200
 PAYLOAD_BYTES = 25_000_000
@@ -63,3 +67,26 @@ async def test_links_that_carry_less_than_a_chunk_before_they_are_cut_carry_a_mo
             proxy.cuts_left = 1_000_000
             assert await fetching == payload
             assert proxy.cuts > CUTS // 4
+
+
+async def test_large_chunks_that_no_link_carries_any_more_are_given_up_for_smaller_ones(tmp_path: Path) -> None:
+    payload = os.urandom(PROVED_BYTES)
+    async with running_bridge() as bridge, cutting_proxy(bridge.port, MOST_BYTES_BETWEEN_CUTS, 0.0) as proxy:
+        giver = Node(proxy.url, tmp_path, model_of(payload), **PATIENT)
+        taker = Node(proxy.url, tmp_path, window_bytes=4 << 20, **PATIENT)
+        async with running(giver, taker):
+            for node in (giver, taker):
+                node.exchange.home._round_trip_s = 0.0  # near, however busy the machine is
+            await taker.fetch_from(giver)
+            fetching = asyncio.create_task(taker.fetch_from(giver))
+            await until(lambda: 0 < taker.exchange.views()[0].moved_bytes < len(payload))
+            proxy.cuts_left = 1_000_000
+            with pytest.raises(TransferError, match="before a chunk of 524288 bytes was through") as caught:
+                await fetching
+            assert caught.value.code is Code.LINK_LOST  # for which a round asks again
+            assert taker.spooled == []
+            proxy.cuts_left = 0
+            await until(lambda: taker.link.status.state is giver.link.status.state is LinkState.ATTACHED)
+            assert await taker.fetch_from(giver) == payload
+            offers = [message for message in giver.wire.sent if isinstance(message, ModelParameters)]
+            assert offers[-1].chunk_bytes == DEFAULT_CHUNK_BYTES  # over a link that is new

@@ -14,7 +14,7 @@ from support.bridges import Bridge, running_bridge, until
 from support.nodes import Node, model_of, running
 from support.unsigned import model_parameters, model_request
 
-from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES, ChunkHeader
+from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES, NEAR_CHUNK_BYTES, PROVED_BYTES, ChunkHeader
 from child_cart.network.clusters import NotEnoughPeers
 from child_cart.network.exchange import FINISHED_SHOWN
 from child_cart.network.link import LinkState
@@ -108,6 +108,36 @@ async def test_chunks_suit_the_narrower_of_both_links(tmp_path: Path) -> None:
                 giver.exchange.home._max_chunk_bytes, taker.exchange.home._max_chunk_bytes = of_giver, of_taker
                 received = await taker.exchange.fetch(giver.id, cluster.cluster_id)
                 assert received.offer.chunk_bytes == 65536
+
+
+def let_be_near(*nodes: Node) -> None:
+    """Let their links have short round trips, however busy the machine is."""
+    for node in nodes:
+        node.exchange.home._round_trip_s = 0.0
+
+
+async def test_chunks_are_larger_once_both_links_have_carried_many(bridge: Bridge, tmp_path: Path) -> None:
+    payload = os.urandom(PROVED_BYTES)
+    giver, taker, third = (Node(bridge.url, tmp_path, model_of(payload), window_bytes=4 << 20) for _ in range(3))
+    async with running(giver, taker, third):
+        let_be_near(giver, taker, third)
+        seen = []
+        for asking in (taker, taker, third):
+            asking.become(Role.KERNEL)
+            cluster = await asking.exchange.ask_cluster(8, 1)
+            received = await asking.exchange.fetch(giver.id, cluster.cluster_id)
+            assert await asyncio.to_thread(received.path.read_bytes) == payload
+            seen.append(received.offer.chunk_bytes)
+        assert seen == [DEFAULT_CHUNK_BYTES, NEAR_CHUNK_BYTES, DEFAULT_CHUNK_BYTES]
+
+
+async def test_a_window_holds_more_than_one_chunk(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(os.urandom(300_000)))
+    taker = Node(bridge.url, tmp_path, window_bytes=65536)
+    async with running(giver, taker):
+        await taker.fetch_from(giver)
+        (offer,) = (message for message in giver.wire.sent if isinstance(message, ModelParameters))
+        assert offer.chunk_bytes == 32768
 
 
 async def test_many_transfers_at_once_in_both_directions(bridge: Bridge, tmp_path: Path) -> None:

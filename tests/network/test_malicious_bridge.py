@@ -317,7 +317,7 @@ async def test_the_memory_of_a_bridge_holds_no_weights(tmp_path: Path) -> None:
                 fetchings = [await taker.ask(giver.id) for _ in range(asked)]
                 for fetching in fetchings:
                     await taker.say("CREDIT", transfer=fetching.offer["transfer"], up_to_bytes=granted)
-            # All of it but what one socket takes lies in the bridge by then, or waits there for room.
+            # More than the sockets take on their way: the rest lies in the bridge.
             await until(lambda: len(giver.wire.frames) * 65536 > asked * granted)
             await asyncio.sleep(0.5)
             memory = await asyncio.to_thread(lambda: b"".join(memory_of(bridge.process.pid)))

@@ -149,3 +149,19 @@ async def test_a_socket_that_is_held_is_not_read_when_its_turn_comes() -> None:
         await asyncio.sleep(0.05)
         assert reads.read_bytes == len(frame)
         await until(lambda: reads.read_bytes == 2 * len(frame))
+
+
+async def test_a_hold_that_ends_before_the_turn_comes_reads_nothing() -> None:
+    loop, reads, turns = asyncio.get_running_loop(), Reads(), Queue()
+    frame = bytes(client_frame(BINARY, bytes(TURN_BYTES)))
+    async with opened(reads, turns) as (near, far):
+        await loop.sock_sendall(far, frame)
+        await until(lambda: reads.read_bytes == len(frame))
+        near.hold(0.02)
+        await loop.sock_sendall(far, frame)
+        await until(lambda: not near.held)
+        await asyncio.sleep(0.05)
+        assert reads.read_bytes == len(frame)
+        assert len(turns._waiting) == 1  # and it waits once
+        turns.next()
+        await until(lambda: reads.read_bytes == 2 * len(frame))

@@ -53,6 +53,14 @@ def test_a_narrow_path_is_not_flooded() -> None:
     assert most_ahead <= 640 * KIB  # 1.2 s of this path, where the round trip of a chunk is 0.46 s
 
 
+def test_a_first_window_of_large_chunks_grows_by_what_has_come() -> None:
+    window = Window(512 * KIB, 8192 * KIB)
+    window.note_arrival(512 * KIB, 1.0)
+    assert window.size_bytes == 1024 * KIB
+    window.note_arrival(1024 * KIB, 1.001)
+    assert window.size_bytes == 1536 * KIB
+
+
 @given(chunk=st.integers(1, 2**20), most=st.integers(1, 2**24), steps=st.lists(st.integers(0, 2**22), max_size=30))
 def test_a_window_stays_within_its_limits(chunk: int, most: int, steps: list[int]) -> None:
     window, position, now_s = Window(chunk, most), 0, 0.0

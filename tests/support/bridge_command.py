@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,18 +14,34 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
-from support.processes import ROOT
+from support.processes import ROOT, wait_for
 
 MODULE = (sys.executable, "-m", "parent_cart")
 
 
 class StartedBridge:
-    """A bridge process and the port that it has told."""
+    """A bridge process, what it has written so far, and the port that it has told."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
-        self.port = port
-        self.ws = f"ws://127.0.0.1:{port}"
+        self._log = log
+        self.port = 0
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def has_told(self) -> bool:
+        """Tell whether its port is known; an end without it is a failure."""
+        ended = self.process.poll() is not None
+        found = re.search(r"bridge is at wss?://[\d.]+:(\d+) ", self.log)
+        assert found or not ended, f"the bridge has ended without telling its port:\n{self.log}"
+        self.port = int(found[1]) if found else 0
+        return found is not None
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
@@ -37,12 +54,11 @@ class StartedBridge:
         samples = [sample for family in families for sample in family.samples if sample.name == name]
         return sum(sample.value for sample in samples if not labels or tuple(sample.labels.values()) == labels)
 
-    def stop(self, number: int) -> tuple[int, float, str]:
-        """Signal it; return its exit status, the seconds that it took, and what it wrote meanwhile."""
+    def stop(self, number: int) -> tuple[int, float]:
+        """Signal it; return its exit status and the seconds that it took."""
         began = time.monotonic()
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=10)
-        return self.process.returncode, time.monotonic() - began, errors
+        return self.process.wait(10), time.monotonic() - began
 
 
 @contextmanager
@@ -50,17 +66,14 @@ def started(
     *flags: str, command: tuple[str, ...] = MODULE, cwd: Path = ROOT, **environ: str
 ) -> Iterator[StartedBridge]:
     """Run a bridge until the block ends."""
-    process = subprocess.Popen(
-        [*command, "--port", "0", *flags], cwd=cwd, env=os.environ | environ, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if found := re.search(r"bridge is at wss?://[\d.]+:(\d+) ", line):
-                yield StartedBridge(process, int(found[1]))
-                return
-        raise AssertionError("the bridge has ended without telling its port")
-    finally:
-        process.kill()
-        process.wait(10)
-        process.stderr.close()
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen(
+            [*command, "--port", "0", *flags], cwd=cwd, env=os.environ | environ, stderr=log, stdout=log
+        )
+        try:
+            bridge = StartedBridge(process, Path(log.name))
+            wait_for(bridge.has_told, 30, "the bridge telling its port")
+            yield bridge
+        finally:
+            process.kill()
+            process.wait(10)
