@@ -157,9 +157,14 @@ def _look(browser: Any, state: Any, cart: Cart, address: str) -> dict[str, float
     context = browser.new_context(storage_state=state)
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{cart.port}{address}", wait_until="networkidle" if address != "/admin" else "load")
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
     seen: dict[str, float] = page.evaluate(
-        """() => {
+        """async () => {
+            await new Promise((painted) => {
+                const observer = new PerformanceObserver((list) => {
+                    if (list.getEntriesByName("first-contentful-paint").length) painted();
+                });
+                observer.observe({ type: "paint", buffered: true });
+            });
             const loaded = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
             const bytes = loaded.reduce((sum, one) => sum + one.transferSize, 0);
             const paint = performance.getEntriesByName("first-contentful-paint")[0].startTime;

@@ -102,4 +102,4 @@ def test_the_carts_own_camera_is_shown_and_read(chromium: Browser, page: Page, t
         page.get_by_role("button", name="The cart").click()
         expect(page.get_by_text("Gouda, 4.89\N{NO-BREAK SPACE}€: 1 in the bill.")).to_be_visible()
         expect(page.get_by_label("Total")).to_have_text("4.89\N{NO-BREAK SPACE}€")
-        page.wait_for_function("document.querySelector('#scan-frame').naturalWidth === 640")
+        expect(page.locator("#scan-frame")).to_have_js_property("naturalWidth", 640)
