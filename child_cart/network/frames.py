@@ -38,12 +38,13 @@ _NO_MASK: Final = bytes(_MASK_BYTES)
 # The shortest payload whose length is written in a header of so many bytes, the mask not counted.
 _SHORTEST: Final = {2: 0, 4: 126, 10: 1 << 16}
 # All readers read into the same buffer: between asking for it and taking what was read, an event loop runs nothing
-# else. So a connection that is at rest holds no buffer. This is to hold two chunks of the usual size, 128 KiB.
-_SCRATCH: Final = bytearray(260 * 1024)
+# else. So a connection that is at rest holds no buffer. This is to hold almost three chunks of the usual size, 128 KiB;
+# with more, whoever reads takes turns less often, and what is small waits longer for what is large.
+_SCRATCH: Final = bytearray(390 * 1024)
 _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
 # A frame of more than this that is not whole yet is read into a buffer of its own, where it stays; a smaller one is
-# cheaper to copy than to read in two steps.
-_LARGE_BYTES: Final = 128 * 1024
+# cheaper to copy than to read in two steps. With its headers, a chunk of the usual size is still a small one.
+_LARGE_BYTES: Final = 132 * 1024
 
 
 class FrameError(ValueError):
