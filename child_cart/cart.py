@@ -173,6 +173,7 @@ class Cart:
         tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
         application = create_app(self._desk, self._account, _page_hosts(settings), origins_of(settings))
         self._pages = PageServer(application, settings.host, settings.port, tls)
+        self._account.keep()  # last: a start that fails above shows no password, so it must not keep one either
 
     @property
     def page_url(self) -> str:

@@ -102,7 +102,7 @@ class Preparation:
                 version = await in_thread(self._versions.add, Origin.JOINED, target, adopted)
                 self._activity.note(f"Took over a peer's model, accuracy {version.accuracy:.3f}.")
         except (TimeoutError, NotEnoughPeers, TransferError) as reason:
-            self._activity.note(f"Starting without peers: {str(reason) or 'no bridge answers yet.'}")
+            self._activity.note(f"Starting without peers: {str(reason) or 'no bridge has taken this cart in yet.'}")
         finally:
             collection.close()
             await self._visits.close()

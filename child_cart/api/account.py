@@ -59,7 +59,15 @@ class Account:
             password = _given(password_file)
         else:
             password = self.made_password = new_password()
-        self._keep(generate_password_hash(password, METHOD))
+        self._hash, self._sessions = generate_password_hash(password, METHOD), _new_sessions()
+
+    def keep(self) -> None:
+        """Write the account down, if it is a new one.
+
+        Called when a made-up password is sure to be shown: who has kept an account shows none at its next start.
+        """
+        if not self._path.exists():
+            write_secret(self._path, _written(self._hash, self._sessions))
 
     @property
     def user_id(self) -> str:

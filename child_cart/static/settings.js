@@ -28,6 +28,7 @@ function show(settings) {
 }
 
 function unit(name) {
+  if (name.endsWith("_bytes_per_s")) return "bytes/s";
   if (name.endsWith("_s")) return "s";
   if (name.endsWith("_bytes")) return "bytes";
   return { accept_backward: "points", accept_forward: "points", dataset_size: "rows", max_round_rows: "rows",

@@ -15,6 +15,7 @@ FILES = ("admin.json", "session-key", "api-token")
 
 def test_a_password_is_made_once_and_kept_as_a_hash_alone(tmp_path: Path) -> None:
     first = Account(tmp_path)
+    first.keep()
     made = first.made_password
     assert made is not None
     assert len(made) >= 20
@@ -28,6 +29,15 @@ def test_a_password_is_made_once_and_kept_as_a_hash_alone(tmp_path: Path) -> Non
     assert not again.is_password(made[:-1])
     assert not again.is_password("x" * 100_000)
     assert (again.token, again.session_key) == (first.token, first.session_key)
+
+
+def test_a_start_that_fails_keeps_no_password_that_nobody_was_shown(tmp_path: Path) -> None:
+    lost = Account(tmp_path)
+    again = Account(tmp_path)
+    assert again.made_password not in (None, lost.made_password)
+    again.keep()
+    again.keep()
+    assert Account(tmp_path).is_password(again.made_password or "")
 
 
 def test_two_carts_share_no_secret(tmp_path: Path) -> None:
