@@ -17,7 +17,7 @@ from parent_cart.bridge.words import byte_words
 from .watch import BridgeView, CartView, Json, OwnCart
 
 WIDE: Final = 132
-MEDIUM: Final = 100
+MEDIUM: Final = 120
 STAGE_COLOURS: Final = {
     "TRAINING": "yellow",
     "CLUSTERING": "magenta",

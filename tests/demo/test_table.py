@@ -57,13 +57,13 @@ def shown(carts, width, limit=3):
     return console.export_text()
 
 
-@pytest.mark.parametrize("width", [160, 120, 80])
+@pytest.mark.parametrize("width", [160, 120, 119, 100, 80])
 def test_all_figures_are_there_at_every_width(width):
     text = shown([cart(status(2, 0.4), status(3, 0.512)), cart(status(), number=2)], width)
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     for word in ("a3f9c2d1", "serving", "1/3", "0.512 ↑", "45/100", "Round 1: AGGREGATED", "Ctrl-C", "12.9 MB", "1:05"):
         assert word in text, word
-    page = "http://127.0.0.1:5001/" if width > 100 else ":5001"
+    page = "http://127.0.0.1:5001/" if width >= 120 else ":5001"
     assert page in text
     assert "2 of 2 carts attached" in text
 
