@@ -35,7 +35,7 @@ from .network.backoff import Backoff
 from .network.bridge_file import BridgeFile
 from .network.bridges import Bridges
 from .network.exchange import Exchange, ExchangeLimits
-from .network.fleet_key import OPEN, FleetKeyError, bridge_token, read_key
+from .network.fleet_key import OPEN, FleetKeyError, Secret, bridge_token, read_key
 from .network.identity import Identity
 from .network.link import Link, LinkDown, LinkState
 from .network.messages import Code, Role
@@ -338,7 +338,7 @@ def _fleet_key_of(settings: Settings) -> bytes:
     if not settings.fleet_key_file:
         return OPEN
     try:
-        return read_key(Path(settings.fleet_key_file))
+        return read_key(Path(settings.fleet_key_file), Secret.FLEET_KEY)
     except FleetKeyError as error:
         raise SettingError(f"--fleet-key-file (CART_FLEET_KEY_FILE) is {settings.fleet_key_file!r}; {error}.") from None
 

@@ -110,7 +110,9 @@ class Commands:
             moving.finish(target, moved, here)
             make_own(target, target_name, self._folder, self._owner)
         self._report(f"Moved to {here}", moved)
-        self._console.print(f"Start the cart with --store {shown(target_name)} from now on (CART_STORE).")
+        self._console.print(
+            f"Start the cart with --store {shown(target_name)} from now on (CART_STORE).", soft_wrap=True
+        )
 
     def reset(self) -> None:
         """Forget the model and its rounds; sales and rows are kept, and all rows wait again."""
@@ -164,42 +166,13 @@ class Commands:
             yield lambda name, count: bars.advance(tasks[name], count)
 
     def _report(self, title: str, counts: Counts) -> None:
-        table = Table(title=f"{title}. Counted on both sides:", title_justify="left")
+        self._console.print(f"{title}. Counted on both sides:", soft_wrap=True)
+        table = Table()
         table.add_column("what")
         table.add_column("how many", justify="right")
         for name, count in asdict(counts).items():
             table.add_row(name, f"{count:,}")
         self._console.print(table)
-
-
-def parse(command: str, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return a command's own arguments, and the rest, which are settings of the cart."""
-    parser = argparse.ArgumentParser(
-        prog=f"main.py {command}",
-        description=HELP[command],
-        epilog="The cart's own flags say where its data are: --data-dir, --store, --task. The cart must not run.",
-        allow_abbrev=False,
-    )
-    if command in ("export", "import"):
-        parser.add_argument("folder", type=Path, metavar="DIR")
-    if command == "migrate":
-        stores = {"required": True, "metavar": "STORE", "help": "embedded, or mongodb://HOST/DATABASE"}
-        parser.add_argument("--from", dest="source", **stores)  # type: ignore[arg-type]
-        parser.add_argument("--to", dest="target", **stores)  # type: ignore[arg-type]
-    if command == "migrate":
-        return parser.parse_known_args(list(argv))
-    # The folder comes first: the value of a flag that this parser does not know would be taken for it.
-    own = 1 if command in ("export", "import") else argv[:1].count("--help") + argv[:1].count("-h")
-    first = [word for word in argv[:own] if not word.startswith("-") or word in ("-h", "--help")]
-    return parser.parse_args(first), list(argv[own:])
-
-
-HELP = {
-    "export": "Write everything that a cart keeps into a new folder: CSV, JSON and HDF5 files.",
-    "import": "Fill the empty store of a cart with what was exported.",
-    "migrate": "Move everything from one store of a cart to another, empty one.",
-    "reset": "Forget the model and its rounds; sales and rows are kept, and all rows wait again.",
-}
 
 
 def check_given(given: argparse.Namespace) -> None:
@@ -217,14 +190,14 @@ def check_given(given: argparse.Namespace) -> None:
         raise SettingError(f"--from and --to are both {shown(given.source)!r}; there is nothing to move.")
 
 
-def carry_out(command: str, given: argparse.Namespace, settings: Settings, folder: Path) -> None:
+def carry_out(given: argparse.Namespace, settings: Settings, folder: Path) -> None:
     """Carry out one command."""
     commands = Commands(settings, folder)
-    if command == "export":
+    if given.command == "export":
         commands.export(given.folder)
-    elif command == "import":
+    elif given.command == "import":
         commands.import_(given.folder)
-    elif command == "migrate":
+    elif given.command == "migrate":
         commands.migrate(given.source, given.target)
     else:
         commands.reset()

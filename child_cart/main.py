@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -14,28 +15,19 @@ if __name__ == "__main__":
     # Also as a plain script from anywhere, without an installation.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from child_cart import command_line
 from child_cart.cart import Cart
 from child_cart.config import Settings, check
 from child_cart.db.store import StoreError
 from child_cart.model.csv_rows import CsvError
 from child_cart.model.task import Task, TaskError, load_task
 from child_cart.network.data_folder import claimed
-from child_cart.network.fleet_key import as_text, bridge_token, new_key
+from child_cart.network.fleet_key import Secret, as_text, bridge_token, new_key
 from child_cart.network.identity import IdentityError
-from child_cart.network.settings import SettingError, load
+from child_cart.network.settings import SettingError
 from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
 
 log = logging.getLogger("cart")
-
-DESCRIPTION = (
-    "Run a cart: it sells, keeps its purchases to itself, learns from them, and averages its model with those of "
-    "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin, "
-    "or at https:// with --tls-cert and --tls-key. "
-    "The command keygen instead of any flag prints a new fleet key, and the token of it for bridges. The commands "
-    "export DIR, import DIR, migrate --from STORE --to STORE and reset, before any flags, work on the data of a cart "
-    "that does not run; each has a --help."
-)
-COMMANDS = ("export", "import", "migrate", "reset")
 
 
 async def serve(settings: Settings, task: Task, folder: Path) -> None:
@@ -71,42 +63,51 @@ def keygen() -> None:
     """Print a new fleet key and the bridge token derived from it."""
     key = new_key()
     print("A new fleet key. Nobody but this screen knows it: keep it in a file that only carts can read.\n")
-    print(f"fleet key     {as_text(key)}")
-    print(f"bridge token  {as_text(bridge_token(key))}\n")
-    print("Each cart:    python child_cart/main.py --fleet-key-file FILE   (FILE holds the fleet key)")
-    print("Each bridge:  python parent_cart/main.py --token-file FILE      (FILE holds the bridge token)")
+    print(f"    {as_text(key, Secret.FLEET_KEY)}")
+    print(f"    {as_text(bridge_token(key), Secret.BRIDGE_TOKEN)}\n")
+    print("Each cart:    python child_cart/main.py --fleet-key-file FILE   (FILE holds the line fleet-key:…)")
+    print("Each bridge:  python parent_cart/main.py --token-file FILE      (FILE holds the line bridge-token:…)")
 
 
-def _command(command: str, argv: Sequence[str]) -> int:
+def carry_out(given: argparse.Namespace, settings: Settings) -> None:
+    """Carry out a command on the data of a cart that does not run.
+
+    Raises:
+        SettingError, StoreError, IdentityError, TaskError: if it cannot be.
+    """
     from child_cart import commands  # noqa: PLC0415 - a cart that runs needs none of it
 
-    given, flags = commands.parse(command, argv)
-    settings = load(Settings, "CART", flags, os.environ, DESCRIPTION)
-    check(settings)
     commands.check_given(given)
     with claimed(Path(settings.data_dir), "cart") as folder:
-        commands.carry_out(command, given, settings, folder)
-    return 0
+        commands.carry_out(given, settings, folder)
+
+
+def run(settings: Settings) -> None:
+    """Run a cart until it is told to stop.
+
+    Raises:
+        SettingError, StoreError, IdentityError, TaskError, CsvError: if it cannot start.
+    """
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pymongo").setLevel(max(logging.INFO, logging.getLogger().level))  # at DEBUG it logs rows
+    raise_malloc_thresholds()
+    task = load_task(settings.task)
+    folder = claimed(Path(settings.data_dir), "cart")
+    with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(settings, task, held))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
-    given = sys.argv[1:] if argv is None else argv
-    if list(given) == ["keygen"]:
-        keygen()
-        return 0
     try:
-        if given and given[0] in COMMANDS:
-            return _command(given[0], given[1:])
-        settings = load(Settings, "CART", given, os.environ, DESCRIPTION)
+        given, settings = command_line.read(sys.argv[1:] if argv is None else argv, os.environ)
         check(settings)
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("pymongo").setLevel(max(logging.INFO, logging.getLogger().level))  # at DEBUG it logs rows
-        raise_malloc_thresholds()
-        task = load_task(settings.task)
-        folder = claimed(Path(settings.data_dir), "cart")
-        with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(serve(settings, task, held))
+        if given.command is None:
+            run(settings)
+        elif given.command == "keygen":
+            keygen()
+        else:
+            carry_out(given, settings)
     except (SettingError, StoreError, IdentityError, TaskError, CsvError) as error:
         print(f"cart: {error}", file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from child_cart.network.files import write_whole
-from child_cart.network.fleet_key import FleetKeyError, as_text, bridge_token, new_key, parse_key
+from child_cart.network.fleet_key import FleetKeyError, Secret, as_text, bridge_token, new_key, parse_key
 from child_cart.network.settings import SettingError, load, option
 
 PASSWORD_BYTES: Final = 15
@@ -40,14 +40,16 @@ def hand_out(settings: Settings) -> list[str]:
     """
     carts, bridges = Path(settings.carts), Path(settings.bridges)
     try:
-        key, of_key = _one("fleet key", Path(settings.fleet_key), carts / "fleet.key", lambda: as_text(new_key()))
+        key, of_key = _one(
+            "fleet key", Path(settings.fleet_key), carts / "fleet.key", lambda: as_text(new_key(), Secret.FLEET_KEY)
+        )
         password, of_password = _one(
             "password of the admin pages",
             Path(settings.admin_password),
             carts / "admin.password",
             lambda: secrets.token_urlsafe(PASSWORD_BYTES),
         )
-        token = as_text(bridge_token(parse_key(key)))
+        token = as_text(bridge_token(parse_key(key, Secret.FLEET_KEY)), Secret.BRIDGE_TOKEN)
         for path, text in (
             (carts / "fleet.key", key),
             (carts / "admin.password", password),

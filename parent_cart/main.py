@@ -23,7 +23,7 @@ if __name__ == "__main__":
 from aiohttp import web
 
 from child_cart.network.data_folder import claimed
-from child_cart.network.fleet_key import FleetKeyError, read_key
+from child_cart.network.fleet_key import FleetKeyError, Secret, read_key
 from child_cart.network.identity import Identity, IdentityError
 from child_cart.network.settings import SettingError, load
 from child_cart.network.tls import serving_context
@@ -123,7 +123,7 @@ def _token_of(settings: Settings) -> bytes | None:
     if not settings.token_file:
         return None
     try:
-        return read_key(Path(settings.token_file))
+        return read_key(Path(settings.token_file), Secret.BRIDGE_TOKEN)
     except FleetKeyError as error:
         raise SettingError(f"--token-file (BRIDGE_TOKEN_FILE) is {settings.token_file!r}; {error}.") from None
 

@@ -111,8 +111,8 @@ class MongoServer:
 
     def _away_sentence(self, why: str) -> str:
         return (
-            f"The store {self._shown} does not answer ({why}). Nothing that was confirmed is lost; it goes on by "
-            "itself when the server is back."
+            f"The store {self._shown} does not answer ({why}). Nothing that was confirmed is lost; a running "
+            "cart goes on by itself when the server is back."
         )
 
 

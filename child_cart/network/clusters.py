@@ -63,7 +63,7 @@ class Clusters:
         # Held against what was asked: a peer that came twice would count twice in the average.
         peers = [peer for peer in dict.fromkeys(answer.peers) if peer != self._cart_id][:size]
         if len(peers) < minimum and not answer.elsewhere:
-            raise NotEnoughPeers(f"The bridge named {len(peers)} peers; {minimum} are needed.", len(peers))
+            raise NotEnoughPeers(f"The bridge named {len(peers)} peers; at least {minimum} must be there.", len(peers))
         return PickedCluster(answer.cluster, tuple(peers), answer.elsewhere)
 
     async def seek(self, cart_id: str, timeout_s: float) -> str | None:

@@ -31,7 +31,7 @@ def claimed(folder: Path, program: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SettingError(
-                f"Another {program} is running on the data folder {folder}. Stop it, or give this one a folder of its "
-                f"own with {flag_name('data_dir')} ({variable_name(program.upper(), 'data_dir')})."
+                f"A {program} is running on the data folder {folder}. Stop it first, or name another folder with "
+                f"{flag_name('data_dir')} ({variable_name(program.upper(), 'data_dir')})."
             ) from None
         yield folder

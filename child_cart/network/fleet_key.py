@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,13 @@ _RECORD_LABEL: Final = b"cart-record-tag-v1\0"
 _DATAGRAM_LABEL: Final = b"cart-datagram-v1\0"
 
 
+class Secret(StrEnum):
+    """What a text says that it is, so that a bridge is not given the key of everything by mistake."""
+
+    FLEET_KEY = "fleet-key"
+    BRIDGE_TOKEN = "bridge-token"  # noqa: S105 - the word for it, not one
+
+
 class FleetKeyError(ValueError):
     """A text or file that holds no key; the message never holds the text."""
 
@@ -34,36 +42,43 @@ def new_key() -> bytes:
     return os.urandom(KEY_BYTES)
 
 
-def as_text(key: bytes) -> str:
-    """Return a key or token as the text that operators handle: 43 letters, digits, - and _."""
-    return urlsafe_b64encode(key).decode().rstrip("=")
+def as_text(key: bytes, kind: Secret) -> str:
+    """Return a key or token as the text that operators handle: its kind, a colon, 43 letters, digits, - and _."""
+    return f"{kind}:{_encoded(key)}"
 
 
-def parse_key(text: str) -> bytes:
-    """Return the 32 bytes of a key or token given as text.
+def parse_key(text: str, kind: Secret) -> bytes:
+    """Return the 32 bytes of a key or token given as text, with its kind before it or without.
 
     Raises:
-        FleetKeyError: if it is none.
+        FleetKeyError: if it is none, or one of the other kind.
     """
+    said, _, encoded = text.strip().rpartition(":")
+    if said and said != kind and said in set(Secret):
+        raise FleetKeyError(f"it holds a {said}, where a {kind} belongs")
     try:
-        key = urlsafe_b64decode(text.strip().encode("ascii") + b"=")
+        key = urlsafe_b64decode(encoded.encode("ascii") + b"=")
     except ValueError:
         key = b""
-    if len(key) != KEY_BYTES or as_text(key) != text.strip():
-        raise FleetKeyError("it does not hold a key as keygen prints it (43 letters, digits, - and _)")
+    if said not in ("", kind) or len(key) != KEY_BYTES or _encoded(key) != encoded:
+        raise FleetKeyError(f"it does not hold a {kind} as keygen prints it ({kind}: and 43 letters, digits, - and _)")
     return key
 
 
-def read_key(path: Path) -> bytes:
+def read_key(path: Path, kind: Secret) -> bytes:
     """Return the key or token that a file holds.
 
     Raises:
         FleetKeyError: if the file cannot be read or holds none.
     """
     try:
-        return parse_key(path.read_text("ascii"))
+        return parse_key(path.read_text("ascii"), kind)
     except (OSError, UnicodeDecodeError) as error:
         raise FleetKeyError(f"it cannot be read ({getattr(error, 'strerror', None) or 'it is not text'})") from None
+
+
+def _encoded(key: bytes) -> str:
+    return urlsafe_b64encode(key).decode().rstrip("=")
 
 
 def bridge_token(fleet_key: bytes) -> bytes:

@@ -334,4 +334,6 @@ class Link:
         )
         if news:
             self._logged_reason = what
-        log.log(logging.INFO if news else logging.DEBUG, "link to %s is %s %s", self._url, state, reason)
+        log.log(
+            logging.INFO if news else logging.DEBUG, "link to %s is %s%s", self._url, state, reason and f": {reason}"
+        )

@@ -9,7 +9,8 @@ import argparse
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, TypeVar
+from difflib import get_close_matches
+from typing import Any, NoReturn, TypeVar
 
 from .. import __version__
 
@@ -93,37 +94,80 @@ def _range_words(declared: Option) -> str:
     return f" of at most {high}" if high is not None else ""
 
 
+class CommandLine(argparse.ArgumentParser):
+    """What can be typed after the name of one program: its settings as flags, and what its caller adds.
+
+    Args:
+        cls: the dataclass of its settings.
+        prefix: of their variables in the environment.
+        description: what ``--help`` says first.
+        names: the settings that can be given, where those are not all; the others stay at their defaults.
+    """
+
+    def __init__(self, cls: type[Any], prefix: str, description: str, names: Iterable[str] | None = None) -> None:
+        self._cls, self._prefix = cls, prefix
+        every: list[Field[Any]] = list(fields(cls))
+        self._declared = every if names is None else [field_named(every, name) for name in names]
+        super().__init__(description=description, epilog=self._epilog(), allow_abbrev=False)
+        self.add_argument("--version", action="version", version=f"federated-carts {__version__}")
+        for entry in self._declared:
+            declared = option_of(entry)
+            # Values stay text here, so that one function checks flags, environment and the admin page alike.
+            default = "none" if entry.default == "" else entry.default
+            shown = f"{declared.help} (default: {default})".replace("%", "%%")
+            metavar = "|".join(declared.choices) or str(entry.type).upper()
+            self.add_argument(flag_name(entry.name), metavar=metavar, help=shown, default=argparse.SUPPRESS)
+
+    def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, Any]:
+        """Return what was given beside settings, and the settings.
+
+        Raises:
+            SettingError: for the first flag, word or value that cannot be used.
+            SystemExit: for ``--help`` and ``--version``.
+        """
+        given, unknown = self.parse_known_args(list(argv))
+        if unknown:
+            raise self._unknown(unknown[0])
+        values: dict[str, Any] = {}
+        for entry in self._declared:
+            assert entry.default is not MISSING
+            variable = variable_name(self._prefix, entry.name)
+            if hasattr(given, entry.name):
+                values[entry.name] = parse_value(entry, getattr(given, entry.name), flag_name(entry.name))
+            elif environ.get(variable, "") != "":
+                values[entry.name] = parse_value(entry, environ[variable], variable)
+        return given, self._cls(**values)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what argparse found in the words of a sentence, without the usage of fifty flags before it."""
+        raise SettingError(f"On the command line: {message}. See --help.")
+
+    def _epilog(self) -> str | None:
+        if not self._declared:
+            return None
+        name = self._declared[0].name
+        variable = variable_name(self._prefix, name)
+        return f"Each setting can also be given in the environment: {flag_name(name)} is {variable}."
+
+    def _unknown(self, word: str) -> SettingError:
+        if not word.startswith("-"):
+            return SettingError(
+                f"{word!r} is out of place: a command comes before everything else, and a value after its flag."
+            )
+        flag = word.partition("=")[0]
+        near = get_close_matches(flag, [flag_name(entry.name) for entry in self._declared], n=1)
+        advice = f"Did you mean {near[0]}?" if near else "--help shows those there are."
+        return SettingError(f"There is no flag {flag}. {advice}")
+
+
 def load(cls: type[T], prefix: str, argv: Sequence[str], environ: Mapping[str, str], description: str) -> T:
-    """Read the settings of one program.
+    """Read the settings of a program that takes nothing else.
 
     Raises:
-        SettingError: for the first value that cannot be used.
-        SystemExit: for ``--help``, ``--version`` and for flags that do not exist (argparse's own behaviour, status 2).
+        SettingError, SystemExit: as ``CommandLine.read`` says.
     """
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=f"Each setting can also be given in the environment: --port is {variable_name(prefix, 'port')}.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"federated-carts {__version__}")
-    declared: list[Field[Any]] = list(fields(cls))  # type: ignore[arg-type]
-    for entry in declared:
-        # Values stay text here, so that one function checks flags, environment and the admin page alike.
-        default = "none" if entry.default == "" else entry.default
-        shown = f"{option_of(entry).help} (default: {default})".replace("%", "%%")
-        metavar = str(entry.type).upper() if not option_of(entry).choices else "|".join(option_of(entry).choices)
-        parser.add_argument(flag_name(entry.name), metavar=metavar, help=shown, default=argparse.SUPPRESS)
-    given = vars(parser.parse_args(list(argv)))
-    values: dict[str, Any] = {}
-    for entry in declared:
-        assert entry.default is not MISSING
-        variable = variable_name(prefix, entry.name)
-        if entry.name in given:
-            values[entry.name] = parse_value(entry, given[entry.name], flag_name(entry.name))
-        elif environ.get(variable, "") != "":
-            values[entry.name] = parse_value(entry, environ[variable], variable)
-    return cls(**values)
+    settings: T = CommandLine(cls, prefix, description).read(argv, environ)[1]
+    return settings
 
 
 def field_named(entries: Iterable[Field[Any]], name: str) -> Field[Any]:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
 
 from .settings import SettingError, flag_name, variable_name
 
@@ -20,13 +26,30 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
     """
     if not certificate and not key:
         return None
+    cert_name, key_name = (f"{flag_name(name)} ({variable_name(prefix, name)})" for name in ("tls_cert", "tls_key"))
+    if not certificate or not key:
+        given, missing = (cert_name, key_name) if certificate else (key_name, cert_name)
+        raise SettingError(f"{given} is given without {missing}; it takes both, a certificate and its private key.")
+    _check(f"{cert_name} is {certificate!r}", certificate, load_pem_x509_certificates, "certificate")
+    _check(f"{key_name} is {key!r}", key, lambda text: load_pem_private_key(text, None), "private key")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for one
     except (OSError, ssl.SSLError) as error:
-        cert_name, key_name = (f"{flag_name(name)} ({variable_name(prefix, name)})" for name in ("tls_cert", "tls_key"))
         raise SettingError(
-            f"{cert_name} is {certificate!r} and {key_name} is {key!r}; they are to name a certificate and its key "
+            f"{cert_name} is {certificate!r} and {key_name} is {key!r}; that key does not belong to that certificate "
             f"({error.strerror or error})."
         ) from None
     return context
+
+
+def _check(what: str, file: str, load: Callable[[bytes], object], kind: str) -> None:
+    """Name the file that is wrong, which OpenSSL does not."""
+    try:
+        load(Path(file).read_bytes())
+    except OSError as error:
+        raise SettingError(f"{what}; it cannot be read ({error.strerror}).") from None
+    except TypeError:
+        raise SettingError(f"{what}; it is under a passphrase. Give one that is not, in a file of its own.") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise SettingError(f"{what}; it holds no {kind} as PEM (text that begins with -----BEGIN).") from None

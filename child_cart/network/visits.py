@@ -94,7 +94,9 @@ class Visits:
                 for peer in await self._pick(port, size - len(peers)):
                     peers.setdefault(peer.cart_id, peer)
         if len(peers) < minimum:
-            sentence = f"{len(peers)} other carts of this model were found, here and elsewhere; {minimum} are needed."
+            sentence = (
+                f"{len(peers)} other carts of this model were found, here and elsewhere; at least {minimum} must be."
+            )
             raise NotEnoughPeers(sentence, len(peers))
         return FoundCluster(here.cluster_id, tuple(peers.values()))
 

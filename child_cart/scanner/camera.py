@@ -193,7 +193,7 @@ class Camera:
     def _become(self, state: CameraState, sentence: str, width: int = 0, height: int = 0) -> None:
         """Change the state, in this one place: it is logged, and of a camera that is not live no frame is shown."""
         if state is not self._status.state:
-            log.info("camera %s is %s. %s", shown(self._source), state.lower(), sentence)
+            log.info("camera %s is %s%s", shown(self._source), state.lower(), sentence and f": {sentence}")
         if state is not CameraState.LIVE:
             self._frame = None
         self._status = CameraStatus(shown(self._source), state, sentence, width, height)

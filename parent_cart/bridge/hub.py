@@ -212,7 +212,7 @@ class Hub:
         elsewhere = self._elsewhere(cart.model_signature, missing) if missing > 0 else ()
         if available < message.minimum and not elsewhere:
             self.counters["not_enough_peers"] += 1
-            sentence = f"{available} other carts of this model are here; {message.minimum} are needed."
+            sentence = f"{available} other carts of this model are here; at least {message.minimum} must be."
             refusal = ErrorMessage(Code.NOT_ENOUGH_PEERS, sentence, message.request, available)
             return [Delivery(cart.cart_id, refusal)]
         # Other KERNELs fill up what SHELLs are too few for: they answer requests too, and if all carts of a small

@@ -10,7 +10,7 @@ from support.nodes import Node, model_of, running
 from support.raw_cart import greeted
 
 from child_cart.network.bucket import ADDRESSES_KEPT
-from child_cart.network.fleet_key import admission_proof, as_text, bridge_token, new_key
+from child_cart.network.fleet_key import Secret, admission_proof, as_text, bridge_token, new_key
 from child_cart.network.settings import SettingError
 from parent_cart.bridge.admission import FAILURES_AT_ONCE, FAILURES_PER_S, Admission
 
@@ -60,7 +60,7 @@ def test_whoever_has_a_network_of_ipv6_is_one() -> None:
 def token_file(tmp_path: Path) -> tuple[str, bytes]:
     key = new_key()
     path = tmp_path / "token"
-    path.write_text(as_text(bridge_token(key)))
+    path.write_text(as_text(bridge_token(key), Secret.BRIDGE_TOKEN))
     return str(path), key
 
 

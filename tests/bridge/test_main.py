@@ -169,7 +169,7 @@ def test_two_bridges_on_one_data_folder_are_one_too_many(tmp_path: Path) -> None
     with started("--data-dir", str(tmp_path)):
         ended = run("--port", "0", "--data-dir", str(tmp_path))
     assert ended.returncode == 2
-    assert "Another bridge is running on the data folder" in ended.stderr
+    assert "A bridge is running on the data folder" in ended.stderr
     assert "BRIDGE_DATA_DIR" in ended.stderr
 
 

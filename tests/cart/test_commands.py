@@ -15,10 +15,11 @@ import pytest
 from support.mongod import Mongod, need_mongod, unique
 from support.processes import LIGHT_TASK, ROOT, CartProcess, running, wait_for
 
+from child_cart.command_line import COMMANDS
 from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.moving import contents_of
 from child_cart.db.records import BillLine, Sale
-from child_cart.main import COMMANDS, main
+from child_cart.main import main
 
 LINES = (
     BillLine("0200000000103", 'Rye "bread",\nlarge', 1, 349, 2),
@@ -229,6 +230,10 @@ def test_reset_forgets_the_model_and_keeps_the_rest(folder: Path) -> None:
     ("arguments", "sentence"),
     [
         (["export"], "the following arguments are required: DIR"),
+        (["exprot", "folder"], "There is no command 'exprot'. Did you mean export? There are keygen, export,"),
+        (["--port", "0", "export"], "'export' is out of place: a command comes before everything else"),
+        (["reset", "--port", "0"], "There is no flag --port."),
+        (["keygen"], "There is no flag --data-dir."),
         (["migrate", "--from", "embedded", "--to", "embedded"], "there is nothing to move"),
         (["migrate", "--from", "embedded", "--to", "postgres://x/y"], "--to is 'postgres://x/y'"),
         (["migrate", "--from", "embedded", "--to", "mongodb://me:secret@host"], "--to is 'mongodb://host'"),

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from child_cart.api.account import check_new
-from child_cart.network.fleet_key import as_text, bridge_token, new_key, read_key
+from child_cart.network.fleet_key import Secret, as_text, bridge_token, new_key, read_key
 from child_cart.network.settings import SettingError
 from containers.secrets import Settings, hand_out
 from tests.support.processes import ROOT
@@ -22,7 +22,10 @@ def settings(tmp_path):
 
 
 def handed_out(tmp_path):
-    return read_key(tmp_path / "carts/fleet.key"), read_key(tmp_path / "bridges/bridge.token")
+    return (
+        read_key(tmp_path / "carts/fleet.key", Secret.FLEET_KEY),
+        read_key(tmp_path / "bridges/bridge.token", Secret.BRIDGE_TOKEN),
+    )
 
 
 @pytest.mark.parametrize("given", [None, "", "\n"])
@@ -34,7 +37,8 @@ def test_a_key_is_made_once(settings, tmp_path, given):
     key, token = handed_out(tmp_path)
     assert token == bridge_token(key)
     password = (tmp_path / "carts/admin.password").read_text().strip()
-    assert not any(secret in sentence for secret in (password, as_text(key), as_text(token)) for sentence in made)
+    written = [text.partition(":")[2] for text in (as_text(key, Secret.FLEET_KEY), as_text(token, Secret.BRIDGE_TOKEN))]
+    assert not any(secret in sentence for secret in (password, *written) for sentence in made)
     earlier = [f"The {what} is the one made earlier." for what in ("fleet key", "password of the admin pages")]
     assert hand_out(settings) == earlier
     assert handed_out(tmp_path) == (key, token)
@@ -44,7 +48,7 @@ def test_a_key_is_made_once(settings, tmp_path, given):
 def test_a_key_that_is_given_takes_the_place_of_one_that_was_made(settings, tmp_path):
     hand_out(settings)
     key = new_key()
-    (tmp_path / "given").write_text(f"{as_text(key)}\n")
+    (tmp_path / "given").write_text(f"{as_text(key, Secret.FLEET_KEY)}\n")
     assert hand_out(settings)[0] == "The fleet key is the one that was given."
     assert handed_out(tmp_path) == (key, bridge_token(key))
 

@@ -12,7 +12,7 @@ import pytest
 from support.bridge_command import StartedBridge, started
 from support.processes import free_port, wait_for
 
-from child_cart.network.fleet_key import as_text, bridge_token, new_key
+from child_cart.network.fleet_key import Secret, as_text, bridge_token, new_key
 from child_cart.network.settings import SettingError
 from parent_cart.config import Settings, check
 
@@ -23,7 +23,7 @@ def neighbours(bridge: StartedBridge) -> dict[str, dict[str, Any]]:
 
 
 def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(as_text(bridge_token(new_key())))
+    (tmp_path / "token").write_text(as_text(bridge_token(new_key()), Secret.BRIDGE_TOKEN))
     token = ("--token-file", str(tmp_path / "token"))
     ports = [str(free_port(socket.SOCK_DGRAM)) for _ in range(3)]
     peers = ",".join(f"127.0.0.1:{port}" for port in ports)

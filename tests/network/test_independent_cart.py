@@ -15,7 +15,7 @@ from support.bridges import Bridge, running_bridge, until
 from support.independent_cart import IndependentCart
 from support.nodes import SIGNATURE, Node, model_of, running
 
-from child_cart.network.fleet_key import as_text, bridge_token, new_key
+from child_cart.network.fleet_key import Secret, as_text, bridge_token, new_key
 
 FLEET_KEY = new_key()
 SIZE = 3_000_000
@@ -25,7 +25,7 @@ SIZE = 3_000_000
 async def closed_bridge(tmp_path: Path) -> AsyncIterator[Bridge]:
     """Give a bridge of a fleet with a key, which admits nobody else."""
     token = tmp_path / "token"
-    token.write_text(as_text(bridge_token(FLEET_KEY)))
+    token.write_text(as_text(bridge_token(FLEET_KEY), Secret.BRIDGE_TOKEN))
     async with running_bridge(token_file=str(token)) as bridge:
         yield bridge
 

@@ -234,7 +234,7 @@ async def test_nobody_is_sent_to_a_bridge_without_carts_of_the_model(fleet: Flee
     kernel, other = Node(first.url, fleet.folder), Node(second.url, fleet.folder)
     other.standing = replace(other.standing, model_signature="cd" * 16)
     async with running(kernel, other):
-        with pytest.raises(NotEnoughPeers, match="0 other carts of this model are here; 1 are needed"):
+        with pytest.raises(NotEnoughPeers, match="0 other carts of this model are here; at least 1 must be"):
             await collect(kernel)
 
 

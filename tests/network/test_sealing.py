@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -12,6 +13,7 @@ from child_cart.network.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES, SEAL_BYT
 from child_cart.network.fleet_key import (
     OPEN,
     FleetKeyError,
+    Secret,
     as_text,
     bridge_token,
     new_key,
@@ -189,19 +191,35 @@ def test_the_faster_cipher_is_taken(flags: str, cipher: str) -> None:
 
 def test_keys_as_text(tmp_path) -> None:
     key = new_key()
-    text = as_text(key)
-    assert len(text) == 43
-    assert parse_key(f" {text}\n") == key
+    text = as_text(key, Secret.FLEET_KEY)
+    assert re.fullmatch("fleet-key:[A-Za-z0-9_-]{43}", text)
+    bare = text.removeprefix("fleet-key:")  # as earlier versions wrote it
+    assert parse_key(f" {text}\n", Secret.FLEET_KEY) == parse_key(bare, Secret.FLEET_KEY) == key
+    token = as_text(bridge_token(key), Secret.BRIDGE_TOKEN)
+    assert parse_key(token, Secret.BRIDGE_TOKEN) == bridge_token(key)
+    for wrong, kind in ((text, Secret.BRIDGE_TOKEN), (token, Secret.FLEET_KEY)):
+        with pytest.raises(FleetKeyError, match=f"it holds a .*, where a {kind} belongs"):
+            parse_key(wrong, kind)
     assert len({key, bridge_token(key), sealing_secret(key), sealing_secret(bridge_token(key))}) == 4
     path = tmp_path / "key"
     path.write_text(text + "\n")
-    assert read_key(path) == key
-    for wrong in ("", text[:-1], text + "A", "!" * 43, "ä" * 43, text[:-1] + "_x"):
+    assert read_key(path, Secret.FLEET_KEY) == key
+    for wrong in (
+        "",
+        text[:-1],
+        text + "A",
+        "!" * 43,
+        "ä" * 43,
+        text[:-1] + "_x",
+        f"key:{bare}",
+        f":{text}",
+        f"{text}:{bare}",
+    ):
         with pytest.raises(FleetKeyError) as caught:
-            parse_key(wrong)
+            parse_key(wrong, Secret.FLEET_KEY)
         assert not wrong or wrong not in str(caught.value)
     with pytest.raises(FleetKeyError, match="cannot be read"):
-        read_key(tmp_path / "none")
+        read_key(tmp_path / "none", Secret.FLEET_KEY)
     path.write_bytes(b"\xff" * 50)
     with pytest.raises(FleetKeyError, match="cannot be read"):
-        read_key(path)
+        read_key(path, Secret.FLEET_KEY)

@@ -1,0 +1,66 @@
+"""What can be typed after ``main.py``: a command or none, what that command takes, and settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from .config import Settings
+from .network.settings import CommandLine, SettingError
+
+COMMANDS = {
+    "keygen": "Print a new fleet key, and the token of it for bridges.",
+    "export": "Write everything that a cart keeps into a new folder: CSV, JSON and HDF5 files.",
+    "import": "Fill the empty store of a cart with what was exported.",
+    "migrate": "Move everything from one store of a cart to another, empty one.",
+    "reset": "Forget the model and its rounds; sales and rows are kept, and all rows wait again.",
+}
+DESCRIPTION = (
+    "Run a cart: it sells, keeps its purchases to itself, learns from them, and averages its model with those of "
+    "other carts through a bridge. Its pages are at http://HOST:PORT/ (shop) and http://HOST:PORT/admin, "
+    "or at https:// with --tls-cert and --tls-key. "
+    "With a command before any flags it does something else instead: keygen prints a new fleet key; export DIR, "
+    "import DIR, migrate --from STORE --to STORE and reset work on the data of a cart that does not run. Each command "
+    "has a --help of its own."
+)
+OF_THE_DATA = ("data_dir", "store", "store_timeout_s", "task")
+"""The settings that say where a cart's data are and what they mean."""
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, Settings]:
+    """Return what was typed and the settings; ``command`` of the first is a name of ``COMMANDS`` or None.
+
+    Raises:
+        SettingError: for what cannot be used.
+        SystemExit: for ``--help`` and ``--version``.
+    """
+    if not argv or argv[0].startswith("-"):
+        line = CommandLine(Settings, "CART", DESCRIPTION)
+        line.set_defaults(command=None)
+    else:
+        line = _of_command(argv[0])
+        argv = argv[1:]
+    given, settings = line.read(argv, environ)
+    assert isinstance(settings, Settings)
+    return given, settings
+
+
+def _of_command(command: str) -> CommandLine:
+    if command not in COMMANDS:
+        near = get_close_matches(command, COMMANDS, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise SettingError(f"There is no command {command!r}.{meant} There are {', '.join(COMMANDS)}.")
+    on_data = command != "keygen"
+    needs = " The cart must not run." if on_data else ""
+    line = CommandLine(Settings, "CART", COMMANDS[command] + needs, OF_THE_DATA if on_data else ())
+    line.prog += f" {command}"
+    line.set_defaults(command=command)
+    if command in ("export", "import"):
+        line.add_argument("folder", type=Path, metavar="DIR", help="the folder of the backup")
+    if command == "migrate":
+        stores = "embedded, or mongodb://HOST/DATABASE"
+        line.add_argument("--from", dest="source", required=True, metavar="STORE", help=stores)
+        line.add_argument("--to", dest="target", required=True, metavar="STORE", help=stores)
+    return line
