@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify, render_template, request
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
@@ -110,4 +110,10 @@ def _out_of_order(error: Exception) -> tuple[Response, int]:
 def _http_error(error: HTTPException) -> Any:
     if request.path.startswith("/api/"):
         return jsonify(error=error.description), error.code
-    return error
+    if error.response is not None or error.code is None or error.code < 400 or not _is_browser():
+        return error
+    return render_template("error.html", error=error), error.code
+
+
+def _is_browser() -> bool:
+    return request.accept_mimetypes.best == "text/html"

@@ -12,6 +12,7 @@ export function showFigures({ rounds, verdicts, mean_phase_s }) {
 }
 
 function bars(parent, entries, most, inWords) {
+  byId(`${parent.id}-title`).hidden = entries.length === 0;
   keyed(parent, entries, ([name]) => name, make, (node, [name, value]) => {
     node.className = `bar ${name === "ACCEPTED" ? "taken" : name === name.toUpperCase() ? "dropped" : ""}`;
     say(node.children[0], words(name));

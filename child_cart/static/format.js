@@ -1,4 +1,4 @@
-// Numbers to words, each with its unit. One place, so that all pages say it alike.
+// Numbers to words, each with its unit. One place, so that all pages say it alike. No line is broken before a unit.
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 
@@ -16,7 +16,7 @@ export function money(cents) {
 
 /** A share from 0 to 1, as 84.5 %. */
 export function percent(share, digits = 1) {
-  return share === null || share === undefined ? "–" : `${(share * 100).toFixed(digits)} %`;
+  return share === null || share === undefined ? "–" : `${(share * 100).toFixed(digits)}\u00a0%`;
 }
 
 export function bytes(count) {
@@ -26,19 +26,19 @@ export function bytes(count) {
     value /= 1000;
     unit += 1;
   }
-  return unit === 0 ? `${value} ${value === 1 ? "byte" : "bytes"}` : `${value.toPrecision(3)} ${UNITS[unit]}`;
+  return unit === 0 ? `${value}\u00a0${value === 1 ? "byte" : "bytes"}` : `${value.toPrecision(3)}\u00a0${UNITS[unit]}`;
 }
 
 export const rate = (bytesPerSecond) => `${bytes(Math.round(bytesPerSecond))}/s`;
 
 export function duration(seconds) {
   const s = Math.max(0, seconds);
-  if (s < 1) return `${Math.round(s * 1000)} ms`;
-  if (s < 10) return `${s.toFixed(1)} s`;
-  if (s < 60) return `${Math.round(s)} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`.replace("60 s", "59 s");
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+  if (s < 1) return `${Math.round(s * 1000)}\u00a0ms`;
+  if (s < 10) return `${s.toFixed(1)}\u00a0s`;
+  if (s < 60) return `${Math.round(s)}\u00a0s`;
+  if (s < 3600) return `${Math.floor(s / 60)}\u00a0min ${Math.floor(s % 60)}\u00a0s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}\u00a0h ${Math.floor((s % 3600) / 60)}\u00a0min`;
+  return `${Math.floor(s / 86400)}\u00a0d ${Math.floor((s % 86400) / 3600)}\u00a0h`;
 }
 
 /** A time of day, with the date unless it is today's. `at` in seconds since the epoch. */

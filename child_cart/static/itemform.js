@@ -20,6 +20,7 @@ export class ItemForm {
     say(byId("item-title"), item ? `Edit ${item.name}` : "Add an item");
     byId("item-code").value = item?.code ?? "";
     byId("item-code").readOnly = item !== null; // bills name items by their code
+    byId("item-code-about").hidden = item !== null;
     byId("item-name").value = item?.name ?? "";
     byId("item-category").value = String(item?.category ?? 1);
     byId("item-price").value = item ? amount(item.price_cents) : "";

@@ -50,13 +50,19 @@ function showLink({ link, bridges, now, fleet }) {
   byId("fleet").className = open ? "warn" : "";
   say(byId("link-state"), link.state);
   byId("link-state").className = link.state === "ATTACHED" ? "good" : "warn";
-  say(byId("link-url"), link.url);
+  showUrl(byId("link-url"), link.url);
   const others = bridges.filter((bridge) => bridge.url !== link.url);
   byId("no-bridges").hidden = others.length > 0;
   byId("bridges").hidden = others.length === 0;
   say(byId("bridges-count"), `${many(others.length, "other bridge")} known`);
   keyed(byId("bridge-list"), others, (bridge) => bridge.url, () => el("li"), (node, bridge) => say(node, bridgeLine(bridge)));
   say(byId("link-since"), `since ${clock(link.since)} (${duration(now - link.since)})${link.reason ? `: ${link.reason}` : ""}`);
+}
+
+/** Show an address that is broken after its scheme, if anywhere: not within a port. */
+function showUrl(node, url) {
+  const start = url.indexOf("//") + 2;
+  if (node.textContent !== url) node.replaceChildren(url.slice(0, start), el("wbr"), url.slice(start));
 }
 
 function bridgeLine({ url, load, round_trip_s, seen_at }) {
@@ -93,10 +99,11 @@ function showTraffic({ bytes_in, bytes_out, transfers, now }) {
 function showDisk(disk) {
   const own = disk.database_bytes + disk.models_bytes + disk.backup_bytes + disk.other_bytes;
   say(byId("disk"), `${bytes(own)} used`);
+  const used = 1 - disk.free_bytes / disk.total_bytes;
   const bar = byId("disk-bar");
   bar.max = disk.total_bytes;
   bar.value = disk.total_bytes - disk.free_bytes;
-  say(byId("disk-about"), `${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} free on its disk`);
+  say(byId("disk-about"), `disk ${percent(used, 0)} full, ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} free`);
   say(byId("store-about"), `database ${bytes(disk.database_bytes)}, ${many(disk.model_files, "model file")} ${bytes(disk.models_bytes)}, backups ${bytes(disk.backup_bytes)}`);
 }
 

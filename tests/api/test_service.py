@@ -357,6 +357,16 @@ def test_what_is_not_there_is_said_in_json(shown: Shown) -> None:
     shown.sentence("/api/status", {}, status=405)
 
 
+def test_a_browser_is_told_within_the_cart_s_own_frame(shown: Shown) -> None:
+    as_browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    for address, status, name in (("/nothing", 404, "Not Found"), ("/logout", 405, "Method Not Allowed")):
+        page = shown.client.get(address, headers=as_browser)
+        assert page.status_code == status
+        assert f"<h1>{name}</h1>" in page.text
+        assert 'aria-label="Pages"' in page.text
+        assert "<nav" not in shown.client.get(address).text
+
+
 def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
     shown.close()
     sentence = shown.sentence("/api/status", status=503)

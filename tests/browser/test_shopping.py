@@ -109,7 +109,8 @@ def test_what_trends_is_what_the_model_of_this_cart_expects(page: Page, floor: S
         page.get_by_role("radio", name=name, exact=True).check()
         expected = floor.cart.get(f"/api/trending?gender={gender}")["trending"]
         expect(page.locator("#trending .name")).to_have_text([entry["name"] for entry in expected])
-        assert page.locator("#trending .number").all_inner_texts() == [f"{e['share'] * 100:.0f} %" for e in expected]
+        shares = [f"{entry['share'] * 100:.0f}\N{NO-BREAK SPACE}%" for entry in expected]
+        assert page.locator("#trending .number").all_inner_texts() == shares
 
 
 def test_the_whole_purchase_goes_by_keyboard_alone(page: Page, floor: Shopfloor) -> None:
