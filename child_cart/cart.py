@@ -28,6 +28,7 @@ from .log_ring import LogRing
 from .model.codec import CODEC
 from .model.csv_rows import read_rows
 from .model.deal import Share
+from .model.precision import Precision
 from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.attaching import Standing
@@ -94,7 +95,7 @@ class Cart:
         if not self._store.items():
             self._store.put_items(CATALOGUE)
         self._book = SettingsBook(settings, self._store)
-        self._versions = Versions(self._store, folder / "models")
+        self._versions = Versions(self._store, folder / "models", Precision(settings.wire_precision))
         _check_folder(self._versions, task, settings, folder)
         repaired = self._versions.repair()
         make_own(self._store, settings.store, folder, owner)

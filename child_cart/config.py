@@ -100,6 +100,9 @@ class Settings:
         1000, "records of rounds to keep, with those of their versions", minimum=1, maximum=1_000_000, live=True
     )
 
+    wire_precision: str = option(
+        "half", "how models are sent: half (16 bits a weight, half the bytes) or full", choices=("half", "full")
+    )
     max_model_bytes: int = option(
         256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True
     )

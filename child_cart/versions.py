@@ -16,6 +16,7 @@ from .backup import back_up
 from .db.records import ModelVersion, Origin
 from .db.store import Store, StoreError
 from .model.codec import CODEC, encode
+from .model.precision import Precision, halved
 from .model.trainer import Stored, Trained
 from .model.weights import WeightsError, check_weights, read_weights
 from .network.outgoing import Offerable
@@ -37,12 +38,18 @@ class Versions:
     A weights file gets a name that was never used before, and counts only when a record names it. So a trainer that
     was orphaned by a crash can finish its file without touching anything that matters.
 
+    Args:
+        store: where the records are.
+        folder: where the weights files are.
+        precision: how precisely weights are given to peers.
+
     Attributes:
         trouble: why the newest version cannot be given to peers, as a sentence; empty if it can.
     """
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path, precision: Precision = Precision.HALF) -> None:
         self._store = store
+        self._precision = precision
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.reload()
@@ -174,7 +181,7 @@ class Versions:
             if self._offerable is None or self._offerable[0] != version.file_name:
                 try:
                     stored = Stored(self._folder / version.file_name, version.digest)
-                    self._offerable = (version.file_name, await in_thread(_encoded, version, stored))
+                    self._offerable = (version.file_name, await in_thread(_encoded, version, stored, self._precision))
                     self.trouble = ""
                 except WeightsError as error:
                     log.error("the current model cannot be given to peers: %s", error)
@@ -212,8 +219,9 @@ class Versions:
         self._current = version
 
 
-def _encoded(version: ModelVersion, stored: Stored) -> Offerable:
-    payload = encode(read_weights(stored.path, stored.digest))
+def _encoded(version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
+    weights = read_weights(stored.path, stored.digest)
+    payload = encode(halved(weights) if precision is Precision.HALF else weights)
     return Offerable(
         payload=payload,
         digest=blake3(payload).hexdigest(),

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from .arrays import Array, Weights, specs_of
+from .arrays import Array, Weights, fit, specs_of
 
 # Elements of all models that are averaged at a time, but no more than a fourth of a tensor's: as float64 they stay in
 # the cache, so the models are read from memory once, and beside the result no more is held than that is large, however
@@ -28,7 +28,7 @@ def average(models: Sequence[Weights], shares: Sequence[float]) -> list[Array]:
     result beside the models (which may be views of files).
 
     Args:
-        models: arrays of the same shapes and dtypes for each model.
+        models: arrays of the same shapes for each model, in the dtypes of the first or in such as these hold exactly.
         shares: one weight a model, at least 0, of any scale.
 
     Raises:
@@ -39,8 +39,8 @@ def average(models: Sequence[Weights], shares: Sequence[float]) -> list[Array]:
         raise AggregationError(f"{len(models)} models cannot be averaged with {len(parts)} shares.")
     expected = specs_of(models[0])
     for place, model in enumerate(models):
-        if specs_of(model) != expected:
-            raise AggregationError(f"Model {place + 1} has other shapes or dtypes than the first one.")
+        if not fit(model, expected):
+            raise AggregationError(f"Model {place + 1} has other shapes or wider dtypes than the first one.")
     return [_average_tensor(tensors, parts) for tensors in zip(*models, strict=True)]
 
 

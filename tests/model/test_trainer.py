@@ -17,6 +17,7 @@ from support.processes import LIGHT_TASK, is_running
 
 from child_cart.model import codec
 from child_cart.model.deal import Share
+from child_cart.model.precision import halved
 from child_cart.model.task import load_task
 from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDied, TrainerError, TrainerSetup
 from child_cart.model.verdict import Reason
@@ -80,11 +81,30 @@ async def test_from_starting_weights_to_an_average(trainer: ProcessTrainer, tmp_
     assert read_weights(tmp_path / "4.h5", adopted.digest)[0].shape == (2, 3)
 
 
+async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
+    trainer: ProcessTrainer, tmp_path: Path
+) -> None:
+    _, base = await initial(trainer, tmp_path)
+    trained = await trainer.train(base, ROWS[:200], ROWS[200:], tmp_path / "1.h5", lambda _: None)
+    whole = read_weights(tmp_path / "1.h5", trained.digest)
+    payload = tmp_path / "payload"
+    payload.write_bytes(codec.encode(halved(whole)))
+    assert (await trainer.score(payload, ROWS[200:])).accuracy == pytest.approx(trained.accuracy, abs=0.02)
+    adopted = await trainer.adopt(payload, [], tmp_path / "2.h5")
+    merged = await trainer.average(base, 0.0, [(payload, 1.0)], [], tmp_path / "3.h5")
+    for name, digest in (("2.h5", adopted.digest), ("3.h5", merged.digest)):
+        for before, after in zip(whole, read_weights(tmp_path / name, digest), strict=True):
+            assert after.dtype == np.float32
+            assert after == pytest.approx(before, abs=float(np.abs(before).max()) * 2**-11)
+
+
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [
         (None, Reason.BAD_PAYLOAD),
         ([np.zeros((2, 3), np.float32)], Reason.WRONG_SHAPE),
+        ([np.zeros((2, 3), np.float64), np.zeros(3, np.float32)], Reason.WRONG_SHAPE),
+        ([np.full((2, 3), np.inf, np.float16), np.zeros(3, np.float16)], Reason.NOT_FINITE),
         ([np.full((2, 3), np.nan, np.float32), np.zeros(3, np.float32)], Reason.NOT_FINITE),
         ([np.full((2, 3), 1e9, np.float32), np.zeros(3, np.float32)], Reason.HUGE_WEIGHTS),
     ],
