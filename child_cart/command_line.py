@@ -54,6 +54,7 @@ def _of_command(command: str) -> CommandLine:
         raise SettingError(f"There is no command {command!r}.{meant} There are {', '.join(COMMANDS)}.")
     on_data = command != "keygen"
     needs = " The cart must not run." if on_data else ""
+    # A command line that runs a cart does with a command before it, too: what is not needed is passed over.
     line = CommandLine(Settings, "CART", COMMANDS[command] + needs, OF_THE_DATA if on_data else ())
     line.prog += f" {command}"
     line.set_defaults(command=command)

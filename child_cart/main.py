@@ -101,11 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
     try:
         given, settings = command_line.read(sys.argv[1:] if argv is None else argv, os.environ)
+        if given.command == "keygen":
+            keygen()
+            return 0
         check(settings)
         if given.command is None:
             run(settings)
-        elif given.command == "keygen":
-            keygen()
         else:
             carry_out(given, settings)
     except (SettingError, StoreError, IdentityError, TaskError, CsvError) as error:

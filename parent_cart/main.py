@@ -35,7 +35,7 @@ from parent_cart.bridge.neighbourhood import Neighbourhood
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
 from parent_cart.bridge.status import Status
-from parent_cart.bridge.websocket import cut_off_others
+from parent_cart.bridge.websocket import cut_off_others, is_ours
 from parent_cart.config import Settings, check
 from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import Directory, Load, LoneDirectory
@@ -207,6 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load(Settings, "BRIDGE", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("aiohttp.server").addFilter(is_ours)
         raise_malloc_thresholds()
         raise_open_file_limit(settings.max_carts)
         folder = claimed(Path(settings.data_dir), "bridge") if settings.data_dir else nullcontext()

@@ -249,7 +249,7 @@ class Exchange:
             case _, Cancel():
                 # The other cart's lost link is not this one's, which a round would take as a reason to ask again.
                 code = Code.PEER_LEFT if message.code is Code.LINK_LOST else message.code
-                running.fail(TransferError(code, message.sentence))
+                running.fail(TransferError(code, message.sentence or "It was cancelled without a word."))
 
     def chunk_arrived(self, port: Port, header: ChunkHeader, payload: memoryview) -> None:
         """Put a chunk at its place."""

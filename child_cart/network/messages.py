@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 from .chunk import MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .message_fields import (
@@ -316,6 +316,11 @@ def encode(message: Message) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
+def _refuse(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python's reader takes though they are no JSON."""
+    raise ValueError(name)
+
+
 def parse(text: str) -> Message:
     """Return the message that a text frame holds.
 
@@ -327,7 +332,7 @@ def parse(text: str) -> Message:
     if size > MAX_MESSAGE_BYTES:
         raise MessageError(f"A control message has {size} bytes; at most {MAX_MESSAGE_BYTES} are allowed.")
     try:
-        body = json.loads(text)
+        body = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise MessageError("A control message is not valid JSON.") from None
     name = body.get("type") if isinstance(body, dict) else None

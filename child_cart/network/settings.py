@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
@@ -101,22 +101,22 @@ class CommandLine(argparse.ArgumentParser):
         cls: the dataclass of its settings.
         prefix: of their variables in the environment.
         description: what ``--help`` says first.
-        names: the settings that can be given, where those are not all; the others stay at their defaults.
+        shown: the settings that ``--help`` tells of, where those are not all; the others can be given just the same.
     """
 
-    def __init__(self, cls: type[Any], prefix: str, description: str, names: Iterable[str] | None = None) -> None:
+    def __init__(self, cls: type[Any], prefix: str, description: str, shown: Collection[str] | None = None) -> None:
         self._cls, self._prefix = cls, prefix
-        every: list[Field[Any]] = list(fields(cls))
-        self._declared = every if names is None else [field_named(every, name) for name in names]
-        super().__init__(description=description, epilog=self._epilog(), allow_abbrev=False)
+        self._declared: list[Field[Any]] = list(fields(cls))
+        told = [entry for entry in self._declared if shown is None or entry.name in shown]
+        super().__init__(description=description, epilog=self._epilog(told), allow_abbrev=False)
         self.add_argument("--version", action="version", version=f"federated-carts {__version__}")
         for entry in self._declared:
             declared = option_of(entry)
             # Values stay text here, so that one function checks flags, environment and the admin page alike.
             default = "none" if entry.default == "" else entry.default
-            shown = f"{declared.help} (default: {default})".replace("%", "%%")
+            words = f"{declared.help} (default: {default})".replace("%", "%%") if entry in told else argparse.SUPPRESS
             metavar = "|".join(declared.choices) or str(entry.type).upper()
-            self.add_argument(flag_name(entry.name), metavar=metavar, help=shown, default=argparse.SUPPRESS)
+            self.add_argument(flag_name(entry.name), metavar=metavar, help=words, default=argparse.SUPPRESS)
 
     def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, Any]:
         """Return what was given beside settings, and the settings.
@@ -142,12 +142,11 @@ class CommandLine(argparse.ArgumentParser):
         """Say what argparse found in the words of a sentence, without the usage of fifty flags before it."""
         raise SettingError(f"On the command line: {message}. See --help.")
 
-    def _epilog(self) -> str | None:
-        if not self._declared:
+    def _epilog(self, told: Sequence[Field[Any]]) -> str | None:
+        if not told:
             return None
-        name = self._declared[0].name
-        variable = variable_name(self._prefix, name)
-        return f"Each setting can also be given in the environment: {flag_name(name)} is {variable}."
+        flag, variable = flag_name(told[0].name), variable_name(self._prefix, told[0].name)
+        return f"Each setting can also be given in the environment: {flag} is {variable}."
 
     def _unknown(self, word: str) -> SettingError:
         if not word.startswith("-"):

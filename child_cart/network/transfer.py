@@ -42,6 +42,8 @@ def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_by
         )
     if offer.codec != codec:
         raise TransferError(Code.UNKNOWN_CODEC, f"The offer is in codec {offer.codec!r}; this cart reads {codec!r}.")
+    if offer.model_version == 0:
+        raise TransferError(Code.BAD_OFFER, "The offered model has version 0, which is none that was trained.")
     if offer.total_bytes > max_bytes:
         raise TransferError(
             Code.MODEL_TOO_LARGE, f"The offered model has {offer.total_bytes} bytes; this cart takes {max_bytes}."

@@ -245,7 +245,9 @@ class Hub:
     def _request(self, cart: Cart, message: ModelRequest) -> list[Delivery]:
         if message.source != cart.cart_id:
             raise Violation(Code.WRONG_SOURCE, f"A MODELREQUEST names {message.source} as its source.")
-        if message.cluster != cart.cluster or message.destination not in cart.cluster_peers:
+        if message.cluster != cart.cluster:
+            raise Violation(Code.NOT_IN_CLUSTER, f"{message.cluster} is not this cart's present cluster.")
+        if message.destination not in cart.cluster_peers:
             raise Violation(Code.NOT_IN_CLUSTER, f"{message.destination} is not in this cart's cluster.")
         if not self._may_request(cart):
             sentence = "This cart asks for models too often."

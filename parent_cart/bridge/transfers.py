@@ -240,6 +240,8 @@ class Transfers:
             # Normal after a cancel or a lost link: chunks were still under way.
             self._counters["chunks_dropped"] += 1
             return None
+        if not transfer.chunk_bytes:
+            raise Violation(Code.BAD_CHUNK, f"A chunk of transfer {transfer.transfer_id} comes before its offer.")
         due_bytes = min(transfer.chunk_bytes, transfer.total_bytes - transfer.passed_bytes)
         if payload_bytes != due_bytes:
             # Also keeps a sender from filling a window with millions of tiny frames.
@@ -314,7 +316,9 @@ class Transfers:
             Violation: if the transfer is not that cart's, or the credit reaches too far.
         """
         if cart_id not in (message.sender, message.receiver) or message.sender == message.receiver:
-            raise Violation(Code.WRONG_SOURCE, f"RESUME of transfer {message.transfer} is between other carts.")
+            raise Violation(
+                Code.WRONG_SOURCE, f"RESUME of transfer {message.transfer} is not of this cart and another."
+            )
         told: list[Delivery] = []
         transfer = self.open.get(message.transfer)
         if transfer is not None and cart_id not in (transfer.sender, transfer.receiver):

@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
 from typing import Final, NoReturn
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from child_cart.network.websocket import WebSocket, accept_key
 
 HTTP_MOST_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether a line of aiohttp's log is of this program: it also logs what strangers send that is no HTTP.
+
+    They get status 400; with a traceback for each such request anybody could fill the log.
+    """
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 async def cut_off_others(server: web.Server) -> NoReturn:

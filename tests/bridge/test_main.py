@@ -49,6 +49,23 @@ async def test_it_starts_shows_itself_and_stops_cleanly() -> None:
                 assert error["code"] == "BRIDGE_STOPPING"
 
 
+@pytest.mark.parametrize("wrong", [b"\0\1 / HTTP/1.1", b"GET / HTTP/9.9", b"GET / HTTP/1.1\r\nContent-Length: -5"])
+def test_what_is_no_http_fills_no_log(wrong: bytes) -> None:
+    with started() as bridge:
+        for before in (b"", b"GET /nothing HTTP/1.1\r\nHost: bridge\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", bridge.port), timeout=5) as stranger:
+                stranger.sendall(before)
+                answers = stranger.recv(4096) if before else b""
+                stranger.sendall(wrong + b"\r\n\r\n")
+                answers += b"".join(iter(lambda: stranger.recv(4096), b""))
+                assert b" 404 Not Found" in answers or not before
+                assert b" 400 Bad Request" in answers
+        assert "ok" in bridge.get("/healthz")
+        bridge.stop(signal.SIGTERM)
+        assert "Traceback" not in bridge.log
+        assert "ERROR" not in bridge.log
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_bridge_stops_at_once(number: int) -> None:
     with started() as bridge:

@@ -81,7 +81,7 @@ def test_a_key_that_is_none_ends_the_start_and_changes_nothing(settings, tmp_pat
 
 def test_a_kept_key_that_is_damaged_is_not_replaced(settings, tmp_path):
     (tmp_path / "carts/fleet.key").write_text("half a k")
-    with pytest.raises(SettingError, match="The fleet key cannot be used: it does not hold a key"):
+    with pytest.raises(SettingError, match="The fleet key cannot be used: it does not hold a fleet-key"):
         hand_out(settings)
     assert (tmp_path / "carts/fleet.key").read_text() == "half a k"
 

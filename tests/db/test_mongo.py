@@ -11,7 +11,7 @@ import pymongo
 import pytest
 from support.deaf_proxy import DeafProxy
 from support.mongod import Mongod, need_mongod, unique
-from support.processes import wait_for
+from support.processes import is_stopped, wait_for
 from test_store import SALE, rows, version
 
 from child_cart.db import mongo
@@ -125,6 +125,7 @@ def test_a_server_that_hangs_is_given_up_in_time_and_loses_nothing(own: Mongod) 
     store = MongoStore(own.url("cart"), "mongodb://here", 0.5)
     store.record_sale(SALE, rows(2))
     os.kill(own.process.pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(own.process.pid))  # until then it may answer
     try:
         with pytest.raises(StoreAway):
             store.record_sale(replace(SALE, sale_id="2"), rows(2))

@@ -92,7 +92,7 @@ BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
 }
 messages = st.one_of(*BUILDS.values())
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
@@ -197,7 +197,7 @@ def test_each_limit_is_kept_and_named(body: object, says: str) -> None:
         parse(json.dumps(body))
 
 
-@pytest.mark.parametrize("accuracy", ["NaN", "Infinity", "-0.1", "1.1", "1" + "0" * 400, "true", '"0.5"'])
+@pytest.mark.parametrize("accuracy", ["-0.1", "1.1", "1" + "0" * 400, "true", '"0.5"'])
 def test_an_accuracy_outside_0_to_1_is_refused(accuracy: str) -> None:
     body = {
         **{name: "ab" * 16 for name in ("transfer", "source", "destination", "model_signature")},
@@ -209,6 +209,12 @@ def test_an_accuracy_outside_0_to_1_is_refused(accuracy: str) -> None:
     text = json.dumps(body)[:-1] + f', "accuracy": {accuracy}}}'
     with pytest.raises(MessageError, match="accuracy"):
         parse(text)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1" * 5000])
+def test_numbers_that_are_none_are_refused_wherever_they_stand(value: str) -> None:
+    with pytest.raises(MessageError, match="not valid JSON"):
+        parse(f'{{"type":"EXIT","unknown":{value}}}')
 
 
 def test_a_message_of_the_largest_size_is_read_and_one_more_is_not() -> None:

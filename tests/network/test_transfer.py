@@ -271,6 +271,7 @@ def test_a_good_offer_passes() -> None:
     [
         ({"model_signature": "cd" * 16}, Code.WRONG_MODEL),
         ({"codec": "other"}, Code.UNKNOWN_CODEC),
+        ({"model_version": 0}, Code.BAD_OFFER),
         ({"total_bytes": 10_001, "chunks": 4}, Code.MODEL_TOO_LARGE),
         ({"chunks": 3}, Code.BAD_OFFER),
         ({"chunks": 5}, Code.BAD_OFFER),

@@ -165,6 +165,12 @@ def process_ids_below(parent: int) -> list[int]:
     return [int(word) for word in children.read_text().split()] if children.exists() else []
 
 
+def is_stopped(process_id: int) -> bool:
+    """Return whether every thread of a process has been stopped by SIGSTOP."""
+    threads = Path(f"/proc/{process_id}/task").iterdir()
+    return all("\nState:\tT" in (thread / "status").read_text() for thread in threads)
+
+
 def is_running(process_id: int) -> bool:
     try:
         return "\nState:\tZ" not in Path(f"/proc/{process_id}/status").read_text()
