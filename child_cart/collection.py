@@ -109,7 +109,7 @@ SENTENCES = {
     Reason.TOO_WEAK: "It is less accurate than the accept window allows.",
     Reason.TOO_STRONG: "It is more accurate than the accept window allows.",
     Reason.BAD_PAYLOAD: "Its bytes cannot be decoded.",
-    Reason.WRONG_SHAPE: "Its arrays have other shapes than this cart's model, or numbers that those cannot hold.",
+    Reason.WRONG_SHAPE: "Its arrays have other shapes than this cart's model, or numbers that its arrays cannot hold.",
     Reason.NOT_FINITE: "It holds numbers that are infinite or none at all.",
     Reason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
 }

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from .config import Settings
+from .network.credentials import shown
 from .network.settings import CommandLine, SettingError
 
 COMMANDS = {
@@ -25,6 +26,8 @@ DESCRIPTION = (
     "import DIR, migrate --from STORE --to STORE and reset work on the data of a cart that does not run. Each command "
     "has a --help of its own."
 )
+PLACES = "a command comes before everything else, and a value after its flag"
+KEYGEN = "keygen"
 OF_THE_DATA = ("data_dir", "store", "store_timeout_s", "task")
 """The settings that say where a cart's data are and what they mean."""
 
@@ -37,12 +40,12 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Name
         SystemExit: for ``--help`` and ``--version``.
     """
     if not argv or argv[0].startswith("-"):
-        line = CommandLine(Settings, "CART", DESCRIPTION)
+        line = CommandLine(Settings, "CART", DESCRIPTION, places=PLACES)
         line.set_defaults(command=None)
     else:
         line = _of_command(argv[0])
         argv = argv[1:]
-    given, settings = line.read(argv, environ)
+    given, settings = line.read(argv, {} if line.get_default("command") == KEYGEN else environ)
     assert isinstance(settings, Settings)
     return given, settings
 
@@ -51,11 +54,11 @@ def _of_command(command: str) -> CommandLine:
     if command not in COMMANDS:
         near = get_close_matches(command, COMMANDS, n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
-        raise SettingError(f"There is no command {command!r}.{meant} There are {', '.join(COMMANDS)}.")
-    on_data = command != "keygen"
+        raise SettingError(f"There is no command {shown(command)!r}.{meant} There are {', '.join(COMMANDS)}.")
+    on_data = command != KEYGEN
     needs = " The cart must not run." if on_data else ""
-    # A command line that runs a cart does with a command before it, too: what is not needed is passed over.
-    line = CommandLine(Settings, "CART", COMMANDS[command] + needs, OF_THE_DATA if on_data else ())
+    # A command line that runs a cart does with a command before it, too: what is not needed changes nothing.
+    line = CommandLine(Settings, "CART", COMMANDS[command] + needs, OF_THE_DATA if on_data else (), PLACES)
     line.prog += f" {command}"
     line.set_defaults(command=command)
     if command in ("export", "import"):

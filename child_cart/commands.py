@@ -17,11 +17,12 @@ from rich.table import Table
 from .config import Settings
 from .db import moving
 from .db.moving import Counts
-from .db.opening import EMBEDDED, FILE_NAME, OWNER, check_whose, is_store, make_own, open_store, place, shown
+from .db.opening import EMBEDDED, FILE_NAME, OWNER, check_whose, is_store, make_own, open_store, place
 from .db.records import ModelVersion
 from .db.store import Store, StoreError
 from .model.task import load_task
 from .model.weights import WeightsError, check_weights
+from .network.credentials import shown
 from .network.identity import Identity
 from .network.settings import SettingError
 from .versions import Versions

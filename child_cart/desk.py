@@ -25,6 +25,7 @@ from .versions import Versions
 
 MAX_BATCH_ROWS = 10_000
 MAX_ID_CHARS = 64
+SHOWN_CHARS = 80
 RECENT_ROUNDS = 10
 
 
@@ -193,7 +194,7 @@ class Desk:
             return kept, False  # a receipt shows what was sold, whatever the repeated request says
         gender = request.get("gender")
         if not isinstance(gender, int) or isinstance(gender, bool) or gender not in shop.SHOPPERS:
-            raise RequestError("gender is missing or wrong; it is 0 or 1.")
+            raise RequestError(f"gender is {_shown(gender)}; it is to be 0 or 1.")
         day = shop.sale_day(request.get("sold_on"), date.today())
         bill = self.quote(request.get("lines"))
         sale = Sale(sale_id, time.time(), day.isoformat(), gender, bill.lines, bill.total_cents)
@@ -213,7 +214,7 @@ class Desk:
         batch_id = _id_of(request, "batch_id")
         sent = request.get("rows")
         if not isinstance(sent, list) or not 1 <= len(sent) <= MAX_BATCH_ROWS:
-            raise RequestError(f"rows is to be a list of 1 to {MAX_BATCH_ROWS} rows.")
+            raise RequestError(f"rows is {_shown(sent)}; it is to be a list of 1 to {MAX_BATCH_ROWS} rows.")
         added = self._store.record_rows(batch_id, self._parsed(sent))
         self._on_rows()
         return len(sent), added
@@ -257,11 +258,22 @@ def _model_facts(version: ModelVersion) -> dict[str, Any]:
     return facts
 
 
+def _shown(value: object) -> str:
+    """Return a value that somebody sent, for a sentence: short, whatever it is."""
+    if value is None:
+        return "missing"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+
+
 def _id_of(request: Json, field: str) -> str:
     value = request.get(field)
     # Printable: half a surrogate pair is valid JSON, but no store takes it.
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS or not value.isprintable():
         raise RequestError(
-            f"{field} is missing or wrong: a text of 1 to {MAX_ID_CHARS} printable characters, new for each one."
+            f"{field} is {_shown(value)}; it is to be a text of 1 to {MAX_ID_CHARS} printable characters, "
+            "new for each one."
         )
     return value

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from .network.credentials import shown_text
+
 LINES_KEPT: Final = 500
 MAX_LINE_CHARS: Final = 500
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]*@")
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class LogRing(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line. Called by ``logging``, one record at a time."""
         try:
-            text = without_credentials(record.getMessage())
+            text = shown_text(record.getMessage())
         except (TypeError, ValueError):  # arguments that do not fit the message
             text = str(record.msg)
         if record.exc_info and record.exc_info[1] is not None:
-            text += f" ({type(record.exc_info[1]).__name__}: {without_credentials(str(record.exc_info[1]))})"
+            text += f" ({type(record.exc_info[1]).__name__}: {shown_text(str(record.exc_info[1]))})"
         if len(text) > MAX_LINE_CHARS:
             text = text[: MAX_LINE_CHARS - 1] + "…"
         self._count += 1
@@ -48,8 +48,3 @@ class LogRing(logging.Handler):
     def lines(self, limit: int) -> list[LogLine]:
         """Return the last lines, newest first."""
         return list(reversed(self._lines.copy()))[:limit]
-
-
-def without_credentials(text: str) -> str:
-    """Return the text with the name and password of each URL left out."""
-    return _CREDENTIALS.sub("", text)

@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
     try:
         given, settings = command_line.read(sys.argv[1:] if argv is None else argv, os.environ)
-        if given.command == "keygen":
+        if given.command == command_line.KEYGEN:
             keygen()
             return 0
         check(settings)

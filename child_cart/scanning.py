@@ -9,15 +9,17 @@ from .db.records import Json
 from .db.store import Store
 from .scanner import codes
 from .scanner.camera import Camera, Frame
-from .scanner.codes import Reading
+from .scanner.codes import Reading, Reason
 from .scanner.decode import decoder
 from .scanner.opencv import opencv
 from .scanner.picture import WORKING_SIDE
 from .scanner.reader import Reader
 from .shop import index
+from .tally import Tally
 
 FRAME_WAIT_S: Final = 1.5
 PREVIEW_WIDTH: Final = 640
+READ: Final = "READ"
 NO_DECODER: Final = (
     "This cart can read no codes from pictures: neither pyzbar with libzbar nor OpenCV is installed. "
     "Scan with a hand scanner, or type the code."
@@ -35,12 +37,16 @@ class ScanDesk:
         store: holds the catalogue.
         camera: the cart's own.
         reader: asks the process that decodes pictures.
+
+    Attributes:
+        tally: how many codes were read, or why they gave no item.
     """
 
     def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
         self._store = store
         self._camera = camera
         self._reader = reader
+        self.tally = Tally([READ, *map(str, Reason)])
 
     def status(self) -> Json:
         """Return what reads codes here, which ones, and how the camera is."""
@@ -100,7 +106,10 @@ class ScanDesk:
 
     def _readings(self, texts: list[str]) -> list[Reading]:
         catalogue = index(self._store.items())
-        return [codes.read(text, catalogue) for text in texts]
+        readings = [codes.read(text, catalogue) for text in texts]
+        for reading in readings:
+            self.tally.add(str(reading.reason or READ))
+        return readings
 
     def _frame(self, after: int) -> Frame:
         frame = self._camera.look(after, FRAME_WAIT_S)

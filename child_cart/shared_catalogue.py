@@ -8,9 +8,9 @@ from typing import Any
 
 from .activity import Activity
 from .catalogue import MAX_ITEMS, CatalogueError, item_of
-from .db.opening import shown
 from .db.records import Item
 from .db.store import Store, StoreError
+from .network.credentials import shown
 from .network.tasks import in_thread
 from .shop import index
 

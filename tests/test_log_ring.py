@@ -7,7 +7,8 @@ import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.log_ring import LINES_KEPT, MAX_LINE_CHARS, LogRing, without_credentials
+from child_cart.log_ring import LINES_KEPT, MAX_LINE_CHARS, LogRing
+from child_cart.network.credentials import shown_text
 
 
 def line_of(message: object, *arguments: object, error: BaseException | None = None) -> str:
@@ -34,7 +35,7 @@ def test_a_line_has_a_length(text: str) -> None:
 def test_credentials_of_urls_stay_out() -> None:
     said = line_of("camera %s is away", "rtsp://me:secret@10.0.0.5/live", error=OSError("http://a:b@c/ failed"))
     assert said == "camera rtsp://10.0.0.5/live is away (OSError: http://c/ failed)"
-    assert without_credentials("mail me@example.org, ws://host:9000/") == "mail me@example.org, ws://host:9000/"
+    assert shown_text("mail me@example.org, ws://host:9000/") == "mail me@example.org, ws://host:9000/"
 
 
 def test_arguments_that_do_not_fit_cost_the_line_nothing() -> None:

@@ -5,12 +5,12 @@ Translates between HTTP and the desk; decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from flask import Flask, Response, jsonify, render_template, request
 from flask_cors import CORS
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable
 
 from .. import __version__
 from ..catalogue import CatalogueError, ReadOnly
@@ -21,6 +21,7 @@ from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
 from ..scanning import ScannerAway
 from ..shop import BillError
+from ..tally import Tally
 from .access import install_access
 from .account import Account
 from .catalogue import catalogue
@@ -67,13 +68,15 @@ def create_app(
     application.before_request(refuse_foreign_origin)
     install_access(application, account, desk.cart_id[:8])
     application.after_request(_harden)
+    refusals: Tally[tuple[str, str]] = Tally()
+    application.after_request(_counted_in(refusals))
     if api_origins:
         CORS(application, resources=READ_BY_OTHERS, origins=list(api_origins), methods=["GET"], send_wildcard=False)
     for blueprint in (service(desk), scan(desk), catalogue(desk), operator(desk)):
         application.register_blueprint(blueprint, url_prefix="/api")
     application.register_blueprint(pages(desk))
     application.register_blueprint(login(account))
-    application.register_blueprint(metrics(desk))
+    application.register_blueprint(metrics(desk, refusals))
     application.context_processor(lambda: {"version": __version__, "currency": desk.catalogue.currency})
     for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
@@ -95,25 +98,34 @@ def _harden(response: Response) -> Response:
     return response
 
 
-def _refused(error: Exception) -> tuple[Response, int]:
-    return jsonify(error=str(error)), 400
+def _counted_in(refusals: Tally[tuple[str, str]]) -> Callable[[Response], Response]:
+    def count(response: Response) -> Response:
+        if response.status_code >= 400:
+            refusals.add((request.endpoint or "none", str(response.status_code)))
+        return response
+
+    return count
 
 
-def _kept_elsewhere(error: Exception) -> tuple[Response, int]:
-    return jsonify(error=str(error)), 409
+def _refused(error: Exception) -> Any:
+    return _http_error(BadRequest(str(error)))
 
 
-def _out_of_order(error: Exception) -> tuple[Response, int]:
-    return jsonify(error=str(error)), 503
+def _kept_elsewhere(error: Exception) -> Any:
+    return _http_error(Conflict(str(error)))
+
+
+def _out_of_order(error: Exception) -> Any:
+    return _http_error(ServiceUnavailable(str(error)))
 
 
 def _http_error(error: HTTPException) -> Any:
-    if request.path.startswith("/api/"):
-        return jsonify(error=error.description), error.code
-    if error.response is not None or error.code is None or error.code < 400 or not _is_browser():
+    """Say an error as who asked reads it: JSON at the API, the cart's own page in a browser."""
+    if error.response is not None or error.code is None or error.code < 400:
         return error
-    return render_template("error.html", error=error), error.code
-
-
-def _is_browser() -> bool:
-    return request.accept_mimetypes.best == "text/html"
+    response = error.get_response()  # with the headers that belong to its status
+    if request.path.startswith("/api/"):
+        response.data, response.mimetype = jsonify(error=error.description).data, "application/json"
+    elif request.accept_mimetypes.best == "text/html":
+        response.data = render_template("error.html", error=error)
+    return response

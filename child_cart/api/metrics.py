@@ -21,6 +21,7 @@ from ..desk import Desk
 from ..network.link import LinkState
 from ..network.messages import Role
 from ..network.running import Direction, Progress
+from ..tally import Tally
 
 KINDS: Final = {"database": "database", "models": "models", "backups": "backup", "other": "other"}
 ENDED: Final = (Progress.DONE, Progress.FAILED)
@@ -34,6 +35,8 @@ class Figures:
     status: Json | None
     outcomes: Mapping[str, int]
     verdicts: Mapping[str, int]
+    codes: Mapping[str, int]
+    refusals: Mapping[tuple[str, str], int]
     trainer_bytes: int
 
 
@@ -60,6 +63,20 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
         "Received models judged since the start, by reason.",
         {(name,): count for name, count in figures.verdicts.items()},
         "reason",
+    )
+    yield _labelled(
+        CounterMetricFamily,
+        "cart_codes",
+        "Codes scanned or typed since the start: READ, or why there was no item.",
+        {(name,): count for name, count in figures.codes.items()},
+        "reason",
+    )
+    yield _labelled(
+        CounterMetricFamily,
+        "cart_refused_requests",
+        "Requests refused since the start, by what was asked and HTTP status.",
+        {asked: count for asked, count in figures.refusals.items()},
+        *("endpoint", "status"),
     )
     yield _gauge(
         "cart_trainer_resident_bytes", "Resident memory of the trainer process; 0 without one.", figures.trainer_bytes
@@ -139,8 +156,9 @@ def _labelled(
 class DeskCollector(Collector):
     """The desk's figures, read when Prometheus asks."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, refusals: Tally[tuple[str, str]]) -> None:
         self._desk = desk
+        self._refusals = refusals
 
     def collect(self) -> Iterator[Metric]:
         """Give each metric once."""
@@ -150,7 +168,17 @@ class DeskCollector(Collector):
         except StoreError:
             status = None
         outcomes, verdicts = desk.counts()
-        yield from metrics_of(Figures(desk.info(), status, outcomes, verdicts, resident_bytes(desk.trainer_process())))
+        yield from metrics_of(
+            Figures(
+                desk.info(),
+                status,
+                outcomes,
+                verdicts,
+                desk.scanner.tally.counts(),
+                self._refusals.counts(),
+                resident_bytes(desk.trainer_process()),
+            )
+        )
 
 
 def resident_bytes(process_id: int | None) -> int:
@@ -161,11 +189,16 @@ def resident_bytes(process_id: int | None) -> int:
         return 0
 
 
-def metrics(desk: Desk) -> Blueprint:
-    """Return the blueprint of ``/metrics``."""
+def metrics(desk: Desk, refusals: Tally[tuple[str, str]]) -> Blueprint:
+    """Return the blueprint of ``/metrics``.
+
+    Args:
+        desk: the cart.
+        refusals: how often which endpoint has answered with which status of an error.
+    """
     blueprint = Blueprint("metrics", __name__)
     registry = CollectorRegistry()
-    registry.register(DeskCollector(desk))
+    registry.register(DeskCollector(desk, refusals))
     ProcessCollector(registry=registry)
 
     @blueprint.get("/metrics")

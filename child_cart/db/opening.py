@@ -6,11 +6,11 @@ is, the data folder says which store is its own, and where the two do not fit no
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from ..network.credentials import shown
 from ..network.files import write_whole
 from .store import Store, StoreError
 
@@ -32,12 +32,8 @@ def is_mongodb(text: str) -> bool:
         parts = urlsplit(text)
     except ValueError:
         return False
-    return parts.scheme in ("mongodb", "mongodb+srv") and bool(parts.netloc) and bool(parts.path.strip("/"))
-
-
-def shown(text: str) -> str:
-    """Return a store's name without user, password and options."""
-    return re.sub(r"^([a-z+]+://)(?:.*@)?([^?]*).*$", r"\1\2", text, flags=re.DOTALL)
+    # Of the text, as the driver looks at that; urlsplit forgives blanks and capitals.
+    return text.startswith(("mongodb://", "mongodb+srv://")) and bool(parts.netloc) and bool(parts.path.strip("/"))
 
 
 def open_store(name: str, folder: Path, timeout_s: float) -> Store:

@@ -10,9 +10,9 @@ import numpy as np
 
 from .arrays import Array, Weights, fit, specs_of
 
-# Elements of all models that are averaged at a time, but no more than a fourth of a tensor's: as float64 they stay in
-# the cache, so the models are read from memory once, and beside the result no more is held than that is large, however
-# many models there are. With fewer, what an operation of NumPy costs beside its elements tells.
+# Elements of all models that are averaged at a time: as float64 they stay in the cache, so the models are read from
+# memory once. They take half of a tensor's bytes at most, or 8 KiB a model where that is more. With fewer, what an
+# operation of NumPy costs beside its elements tells.
 STACK_ELEMENTS: Final = 256 * 1024
 LEAST_BLOCK_ELEMENTS: Final = 1024
 
@@ -67,7 +67,7 @@ def _average_tensor(tensors: Sequence[Array], parts: Sequence[float]) -> Array:
     flat_result = result.reshape(-1)
     flat = [np.ascontiguousarray(tensor).reshape(-1) for tensor in tensors]
     # A product of the shares with the stacked blocks: one pass to make them float64, and one over what is in the cache.
-    stacked = min(STACK_ELEMENTS, flat_result.size // 4)
+    stacked = min(STACK_ELEMENTS, flat_result.nbytes // 16)
     block = min(max(stacked // len(flat), LEAST_BLOCK_ELEMENTS), flat_result.size)
     weights, stack = np.array(parts), np.empty((len(flat), block))
     for start in range(0, flat_result.size, max(block, 1)):

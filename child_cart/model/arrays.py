@@ -25,14 +25,21 @@ def fit(weights: Weights, expected: Sequence[TensorSpec]) -> bool:
     """Return whether arrays can stand for those expected: of the same shapes, and all their numbers held exactly."""
     found = specs_of(weights)
     return len(found) == len(expected) and all(
-        one.shape == other.shape and np.can_cast(one.dtype, other.dtype, "safe")
-        for one, other in zip(found, expected, strict=True)
+        one.shape == other.shape and _holds(other.dtype, one.dtype) for one, other in zip(found, expected, strict=True)
     )
 
 
-def with_dtypes(weights: Weights, expected: Sequence[TensorSpec]) -> list[Array]:
-    """Return arrays that ``fit`` in the dtypes expected; an array that has its own already is not copied."""
+def widened(weights: Weights, expected: Sequence[TensorSpec]) -> list[Array]:
+    """Return arrays that ``fit`` in the dtypes expected, without copying what has its own; others come as they are."""
+    if not fit(weights, expected):
+        return list(weights)
     return [np.asarray(array, spec.dtype) for array, spec in zip(weights, expected, strict=True)]
+
+
+def _holds(wide: str, narrow: str) -> bool:
+    one, other = np.dtype(wide), np.dtype(narrow)
+    rounds = one.kind == "f" and other.kind in "iu" and other.itemsize >= one.itemsize  # NumPy calls <i8 in <f8 safe
+    return np.can_cast(other, one, "safe") and not rounds
 
 
 def specs_of(weights: Weights) -> tuple[TensorSpec, ...]:

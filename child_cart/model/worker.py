@@ -22,12 +22,12 @@ from typing import IO, Any
 
 from . import codec
 from .aggregation import average
-from .arrays import Array, Weights, fit, specs_of, with_dtypes
+from .arrays import Array, Weights, specs_of, widened
 from .csv_rows import read_rows
 from .deal import Share
 from .learner import EpochReport, accuracy
 from .task import Row, Task, load_task
-from .verdict import Reason, check_weights
+from .verdict import check_weights
 from .weights import WeightsError, read_weights, write_weights
 
 log = logging.getLogger("trainer")
@@ -80,9 +80,7 @@ class Worker:
     def score(self, path: str, own_rows: list[Row], report: Report) -> Json:
         """Check a received payload and measure its accuracy."""
         with _Payload(path) as received:
-            if not fit(received.weights, self._specs):
-                return {"reason": str(Reason.WRONG_SHAPE)}
-            weights = with_dtypes(received.weights, self._specs)
+            weights = widened(received.weights, self._specs)
             reason = check_weights(weights, self._specs)
             if reason is not None:
                 return {"reason": str(reason)}
@@ -92,7 +90,7 @@ class Worker:
     def adopt(self, path: str, own_rows: list[Row], target: str, report: Report) -> Json:
         """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model."""
         with _Payload(path) as received:
-            return self._written(with_dtypes(received.weights, self._specs), own_rows, target)
+            return self._written(widened(received.weights, self._specs), own_rows, target)
 
     def average(self, base: Json, received: list[Json], own_rows: list[Row], target: str, report: Report) -> Json:
         """Average the base model with received payloads by their shares, and write the result to the target."""

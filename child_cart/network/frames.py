@@ -38,8 +38,8 @@ _NO_MASK: Final = bytes(_MASK_BYTES)
 # The shortest payload whose length is written in a header of so many bytes, the mask not counted.
 _SHORTEST: Final = {2: 0, 4: 126, 10: 1 << 16}
 # All readers read into the same buffer: between asking for it and taking what was read, an event loop runs nothing
-# else. So a connection that is at rest holds no buffer. This is to hold almost three chunks of the usual size, 128 KiB;
-# with more, whoever reads takes turns less often, and what is small waits longer for what is large.
+# else. So a connection that is at rest holds no buffer. This is to hold three chunks of the usual size, 128 KiB, and
+# their headers; with more, whoever reads takes turns less often, and what is small waits longer for what is large.
 _SCRATCH: Final = bytearray(390 * 1024)
 _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
 # A frame of more than this that is not whole yet is read into a buffer of its own, where it stays; a smaller one is

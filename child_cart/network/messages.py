@@ -317,7 +317,7 @@ def encode(message: Message) -> str:
 
 
 def _refuse(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which Python's reader takes though they are no JSON."""
+    """Refuse the words NaN and Infinity, which Python's reader takes though they are no JSON."""
     raise ValueError(name)
 
 

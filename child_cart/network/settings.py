@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
 from .. import __version__
+from .credentials import shown
 
 T = TypeVar("T")
 
@@ -64,11 +66,12 @@ def parse_value(entry: Field[Any], text: object, shown_name: str) -> Any:
         SettingError: with the setting's name, the value, and what it must be.
     """
     declared = option_of(entry)
+    written = shown(text) if isinstance(text, str) else text
     if entry.type == "str":
         if not isinstance(text, str):
             raise SettingError(f"{shown_name} is {text!r}; it must be a text.")
         if declared.choices and text not in declared.choices:
-            raise SettingError(f"{shown_name} is {text!r}; it must be one of {', '.join(declared.choices)}.")
+            raise SettingError(f"{shown_name} is {written!r}; it must be one of {', '.join(declared.choices)}.")
         return text
     whole = entry.type == "int"
     expected = f"a {'whole ' if whole else ''}number{_range_words(declared)}"
@@ -77,7 +80,7 @@ def parse_value(entry: Field[Any], text: object, shown_name: str) -> Any:
             raise ValueError
         number: float = int(str(text)) if whole else float(str(text))
     except ValueError:
-        raise SettingError(f"{shown_name} is {text!r}; it must be {expected}.") from None
+        raise SettingError(f"{shown_name} is {written!r}; it must be {expected}.") from None
     too_small = declared.minimum is not None and not number >= declared.minimum
     too_large = declared.maximum is not None and not number <= declared.maximum
     if too_small or too_large or not (whole or math.isfinite(number)):
@@ -101,20 +104,30 @@ class CommandLine(argparse.ArgumentParser):
         cls: the dataclass of its settings.
         prefix: of their variables in the environment.
         description: what ``--help`` says first.
-        shown: the settings that ``--help`` tells of, where those are not all; the others can be given just the same.
+        told: the settings that ``--help`` tells of, where those are not all; the others can be given just the same.
+        places: where words belong on this command line, for one that is elsewhere.
     """
 
-    def __init__(self, cls: type[Any], prefix: str, description: str, shown: Collection[str] | None = None) -> None:
-        self._cls, self._prefix = cls, prefix
+    def __init__(
+        self,
+        cls: type[Any],
+        prefix: str,
+        description: str,
+        told: Collection[str] | None = None,
+        places: str = "a value comes after its flag",
+    ) -> None:
+        self._cls, self._prefix, self._places = cls, prefix, places
         self._declared: list[Field[Any]] = list(fields(cls))
-        told = [entry for entry in self._declared if shown is None or entry.name in shown]
-        super().__init__(description=description, epilog=self._epilog(told), allow_abbrev=False)
+        in_help = [entry for entry in self._declared if told is None or entry.name in told]
+        super().__init__(description=description, epilog=self._epilog(in_help), allow_abbrev=False)
         self.add_argument("--version", action="version", version=f"federated-carts {__version__}")
         for entry in self._declared:
             declared = option_of(entry)
             # Values stay text here, so that one function checks flags, environment and the admin page alike.
             default = "none" if entry.default == "" else entry.default
-            words = f"{declared.help} (default: {default})".replace("%", "%%") if entry in told else argparse.SUPPRESS
+            words = (
+                f"{declared.help} (default: {default})".replace("%", "%%") if entry in in_help else argparse.SUPPRESS
+            )
             metavar = "|".join(declared.choices) or str(entry.type).upper()
             self.add_argument(flag_name(entry.name), metavar=metavar, help=words, default=argparse.SUPPRESS)
 
@@ -140,7 +153,9 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what argparse found in the words of a sentence, without the usage of fifty flags before it."""
-        raise SettingError(f"On the command line: {message}. See --help.")
+        said = re.sub("'(.*)'", lambda quoted: repr(shown(quoted[1])), message, flags=re.DOTALL)
+        hint = " A value that begins with - is given as --flag=VALUE." if "expected one argument" in said else ""
+        raise SettingError(f"On the command line: {said}.{hint} See --help.")
 
     def _epilog(self, told: Sequence[Field[Any]]) -> str | None:
         if not told:
@@ -149,14 +164,13 @@ class CommandLine(argparse.ArgumentParser):
         return f"Each setting can also be given in the environment: {flag} is {variable}."
 
     def _unknown(self, word: str) -> SettingError:
-        if not word.startswith("-"):
-            return SettingError(
-                f"{word!r} is out of place: a command comes before everything else, and a value after its flag."
-            )
-        flag = word.partition("=")[0]
-        near = get_close_matches(flag, [flag_name(entry.name) for entry in self._declared], n=1)
+        # A whole address may have been written into one word with its flag, or without one: it may hold a password.
+        flag = re.match(r"--?[A-Za-z][\w-]*", word)
+        if flag is None:
+            return SettingError(f"{shown(word)!r} is out of place: {self._places}.")
+        near = get_close_matches(flag[0], set(re.findall(r"--[a-z][a-z-]*", self.format_help())), n=1)
         advice = f"Did you mean {near[0]}?" if near else "--help shows those there are."
-        return SettingError(f"There is no flag {flag}. {advice}")
+        return SettingError(f"There is no flag {flag[0]}. {advice}")
 
 
 def load(cls: type[T], prefix: str, argv: Sequence[str], environ: Mapping[str, str], description: str) -> T:

@@ -36,10 +36,12 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
     try:
         context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for one
     except (OSError, ssl.SSLError) as error:
-        raise SettingError(
-            f"{cert_name} is {certificate!r} and {key_name} is {key!r}; that key does not belong to that certificate "
-            f"({error.strerror or error})."
-        ) from None
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            raise SettingError(
+                f"{key_name} is {key!r}; that key does not belong to the certificate {certificate!r}."
+            ) from None
+        why = error.strerror or str(error)
+        raise SettingError(f"{cert_name} is {certificate!r}; it cannot be served ({why}).") from None
     return context
 
 
@@ -52,4 +54,4 @@ def _check(what: str, file: str, load: Callable[[bytes], object], kind: str) -> 
     except TypeError:
         raise SettingError(f"{what}; it is under a passphrase. Give one that is not, in a file of its own.") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise SettingError(f"{what}; it holds no {kind} as PEM (text that begins with -----BEGIN).") from None
+        raise SettingError(f"{what}; it holds no {kind} as PEM (-----BEGIN {kind.upper()}).") from None

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
+from ..network.credentials import shown
 from .opencv import opencv
 
 log = logging.getLogger("cart.camera")
@@ -219,14 +219,6 @@ def is_stream(source: str) -> bool:
     return "://" in source
 
 
-def shown(source: str) -> str:
-    """Return a source as it may be shown: without the name and the password that a stream's URL can hold."""
-    if not is_stream(source):
-        return source
-    parts = urlsplit(source)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-
-
 def _between_s(source: str, capture: Capture) -> float:
     """Return the seconds between two frames that a file asks for; devices and streams keep their own time."""
     if source.isdecimal() or is_stream(source):
@@ -241,5 +233,5 @@ def _why_away(source: str) -> str:
     if is_stream(source):
         return f"The stream {shown(source)} gives no picture."
     if not Path(source).exists():
-        return f"There is no file {source}."
-    return f"The file {source} is no film that can be read."
+        return f"There is no file {shown(source)}."
+    return f"The file {shown(source)} is no film that can be read."

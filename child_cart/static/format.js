@@ -22,7 +22,7 @@ export function percent(share, digits = 1) {
 export function bytes(count) {
   if (count === null || count === undefined) return "–";
   let value = count, unit = 0;
-  while (value >= 1000 && unit < UNITS.length - 1) {
+  while (Number(value.toPrecision(3)) >= 1000 && unit < UNITS.length - 1) {
     value /= 1000;
     unit += 1;
   }
@@ -32,10 +32,11 @@ export function bytes(count) {
 export const rate = (bytesPerSecond) => `${bytes(Math.round(bytesPerSecond))}/s`;
 
 export function duration(seconds) {
-  const s = Math.max(0, seconds);
-  if (s < 1) return `${Math.round(s * 1000)}\u00a0ms`;
-  if (s < 10) return `${s.toFixed(1)}\u00a0s`;
-  if (s < 60) return `${Math.round(s)}\u00a0s`;
+  const s = Math.max(0, seconds), ms = Math.round(s * 1000);
+  if (ms < 1000) return `${ms}\u00a0ms`;
+  if (ms < 9950) return `${s.toFixed(1)}\u00a0s`;
+  if (ms < 59_500) return `${Math.round(s)}\u00a0s`;
+  if (s < 60) return "1\u00a0min 0\u00a0s";
   if (s < 3600) return `${Math.floor(s / 60)}\u00a0min ${Math.floor(s % 60)}\u00a0s`;
   if (s < 86400) return `${Math.floor(s / 3600)}\u00a0h ${Math.floor((s % 3600) / 60)}\u00a0min`;
   return `${Math.floor(s / 86400)}\u00a0d ${Math.floor((s % 86400) / 3600)}\u00a0h`;

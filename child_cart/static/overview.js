@@ -66,8 +66,8 @@ function showUrl(node, url) {
 }
 
 function bridgeLine({ url, load, round_trip_s, seen_at }) {
-  const distance = round_trip_s === null ? "not measured" : `${Math.round(round_trip_s * 1000)} ms away`;
-  return `${url}: ${Math.round(load * 100)} % full, ${distance}${seen_at ? `, named at ${clock(seen_at)}` : ""}`;
+  const distance = round_trip_s === null ? "not measured" : `${duration(round_trip_s)} away`;
+  return `${url}: ${percent(load, 0)} full, ${distance}${seen_at ? `, named at ${clock(seen_at)}` : ""}`;
 }
 
 export function showCautions({ cautions }) {

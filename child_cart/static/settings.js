@@ -27,15 +27,20 @@ function show(settings) {
   say(byId("fixed-title"), `Set at start (${fixed.length})`);
 }
 
-function unit(name) {
+function unit(name, value) {
+  const found = unitOf(name);
+  return Number(value) === 1 && found.length > 2 ? found.replace(/s$/, "") : found;
+}
+
+function unitOf(name) {
   if (name.endsWith("_bytes_per_s")) return "bytes/s";
   if (name.endsWith("_s")) return "s";
   if (name.endsWith("_bytes")) return "bytes";
   return { accept_backward: "points", accept_forward: "points", dataset_size: "rows", max_round_rows: "rows",
-    cluster_size: "peers", min_peers: "peers", keep_versions: "files", starter_rows: "rows", train_threads: "threads" }[name] ?? "";
+    cluster_size: "peers", min_peers: "peers", keep_versions: "files", keep_rounds: "rounds", starter_rows: "rows", train_threads: "threads" }[name] ?? "";
 }
 
-const readable = (setting) => (unit(setting.name) === "bytes" ? ` (${bytes(setting.value)})` : "");
+const readable = ({ name, value }) => (unitOf(name) === "bytes" && value >= 1000 ? ` (${bytes(value)})` : "");
 
 // A live setting.
 
@@ -50,7 +55,7 @@ function makeLive(setting) {
   const back = el("button", { type: "button", className: "back quiet", "aria-label": `Take the change of ${name} back` }, "Take back");
   const form = el("form", { className: "setting", noValidate: true },
     el("label", { htmlFor: field.id }, el("code", {}, name), el("span", { className: "tag changed" }, "changed")),
-    el("span", { className: "field" }, field, el("span", { className: "unit soft small" }, unit(name))),
+    el("span", { className: "field" }, field, el("span", { className: "unit soft small" })),
     el("p", { className: "help soft small", id: `help-${name}` }),
     el("p", { className: "error small", id: `error-${name}`, role: "alert", hidden: true }), save,
     el("p", { className: "start small soft" }, el("span", {}), back));
@@ -77,16 +82,17 @@ function fillLive(form, setting) {
   // What somebody is writing, and has not saved yet, is left alone.
   if (field.value === (shownValues.get(setting.name) ?? "") || !shownValues.has(setting.name)) field.value = value;
   shownValues.set(setting.name, value);
+  say(form.querySelector(".unit"), unit(setting.name, value));
   form.querySelector(".save").hidden = field.value === value;
   say(form.querySelector(".help"), `${sentence(setting.help)}${rule(setting)}`);
   form.querySelector(".changed").hidden = !setting.changed;
   form.querySelector(".start").hidden = !setting.changed;
-  say(form.querySelector(".start span"), `At start it was ${setting.start_value} ${unit(setting.name)}.`.replace(" .", "."));
+  say(form.querySelector(".start span"), `At start it was ${setting.start_value} ${unit(setting.name, setting.start_value)}.`.replace(" .", "."));
 }
 
 function rule({ type, minimum, maximum, choices, name, value }) {
   if (choices.length || minimum === null || type === "str") return "";
-  const size = unit(name) === "bytes" ? `; ${bytes(value)} now` : "";
+  const size = unitOf(name) === "bytes" ? `; ${bytes(value)} now` : "";
   return ` ${minimum.toLocaleString("en")} to ${maximum.toLocaleString("en")}${size}.`;
 }
 
@@ -120,6 +126,6 @@ function makeFixed(setting) {
 }
 
 function fillFixed(node, setting) {
-  const value = setting.value === "" ? "not set" : `${setting.value} ${unit(setting.name)}`.trim();
+  const value = setting.value === "" ? "not set" : `${setting.value} ${unit(setting.name, setting.value)}`.trim();
   say(node.querySelector(".value"), value + readable(setting));
 }

@@ -18,11 +18,12 @@ LOOK_EVERY_S: Final = 1.0
 
 
 def is_ours(record: logging.LogRecord) -> bool:
-    """Tell whether a line of aiohttp's log is of this program: it also logs what strangers send that is no HTTP.
+    """Tell whether a line of aiohttp's log is to be kept: it also logs what strangers send that is no HTTP.
 
-    They get status 400; with a traceback for each such request anybody could fill the log.
+    They get status 400; with a traceback for each such request anybody could fill the log. At DEBUG all is kept.
     """
-    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return not isinstance(error, HttpProcessingError) or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
 async def cut_off_others(server: web.Server) -> NoReturn:

@@ -119,7 +119,7 @@ def test_more_lines_than_a_bill_has_are_refused(shown: Shown) -> None:
 def test_an_identifier_that_no_store_takes_is_refused(shown: Shown, address: str, identifier: object) -> None:
     body: dict[str, Any] = {**SALE, "rows": [{"month": 1, "gender": 0, "item": 1}]}
     body |= {"sale_id": identifier, "batch_id": identifier}
-    assert "_id is missing or wrong" in shown.sentence(address, body)
+    assert "it is to be a text of 1 to 64 printable characters" in shown.sentence(address, body)
     assert nothing_kept(shown)
 
 

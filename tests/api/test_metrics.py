@@ -58,6 +58,20 @@ def test_the_figures_are_those_of_the_status(shown: Shown) -> None:
     assert seen["cart_cautions", "caution"] == cautions.count("CAUTION") > 0
 
 
+def test_what_was_refused_is_counted(shown: Shown) -> None:
+    assert samples(shown)["cart_codes_total", "UNKNOWN"] == 0
+    for text in ("0200000000103", "nothing", "nothing"):
+        shown.client.post("/api/scan/text", json={"text": text})
+    for _ in range(2):
+        shown.sentence("/api/checkout", {"sale_id": 7})
+    shown.stranger().get("/metrics")
+    seen = samples(shown)
+    assert (seen["cart_codes_total", "READ"], seen["cart_codes_total", "UNKNOWN"]) == (1, 2)
+    assert seen["cart_refused_requests_total", "service.check_out", "400"] == 2
+    assert seen["cart_refused_requests_total", "metrics.figures", "401"] == 1
+    assert not [key for key in seen if key[0] == "cart_refused_requests_total" and key[1] == "scan.text"]
+
+
 def test_a_store_that_is_away_is_a_figure_too(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     def away() -> int:
         raise StoreAway("The server does not answer.")

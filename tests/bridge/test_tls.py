@@ -106,7 +106,7 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
     for files, sentence in (
         ((str(wrong), key), "--tls-cert (%s_TLS_CERT) is 'WRONG'; it holds no certificate as PEM"),
         ((certificate, str(wrong)), "--tls-key (%s_TLS_KEY) is 'WRONG'; it holds no private key as PEM"),
-        ((certificate, other_key), "that key does not belong to that certificate"),
+        ((certificate, other_key), "that key does not belong to the certificate"),
         ((certificate, str(locked)), "it is under a passphrase"),
         ((certificate, ""), "--tls-cert (%s_TLS_CERT) is given without --tls-key"),
         (("", key), "--tls-key (%s_TLS_KEY) is given without --tls-cert"),

@@ -226,13 +226,42 @@ def test_reset_forgets_the_model_and_keeps_the_rest(folder: Path) -> None:
     assert (after["sales"], after["rows"]) == (before["sales"], before["rows"])
 
 
+SECRET = "mongodb://me:secret@127.0.0.1:9/d"
+NEARLY = ("mongodb:/me:secret@h/d", "me:secret@h/d", f" {SECRET}", "MongoDB://me:secret@h/d", "x2://:secret@h")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [f"--store {SECRET}"],
+        [f"--store:{SECRET}"],
+        [f"-s{SECRET}"],
+        [SECRET],
+        ["--port", SECRET],
+        ["--port", "0", SECRET],
+        ["export", "folder", SECRET],
+        ["migrate", "--from=embedded", f"--to={SECRET}", SECRET],
+        [f"--version={SECRET}"],
+        [f"--stroe={SECRET}"],
+        ["--log-level", SECRET],
+        *(["--store", text] for text in NEARLY),
+        ["--catalogue", "mongodb//me:secret@h/d"],
+        ["--camera", "rtsp2://me:secret@h/d"],
+        ["--bridge", "http://me:secret@h"],
+        ["migrate", "--from", "embedded", "--to", "mongodb:/me:secret@h/d"],
+    ],
+)
+def test_no_sentence_shows_a_password(tmp_path: Path, arguments: list[str]) -> None:
+    assert "secret" not in refusal(*arguments, "--data-dir", str(tmp_path / "data"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["export"], "the following arguments are required: DIR"),
         (["exprot", "folder"], "There is no command 'exprot'. Did you mean export? There are keygen, export,"),
         (["--port", "0", "export"], "'export' is out of place: a command comes before everything else"),
-        (["reset", "--prt", "0"], "There is no flag --prt. Did you mean --port?"),
+        (["reset", "--stroe", "embedded"], "There is no flag --stroe. Did you mean --store?"),
         (["migrate", "--from", "embedded", "--to", "embedded"], "there is nothing to move"),
         (["migrate", "--from", "embedded", "--to", "postgres://x/y"], "--to is 'postgres://x/y'"),
         (["migrate", "--from", "embedded", "--to", "mongodb://me:secret@host"], "--to is 'mongodb://host'"),

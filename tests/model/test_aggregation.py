@@ -55,8 +55,9 @@ def test_several_tensors_across_block_borders():
 
 @pytest.mark.parametrize("count", [2, 20])
 @pytest.mark.parametrize(("elements", "most_models"), [(250_000, 2.1), (1_000_000, 2.1), (8_000_000, 1.2)])
-def test_memory_is_that_of_two_models_at_most(count, elements, most_models):
-    model = [np.ones(elements, np.float32)]
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
+def test_memory_is_that_of_two_models_at_most(count, elements, most_models, dtype):
+    model = [np.ones(elements * 4 // np.dtype(dtype).itemsize, dtype)]
     tracemalloc.start()
     average([model] * count, [1.0] * count)
     _, peak_bytes = tracemalloc.get_traced_memory()
@@ -82,7 +83,7 @@ def test_wrong_models_are_refused():
     with pytest.raises(AggregationError, match="Model 2"):
         average([[np.ones(2)], [np.ones(3)]], [1, 1])
     with pytest.raises(AggregationError, match="Model 2"):
-        average([[np.ones(2)], [np.ones(2, np.float32)]], [1, 1])
+        average([[np.ones(2, np.float32)], [np.ones(2)]], [1, 1])
     with pytest.raises(AggregationError):
         average([], [])
 

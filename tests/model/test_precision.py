@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from child_cart.model.aggregation import AggregationError, average
-from child_cart.model.arrays import fit, specs_of, with_dtypes
+from child_cart.model.arrays import fit, specs_of, widened
 from child_cart.model.precision import LARGEST, SMALLEST_NORMAL, halved
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
@@ -20,7 +20,7 @@ SINGLES = arrays.arrays(np.float32, SHAPES, elements=st.floats(-1e6, 1e6, width=
 def test_no_element_is_off_by_more_than_a_2048th_of_the_largest(array):
     (sent,) = halved([array])
     assert fit([sent], specs_of([array]))
-    (received,) = with_dtypes([sent], specs_of([array]))
+    (received,) = widened([sent], specs_of([array]))
     assert received.dtype == np.float32
     largest = np.abs(array).max(initial=0.0)
     assert np.abs(received.astype(float) - array).max(initial=0.0) <= largest * 2.0**-11
@@ -36,7 +36,10 @@ def test_other_dtypes_are_sent_as_they_are(dtype):
 
 @pytest.mark.parametrize(
     ("sent", "expected", "does"),
-    [("<f2", "<f4", True), ("<f4", "<f4", True), ("<f8", "<f4", False), ("<i8", "<f4", False), ("<f4", "<f2", False)],
+    [
+        *(("<f2", "<f4", True), ("<f4", "<f4", True), ("|i1", "<f2", True), ("<i4", "<f8", True)),
+        *(("<f8", "<f4", False), ("<f4", "<f2", False), ("<i8", "<f4", False), ("<i8", "<f8", False)),
+    ],
 )
 def test_what_an_array_can_stand_for(sent, expected, does):
     model = specs_of([np.zeros((2, 3), expected)])

@@ -149,9 +149,13 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
         (["--nothing-like-it", "1"], "There is no flag --nothing-like-it. --help shows those there are."),
         (["--por", "1"], "There is no flag --por. Did you mean --port?"),
         (["--at_least=7"], "There is no flag --at_least. Did you mean --at-least?"),
-        (["stray"], "'stray' is out of place: a command comes before everything else, and a value after its flag."),
+        (["stray"], "'stray' is out of place: a value comes after its flag."),
+        (["--hlep"], "There is no flag --hlep. Did you mean --help?"),
         (["--port", "1", "2"], "'2' is out of place"),
-        (["--port"], "On the command line: argument --port: expected one argument. See --help."),
+        (
+            ["--port"],
+            "On the command line: argument --port: expected one argument. A value that begins with - is given",
+        ),
     ],
 )
 def test_what_the_command_line_does_not_know_is_one_sentence(argv: list[str], sentence: str) -> None:
@@ -169,4 +173,4 @@ def test_the_help_shows_every_setting(settings: type, prefix: str, capsys: pytes
         assert flag_name(entry.name) in shown
         default = "none" if entry.default == "" else entry.default
         assert "".join(f"{option_of(entry).help} (default: {default})".split()) in shown
-    assert f"{prefix}_" in shown
+    assert variable_name(prefix, fields(settings)[0].name) in shown

@@ -13,7 +13,8 @@ import pytest
 from support import pictures
 from support.processes import free_port, wait_for
 
-from child_cart.scanner.camera import Camera, CameraState, shown
+from child_cart.network.credentials import shown
+from child_cart.scanner.camera import Camera, CameraState
 
 FRAME = pictures.on_a_shelf(pictures.qr("0200000000103", 6), size=(320, 240))
 

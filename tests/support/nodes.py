@@ -82,6 +82,7 @@ class Node:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
         self.standing = Standing(Role.SHELL, SIGNATURE, 1)
+        self.wanted = (SIGNATURE, "raw")
         self.model = model
         self.limits = replace(ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 20.0, 1e6), **limits)
         self.folder = folder / self.id
@@ -89,7 +90,7 @@ class Node:
         self.bridges = bridges or Bridges([url], 0.01, 0.05, time.monotonic, time.time)
         self.exchange = Exchange(
             *(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self.current),
-            *(lambda: (SIGNATURE, "raw"), lambda: self.limits),
+            *(lambda: self.wanted, lambda: self.limits),
         )
         self.link = Link(self.bridges, self.identity, fleet_key, tls, lambda: self.standing, heartbeat_s, 5.0)
         self.wire.link = self.link
