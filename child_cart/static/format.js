@@ -45,8 +45,13 @@ export function duration(seconds) {
 /** A time of day, with the date unless it is today's. `at` in seconds since the epoch. */
 export function clock(at) {
   const time = new Date(at * 1000);
-  const day = time.toDateString() === new Date().toDateString() ? "" : `${time.toLocaleDateString("en-CA")} `;
-  return day + time.toLocaleTimeString("en-GB");
+  return time.toDateString() === new Date().toDateString() ? time.toLocaleTimeString("en-GB") : moment(at);
+}
+
+/** A date and a time of day. `at` in seconds since the epoch. */
+export function moment(at) {
+  const time = new Date(at * 1000);
+  return `${time.toLocaleDateString("en-CA")} ${time.toLocaleTimeString("en-GB")}`;
 }
 
 export const month = (number) => new Date(2024, number - 1, 1).toLocaleString("en", { month: "long" });

@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { Bill } from "./bill.js";
 import { Catalogue } from "./catalogue.js";
 import { byId, el, keyed, mark, say } from "./dom.js";
-import { clock, many, money, shortId } from "./format.js";
+import { many, moment, money, shortId } from "./format.js";
 import { pictureOf } from "./pictures.js";
 import { startScanning } from "./scan.js";
 import { showTrending } from "./trending.js";
@@ -40,6 +40,7 @@ async function start() {
   byId("checkout").addEventListener("click", checkOut);
   byId("empty").addEventListener("click", empty);
   byId("another").addEventListener("click", another);
+  byId("print").addEventListener("click", () => window.print());
   new IntersectionObserver(([bill]) => {
     billSeen = bill.isIntersecting;
     byId("to-bill").hidden = billSeen || none();
@@ -196,7 +197,7 @@ async function checkOut() {
 }
 
 function showReceipt(sale, added) {
-  say(byId("receipt-about"), `${clock(sale.sold_at)} · ${many(sale.lines.reduce((sum, line) => sum + line.amount, 0), "piece")} · ` +
+  say(byId("receipt-about"), `${moment(sale.sold_at)} · ${many(sale.lines.reduce((sum, line) => sum + line.amount, 0), "piece")} · ` +
     `receipt ${shortId(sale.sale_id)}${added ? "" : " · was sold by an earlier try, once"}`);
   byId("receipt-lines").replaceChildren(...sale.lines.map((line) =>
     el("li", {}, el("span", { className: "name" }, `${line.amount} × ${line.name}`),

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
-@pytest.fixture(scope="module", params=[(390, "light"), (1440, "dark")], ids=["phone-light", "desktop-dark"])
+@pytest.fixture(
+    scope="module", params=[(390, "light"), (820, "light"), (1440, "dark")], ids=["phone", "tablet", "desktop-dark"]
+)
 def looked_at(request: pytest.FixtureRequest, chromium: Browser, floor: Shopfloor) -> Iterator[Page]:
     """A page of somebody who has logged in."""
     width, colours = request.param

@@ -48,6 +48,12 @@ def test_a_shopper_fills_a_bill_changes_it_and_checks_out(page: Page, floor: Sho
     expect(receipt).to_be_focused()
     assert page.evaluate("window.sameLoad"), "the page was loaded anew"
     assert floor.cart.status()["sales"] == sales + 1
+    page.emulate_media(media="print")  # what is printed is the receipt
+    expect(receipt).to_contain_text(re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"))
+    for name in ("Items", "Trending this month", "Scan"):
+        expect(page.get_by_role("heading", name=name, include_hidden=True)).to_be_hidden()
+    expect(page.get_by_role("button", name="New bill", include_hidden=True)).to_be_hidden()
+    page.emulate_media(media="screen")
     page.get_by_role("button", name="New bill").click()
     expect(page.get_by_role("button", name="Check out")).to_be_disabled()
 

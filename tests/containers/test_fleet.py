@@ -5,6 +5,8 @@ Takes some minutes, and much longer the first time, when the packages are instal
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests.support import engine
+from tests.support.certificates import Authority
 from tests.support.engine import ComposedFleet, Container, inspect
-from tests.support.processes import get, wait_for
+from tests.support.processes import ROOT, get, wait_for
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(4 * 3600)]
 
@@ -30,6 +33,11 @@ for name in sorted(server.list_database_names()):
 """
 
 
+HTTPS_STATUS = """
+import ssl, urllib.request
+trusting = ssl._create_unverified_context()
+print(urllib.request.urlopen("https://127.0.0.1:5001/api/status", context=trusting, timeout=10).read().decode())
+"""
 PASSWORD = """
 from pathlib import Path
 from child_cart.api.account import Account
@@ -40,15 +48,20 @@ for slot in Path("/data").iterdir():
 
 
 @pytest.fixture(scope="module")
-def compose(tmp_path_factory) -> Iterator[list[str]]:
-    with engine.engine(tmp_path_factory.mktemp("engine")) as command:
+def compose(tmp_path_factory, pytestconfig: pytest.Config) -> Iterator[list[str]]:
+    with engine.engine(tmp_path_factory.mktemp("engine"), pytestconfig) as command:
         engine.build_images()
         yield command
 
 
 @pytest.fixture
-def fleet(compose: list[str], tmp_path: Path) -> Iterator[ComposedFleet]:
-    made = ComposedFleet(compose, tmp_path, CART_DATASET_SIZE="40")
+def settings() -> dict[str, str]:
+    return {"CART_DATASET_SIZE": "40"}
+
+
+@pytest.fixture
+def fleet(compose: list[str], tmp_path: Path, settings: dict[str, str]) -> Iterator[ComposedFleet]:
+    made = ComposedFleet(compose, tmp_path, **settings)
     try:
         yield made
     except BaseException:
@@ -156,7 +169,7 @@ def check_kept(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any
 
 
 def test_a_fleet_learns_grows_and_keeps_what_it_has(fleet: ComposedFleet):
-    fleet.up(3)
+    fleet.up()
     wait_for_rounds(fleet, 3)
     check_hardening(fleet)
     check_stores(fleet, 3)
@@ -184,9 +197,13 @@ def test_a_fleet_learns_grows_and_keeps_what_it_has(fleet: ComposedFleet):
     back = wait_for_rounds(fleet, 5, {lost: five[lost]})
     check_kept(five, back)
 
-    fleet.compose("stop", "child_cart")
+    bridge.end_main_process()
+    wait_for(lambda: inspect(bridge.id)["RestartCount"] == 1, PATIENCE_S, "the bridge started again by the engine")
+    wait_for(lambda: attached(bridge) == 5, PATIENCE_S, "all carts at the bridge again")
+
+    fleet.compose("stop", "--timeout", "10", "child_cart")
     codes = [cart.state()["ExitCode"] for cart in fleet.containers("child_cart")]
-    assert codes == [0] * 5, "a cart did not stop by itself"
+    assert codes == [0] * 5, "a cart did not stop by itself within 10 s"
     fleet.compose("run", "--rm", "-e", "SLOT_NUMBER=2", "child_cart", "export", "/data/2/backup")
     fleet.compose("down")
     assert fleet.containers("child_cart") == []
@@ -196,3 +213,42 @@ def test_a_fleet_learns_grows_and_keeps_what_it_has(fleet: ComposedFleet):
 
     fleet.up(5, bridges=2)
     wait_for(lambda: neighbours(fleet) == [1, 1], PATIENCE_S, "two bridges that know each other")
+
+
+class TestWithFilesOfTheOperators:
+    """Certificates, starter rows and a task that lie on the host."""
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> dict[str, str]:
+        files = tmp_path / "files"
+        files.mkdir()
+        authority = Authority(files)
+        for name, address in (("bridge", "parent_cart"), ("cart", "127.0.0.1")):
+            for made, ending in zip(authority.vouch(address), ("pem", "key"), strict=True):
+                (files / f"{name}.{ending}").write_bytes(Path(made).read_bytes())
+        (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(), re.DOTALL)
+        (files / "machines.py").write_text(source)
+        (files / "machines.csv").write_text("heat,noise,load,fails\n" + "0.7,0.2,0.9,1\n0.1,0.2,0.3,0\n" * 20)
+        return {
+            **{"FILES": str(files), "CARTS": "2", "SHOPPERS": "0", "SLOT_SHARES": "0"},
+            **{f"BRIDGE_TLS_{what}": f"/files/bridge.{end}" for what, end in (("CERT", "pem"), ("KEY", "key"))},
+            **{f"CART_TLS_{what}": f"/files/cart.{end}" for what, end in (("CERT", "pem"), ("KEY", "key"))},
+            **{"BRIDGE_PUBLIC_URL": "wss://<host>:9000", "CART_BRIDGE": "wss://parent_cart:9000"},
+            **{"CART_BRIDGE_CA": "/files/ca.pem", "CART_TASK": "machines:Machines", "CART_DATA": "/files/machines.csv"},
+        }
+
+    def test_they_are_served_and_learned_from(self, fleet: ComposedFleet) -> None:
+        fleet.up()
+        carts = fleet.containers("child_cart")
+        assert len(carts) == 2
+
+        def said() -> list[dict[str, Any]]:
+            return [json.loads(cart.exec("python", "-c", HTTPS_STATUS)) for cart in carts]
+
+        def learned() -> bool:
+            sleep(1)
+            return all(seen["model"] and seen["link"]["state"] == "ATTACHED" for seen in said())
+
+        wait_for(learned, PATIENCE_S, "two carts with a model at a bridge, over TLS")
+        assert {seen["task"] for seen in said()} == {"machines"}
+        wait_for(lambda: all(cart.state()["Health"]["Status"] == "healthy" for cart in carts), PATIENCE_S, "health")

@@ -26,12 +26,17 @@ class Authority:
         self.path.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def vouch(self, address: str = "127.0.0.1", ends_in: timedelta = timedelta(days=1)) -> tuple[str, str]:
-        """Return the files of a server's certificate and key."""
+        """Return the files of a server's certificate and key; the address may be a name."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bridge")])
         made = self._builder(name, key.public_key(), ends_in)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        signed = made.add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+        try:
+            name_of: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(address))
+        except ValueError:
+            name_of = x509.DNSName(address)
+        signed = made.add_extension(x509.SubjectAlternativeName([name_of]), critical=False).sign(
+            self._key, hashes.SHA256()
+        )
         stem = f"server-{signed.serial_number:x}"
         certificate, key_file = self._folder / f"{stem}.pem", self._folder / f"{stem}.key"
         certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))

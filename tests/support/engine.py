@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.loudly import skip_loudly
 from tests.support.processes import ROOT, free_port, get
 
 BASES: Final = ("python:3.11-slim-bookworm", "mongo:7.0")
@@ -41,28 +42,37 @@ def _succeeds(*command: str, timeout_s: float = 60) -> bool:
         return False
 
 
-def _skip(reason: str) -> None:
-    pytest.skip(f"CONTAINERS ARE NOT TESTED: {reason}")
+class NotHere(Exception):
+    """Why there is no engine to test with."""
 
 
 @contextmanager
-def engine(folder: Path) -> Iterator[list[str]]:
+def engine(folder: Path, config: pytest.Config) -> Iterator[list[str]]:
     """Have an engine that answers, with the base images, and give the command for compose files.
 
     Without one that runs, the installed one is started for the length of the block, where that may be done: only root
     can. Where there is none, the test is left out.
     """
+    try:
+        with _ready(folder) as compose:
+            yield compose
+    except NotHere as why:
+        skip_loudly(config, "containers", str(why), fails_on_ci=False)
+
+
+@contextmanager
+def _ready(folder: Path) -> Iterator[list[str]]:
     if not shutil.which("docker"):
-        _skip("there is no docker here")
+        raise NotHere("there is no docker here")
     with _answering(folder):
         compose = next((c for c in (["docker", "compose"], ["docker-compose"]) if _succeeds(*c, "version")), None)
         if compose is None:
-            _skip("neither docker compose nor docker-compose is there")
+            raise NotHere("neither docker compose nor docker-compose is there")
         for base in BASES:
             if not _succeeds("docker", "image", "inspect", base) and not _succeeds(
                 "docker", "pull", base, timeout_s=PULL_S
             ):
-                _skip(f"{base} is not there and cannot be pulled")
+                raise NotHere(f"{base} is not there and cannot be pulled")
         assert compose is not None
         yield compose
 
@@ -72,8 +82,10 @@ def _answering(folder: Path) -> Iterator[None]:
     if _succeeds("docker", "info"):
         yield
         return
-    if not shutil.which("dockerd") or os.geteuid() != 0:
-        _skip("no engine answers, and only root can start the one that is installed, if any")
+    if not shutil.which("dockerd"):
+        raise NotHere("no engine answers, and none is installed")
+    if os.geteuid() != 0:
+        raise NotHere("no engine answers, and only root can start the one that is installed")
     with open(folder / "dockerd.log", "wb") as log:
         started = subprocess.Popen(["dockerd"], stdout=log, stderr=log, start_new_session=True)
     try:
@@ -81,7 +93,7 @@ def _answering(folder: Path) -> Iterator[None]:
         while not _succeeds("docker", "info"):
             if started.poll() is not None or time.monotonic() > give_up_at:
                 lines = (folder / "dockerd.log").read_text(errors="replace").splitlines()
-                _skip(f"the engine does not start here: {lines[-1] if lines else 'it says nothing'}")
+                raise NotHere(f"the engine does not start here: {lines[-1] if lines else 'it says nothing'}")
             time.sleep(0.5)
         yield
     finally:
@@ -112,6 +124,10 @@ class Container:
 
     def state(self) -> dict[str, Any]:
         return dict(inspect(self.id)["State"])
+
+    def end_main_process(self) -> None:
+        """Tell process 1 to end, as if it had done so of itself: the engine is to start it again."""
+        self.exec("python", "-c", "import os; os.kill(1, 15)")
 
     def kill(self) -> None:
         run("docker", "kill", self.id)
@@ -146,11 +162,13 @@ class ComposedFleet:
         self._environment = {**own, **images, **ports, **settings}
 
     def compose(self, *arguments: str) -> str:
+        """Run a command of compose; more files than the first are named by ``-f`` before it."""
         return run(*self._compose, *arguments, cwd=ROOT, env=self._environment, timeout_s=COMPOSE_S)
 
-    def up(self, carts: int, bridges: int = 1) -> None:
-        scale = ("--scale", f"child_cart={carts}", "--scale", f"parent_cart={bridges}")
-        self.compose("up", "-d", "--no-build", *scale)
+    def up(self, carts: int | None = None, bridges: int = 1) -> None:
+        """Start the fleet, with as many carts as the file says where no number is given."""
+        scale = [f"parent_cart={bridges}"] + ([] if carts is None else [f"child_cart={carts}"])
+        self.compose("up", "-d", "--no-build", *(word for each in scale for word in ("--scale", each)))
 
     def containers(self, service: str) -> list[Container]:
         """Return all containers of a service, those that do not run as well."""
