@@ -41,6 +41,7 @@ class Facts:
     camera_sentence: str
     free_bytes: int
     total_bytes: int
+    store_trouble: str
     model_trouble: str
     failed_rounds: int
     """How many of the last rounds, in a row, ended without an average, for want of anything but sharing."""
@@ -54,6 +55,7 @@ def cautions(facts: Facts) -> list[Caution]:
     nearly_full = facts.free_bytes < min(NEARLY_FULL_BYTES, NEARLY_FULL_SHARE * facts.total_bytes)
     every = (
         (nearly_full, Weight.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
+        (bool(facts.store_trouble), Weight.TROUBLE, f"{facts.store_trouble} What is shown of it is from before."),
         (bool(facts.model_trouble), Weight.TROUBLE, facts.model_trouble),
         (
             not facts.attached and facts.away_s > AWAY_S,

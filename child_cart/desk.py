@@ -21,12 +21,12 @@ from .network.link import Link
 from .operator_desk import OperatorDesk
 from .rounds import Rounds
 from .scanning import ScanDesk
+from .store_watch import StoreFigures, StoreWatch
 from .versions import Versions
 
 MAX_BATCH_ROWS = 10_000
 MAX_ID_CHARS = 64
 SHOWN_CHARS = 80
-RECENT_ROUNDS = 10
 
 
 class RequestError(ValueError):
@@ -72,6 +72,7 @@ class Desk:
         self._task = task
         self._book = book
         self._store = store
+        self._watch = StoreWatch(store)
         self._versions = versions
         self._rounds = rounds
         self._exchange = exchange
@@ -91,6 +92,9 @@ class Desk:
 
     def summary(self) -> Json:
         """Return what anybody may know of the cart. Times in seconds since the epoch, accuracies 0 to 1."""
+        return self._summary(self._watch.look())
+
+    def _summary(self, kept: StoreFigures) -> Json:
         activity, version, settings = self._activity, self._versions.current, self._book.current
         record, epoch = self._rounds.record, activity.epoch
         return {
@@ -107,12 +111,12 @@ class Desk:
             "epoch": asdict(epoch) if epoch else None,
             "model": _model_summary(version) if version else None,
             "rows": {
-                "waiting": self._store.waiting_count(),
+                "waiting": kept.waiting,
                 "dataset_size": settings.dataset_size,
-                "total": self._store.row_count(),
+                "total": kept.rows,
             },
             "round": {"number": record.number} if record else None,
-            "rounds_ended": _ended(self._store.rounds(1)),
+            "rounds_ended": _ended(kept.rounds),
             "scanner": self.scanner.status(),
         }
 
@@ -126,9 +130,9 @@ class Desk:
 
     def status(self) -> Json:
         """Return all of what the cart is and does now, for its operator."""
-        summary, now, link = self.summary(), time.time(), self._link.status
+        kept = self._watch.look()
+        summary, now, link = self._summary(kept), time.time(), self._link.status
         version, record = self._versions.current, self._rounds.record
-        last = self._store.rounds(RECENT_ROUNDS)
         return {
             **summary,
             "share": self._book.current.share,
@@ -138,13 +142,13 @@ class Desk:
             "role_since": self._rounds.role_since,
             "trainer_process": self.trainer_process(),
             "model": _model_facts(version) if version else None,
-            "sales": self._store.sale_count(),
+            "sales": kept.sales,
             "round": asdict(record) if record else None,
             "transfers": [asdict(view) for view in self._exchange.views()],
             "bytes_in": self._exchange.bytes_in,
             "bytes_out": self._exchange.bytes_out,
             "events": [asdict(event) for event in self._activity.events()],
-            **self.operator.facts(link, summary["scanner"], last, now),
+            **self.operator.facts(link, summary["scanner"], kept, now),
         }
 
     def rounds(self, limit: int) -> list[Json]:

@@ -17,8 +17,10 @@ from .db.store import Store
 from .disk import Disk
 from .exports import Exports, Kind
 from .log_ring import LogRing
+from .network.credentials import shown
 from .network.link import LinkState, LinkStatus
 from .scanner.camera import CameraState
+from .store_watch import StoreFigures
 from .versions import Versions
 
 MOST_ROUNDS: Final = 10_000
@@ -59,17 +61,17 @@ class OperatorDesk:
         self._over_https = over_https
         self.ask_export = ask_export
 
-    def facts(self, link: LinkStatus, scanner: Json, last: Sequence[RoundRecord], now: float) -> Json:
+    def facts(self, link: LinkStatus, scanner: Json, kept: StoreFigures, now: float) -> Json:
         """Return what the operator's page shows beside the status.
 
         Args:
             link: the link's state.
             scanner: what the scanner says of itself.
-            last: the newest rounds, newest first.
+            kept: what the store holds.
             now: seconds since the epoch.
         """
         settings, use = self._book.current, self._disk.use()
-        failed = failed_in_a_row(last)
+        failed = failed_in_a_row(kept.rounds)
         camera = scanner["camera"]
         facts = Facts(
             fleet_open=not settings.fleet_key_file,
@@ -81,6 +83,7 @@ class OperatorDesk:
             camera_sentence=camera["sentence"] if camera["state"] == CameraState.AWAY else "",
             free_bytes=use.free_bytes,
             total_bytes=use.total_bytes,
+            store_trouble=kept.trouble,
             model_trouble=self._versions.trouble,
             failed_rounds=len(failed),
             failed_sentence=failed[0].sentence if failed else "",
@@ -88,6 +91,7 @@ class OperatorDesk:
         )
         return {
             "disk": asdict(use),
+            "store": {"name": shown(settings.store), "trouble": kept.trouble},
             "cautions": [asdict(caution) for caution in cautions(facts)],
             "exports": self._exports.shown(),
         }

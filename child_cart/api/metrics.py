@@ -29,7 +29,7 @@ ENDED: Final = (Progress.DONE, Progress.FAILED)
 
 @dataclass(frozen=True)
 class Figures:
-    """What the metrics are made of; ``status`` is None while the store cannot be used."""
+    """What the metrics are made of; ``status`` is None where the store has never answered."""
 
     info: dict[str, str]
     status: Json | None
@@ -49,7 +49,7 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
         {tuple(figures.info.values()): 1},
         *figures.info,
     )
-    yield _gauge("cart_store_up", "Whether the store can be used.", figures.status is not None)
+    yield _gauge("cart_store_up", "Whether the store can be used.", _store_answers(figures.status))
     yield _labelled(
         CounterMetricFamily,
         "cart_rounds",
@@ -98,10 +98,11 @@ def _of_status(status: Json) -> Iterator[Metric]:
         {(stage,): stage == status["stage"] for stage in Stage},
         "stage",
     )
-    yield _gauge("cart_rows_waiting", "Rows that wait for training.", status["rows"]["waiting"])
     yield _gauge("cart_dataset_size_rows", "Waiting rows that start a round.", status["rows"]["dataset_size"])
-    yield CounterMetricFamily("cart_rows", "Rows kept, since the first day.", status["rows"]["total"])
-    yield CounterMetricFamily("cart_sales", "Sales kept, since the first day.", status["sales"])
+    if _store_answers(status):
+        yield _gauge("cart_rows_waiting", "Rows that wait for training.", status["rows"]["waiting"])
+        yield CounterMetricFamily("cart_rows", "Rows kept, since the first day.", status["rows"]["total"])
+        yield CounterMetricFamily("cart_sales", "Sales kept, since the first day.", status["sales"])
     model = status["model"]
     if model is not None:
         yield _gauge("cart_model_version", "Number of the current model version.", model["number"])
@@ -134,6 +135,10 @@ def _of_status(status: Json) -> Iterator[Metric]:
         {(weight.lower(),): weights.count(weight) for weight in Weight},
         "weight",
     )
+
+
+def _store_answers(status: Json | None) -> bool:
+    return status is not None and not status["store"]["trouble"]
 
 
 def _gauge(name: str, help: str, value: float) -> Metric:

@@ -26,7 +26,7 @@ export function showOverview(status) {
   say(byId("stage-since"), `${status.role} for ${duration(status.now - status.role_since)}, ${status.stage} for ${duration(status.now - status.stage_since)}`);
   showSharing(status);
   showTraffic(status);
-  showDisk(status.disk);
+  showDisk(status);
   const trains = status.trainer_process !== null;
   say(byId("trainer"), trains ? "running" : "not running");
   say(byId("trainer-about"), trains ? `process id ${status.trainer_process}` : "It starts when there is something to train.");
@@ -96,15 +96,16 @@ function showTraffic({ bytes_in, bytes_out, transfers, now }) {
   say(byId("speed"), `${rate(speed)} now`);
 }
 
-function showDisk(disk) {
+function showDisk({ disk, store }) {
   const own = disk.database_bytes + disk.models_bytes + disk.backup_bytes + disk.other_bytes;
   say(byId("disk"), `${bytes(own)} used`);
+  byId("store-about").className = store.trouble ? "bad" : "";
   const used = 1 - disk.free_bytes / disk.total_bytes;
   const bar = byId("disk-bar");
   bar.max = disk.total_bytes;
   bar.value = disk.total_bytes - disk.free_bytes;
   say(byId("disk-about"), `disk ${percent(used, 0)} full, ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} free`);
-  say(byId("store-about"), `database ${bytes(disk.database_bytes)}, ${many(disk.model_files, "model file")} ${bytes(disk.models_bytes)}, backups ${bytes(disk.backup_bytes)}`);
+  say(byId("store-about"), `${store.name === "embedded" ? `database ${bytes(disk.database_bytes)}` : `sales and rows in ${store.name}`}, ${many(disk.model_files, "model file")} ${bytes(disk.models_bytes)}, backups ${bytes(disk.backup_bytes)}`);
 }
 
 function showModel({ model, rows, sales }) {

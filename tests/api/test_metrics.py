@@ -81,6 +81,7 @@ def test_a_store_that_is_away_is_a_figure_too(shown: Shown, monkeypatch: pytest.
     seen = samples(shown)
     assert seen["cart_store_up",] == 0
     assert ("cart_rows_waiting",) not in seen
+    assert seen["cart_link_attached",] == 0  # the rest goes on
     assert ("cart_rounds_total", "AGGREGATED") in seen
 
 

@@ -376,3 +376,18 @@ def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
     sentence = shown.sentence("/api/status", status=503)
     assert str(shown.folder / "cart.db") in sentence
     assert "restore it from a backup" in sentence
+
+
+def test_while_the_store_is_away_the_rest_of_the_status_goes_on(shown: Shown) -> None:
+    assert shown.post("/api/checkout", sale(), 201)
+    before = shown.get("/api/status")
+    assert before["store"] == {"name": "embedded", "trouble": ""}
+    shown.close()
+    after = shown.get("/api/status")
+    assert "cart.db" in after["store"]["trouble"]
+    assert after["cautions"][0]["weight"] == "TROUBLE"
+    assert after["store"]["trouble"] in after["cautions"][0]["sentence"]
+    assert after["now"] > before["now"]
+    for kept in ("rows", "sales", "link", "disk"):
+        assert after.keys() == before.keys()
+        assert after[kept] == before[kept]

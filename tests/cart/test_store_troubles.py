@@ -76,12 +76,16 @@ def test_a_database_that_is_away_during_a_check_out(tmp_path: Path, mongod: Mong
     with running(cart):
         serve(cart)
         assert check_out(cart, "before", 11)[0] == 201
+        assert cart.status()["sales"] == 1
         mongod.kill()
         status, said = check_out(cart, "during", 12, 13)
         assert status == 503
         assert "does not answer" in said["error"]
         assert "Nothing that was confirmed is lost; a running cart goes on by itself" in said["error"]
         assert cart.get("/api/items")["items"]  # the shopper goes on scanning, and sees prices
+        seen = cart.status()  # the operator sees all that needs no database
+        assert "does not answer" in seen["store"]["trouble"]
+        assert (seen["sales"], seen["stage"]) == (1, "SERVING")
         tries, back_at = [], time.monotonic() + AWAY_S
 
         def away_for_long_enough() -> bool:

@@ -1,0 +1,46 @@
+"""What the pages show of the store: its figures of now, or the last ones while it does not answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .db.records import RoundRecord
+from .db.store import Store, StoreError
+
+RECENT_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class StoreFigures:
+    """Counts and the newest rounds; ``trouble`` is why they are from before, as a sentence."""
+
+    waiting: int
+    rows: int
+    sales: int
+    rounds: tuple[RoundRecord, ...]
+    trouble: str = ""
+
+
+class StoreWatch:
+    """Looks at the store for pages that show much else beside it, and are needed most when something is wrong."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._last: StoreFigures | None = None
+
+    def look(self) -> StoreFigures:
+        """Return the figures.
+
+        Raises:
+            StoreError: if there are none yet.
+        """
+        store = self._store
+        try:
+            self._last = StoreFigures(
+                store.waiting_count(), store.row_count(), store.sale_count(), tuple(store.rounds(RECENT_ROUNDS))
+            )
+        except StoreError as error:
+            if self._last is None:
+                raise
+            return replace(self._last, trouble=str(error))
+        return self._last
