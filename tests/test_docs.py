@@ -12,7 +12,7 @@ from child_cart.model.codec import _OPCODES
 from child_cart.network.chunk import MAX_SEQUENCE
 from child_cart.network.message_fields import MAX_COUNT
 from child_cart.network.messages import KINDS, Code
-from tests.support import sentences
+from tests.support import screenshots, sentences
 from tests.support.env_example import COMPOSE, EXAMPLE, compose_lists, example_lists, with_lists
 from tests.support.setting_tables import tables
 
@@ -106,6 +106,12 @@ def test_the_api_page_lists_every_address_once(tmp_path):
             (method,) = rule.methods - {"HEAD", "OPTIONS"}
             address = re.sub(r"<[^>]*?(\w+)>", r"<\1>", rule.rule)  # without what only Flask understands
             assert len(re.findall(rf"\| `{method} {re.escape(address)}[`?]", page)) == 1, address
+
+
+def test_every_page_is_shown_at_every_width():
+    shown = set(re.findall(r"images/([\w-]+)\.png", (ROOT / "docs/pages.md").read_text()))
+    assert shown == {f"{view}-{width}" for view in screenshots.VIEWS for width in screenshots.WIDTHS}
+    assert shown == {path.stem for path in (ROOT / "docs/images").iterdir()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

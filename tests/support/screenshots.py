@@ -1,6 +1,6 @@
 """Pictures of every page at three widths, in light and dark, of a small fleet that has learned for a while.
 
-.venv/bin/python -m tests.support.screenshots /tmp/pictures [--task shopping] [--only admin] [--readme]
+.venv/bin/python -m tests.support.screenshots /tmp/pictures [--task shopping] [--only admin] [--docs]
 """
 
 from __future__ import annotations
@@ -104,15 +104,8 @@ VIEWS = {
 }
 OPEN = ("shop", "shop-empty", "receipt", "scan", "login", "bridge")
 """What is seen without a login."""
-README = {
-    "admin": (1440, 1650),
-    "shop": (1440, 1400),
-    "scan": (820, 850),
-    "catalogue": (820, 850),
-    "labels": (820, 850),
-    "bridge": (1440, 1300),
-}
-"""The width of the window and the most that is shown of its height."""
+SHOWN_HEIGHTS = {390: 1800, 820: 1500, 1440: 1650}
+"""How much of a page's height the pictures of the documentation show, by the width of the window."""
 
 
 @contextmanager
@@ -128,6 +121,9 @@ def learned(folder: Path, task: str) -> Iterator[Shopfloor]:
         for number in range(4):
             lines = [{"code": f"020000000{code}", "amount": 1} for code in ("0103", "0509", "1209")]
             floor.cart.post("/api/checkout", {"sale_id": f"sale-{number}", "gender": number % 2, "lines": lines})
+        giver = floor.peers[0]  # learns once, so that the cart has given its model away
+        giver.post("/api/rows", {"batch_id": "rows", "rows": Shopping().starter_rows(Share(2, 4))[400:][:100]})
+        wait_for(lambda: floor.cart.status()["bytes_out"], what="the cart's model given away")
         yield floor
 
 
@@ -175,7 +171,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=VIEWS, default=list(VIEWS))
     parser.add_argument("--widths", nargs="*", type=int, choices=WIDTHS, default=WIDTHS)
     parser.add_argument("--dark", action="store_true", help="in dark as well")
-    parser.add_argument("--readme", action="store_true", help="write those of the README to docs/images")
+    parser.add_argument("--docs", action="store_true", help="write those of the documentation, to docs/images")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     taken = count()
@@ -184,10 +180,11 @@ def main() -> None:
         learned(Path(folder), options.task) as floor,
         browser.chromium(*browser.camera_at(RYE_BREAD, Path(folder))) as running,
     ):
-        if options.readme:
-            for name, (width, height) in README.items():
-                small = small_png(take(running, floor, name, width, False), height)
-                (ROOT / f"docs/images/{name}.png").write_bytes(small)
+        if options.docs:
+            for name in options.only:
+                for width in options.widths:
+                    small = small_png(take(running, floor, name, width, False), SHOWN_HEIGHTS[width])
+                    (ROOT / f"docs/images/{name}-{width}.png").write_bytes(small)
             return
         for dark in (False, True)[: 1 + options.dark]:
             for name in options.only:
