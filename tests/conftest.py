@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -9,9 +11,18 @@ import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from support.bridges import Bridge, running_bridge
+from support.loudly import skip_loudly
 
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("quick")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out loudly what needs a program that is not installed."""
+    for mark in item.iter_markers("needs"):
+        (name,) = mark.args
+        if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin") is None:
+            skip_loudly(item.config, name, "it is not installed here", fails_on_ci=False)
 
 
 @pytest.fixture

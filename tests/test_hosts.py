@@ -172,7 +172,7 @@ def test_what_goes_wrong_leaves_the_current_version_and_is_mended_by_trying_agai
     assert unknown.returncode != 0
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed here")
+@pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("unit", UNITS)
 def test_units_are_hardened_and_right(tmp_path: Path, unit: str) -> None:
     text = (ROOT / "deploy/systemd" / unit).read_text()

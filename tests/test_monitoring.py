@@ -23,7 +23,7 @@ DASHBOARD = json.loads((MONITORING / "grafana.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
 PAGE = (ROOT / "docs/operations.md").read_text()
-promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
+promtool = pytest.mark.needs("promtool")
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def nginx(folder: Path, ports: dict[str, int], certificate: str, key: str) -> It
         process.wait(10)
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not installed here")
+@pytest.mark.needs("nginx")
 def test_carts_share_and_pages_are_served_through_nginx(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.vouch()

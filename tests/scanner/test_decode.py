@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFilter
 from support import pictures
+from support.loudly import skip_loudly
 
 from child_cart.scanner.decode import OpenCv, Zbar, texts_in
 
@@ -26,18 +27,18 @@ def has_zbar() -> bool:
 
 
 @pytest.fixture(params=["zbar", "OpenCV"])
-def decoder(request):
+def decoder(request, pytestconfig):
     if request.param == "OpenCV":
         return OpenCv()
     if not has_zbar():
-        pytest.skip("libzbar is not installed: sudo apt install libzbar0")
+        skip_loudly(pytestconfig, "libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
     return Zbar()
 
 
 @pytest.fixture
-def zbar():
+def zbar(pytestconfig):
     if not has_zbar():
-        pytest.skip("libzbar is not installed: sudo apt install libzbar0")
+        skip_loudly(pytestconfig, "libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
     return Zbar()
 
 
@@ -135,10 +136,10 @@ print(found and found.name, bool(found and found.sentence), "cv2" in sys.modules
         ([], "zbar False False"),
     ],
 )
-def test_the_decoder_is_the_best_one_that_is_there(missing, said):
+def test_the_decoder_is_the_best_one_that_is_there(missing, said, pytestconfig):
     """Without loading OpenCV just to say so."""
     if not missing and not has_zbar():
-        pytest.skip("libzbar is not installed: sudo apt install libzbar0")
+        skip_loudly(pytestconfig, "libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
     ended = subprocess.run(
         [sys.executable, "-c", CHOICE, *missing], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
