@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -27,6 +27,16 @@ from .versions import Versions
 MAX_BATCH_ROWS = 10_000
 MAX_ID_CHARS = 64
 SHOWN_CHARS = 80
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often what has happened: rounds by outcome, models by verdict, failed transfers and codes by reason."""
+
+    outcomes: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    failed_transfers: Mapping[str, int]
+    codes: Mapping[str, int]
 
 
 class RequestError(ValueError):
@@ -124,9 +134,10 @@ class Desk:
         """Return what stays the same while the cart runs."""
         return {"version": __version__, "task": self._task.name, "cart_id": self.cart_id}
 
-    def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
-        """Return how many rounds have ended how since the start, and how many models of peers were judged how."""
-        return self._rounds.outcomes, self._rounds.verdicts
+    def counts(self) -> Counts:
+        """Return what has happened how often since the start."""
+        failures = {str(code): count for code, count in self._exchange.failures.items()}
+        return Counts(self._rounds.outcomes, self._rounds.verdicts, failures, self.scanner.tally.counts())
 
     def status(self) -> Json:
         """Return all of what the cart is and does now, for its operator."""

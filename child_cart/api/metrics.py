@@ -17,7 +17,7 @@ from ..activity import Stage
 from ..cautions import Weight
 from ..db.records import Json
 from ..db.store import StoreError
-from ..desk import Desk
+from ..desk import Counts, Desk
 from ..network.link import LinkState
 from ..network.messages import Role
 from ..network.running import Direction, Progress
@@ -33,9 +33,7 @@ class Figures:
 
     info: dict[str, str]
     status: Json | None
-    outcomes: Mapping[str, int]
-    verdicts: Mapping[str, int]
-    codes: Mapping[str, int]
+    counts: Counts
     refusals: Mapping[tuple[str, str], int]
     trainer_bytes: int
 
@@ -54,21 +52,28 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
         CounterMetricFamily,
         "cart_rounds",
         "Rounds ended since the start, by outcome.",
-        {(name,): count for name, count in figures.outcomes.items()},
+        {(name,): count for name, count in figures.counts.outcomes.items()},
         "outcome",
     )
     yield _labelled(
         CounterMetricFamily,
         "cart_verdicts",
         "Received models judged since the start, by reason.",
-        {(name,): count for name, count in figures.verdicts.items()},
+        {(name,): count for name, count in figures.counts.verdicts.items()},
         "reason",
+    )
+    yield _labelled(
+        CounterMetricFamily,
+        "cart_failed_transfers",
+        "Transfers, both ways, that have ended without their bytes since the start, by code.",
+        {(name,): count for name, count in figures.counts.failed_transfers.items()},
+        "code",
     )
     yield _labelled(
         CounterMetricFamily,
         "cart_codes",
         "Codes scanned or typed since the start: READ, or why there was no item.",
-        {(name,): count for name, count in figures.codes.items()},
+        {(name,): count for name, count in figures.counts.codes.items()},
         "reason",
     )
     yield _labelled(
@@ -172,14 +177,11 @@ class DeskCollector(Collector):
             status = desk.status()
         except StoreError:
             status = None
-        outcomes, verdicts = desk.counts()
         yield from metrics_of(
             Figures(
                 desk.info(),
                 status,
-                outcomes,
-                verdicts,
-                desk.scanner.tally.counts(),
+                desk.counts(),
                 self._refusals.counts(),
                 resident_bytes(desk.trainer_process()),
             )

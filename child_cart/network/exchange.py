@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -118,6 +118,8 @@ class Exchange:
         self._came: deque[str] = deque(maxlen=CAME_KEPT)
         self.bytes_in = 0
         self.bytes_out = 0
+        self.failures = Counter(dict.fromkeys(Code, 0))
+        """How many transfers have ended without their bytes, by code."""
 
     # What the cart asks for.
 
@@ -354,6 +356,7 @@ class Exchange:
             raise failure from fault
         finally:
             if failure is not None:
+                self.failures[failure.code] += 1
                 self._cancel(running, failure)
                 log.info("transfer %s with cart %s failed: %s", view.transfer_id[:8], view.peer[:8], failure)
             view.end(failure)

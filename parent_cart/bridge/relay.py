@@ -206,6 +206,7 @@ class Relay:
     def refuse(self, connection: Connection, violation: Violation, close_code: int = POLICY_VIOLATION) -> None:
         """Tell a cart what it has done, and close its connection."""
         self._hub.counters["violations"] += 1
+        self._hub.counters[f"violations_{violation.code.lower()}"] += 1
         connection.keeps_transfers = False
         failed = violation.code in (Code.BAD_SIGNATURE, Code.NOT_ADMITTED)
         wait_s = self._admission.note_failure(connection.address) if failed else 0.0
@@ -408,24 +409,36 @@ class Relay:
     async def send_away(self, most_s: float, hurried: asyncio.Event) -> None:
         """Take no more carts and begin no more clusters; send the carts to other bridges as their transfers end.
 
-        Without another bridge this does nothing. What is left at the end is for ``close``.
+        Without another bridge, wait for the transfers alone. What is left at the end is for ``close``.
 
         Args:
             most_s: seconds after which it ends, whatever is still under way.
             hurried: ends it when it is set.
         """
-        if not self._guide.knows_others():
-            return
         self._stopping = self._hub.is_closing = True
-        log.info("sending %d carts to other bridges", len(self._connections))
+        if self._guide.knows_others():
+            log.info("sending %d carts to other bridges", len(self._connections))
+            step = self._send_some_away
+        else:
+            step = self._wait_for_transfers
         with suppress(TimeoutError):
             async with asyncio.timeout(most_s):
-                while self._connections and not hurried.is_set():
-                    idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
-                    for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
-                        self._guide.tell(connection.cart_id)
-                        self._say_goodbye(connection, _stopping())
-                    await asyncio.sleep(SEND_AWAY_EVERY_S)
+                while step() and not hurried.is_set():
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(SEND_AWAY_EVERY_S):
+                            await hurried.wait()
+
+    def _send_some_away(self) -> bool:
+        """Send idle carts away; tell whether there are more carts."""
+        idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
+        for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
+            self._guide.tell(connection.cart_id)
+            self._say_goodbye(connection, _stopping())
+        return bool(self._connections)
+
+    def _wait_for_transfers(self) -> bool:
+        """Tell whether any cart has a transfer under way: there is nowhere to send it."""
+        return any(map(self._is_busy, self._connections.values()))
 
     def _is_busy(self, connection: Connection) -> bool:
         return self._hub.transfers.is_busy(connection.cart_id)

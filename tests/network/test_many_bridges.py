@@ -628,7 +628,7 @@ async def test_a_bridge_that_stops_takes_no_cart_and_begins_no_cluster(fleet: Fl
         collecting.cancel()
 
 
-async def test_a_bridge_without_neighbours_stops_as_it_did(fleet: Fleet) -> None:
+async def test_a_bridge_without_neighbours_keeps_its_carts_until_it_closes(fleet: Fleet) -> None:
     first = await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
@@ -636,3 +636,26 @@ async def test_a_bridge_without_neighbours_stops_as_it_did(fleet: Fleet) -> None
         assert is_at(node, first)
         await first.relay.close()
         await until(lambda: Code.BRIDGE_STOPPING in node.link.status.reason)
+
+
+async def test_a_bridge_without_neighbours_lets_transfers_end(fleet: Fleet) -> None:
+    first = await fleet.add()
+    giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
+    async with running(giver, taker), in_the_middle(giver, taker) as collecting:
+        leaving = asyncio.create_task(first.relay.send_away(20.0, asyncio.Event()))
+        await until(lambda: first.hub.is_closing)
+        assert not leaving.done()
+        taker.link.send(taker.wire.sent[-1])  # the credit that was held back
+        assert await collecting == {giver.id: PAYLOAD}
+        await leaving
+        assert is_at(giver, first)
+
+
+async def test_a_bridge_without_neighbours_waits_no_longer_than_told(fleet: Fleet) -> None:
+    first = await fleet.add()
+    giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
+    async with running(giver, taker), in_the_middle(giver, taker) as collecting:
+        taker.wire.pass_message = lambda message: not isinstance(message, Credit)
+        await first.relay.send_away(0.05, asyncio.Event())
+        assert first.hub.transfers.is_busy(giver.id)
+        collecting.cancel()

@@ -59,6 +59,9 @@ class Kills:
     def __init__(self, backend: str, folder: Path, seed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._draw = random.Random(seed)
+        # Each kind once before chance decides: a short run has them all.
+        self._due = ["cart", "trainer", *(["mongod"] if backend == "mongodb" else [])]
+        self._draw.shuffle(self._due)
         self._mongod = Mongod(folder) if backend == "mongodb" else None
         self._bridge = BridgeProcess(folder)
         quick = ["--cluster-size", "1", "--cluster-wait-s", "2", "--accept-backward", "100", "--accept-forward", "100"]
@@ -103,7 +106,11 @@ class Kills:
         time.sleep(self._draw.uniform(0, LONGEST_LIFE_S))
 
     def _kill_something(self) -> None:
-        victim = self._draw.choices(["cart", "trainer", "mongod"], [6, 2, 2 if self._mongod else 0])[0]
+        kinds, weights = ["cart", "trainer", "mongod"], [6, 2, 2 if self._mongod else 0]
+        victim = self._due.pop() if self._due else self._draw.choices(kinds, weights)[0]
+        if victim == "trainer":
+            with suppress(AssertionError):
+                wait_for(lambda: self._cart.status().get("trainer_process"), 10)
         status = self._cart.status()
         trainer = status.get("trainer_process")
         if victim == "trainer" and not trainer:

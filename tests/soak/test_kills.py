@@ -16,4 +16,6 @@ def test_nothing_is_lost_whatever_is_killed(tmp_path: Path, backend: str) -> Non
         need_mongod()
     report = Kills(backend, tmp_path, seed=1).run(5)
     assert report.kills.total() == 5
+    kinds = {"cart", "trainer"} | ({"mongod"} if backend == "mongodb" else set())
+    assert report.kills.keys() == kinds
     assert report.sales > 0
