@@ -1,6 +1,6 @@
 """Idle scale: what so many attached carts cost a bridge in memory, CPU and time for a cluster.
 
-python benchmarks/idle.py [--carts 10000] [--rest 20] [--loop asyncio]
+python benchmarks/idle.py [--carts 10000] [--rest 20] [--loop asyncio] [--tls]
 """
 
 from __future__ import annotations
@@ -8,34 +8,43 @@ from __future__ import annotations
 import argparse
 import resource
 import select
+import ssl
 import statistics
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, resident_kb
 from benchmarks.raw_cart import RawCart, client_frame
 
 CLUSTERS = 60  # a bridge lets a cart ask 128 times at once
 TARGET_KB = 25.0
+HOUR = timedelta(hours=1)
 PING = b"\x89\x00"
 
 
 class Crowd:
     """Carts that do nothing but answer pings, as a bridge lets go whoever does not."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
         self.carts: list[RawCart] = []
         self._port = port
+        self._tls = tls
         self._ready = select.epoll()
         self._by_file: dict[int, RawCart] = {}
 
     def grow(self, goal: int) -> None:
         """Attach carts until there are so many."""
         while len(self.carts) < goal:
-            cart = RawCart(self._port, "SHELL")
+            cart = RawCart(self._port, "SHELL", tls=self._tls)
             self.carts.append(cart)
             self._by_file[cart.socket.fileno()] = cart
             self._ready.register(cart.socket, select.EPOLLIN)
@@ -67,11 +76,25 @@ def cluster_ms(carts: list[RawCart]) -> float:
     return statistics.median(seen)
 
 
+def certificate(folder: Path) -> list[str]:
+    """Return the bridge's flags for a certificate that it has signed itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bridge")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + HOUR)
+    pem = serialization.Encoding.PEM
+    (folder / "cert").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key").write_bytes(key.private_bytes(pem, *plain))
+    return ["--tls-cert", str(folder / "cert"), "--tls-key", str(folder / "key")]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--carts", type=int, default=10_000)
     parser.add_argument("--rest", type=int, default=20, help="seconds to watch the bridge at rest")
+    parser.add_argument("--tls", action="store_true", help="over wss://, which the bridge serves itself")
     add_loop_option(parser)
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -79,10 +102,16 @@ def main() -> None:
     most = min(options.carts, hard - 200)
     if most < options.carts:
         print(f"this system lets a process open {hard} files, so {most} carts are attached")
-    with bridge_process("--max-carts", str(most), loop=options.loop) as (bridge, port):
+    trusting = ssl._create_unverified_context() if options.tls else None  # noqa: S323 - it is this bench's own
+    with (
+        TemporaryDirectory() as folder,
+        bridge_process(
+            "--max-carts", str(most), *(certificate(Path(folder)) if options.tls else ()), loop=options.loop
+        ) as (bridge, port),
+    ):
         empty_kb = resident_kb(bridge.pid)
         print(f"  carts  KB each  of {TARGET_KB:g} KB  attaches/s  cluster ms  of the first  CPU at rest")
-        crowd = Crowd(port)
+        crowd = Crowd(port, trusting)
         first_ms = 0.0
         for goal in (10, most // 10, most):
             started, before = time.perf_counter(), len(crowd.carts)

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -47,12 +48,14 @@ def client_frame(opcode: int, payload: bytes, mask: bytes = bytes(4)) -> bytes:
 class RawCart:
     """One attached cart."""
 
-    def __init__(self, port: int, role: str, receive_buffer_bytes: int = 0) -> None:
+    def __init__(self, port: int, role: str, receive_buffer_bytes: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer_bytes:  # before connecting, or the kernel has promised more already
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket)
         self._unread = bytearray()
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(

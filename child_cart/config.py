@@ -33,11 +33,12 @@ class Settings:
         "ws://127.0.0.1:9000",
         "the bridge to attach to, as ws://host:port or wss://host:port, or several with commas between them: one of "
         "them, by chance. Others are learned from it",
+        listed=True,
     )
     bridge_ca: str = option("", "file with the CA certificate (PEM) to trust a wss:// bridge by, beside the system's")
     fleet_key_file: str = option("", "file with the fleet key that keygen has printed; without it the fleet is open")
     host: str = option("127.0.0.1", "address of the cart's pages; 0.0.0.0 for all")
-    page_hosts: str = option("", "more names under which people ask for the pages, separated by commas")
+    page_hosts: str = option("", "more names under which people ask for the pages, separated by commas", listed=True)
     port: int = option(5001, "port of the cart's pages; 0 takes a free one", minimum=0, maximum=65535)
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve the pages at https:// instead")
     tls_key: str = option("", "file with the certificate's private key (PEM)")
@@ -45,7 +46,9 @@ class Settings:
         "", "file with the password of the admin page, for the first start; without it one is made up and printed"
     )
     api_origins: str = option(
-        "", "origins whose pages may read what is open to all, as https://host:port, separated by commas"
+        "",
+        "origins whose pages may read what is open to all, as https://host:port, separated by commas",
+        listed=True,
     )
     camera: str = option(
         "", "the cart's own camera: a number as 0, a video file, or a stream as rtsp://host/path", secret=True

@@ -29,7 +29,9 @@ class Settings:
     )
     dht_host: str = option("", "address to take datagrams of other bridges at; without it that of --host")
     bootstrap: str = option(
-        "", "bridges to meet first, as host:port of their --dht-port, separated by commas; tried for ever"
+        "",
+        "bridges to meet first, as host:port of their --dht-port, separated by commas; tried for ever",
+        listed=True,
     )
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve wss:// and https:// instead")
     tls_key: str = option("", "file with the certificate's private key (PEM)")

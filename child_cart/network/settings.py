@@ -33,6 +33,8 @@ class Option:
     choices: tuple[str, ...] = ()
     live: bool = False
     """True where a running process takes a change at once."""
+    listed: bool = False
+    """True for several values with commas between them; its flag may be given several times instead."""
     secret: bool = False
     """True where a value may hold a password, and so is never shown."""
 
@@ -128,8 +130,13 @@ class CommandLine(argparse.ArgumentParser):
             words = (
                 f"{declared.help} (default: {default})".replace("%", "%%") if entry in in_help else argparse.SUPPRESS
             )
-            metavar = "|".join(declared.choices) or str(entry.type).upper()
-            self.add_argument(flag_name(entry.name), metavar=metavar, help=words, default=argparse.SUPPRESS)
+            self.add_argument(
+                flag_name(entry.name),
+                action="append" if declared.listed else "store",
+                metavar="|".join(declared.choices) or str(entry.type).upper(),
+                help=words,
+                default=argparse.SUPPRESS,
+            )
 
     def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, Any]:
         """Return what was given beside settings, and the settings.
@@ -146,7 +153,9 @@ class CommandLine(argparse.ArgumentParser):
             assert entry.default is not MISSING
             variable = variable_name(self._prefix, entry.name)
             if hasattr(given, entry.name):
-                values[entry.name] = parse_value(entry, getattr(given, entry.name), flag_name(entry.name))
+                typed = getattr(given, entry.name)
+                text = ",".join(typed) if option_of(entry).listed else typed
+                values[entry.name] = parse_value(entry, text, flag_name(entry.name))
             elif environ.get(variable, "") != "":
                 values[entry.name] = parse_value(entry, environ[variable], variable)
         return given, self._cls(**values)

@@ -109,6 +109,26 @@ def test_a_database_that_is_away_during_a_check_out(tmp_path: Path, mongod: Mong
         assert (store.sale_count(), store.row_count()) == (10, 11)
 
 
+def test_carts_with_a_database_each_on_one_server_know_nothing_of_each_other(tmp_path: Path, mongod: Mongod) -> None:
+    carts = [new_cart(tmp_path / name, "--store", mongod.url(name)) for name in ("one", "two", "three")]
+    with running(*carts):
+        for number, cart in enumerate(carts, 1):
+            serve(cart)
+            for sale in range(number):
+                assert check_out(cart, f"sale {sale}", number)[0] == 201  # the same names at each cart
+        assert [cart.status()["sales"] for cart in carts] == [1, 2, 3]
+        for cart in carts:
+            cart.stop()
+    for number, cart in enumerate(carts, 1):
+        name = cart.data.name
+        with opened(MongoStore(mongod.url(name), "", 5.0)) as store:
+            prove(store, cart.data / "models", {f"sale {sale}": [number] for sale in range(number)}, {}, starter=20)
+    thief = new_cart(tmp_path / "four", "--store", mongod.url("one"))
+    with running(thief):
+        assert thief.process.wait(30) == 2
+        assert "belongs to cart" in thief.log
+
+
 def test_a_database_that_dies_while_the_cart_learns(tmp_path: Path, mongod: Mongod) -> None:
     cart = new_cart(tmp_path / "cart", "--store", mongod.url("cart"), "--store-timeout-s", "1")
     cart._environment["LIGHT_TASK_EPOCH_S"] = "0.2"

@@ -49,6 +49,12 @@ def deaf(mongod: Mongod):
     proxy.close()
 
 
+def test_writes_are_acknowledged_by_a_majority_and_journaled(store: MongoStore) -> None:
+    concern = store._database.write_concern.document
+    assert (concern["w"], concern["j"]) == ("majority", True)
+    assert concern["wtimeout"] == 5000
+
+
 def test_a_lost_answer_is_asked_for_again_and_counts_once(deaf) -> None:
     store, proxy = deaf
     store.record_sale(SALE, rows(2))

@@ -34,6 +34,7 @@ class Sample:
     colour: str = option("red", "which colour", choices=("red", "blue"))
     name: str = option("", "a name of 5 % of the carts")
     percent: str = option("10%", "a default with a sign in it")
+    places: str = option("here", "where to look, separated by commas", listed=True)
 
 
 def read(*argv: str, **environ: str) -> Sample:
@@ -49,6 +50,13 @@ def test_a_flag_beats_the_environment_and_that_beats_the_default() -> None:
     assert read(TEST_PORT="1").port == 1
     assert read("--port", "2", TEST_PORT="1").port == 2
     assert read("--port=2").port == 2
+
+
+def test_of_a_list_each_flag_counts_and_of_anything_else_the_last() -> None:
+    assert read("--places", "a", "--places=b,c").places == "a,b,c"
+    assert read("--places", "a", TEST_PLACES="b").places == "a"
+    assert read(TEST_PLACES="b,c").places == "b,c"
+    assert read("--port", "1", "--port", "2").port == 2
 
 
 def test_an_empty_variable_counts_as_none() -> None:
