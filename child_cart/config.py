@@ -14,7 +14,7 @@ from .db.opening import is_mongodb, is_store
 from .db.store import Store
 from .model.deal import Share
 from .network.bridges import MOST_BRIDGES
-from .network.credentials import shown, shown_text
+from .network.credentials import shown
 from .network.exchange import ExchangeLimits
 from .network.records import is_bridge_url
 from .network.settings import SettingError, field_named, flag_name, option, option_of, parse_value, variable_name
@@ -166,9 +166,10 @@ def check(settings: Settings) -> None:
     """
     urls = bridge_urls(settings)
     if not urls or not all(map(is_bridge_url, urls)):
+        given = ",".join(map(shown, settings.bridge.split(",")))
         raise SettingError(
-            f"--bridge (CART_BRIDGE) is {shown_text(settings.bridge)!r}; it must be like ws://127.0.0.1:9000, or "
-            "several such with commas between them."
+            f"--bridge (CART_BRIDGE) is {given!r}; it must be like ws://127.0.0.1:9000, or several such with commas "
+            "between them."
         )
     if len(urls) > MOST_BRIDGES:
         raise SettingError(f"--bridge (CART_BRIDGE) names {len(urls)} bridges; {MOST_BRIDGES} are the most.")

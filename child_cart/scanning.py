@@ -39,7 +39,7 @@ class ScanDesk:
         reader: asks the process that decodes pictures.
 
     Attributes:
-        tally: how many codes were read, or why they gave no item.
+        tally: how many codes of photos and hand scanners were read, or why they gave no item.
     """
 
     def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
@@ -60,7 +60,7 @@ class ScanDesk:
 
     def read_text(self, text: str) -> Reading:
         """Return the item of a code that was typed or scanned by hand, or why there is none."""
-        return self._readings([text])[0]
+        return self._counted(self._readings([text]))[0]
 
     def read_picture(self, data: bytes, thorough: bool) -> list[Reading]:
         """Return what became of each code in a picture.
@@ -75,7 +75,8 @@ class ScanDesk:
             ScannerAway: if nothing here reads codes.
         """
         self._check_decoder()
-        return self._readings(self._reader.texts(data, thorough))
+        readings = self._readings(self._reader.texts(data, thorough))
+        return self._counted(readings) if thorough else readings  # a camera shows one label many times a second
 
     def read_camera(self, after: int) -> tuple[int, list[Reading]]:
         """Return the number of the camera's next frame, and what became of each code in it.
@@ -106,7 +107,9 @@ class ScanDesk:
 
     def _readings(self, texts: list[str]) -> list[Reading]:
         catalogue = index(self._store.items())
-        readings = [codes.read(text, catalogue) for text in texts]
+        return [codes.read(text, catalogue) for text in texts]
+
+    def _counted(self, readings: list[Reading]) -> list[Reading]:
         for reading in readings:
             self.tally.add(str(reading.reason or READ))
         return readings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from .db.records import RoundRecord
@@ -12,12 +13,14 @@ RECENT_ROUNDS = 10
 
 @dataclass(frozen=True)
 class StoreFigures:
-    """Counts and the newest rounds; ``trouble`` is why they are from before, as a sentence."""
+    """Counts and the newest rounds, as of ``seen_at``; ``trouble`` is why they are from before, as a sentence."""
 
     waiting: int
     rows: int
     sales: int
     rounds: tuple[RoundRecord, ...]
+    seen_at: float
+    """Seconds since the epoch."""
     trouble: str = ""
 
 
@@ -37,7 +40,11 @@ class StoreWatch:
         store = self._store
         try:
             self._last = StoreFigures(
-                store.waiting_count(), store.row_count(), store.sale_count(), tuple(store.rounds(RECENT_ROUNDS))
+                waiting=store.waiting_count(),
+                rows=store.row_count(),
+                sales=store.sale_count(),
+                rounds=tuple(store.rounds(RECENT_ROUNDS)),
+                seen_at=time.time(),
             )
         except StoreError as error:
             if self._last is None:

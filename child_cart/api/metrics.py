@@ -72,7 +72,7 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
     yield _labelled(
         CounterMetricFamily,
         "cart_codes",
-        "Codes scanned or typed since the start: READ, or why there was no item.",
+        "Codes of photos and hand scanners since the start: READ, or why there was no item.",
         {(name,): count for name, count in figures.counts.codes.items()},
         "reason",
     )
@@ -143,7 +143,7 @@ def _of_status(status: Json) -> Iterator[Metric]:
 
 
 def _store_answers(status: Json | None) -> bool:
-    return status is not None and not status["store"]["trouble"]
+    return status is not None and bool(status["store"]["answers"])
 
 
 def _gauge(name: str, help: str, value: float) -> Metric:

@@ -5,15 +5,30 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# What is nearly an address holds a password as well: a colon somewhere is enough to be taken for one.
-_NEARLY: Final = re.compile(r"\s*[^\s:]*:")
-_ADDRESS: Final = re.compile(r"\s*((?:[A-Za-z][A-Za-z0-9+.-]*:/+)?)(?:.*@)?([^?]*).*", re.DOTALL)
-_WITHIN: Final = re.compile(r"(?<=://)[^/\s@]*@")
+_PARTS: Final = re.compile(r"\s*((?:[A-Za-z][A-Za-z0-9+.-]*:/+)?)(.*)", re.DOTALL)
+_HOST: Final = r"(?:[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::\d+)?"
+_HOSTS: Final = re.compile(rf"{_HOST}(?:,{_HOST})*")
+_NEARLY: Final = re.compile(r".*[:/].*@", re.DOTALL)
+_PATH: Final = re.compile(r"\.{0,2}/|[A-Za-z]:\\")
+_IN_PATH: Final = re.compile(r"(passw(?:or)?d|pwd)=[^_&/]*", re.IGNORECASE)  # as many cameras want it
+_WITHIN: Final = re.compile(r"(?<=://)\S*@")
 
 
 def shown(address: str) -> str:
-    """Return an address without user, password and options; what is no address comes back as it is."""
-    return _ADDRESS.fullmatch(address).expand(r"\1\2") if _NEARLY.match(address) else address  # type: ignore[union-attr]
+    """Return an address without user, password and options; what is none comes back as it is.
+
+    What is nearly an address, as people mistype them, holds a password as well: where it is not clear which @ ends it,
+    the last one does.
+    """
+    scheme, rest = _PARTS.fullmatch(address).groups()  # type: ignore[union-attr]
+    if not scheme:
+        is_near = _NEARLY.match(rest) and not _PATH.match(rest)
+        return rest.rpartition("@")[2] if is_near else address
+    before, slash, path = rest.partition("?")[0].partition("/")
+    hosts = before.rpartition("@")[2]
+    if "@" in rest and not _HOSTS.fullmatch(hosts):
+        return scheme + rest.rpartition("@")[2].partition("?")[0]
+    return scheme + hosts + slash + _IN_PATH.sub(r"\1=…", path)
 
 
 def shown_text(text: str) -> str:

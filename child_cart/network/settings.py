@@ -162,7 +162,7 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what argparse found in the words of a sentence, without the usage of fifty flags before it."""
-        said = re.sub("'(.*)'", lambda quoted: repr(shown(quoted[1])), message, flags=re.DOTALL)
+        said = re.sub(r"""(['"])(.*)\1""", lambda quoted: repr(shown(quoted[2])), message, flags=re.DOTALL)
         hint = " A value that begins with - is given as --flag=VALUE." if "expected one argument" in said else ""
         raise SettingError(f"On the command line: {said}.{hint} See --help.")
 
@@ -174,10 +174,11 @@ class CommandLine(argparse.ArgumentParser):
 
     def _unknown(self, word: str) -> SettingError:
         # A whole address may have been written into one word with its flag, or without one: it may hold a password.
-        flag = re.match(r"--?[A-Za-z][\w-]*", word)
+        flag = re.match(r"--[A-Za-z][\w-]*|-[A-Za-z]", word)
         if flag is None:
             return SettingError(f"{shown(word)!r} is out of place: {self._places}.")
-        near = get_close_matches(flag[0], set(re.findall(r"--[a-z][a-z-]*", self.format_help())), n=1)
+        told = [name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
+        near = get_close_matches(flag[0], told, n=1)
         advice = f"Did you mean {near[0]}?" if near else "--help shows those there are."
         return SettingError(f"There is no flag {flag[0]}. {advice}")
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
 from .settings import SettingError, flag_name, variable_name
+
+T = TypeVar("T")
 
 
 def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext | None:
@@ -30,25 +33,23 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
     if not certificate or not key:
         given, missing = (cert_name, key_name) if certificate else (key_name, cert_name)
         raise SettingError(f"{given} is given without {missing}; it takes both, a certificate and its private key.")
-    _check(f"{cert_name} is {certificate!r}", certificate, load_pem_x509_certificates, "certificate")
-    _check(f"{key_name} is {key!r}", key, lambda text: load_pem_private_key(text, None), "private key")
+    chain = _loaded(f"{cert_name} is {certificate!r}", certificate, load_pem_x509_certificates, "certificate")
+    own = _loaded(f"{key_name} is {key!r}", key, lambda text: load_pem_private_key(text, None), "private key")
+    if chain[0].public_key() != own.public_key():
+        raise SettingError(f"{key_name} is {key!r}; that key does not belong to the certificate {certificate!r}.")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for one
     except (OSError, ssl.SSLError) as error:
-        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
-            raise SettingError(
-                f"{key_name} is {key!r}; that key does not belong to the certificate {certificate!r}."
-            ) from None
         why = error.strerror or str(error)
         raise SettingError(f"{cert_name} is {certificate!r}; it cannot be served ({why}).") from None
     return context
 
 
-def _check(what: str, file: str, load: Callable[[bytes], object], kind: str) -> None:
-    """Name the file that is wrong, which OpenSSL does not."""
+def _loaded(what: str, file: str, load: Callable[[bytes], T], kind: str) -> T:
+    """Return what a file holds; name the one that is wrong, which OpenSSL does not."""
     try:
-        load(Path(file).read_bytes())
+        return load(Path(file).read_bytes())
     except OSError as error:
         raise SettingError(f"{what}; it cannot be read ({error.strerror}).") from None
     except TypeError:

@@ -30,8 +30,8 @@ async function poll() {
   try {
     const status = await get("/api/status");
     lastAnswer = Date.now();
-    await show(status);
     speak(status);
+    await show(status);
   } catch (error) {
     fallSilent(error);
   } finally {
@@ -46,7 +46,8 @@ async function show(status) {
   showLiveRound(status.round, status);
   showCautions(status);
   showExports(status);
-  const { model } = status;
+  const { model, store } = status;
+  if (!store.answers) return; // the rest is from the store
   await ifChanged("rounds", `${status.rounds_ended} ${model?.number} ${model?.created_at}`, async () => {
     const [{ versions }, { rounds }, figures] = await Promise.all([
       get(`/api/versions?limit=${VERSIONS_SHOWN}`), get(`/api/rounds?limit=${ROUNDS_CHARTED}`), get("/api/figures")]);

@@ -99,13 +99,13 @@ function showTraffic({ bytes_in, bytes_out, transfers, now }) {
 function showDisk({ disk, store }) {
   const own = disk.database_bytes + disk.models_bytes + disk.backup_bytes + disk.other_bytes;
   say(byId("disk"), `${bytes(own)} used`);
-  byId("store-about").className = store.trouble ? "bad" : "";
+  byId("store-about").className = store.answers ? "" : "bad";
   const used = 1 - disk.free_bytes / disk.total_bytes;
   const bar = byId("disk-bar");
   bar.max = disk.total_bytes;
   bar.value = disk.total_bytes - disk.free_bytes;
   say(byId("disk-about"), `disk ${percent(used, 0)} full, ${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)} free`);
-  say(byId("store-about"), `${store.name === "embedded" ? `database ${bytes(disk.database_bytes)}` : `sales and rows in ${store.name}`}, ${many(disk.model_files, "model file")} ${bytes(disk.models_bytes)}, backups ${bytes(disk.backup_bytes)}`);
+  say(byId("store-about"), `${store.name === "embedded" ? `database ${bytes(disk.database_bytes)}` : `sales and rows in ${store.name}`}${store.answers ? "" : `, not seen since ${clock(store.seen_at)}`}, ${many(disk.model_files, "model file")} ${bytes(disk.models_bytes)}, backups ${bytes(disk.backup_bytes)}`);
 }
 
 function showModel({ model, rows, sales }) {

@@ -29,7 +29,7 @@ function show(settings) {
 
 function unit(name, value) {
   const found = unitOf(name);
-  return Number(value) === 1 && found.length > 2 ? found.replace(/s$/, "") : found;
+  return Number(value) === 1 && found.length > 2 && !found.includes("/") ? found.replace(/s$/, "") : found;
 }
 
 function unitOf(name) {

@@ -205,8 +205,9 @@ class Relay:
 
     def refuse(self, connection: Connection, violation: Violation, close_code: int = POLICY_VIOLATION) -> None:
         """Tell a cart what it has done, and close its connection."""
-        self._hub.counters["violations"] += 1
-        self._hub.counters[f"violations_{violation.code.lower()}"] += 1
+        if violation.code is not Code.BRIDGE_STOPPING:
+            self._hub.counters["violations"] += 1
+            self._hub.counters[f"violations_{violation.code.lower()}"] += 1
         connection.keeps_transfers = False
         failed = violation.code in (Code.BAD_SIGNATURE, Code.NOT_ADMITTED)
         wait_s = self._admission.note_failure(connection.address) if failed else 0.0
@@ -420,6 +421,9 @@ class Relay:
             log.info("sending %d carts to other bridges", len(self._connections))
             step = self._send_some_away
         else:
+            busy = sum(map(self._is_busy, self._connections.values()))
+            if busy:
+                log.info("waiting for the transfers of %d carts, for %g s at most", busy, most_s)
             step = self._wait_for_transfers
         with suppress(TimeoutError):
             async with asyncio.timeout(most_s):

@@ -381,10 +381,20 @@ def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
 def test_while_the_store_is_away_the_rest_of_the_status_goes_on(shown: Shown) -> None:
     assert shown.post("/api/checkout", sale(), 201)
     before = shown.get("/api/status")
-    assert before["store"] == {"name": "embedded", "trouble": ""}
+    assert before["store"] == {
+        "name": "embedded",
+        "answers": True,
+        "seen_at": before["store"]["seen_at"],
+        "trouble": "",
+    }
     shown.close()
     after = shown.get("/api/status")
     assert "cart.db" in after["store"]["trouble"]
+    assert after["store"]["seen_at"] == before["store"]["seen_at"]
+    assert shown.stranger().get("/api/status").json["store"] == {
+        "answers": False,
+        "seen_at": before["store"]["seen_at"],
+    }
     assert after["cautions"][0]["weight"] == "TROUBLE"
     assert after["store"]["trouble"] in after["cautions"][0]["sentence"]
     assert after["now"] > before["now"]

@@ -20,8 +20,8 @@ def learn(cart: CartProcess, rounds: int) -> None:
         before = cart.status()
         first = before["rows"]["total"]
         cart.post("/api/rows", {"batch_id": f"rows from {first}", "rows": [row_of(first + n) for n in range(10)]})
-        wait_for(lambda before=before: cart.status()["rounds_ended"] > before["rounds_ended"], what="a round")
-    wait_for(lambda: cart.status()["stage"] == "SERVING")
+        wait_for(lambda before=before: cart.status().get("rounds_ended", 0) > before["rounds_ended"], what="a round")
+    wait_for(lambda: cart.status().get("stage") == "SERVING")
 
 
 @pytest.mark.parametrize("backend", ["embedded", "mongodb"])

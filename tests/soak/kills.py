@@ -107,14 +107,15 @@ class Kills:
 
     def _kill_something(self) -> None:
         kinds, weights = ["cart", "trainer", "mongod"], [6, 2, 2 if self._mongod else 0]
-        victim = self._due.pop() if self._due else self._draw.choices(kinds, weights)[0]
-        if victim == "trainer":
-            with suppress(AssertionError):
-                wait_for(lambda: self._cart.status().get("trainer_process"), 10)
+        victim = self._due[-1] if self._due else self._draw.choices(kinds, weights)[0]
+        if victim == "trainer" and self._due:
+            wait_for(lambda: self._cart.status().get("trainer_process"), 60, "a trainer to kill")
         status = self._cart.status()
         trainer = status.get("trainer_process")
         if victim == "trainer" and not trainer:
             victim = "cart"
+        if victim in self._due:
+            self._due.remove(victim)
         self.report.kills[victim] += 1
         self.report.stages[str(status.get("stage", "STARTING UP OR WITHOUT STORE")).lower()] += 1
         if victim == "trainer":
@@ -133,7 +134,8 @@ class Kills:
         def serves() -> bool:
             if self._cart.process.poll() is not None:
                 self._cart.start()
-            return self._cart.status().get("stage") == "SERVING"
+            status = self._cart.status()
+            return status.get("stage") == "SERVING" and status["store"]["answers"]
 
         wait_for(serves, 60, "the cart serving again")
 

@@ -14,8 +14,8 @@ from tests.soak.kills import Kills
 def test_nothing_is_lost_whatever_is_killed(tmp_path: Path, backend: str) -> None:
     if backend == "mongodb":
         need_mongod()
-    report = Kills(backend, tmp_path, seed=1).run(5)
-    assert report.kills.total() == 5
+    report = Kills(backend, tmp_path, seed=1).run(6)
+    assert report.kills.total() == 6
     kinds = {"cart", "trainer"} | ({"mongod"} if backend == "mongodb" else set())
     assert report.kills.keys() == kinds
     assert report.sales > 0
