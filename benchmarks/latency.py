@@ -2,10 +2,11 @@
 
 One sample is a round trip between two carts, two passes through the bridge: MODELREQUEST there, a refusal (CANCEL)
 back. Beside it, in turns: the same bytes through a plain asyncio TCP relay under plain bulk, which says how much of a
-wait is the machine's own. The bulk is as fast as it gets, but its carts run at the lowest priority: elsewhere they are
-other machines, and what is asked here is not how long a probe waits for a core behind them. In the last row the asked
-cart is itself receiving a model, so that requests must overtake chunks on its link; TCP has no such row, its streams
-have a connection each. Prints milliseconds over all runs, and p99 as a multiple of the idle one of the same run.
+wait is the machine's own. The bulk is as fast as it gets, but its carts run at the lowest priority (``--nice``):
+elsewhere they are other machines, and what is asked here is not how long a probe waits for a core behind them. In the
+last row the asked cart is itself receiving a model, so that requests must overtake chunks on its link; TCP has no such
+row, its streams have a connection each. Prints milliseconds over all runs, and p99 as a multiple of the idle one of
+the same run.
 """
 
 from __future__ import annotations
@@ -71,21 +72,21 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
-def last_in_line(work: Probe) -> Probe:
-    """Return the work, at the lowest priority."""
+def in_line(work: Probe, nice: int) -> Probe:
+    """Return the work, at a lower priority by so much."""
 
     def run() -> None:
-        os.nice(19)
+        os.nice(nice)
         work()
 
     return run
 
 
 @contextmanager
-def in_background(answering: Probe, bulk: list[Probe]) -> Iterator[None]:
+def in_background(answering: Probe, bulk: list[Probe], nice: int) -> Iterator[None]:
     """Do these in processes of their own until the block ends."""
     fork = multiprocessing.get_context("fork")
-    works = [answering, *map(last_in_line, bulk)]
+    works = [answering, *(in_line(work, nice) for work in bulk)]
     workers = [fork.Process(target=work, daemon=True) for work in works]
     for worker in workers:
         worker.start()
@@ -111,7 +112,7 @@ def samples_ms(probe: Probe, count: int) -> list[float]:
     return seen
 
 
-def through_plain(port: int, streams: int, count: int) -> list[float]:
+def through_plain(port: int, streams: int, count: int, nice: int) -> list[float]:
     """Measure the plain relay while so many bulk streams run."""
     pair = PlainStream(port, CHUNK, 0, 0)
     bulk = [PlainStream(port, CHUNK, ENDLESS, 0) for _ in range(streams)]
@@ -125,14 +126,14 @@ def through_plain(port: int, streams: int, count: int) -> list[float]:
 
     try:
         works: list[Probe] = [work for stream in bulk for work in (stream.give, stream.take)]
-        with in_background(lambda: echo(pair.taker), works):
+        with in_background(lambda: echo(pair.taker), works, nice):
             return samples_ms(probe, count)
     finally:
         for stream in [pair, *bulk]:
             stream.close()
 
 
-def through_bridge(port: int, streams: int, same_link: bool, count: int) -> list[float]:
+def through_bridge(port: int, streams: int, same_link: bool, count: int, nice: int) -> list[float]:
     """Measure the bridge while so many bulk transfers run, one of them to the asked cart if ``same_link``."""
     bulk = [Stream(port, CHUNK, ENDLESS // CHUNK * CHUNK, WINDOW) for _ in range(streams)]
     asked = bulk[0].taker if same_link else RawCart(port, "SHELL")
@@ -156,7 +157,7 @@ def through_bridge(port: int, streams: int, same_link: bool, count: int) -> list
     try:
         works: list[Probe] = [stream.give for stream in bulk]
         works += [stream.take for stream in (bulk[1:] if same_link else bulk)]
-        with in_background(lambda: answer(asked, bulk[0] if same_link else None), works):
+        with in_background(lambda: answer(asked, bulk[0] if same_link else None), works, nice):
             return samples_ms(probe, count)
     finally:
         for stream in bulk:
@@ -170,6 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=1000, help="round trips in a run")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
+    parser.add_argument("--nice", type=int, default=19, help="by how much the bulk's priority is lower (default: 19)")
     options = parser.parse_args()
     count = options.messages
     loads = {"idle": (0, False), "1 stream": (1, False), "8 streams": (8, False), "8, one on the link": (8, True)}
@@ -179,8 +181,8 @@ def main() -> None:
         for _ in range(options.repeats):
             for name, (streams, same_link) in loads.items():
                 if not same_link:
-                    tcp[name].append(through_plain(plain_port, streams, count))
-                ours[name].append(through_bridge(port, streams, same_link, count))
+                    tcp[name].append(through_plain(plain_port, streams, count, options.nice))
+                ours[name].append(through_bridge(port, streams, same_link, count, options.nice))
     print(f"{'bulk':<20} {'TCP p50':>8} {'p99':>6} {'of idle p99':>18} {'ours p50':>9} {'p99':>6} {'of idle p99':>18}")
     for name in loads:
         print(f"{name:<20} {columns(tcp[name], tcp['idle'], 8)} {columns(ours[name], ours['idle'], 9)}")
