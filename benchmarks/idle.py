@@ -12,22 +12,17 @@ import ssl
 import statistics
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, resident_kb
 from benchmarks.raw_cart import RawCart, client_frame
+from tests.support.certificates import Authority
 
 CLUSTERS = 60  # a bridge lets a cart ask 128 times at once
 TARGET_KB = 25.0
-HOUR = timedelta(hours=1)
 PING = b"\x89\x00"
 
 
@@ -77,16 +72,9 @@ def cluster_ms(carts: list[RawCart]) -> float:
 
 
 def certificate(folder: Path) -> list[str]:
-    """Return the bridge's flags for a certificate that it has signed itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bridge")])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + HOUR)
-    pem = serialization.Encoding.PEM
-    (folder / "cert").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
-    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key").write_bytes(key.private_bytes(pem, *plain))
-    return ["--tls-cert", str(folder / "cert"), "--tls-key", str(folder / "key")]
+    """Return the bridge's flags for a certificate of its own."""
+    made, key = Authority(folder).vouch()
+    return ["--tls-cert", made, "--tls-key", key]
 
 
 def main() -> None:

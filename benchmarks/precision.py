@@ -26,7 +26,7 @@ from child_cart.model.arrays import Array, Weights
 from child_cart.model.codec import decode, encode
 from child_cart.model.deal import Share
 from child_cart.model.learner import Learner, accuracy
-from child_cart.model.precision import Precision, halved
+from child_cart.model.precision import Precision, as_sent
 from child_cart.model.task import Row, Task, load_task
 from demo.references import rows_never_seen
 
@@ -36,7 +36,7 @@ SEEDS = 5
 
 def payload_of(weights: Weights, precision: Precision) -> bytes:
     """Return what a cart sends."""
-    return encode(halved(weights) if precision is Precision.HALF else weights)
+    return encode(as_sent(weights, precision))
 
 
 def rounds_of(task: Task, number: int, rounds: int, seed: int) -> list[list[Row]]:

@@ -128,7 +128,7 @@ class Desk:
             "round": {"number": record.number} if record else None,
             "rounds_ended": _ended(kept.rounds),
             "scanner": self.scanner.status(),
-            "store": {"answers": not kept.trouble, "seen_at": kept.seen_at},
+            "store": kept.state(),
         }
 
     def info(self) -> dict[str, str]:

@@ -91,12 +91,7 @@ class OperatorDesk:
         )
         return {
             "disk": asdict(use),
-            "store": {
-                "name": shown(settings.store),
-                "answers": not kept.trouble,
-                "seen_at": kept.seen_at,
-                "trouble": kept.trouble,
-            },
+            "store": {**kept.state(), "name": shown(settings.store), "trouble": kept.trouble},
             "cautions": [asdict(caution) for caution in cautions(facts)],
             "exports": self._exports.shown(),
         }

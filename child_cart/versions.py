@@ -16,7 +16,7 @@ from .backup import back_up
 from .db.records import ModelVersion, Origin
 from .db.store import Store, StoreError
 from .model.codec import CODEC, encode
-from .model.precision import Precision, halved
+from .model.precision import Precision, as_sent
 from .model.trainer import Stored, Trained
 from .model.weights import WeightsError, check_weights, read_weights
 from .network.outgoing import Offerable
@@ -220,8 +220,7 @@ class Versions:
 
 
 def _encoded(version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
-    weights = read_weights(stored.path, stored.digest)
-    payload = encode(halved(weights) if precision is Precision.HALF else weights)
+    payload = encode(as_sent(read_weights(stored.path, stored.digest), precision))
     return Offerable(
         payload=payload,
         digest=blake3(payload).hexdigest(),

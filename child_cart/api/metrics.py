@@ -6,7 +6,7 @@ import resource
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
@@ -22,6 +22,9 @@ from ..network.link import LinkState
 from ..network.messages import Role
 from ..network.running import Direction, Progress
 from ..tally import Tally
+
+Family = Callable[..., GaugeMetricFamily | CounterMetricFamily]
+Names = TypeVar("Names", bound=tuple[str, ...])
 
 KINDS: Final = {"database": "database", "models": "models", "backups": "backup", "other": "other"}
 ENDED: Final = (Progress.DONE, Progress.FAILED)
@@ -40,7 +43,7 @@ class Figures:
 
 def metrics_of(figures: Figures) -> Iterator[Metric]:
     """Give each metric once."""
-    yield _labelled(
+    yield _by_several(
         GaugeMetricFamily,
         "cart_info",
         "The program and what it learns.",
@@ -48,39 +51,39 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
         *figures.info,
     )
     yield _gauge("cart_store_up", "Whether the store can be used.", _store_answers(figures.status))
-    yield _labelled(
+    yield _by(
         CounterMetricFamily,
         "cart_rounds",
         "Rounds ended since the start, by outcome.",
-        {(name,): count for name, count in figures.counts.outcomes.items()},
+        figures.counts.outcomes,
         "outcome",
     )
-    yield _labelled(
+    yield _by(
         CounterMetricFamily,
         "cart_verdicts",
         "Received models judged since the start, by reason.",
-        {(name,): count for name, count in figures.counts.verdicts.items()},
+        figures.counts.verdicts,
         "reason",
     )
-    yield _labelled(
+    yield _by(
         CounterMetricFamily,
         "cart_failed_transfers",
         "Transfers, both ways, that have ended without their bytes since the start, by code.",
-        {(name,): count for name, count in figures.counts.failed_transfers.items()},
+        figures.counts.failed_transfers,
         "code",
     )
-    yield _labelled(
+    yield _by(
         CounterMetricFamily,
         "cart_codes",
         "Codes of photos and hand scanners since the start: READ, or why there was no item.",
-        {(name,): count for name, count in figures.counts.codes.items()},
+        figures.counts.codes,
         "reason",
     )
-    yield _labelled(
+    yield _by_several(
         CounterMetricFamily,
         "cart_refused_requests",
         "Requests refused since the start, by what was asked and HTTP status.",
-        {asked: count for asked, count in figures.refusals.items()},
+        figures.refusals,
         *("endpoint", "status"),
     )
     yield _gauge(
@@ -96,11 +99,11 @@ def _of_status(status: Json) -> Iterator[Metric]:
     )
     yield _gauge("cart_kernel", "Whether the cart collects models (KERNEL).", status["role"] == Role.KERNEL)
     yield _gauge("cart_sharing", "Whether the cart shares its model.", status["sharing"])
-    yield _labelled(
+    yield _by(
         GaugeMetricFamily,
         "cart_stage",
         "The present stage: 1 for it, 0 for the others.",
-        {(stage,): stage == status["stage"] for stage in Stage},
+        {stage: stage == status["stage"] for stage in Stage},
         "stage",
     )
     yield _gauge("cart_dataset_size_rows", "Waiting rows that start a round.", status["rows"]["dataset_size"])
@@ -116,28 +119,28 @@ def _of_status(status: Json) -> Iterator[Metric]:
     yield CounterMetricFamily("cart_received_bytes", "Bytes of models received since the start.", status["bytes_in"])
     yield CounterMetricFamily("cart_sent_bytes", "Bytes of models sent since the start.", status["bytes_out"])
     running = [view["direction"] for view in status["transfers"] if view["state"] not in ENDED]
-    yield _labelled(
+    yield _by(
         GaugeMetricFamily,
         "cart_transfers",
         "Transfers under way, by direction.",
-        {(way.lower(),): running.count(way) for way in Direction},
+        {way.lower(): running.count(way) for way in Direction},
         "direction",
     )
     disk = status["disk"]
     yield _gauge("cart_disk_free_bytes", "Free room on the disk of the data folder.", disk["free_bytes"])
-    yield _labelled(
+    yield _by(
         GaugeMetricFamily,
         "cart_data_bytes",
         "What the data folder takes, by kind.",
-        {(kind,): disk[f"{name}_bytes"] for kind, name in KINDS.items()},
+        {kind: disk[f"{name}_bytes"] for kind, name in KINDS.items()},
         "kind",
     )
     weights = [caution["weight"] for caution in status["cautions"]]
-    yield _labelled(
+    yield _by(
         GaugeMetricFamily,
         "cart_cautions",
         "Cautions on the admin page, by weight.",
-        {(weight.lower(),): weights.count(weight) for weight in Weight},
+        {weight.lower(): weights.count(weight) for weight in Weight},
         "weight",
     )
 
@@ -150,13 +153,11 @@ def _gauge(name: str, help: str, value: float) -> Metric:
     return GaugeMetricFamily(name, help, value)
 
 
-def _labelled(
-    kind: Callable[..., GaugeMetricFamily | CounterMetricFamily],
-    name: str,
-    help: str,
-    values: Mapping[tuple[str, ...], float],
-    *labels: str,
-) -> Metric:
+def _by(kind: Family, name: str, help: str, values: Mapping[str, float], label: str) -> Metric:
+    return _by_several(kind, name, help, {(value,): count for value, count in values.items()}, label)
+
+
+def _by_several(kind: Family, name: str, help: str, values: Mapping[Names, float], *labels: str) -> Metric:
     family = kind(name, help, labels=labels)
     for names, value in values.items():
         family.add_metric([str(part) for part in names], value)

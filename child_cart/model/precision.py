@@ -20,6 +20,11 @@ class Precision(StrEnum):
     FULL = "full"
 
 
+def as_sent(weights: Weights, precision: Precision) -> Weights:
+    """Return the weights as they are sent to peers."""
+    return halved(weights) if precision is Precision.HALF else weights
+
+
 def halved(weights: Weights) -> list[Array]:
     """Return the weights with float32 arrays as float16, half as large, where that costs none of them much.
 

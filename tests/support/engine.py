@@ -162,7 +162,6 @@ class ComposedFleet:
         self._environment = {**own, **images, **ports, **settings}
 
     def compose(self, *arguments: str) -> str:
-        """Run a command of compose; more files than the first are named by ``-f`` before it."""
         return run(*self._compose, *arguments, cwd=ROOT, env=self._environment, timeout_s=COMPOSE_S)
 
     def up(self, carts: int | None = None, bridges: int = 1) -> None:
