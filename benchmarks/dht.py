@@ -24,15 +24,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import percentile
-from child_cart.network.fleet_key import OPEN, bridge_token
-from child_cart.network.identity import Identity
-from child_cart.network.messages import Role
-from child_cart.network.records import BridgeRecord, CartRecord, make_bridge_record, make_cart_record
-from child_cart.network.tuning import new_event_loop
+from cart_common.process.tuning import new_event_loop
+from cart_common.wire.fleet_key import OPEN, bridge_token
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Role
+from cart_common.wire.records import BridgeRecord, CartRecord, make_bridge_record, make_cart_record
 from parent_cart.directory.datagrams import Address
 from parent_cart.directory.node import DhtNode, Lookup
+from parent_cart.directory.rpc_socket import RequestRates
 from parent_cart.directory.storage import RecordStorage
-from parent_cart.directory.wire import RequestRates
 
 SIGNATURE = "ab" * 16
 TOKEN = bridge_token(OPEN)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, resident_kb
 from benchmarks.raw_cart import RawCart, client_frame
-from tests.support.certificates import Authority
+from tests.support.networks.certificates import Authority
 
 CLUSTERS = 60  # a bridge lets a cart ask 128 times at once
 TARGET_KB = 25.0

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import bridge_process, percentile, plain_relay_process, spread
 from benchmarks.plain_relay import PlainStream
 from benchmarks.raw_cart import UNSIGNED, RawCart, Stream, client_frame
-from child_cart.network.chunk import NEAR_CHUNK_BYTES
+from cart_common.wire.chunk import NEAR_CHUNK_BYTES
 from parent_cart.bridge.rules import Limits
 
 CHUNK = NEAR_CHUNK_BYTES  # carts near their bridge are the ones that load it

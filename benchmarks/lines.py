@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import bridge_process, plain_relay_process, spread
 from benchmarks.network_cart import NetworkCart
-from tests.support.netlab import BRIDGE_ADDRESS, Lab, LabError, Line, lab, missing
+from tests.support.networks.netlab import BRIDGE_ADDRESS, Lab, LabError, Line, lab, missing
 
 BYTES_PER_S = 500_000.0
 # The delay of one line in one direction; a round trip from cart to bridge is two of them, from cart to cart four.

@@ -24,19 +24,19 @@ from blake3 import blake3
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
+from cart_common.wire.fleet_key import OPEN
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Role
 from child_cart.cart import cpu_flags
 from child_cart.config import Settings, exchange_limits
-from child_cart.network.attaching import Standing
-from child_cart.network.bridges import Bridges
-from child_cart.network.exchange import Exchange
-from child_cart.network.fleet_key import OPEN
-from child_cart.network.identity import Identity
+from child_cart.network.bridge_selection import Bridges
+from child_cart.network.handshake import Standing
 from child_cart.network.link import Link
-from child_cart.network.messages import Role
-from child_cart.network.outgoing import Offerable
-from child_cart.network.sealing import best_cipher
-from child_cart.network.spool import Spool
-from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
+from child_cart.transfers.exchange import Exchange
+from child_cart.transfers.outgoing import Offerable
+from child_cart.transfers.sealing import best_cipher
+from child_cart.transfers.spool import Spool
 
 SIGNATURE = "cd" * 16
 CODEC = "random"

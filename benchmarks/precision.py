@@ -24,8 +24,8 @@ import numpy as np
 from child_cart.model.aggregation import average
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.codec import decode, encode
-from child_cart.model.deal import Share
 from child_cart.model.learner import Learner, accuracy
+from child_cart.model.partition import Share
 from child_cart.model.precision import Precision, as_sent
 from child_cart.model.task import Row, Task, load_task
 from demo.references import rows_never_seen

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from child_cart.network.chunk import ChunkHeader, pack_header
-from child_cart.network.fleet_key import OPEN, admission_proof, bridge_token
-from child_cart.network.identity import Identity, attach_statement
+from cart_common.wire.chunk import ChunkHeader, pack_header
+from cart_common.wire.fleet_key import OPEN, admission_proof, bridge_token
+from cart_common.wire.identity import Identity, attach_statement
 
 MODEL: Final = "ab" * 16
 SEAL: Final = bytes(16)

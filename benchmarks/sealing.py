@@ -18,8 +18,8 @@ from blake3 import blake3
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from child_cart.network.chunk import HEADER_BYTES, ChunkHeader
-from child_cart.network.sealing import CIPHERS, Seal
+from cart_common.wire.chunk import HEADER_BYTES, ChunkHeader
+from child_cart.transfers.sealing import CIPHERS, Seal
 
 SIZES = (16 * 1024, 64 * 1024, 256 * 1024)
 ROUNDS = 200

@@ -25,12 +25,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from child_cart.db.moving import parts_of
-from child_cart.db.opening import open_store
+from child_cart.db.migration import parts_of
+from child_cart.db.ownership import open_store
 from child_cart.db.records import BillLine, Json, ModelVersion, Origin, Sale
 from child_cart.db.store import Store
-from tests.support.mongod import Mongod, why_not
-from tests.support.processes import free_port
+from tests.support.processes.mongod import Mongod, why_not
+from tests.support.processes.programs import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 LINES = tuple(BillLine(f"02000000{place:05d}", "Rye bread", 1, 349, 2) for place in range(3))

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import bridge_process, cpu_seconds, plain_relay_process, seconds_of, spread
 from benchmarks.network_cart import NetworkCart
 from benchmarks.plain_relay import PlainStream
-from child_cart.network.chunk import DEFAULT_CHUNK_BYTES
+from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES
 
 TARGET = 0.5
 STREAMS = (1, 8)

@@ -13,52 +13,53 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from .activity import Activity
+from cart_common.process.backoff import Backoff
+from cart_common.process.settings import SettingError
+from cart_common.process.tasks import in_thread
+from cart_common.process.tls import serving_context
+from cart_common.wire.fleet_key import OPEN, FleetKeyError, Secret, bridge_token, read_key
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Code, Role
+from cart_common.wire.records import CART_LIFE_S
+
 from .api.account import Account
 from .api.app import create_app
 from .api.server import PageServer
-from .catalogue_desk import CatalogueDesk
 from .config import Settings, SettingsBook, bridge_urls, exchange_limits, origins_of
-from .db.opening import check_whose, make_own, open_store
+from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store, StoreError
-from .desk import Desk
-from .disk import Disk
-from .exports import Exports, Kind
-from .log_ring import LogRing
+from .learning.activity import Activity
+from .learning.bootstrap import BEFORE_STARTER, Preparation
+from .learning.exports import Exports, Kind
+from .learning.rounds import Rounds
+from .learning.versions import Versions
 from .model.codec import CODEC
 from .model.csv_rows import read_rows
-from .model.deal import Share
+from .model.partition import Share
 from .model.precision import Precision
 from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
-from .network.attaching import Standing
-from .network.backoff import Backoff
 from .network.bridge_file import BridgeFile
-from .network.bridges import Bridges
-from .network.exchange import Exchange, ExchangeLimits
-from .network.fleet_key import OPEN, FleetKeyError, Secret, bridge_token, read_key
-from .network.identity import Identity
+from .network.bridge_probe import Survey
+from .network.bridge_selection import Bridges
+from .network.handshake import Standing
 from .network.link import Link, LinkDown, LinkState
-from .network.messages import Code, Role
-from .network.outgoing import Offerable
-from .network.records import CART_LIFE_S
-from .network.sealing import best_cipher
-from .network.settings import SettingError
-from .network.spool import Spool
-from .network.survey import Survey
-from .network.tasks import in_thread
-from .network.tls import serving_context
-from .network.transfer import TransferError
-from .network.visits import Visits
-from .operator_desk import OperatorDesk
-from .preparation import BEFORE_STARTER, Preparation
-from .rounds import Rounds
+from .operation.desk import Desk
+from .operation.disk import Disk
+from .operation.log_buffer import LogRing
+from .operation.operator_service import OperatorDesk
 from .scanner.camera import Camera
 from .scanner.reader import Reader
-from .scanning import ScanDesk
-from .shared_catalogue import SharedCatalogue
-from .shop import CATALOGUE
-from .versions import Versions
+from .scanner.service import ScanDesk
+from .shop.billing import CATALOGUE
+from .shop.catalogue_service import CatalogueDesk
+from .shop.shared_catalogue import SharedCatalogue
+from .transfers.assembly import TransferError
+from .transfers.exchange import Exchange, ExchangeLimits
+from .transfers.outgoing import Offerable
+from .transfers.peer_discovery import Visits
+from .transfers.sealing import best_cipher
+from .transfers.spool import Spool
 
 log = logging.getLogger("cart")
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from cart_common.process.redaction import shown
+from cart_common.process.settings import CommandLine, SettingError
+
 from .config import Settings
-from .network.credentials import shown
-from .network.settings import CommandLine, SettingError
 
 COMMANDS = {
     "keygen": "Print a new fleet key, and the token of it for bridges.",

@@ -9,15 +9,24 @@ from dataclasses import Field, dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .catalogue import MAX_CURRENCY_CHARS, is_currency
-from .db.opening import is_mongodb, is_store
+from cart_common.process.redaction import shown
+from cart_common.process.settings import (
+    SettingError,
+    field_named,
+    flag_name,
+    option,
+    option_of,
+    parse_value,
+    variable_name,
+)
+from cart_common.wire.records import is_bridge_url
+
+from .db.ownership import is_mongodb, is_store
 from .db.store import Store
-from .model.deal import Share
-from .network.bridges import MOST_BRIDGES
-from .network.credentials import shown
-from .network.exchange import ExchangeLimits
-from .network.records import is_bridge_url
-from .network.settings import SettingError, field_named, flag_name, option, option_of, parse_value, variable_name
+from .model.partition import Share
+from .network.bridge_selection import MOST_BRIDGES
+from .shop.catalogue import MAX_CURRENCY_CHARS, is_currency
+from .transfers.exchange import ExchangeLimits
 
 log = logging.getLogger("cart.config")
 MIB = 1024 * 1024

@@ -15,17 +15,17 @@ if __name__ == "__main__":
     # Also as a plain script from anywhere, without an installation.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from cart_common.process.data_folder import claimed
+from cart_common.process.settings import SettingError
+from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
+from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
+from cart_common.wire.identity import IdentityError
 from child_cart import command_line
 from child_cart.cart import Cart
 from child_cart.config import Settings, check
 from child_cart.db.store import StoreError
 from child_cart.model.csv_rows import CsvError
 from child_cart.model.task import Task, TaskError, load_task
-from child_cart.network.data_folder import claimed
-from child_cart.network.fleet_key import Secret, as_text, bridge_token, new_key
-from child_cart.network.identity import IdentityError
-from child_cart.network.settings import SettingError
-from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
 
 log = logging.getLogger("cart")
 
@@ -75,7 +75,7 @@ def carry_out(given: argparse.Namespace, settings: Settings) -> None:
     Raises:
         SettingError, StoreError, IdentityError, TaskError: if it cannot be.
     """
-    from child_cart import commands  # noqa: PLC0415 - a cart that runs needs none of it
+    from child_cart.operation import commands  # noqa: PLC0415 - a cart that runs needs none of it
 
     commands.check_given(given)
     with claimed(Path(settings.data_dir), "cart") as folder:

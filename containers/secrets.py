@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from child_cart.network.files import write_whole
-from child_cart.network.fleet_key import FleetKeyError, Secret, as_text, bridge_token, new_key, parse_key
-from child_cart.network.settings import SettingError, load, option
+from cart_common.process.atomic_files import write_whole
+from cart_common.process.settings import SettingError, load, option
+from cart_common.wire.fleet_key import FleetKeyError, Secret, as_text, bridge_token, new_key, parse_key
 
 PASSWORD_BYTES: Final = 15
 

@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Final
 
-from child_cart.network.settings import SettingError, load, option
+from cart_common.process.settings import SettingError, load, option
 
 HOLDER: Final = "slot"
 """The file in a slot that is locked; it names the host (the container) that holds it, for those who look for carts."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from child_cart.network.settings import SettingError, option
+from cart_common.process.settings import SettingError, option
 
 MOST_CLUSTER: Final = 3
 SELLING_TASK: Final = "shopping"

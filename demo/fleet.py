@@ -12,7 +12,7 @@ from typing import Final
 import aiohttp
 
 from child_cart.api.account import new_password
-from child_cart.secret_files import write_secret
+from child_cart.api.secret_files import write_secret
 
 from .config import MOST_CLUSTER, Plan, Settings
 from .processes import ROOT, Program, last_line, stop_all

@@ -17,10 +17,10 @@ from typing import Final
 import aiohttp
 from rich.console import Console
 
-from child_cart.model.deal import Share
+from cart_common.process.settings import SettingError, load
+from cart_common.process.tasks import background, in_thread
+from child_cart.model.partition import Share
 from child_cart.model.task import Row, Task, TaskError, load_task
-from child_cart.network.settings import SettingError, load
-from child_cart.network.tasks import background, in_thread
 
 from .config import SELLING_TASK, Plan, Settings, check, plan_for
 from .fleet import Fleet, FleetError, PortTaken, check_ports

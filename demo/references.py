@@ -18,14 +18,14 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
-from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import ModelVersion, Origin, Outcome
+from child_cart.db.sqlite import EmbeddedStore
 from child_cart.model.arrays import Weights
-from child_cart.model.deal import Share
 from child_cart.model.learner import Learner, accuracy
+from child_cart.model.partition import Share
 from child_cart.model.shopping import Shopping, purchases
 from child_cart.model.task import Row, Task, load_task
-from child_cart.model.weights import WeightsError, read_weights
+from child_cart.model.weights_file import WeightsError, read_weights
 
 from .fleet import cart_folder
 

@@ -21,10 +21,10 @@ from typing import Final
 
 import aiohttp
 
-from child_cart.model.deal import Share
+from cart_common.process.settings import SettingError, load, option
+from cart_common.process.tasks import in_thread
+from child_cart.model.partition import Share
 from child_cart.model.task import Row, Task, TaskError, load_task
-from child_cart.network.settings import SettingError, load, option
-from child_cart.network.tasks import in_thread
 from containers.slot import HOLDER
 
 from .config import SELLING_TASK, plan_for

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from child_cart.network.chunk import HEADER_BYTES, MAX_CHUNK_BYTES, SEAL_BYTES
-from child_cart.network.records import MAX_URL_CHARS, is_bridge_url
-from child_cart.network.settings import SettingError, option
+from cart_common.process.settings import SettingError, option
+from cart_common.wire.chunk import HEADER_BYTES, MAX_CHUNK_BYTES, SEAL_BYTES
+from cart_common.wire.records import MAX_URL_CHARS, is_bridge_url
 
 LEAST_FRAMES_PER_S: Final = 10
 LEAST_BUFFERED_CHUNKS: Final = 8

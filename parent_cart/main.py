@@ -22,24 +22,24 @@ if __name__ == "__main__":
 
 from aiohttp import web
 
-from child_cart.network.data_folder import claimed
-from child_cart.network.fleet_key import FleetKeyError, Secret, read_key
-from child_cart.network.identity import Identity, IdentityError
-from child_cart.network.settings import SettingError, load
-from child_cart.network.tls import serving_context
-from child_cart.network.tuning import new_event_loop, raise_malloc_thresholds
+from cart_common.process.data_folder import claimed
+from cart_common.process.settings import SettingError, load
+from cart_common.process.tls import serving_context
+from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
+from cart_common.wire.fleet_key import FleetKeyError, Secret, read_key
+from cart_common.wire.identity import Identity, IdentityError
 from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.allowance import Rates
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.neighbourhood import Neighbourhood
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
-from parent_cart.bridge.status import Status
 from parent_cart.bridge.websocket import cut_off_others, is_ours
 from parent_cart.config import Settings, check
 from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import Directory, Load, LoneDirectory
 from parent_cart.directory.pages import DirectoryCollector, DirectoryPage
+from parent_cart.pages.status import Status
 
 log = logging.getLogger("bridge")
 OTHER_FILES = 100

@@ -10,8 +10,8 @@ import aiohttp
 import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
-from support.bridges import Bridge, running_bridge
-from support.loudly import skip_loudly
+from support.bridges.in_process import Bridge, running_bridge
+from support.skip_loudly import skip_loudly
 
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("quick")
@@ -28,11 +28,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def no_blocking() -> Iterator[BlockBuster]:
     """Whatever blocks the event loop in our code fails the test."""
-    with blockbuster_ctx(["child_cart.network", "parent_cart"]) as buster:
+    with blockbuster_ctx(["cart_common", "child_cart.network", "child_cart.transfers", "parent_cart"]) as buster:
         # A file is made or removed per model, on a local disk: shorter than the way to another thread and back. The
         # folder is looked through once, before the loop has anything else to do.
         for call in ("os.mkdir", "os.listdir", "os.scandir", "os.stat", "os.unlink"):
-            buster.functions[call].can_block_in("child_cart/network/spool.py", {"room_for", "__init__"})
+            buster.functions[call].can_block_in("child_cart/transfers/spool.py", {"room_for", "__init__"})
         yield buster
 
 

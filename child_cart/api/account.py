@@ -14,8 +14,9 @@ from typing import Final
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from ..network.settings import SettingError
-from ..secret_files import read_text, token_of, write_secret
+from cart_common.process.settings import SettingError
+
+from .secret_files import read_text, token_of, write_secret
 
 MIN_PASSWORD_CHARS: Final = 10
 MAX_PASSWORD_CHARS: Final = 200

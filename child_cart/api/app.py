@@ -12,24 +12,25 @@ from flask import Flask, Response, jsonify, render_template, request
 from flask_cors import CORS
 from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable
 
-from .. import __version__
-from ..catalogue import CatalogueError, ReadOnly
+from cart_common import __version__
+from cart_common.process.settings import SettingError
+
 from ..db.store import StoreError
-from ..desk import Desk, RequestError
-from ..network.settings import SettingError
+from ..operation.counters import Tally
+from ..operation.desk import Desk, RequestError
 from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
-from ..scanning import ScannerAway
-from ..shop import BillError
-from ..tally import Tally
-from .access import install_access
+from ..scanner.service import ScannerAway
+from ..shop.billing import BillError
+from ..shop.catalogue import CatalogueError, ReadOnly
 from .account import Account
+from .auth import install_access
 from .catalogue import catalogue
-from .guard import refuse_foreign_host, refuse_foreign_origin
 from .login import login
 from .metrics import metrics
 from .operator import operator
 from .pages import pages
+from .request_guard import refuse_foreign_host, refuse_foreign_origin
 from .scan import scan
 from .service import service
 

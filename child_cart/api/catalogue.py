@@ -7,12 +7,12 @@ from typing import Final, NoReturn
 
 from flask import Blueprint, Response, abort, jsonify, request
 
-from .. import shop
-from ..catalogue import MAX_NAME_CHARS
-from ..catalogue_csv import CsvRefused
-from ..desk import Desk
-from .bodies import json_body
-from .guard import takes
+from ..operation.desk import Desk
+from ..shop import billing as shop
+from ..shop.catalogue import MAX_NAME_CHARS
+from ..shop.catalogue_csv import CsvRefused
+from .request_guard import takes
+from .request_parsing import json_body
 
 LABEL_TYPES: Final = {"svg": "image/svg+xml", "png": "image/png"}
 

@@ -15,10 +15,10 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField
 from wtforms.validators import Length
 
-from .access import Operator, open_to_all
 from .account import MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Account, PasswordRefused
-from .attempts import Attempts
-from .guard import takes_form
+from .auth import Operator, open_to_all
+from .login_throttle import Attempts
+from .request_guard import takes_form
 
 log = logging.getLogger("cart.login")
 

@@ -13,15 +13,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..activity import Stage
-from ..cautions import Weight
+from cart_common.wire.messages import Role
+
 from ..db.records import Json
 from ..db.store import StoreError
-from ..desk import Counts, Desk
+from ..learning.activity import Stage
 from ..network.link import LinkState
-from ..network.messages import Role
-from ..network.running import Direction, Progress
-from ..tally import Tally
+from ..operation.counters import Tally
+from ..operation.desk import Counts, Desk
+from ..operation.warnings import Weight
+from ..transfers.active import Direction, Progress
 
 Family = Callable[..., GaugeMetricFamily | CounterMetricFamily]
 Names = TypeVar("Names", bound=tuple[str, ...])

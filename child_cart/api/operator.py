@@ -8,10 +8,10 @@ from typing import Any, Final
 from flask import Blueprint, Response, abort, jsonify, send_file
 
 from ..db.records import Json
-from ..desk import Desk, RequestError
-from ..exports import Kind
-from ..log_ring import LINES_KEPT
-from .bodies import json_body, number
+from ..learning.exports import Kind
+from ..operation.desk import Desk, RequestError
+from ..operation.log_buffer import LINES_KEPT
+from .request_parsing import json_body, number
 
 TYPES: Final = {Kind.HDF5: "application/x-hdf5", Kind.KERAS: "application/zip", Kind.TFLITE: "application/octet-stream"}
 

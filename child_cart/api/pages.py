@@ -6,11 +6,12 @@ from typing import Final
 
 from flask import Blueprint, render_template, request
 
-from .. import labels, shop
-from ..catalogue import written_price
-from ..desk import Desk
-from .access import open_to_all
-from .bodies import number
+from ..operation.desk import Desk
+from ..shop import billing as shop
+from ..shop import labels
+from ..shop.catalogue import written_price
+from .auth import open_to_all
+from .request_parsing import number
 
 MAX_LABELS: Final = 300
 MAX_COPIES: Final = 50

@@ -7,12 +7,12 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 
-from ..desk import Desk, RequestError
-from ..scanner.codes import Reading
+from ..operation.desk import Desk, RequestError
 from ..scanner.picture import TYPES
-from .access import open_to_all
-from .bodies import json_body, number
-from .guard import takes
+from ..shop.item_codes import Reading
+from .auth import open_to_all
+from .request_guard import takes
+from .request_parsing import json_body, number
 
 MAX_FRAMES: Final = 999_999_999
 

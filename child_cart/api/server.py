@@ -19,7 +19,8 @@ from typing import Any, Final
 from aiohttp import web
 from flask import Flask
 
-from ..network.settings import SettingError
+from cart_common.process.settings import SettingError
+
 from .app import MAX_BODY_BYTES
 from .wsgi import Workers, environ_of
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify
 
-from .. import shop
-from ..desk import Desk, RequestError
-from .access import is_known, open_to_all
-from .bodies import json_body, number
+from ..operation.desk import Desk, RequestError
+from ..shop import billing as shop
+from .auth import is_known, open_to_all
+from .request_parsing import json_body, number
 
 MAX_LIMIT: Final = 500
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 
 from ..model.task import RowError, Task, checked_row
-from .moving import Contents, Counts, Progress, parts_of
+from .migration import Contents, Counts, Progress, parts_of
 from .records import BillLine, Item, Json, Sale, round_of, version_of
 from .store import StoreError
 

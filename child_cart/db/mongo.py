@@ -39,8 +39,8 @@ from typing import Any, Final
 from pymongo import ASCENDING, DESCENDING, DeleteMany, ReplaceOne
 from pymongo.errors import DuplicateKeyError
 
+from .mongo_client import MongoServer
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
-from .server import MongoServer
 from .store import HOLD_OUT_EVERY, StoreError, check_follows, is_held_out, steps_from
 
 Document = dict[str, Any]

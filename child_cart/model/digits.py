@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from .arrays import Array
-from .deal import Share, deal
+from .partition import Share, deal
 from .task import KerasTask, Row, RowError, whole_number
 
 PIXELS: Final = 64

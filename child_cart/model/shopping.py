@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from .arrays import Array
-from .deal import Share, deal
+from .partition import Share, deal
 from .task import KerasTask, Row, SoldLine, whole_number
 
 CATEGORIES: Final = 6

@@ -10,8 +10,8 @@ from datetime import date
 from typing import Any, Final, Protocol
 
 from .arrays import Array
-from .deal import Share
 from .learner import Learner
+from .partition import Share
 
 Row = dict[str, Any]
 """One observation, as plain JSON."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from ..network.tasks import in_thread
+from cart_common.process.tasks import in_thread
+
 from .verdict import Reason
 
 log = logging.getLogger("cart.trainer")

@@ -24,11 +24,11 @@ from . import codec
 from .aggregation import average
 from .arrays import Array, Weights, specs_of, widened
 from .csv_rows import read_rows
-from .deal import Share
 from .learner import EpochReport, accuracy
+from .partition import Share
 from .task import Row, Task, load_task
 from .verdict import check_weights
-from .weights import WeightsError, read_weights, write_weights
+from .weights_file import WeightsError, read_weights, write_weights
 
 log = logging.getLogger("trainer")
 

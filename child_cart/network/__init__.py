@@ -1,1 +1,1 @@
-"""What bridge and carts say to each other. Imports no NumPy, no TensorFlow, no Flask."""
+"""The link to a bridge: which bridge, how to attach, and how other carts find this one."""

@@ -7,8 +7,9 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from .bridges import KnownBridge, as_json, from_json
-from .files import write_whole
+from cart_common.process.atomic_files import write_whole
+
+from .bridge_selection import KnownBridge, as_json, from_json
 
 log = logging.getLogger("cart.bridges")
 MAX_FILE_BYTES: Final = 256 * 1024

@@ -15,18 +15,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from .attaching import Attaching, Attachment, Refused, Standing, message_of
-from .bridges import Bridges, Try
-from .chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
-from .connecting import Connection, ConnectionEnded, NoBridge, connect
-from .fleet_key import bridge_token
-from .frames import BINARY, Frame
-from .identity import Identity
-from .messages import ErrorMessage, Exit, ExitDone, Message, NbrList, PeerType, Role, Welcome, encode
-from .neighbours import checked_bridges
-from .outbox import Outbox, OutboxClosed, OutboxFull
+from cart_common.process.tasks import background
+from cart_common.websocket.frames import BINARY, Frame
+from cart_common.websocket.send_queue import Outbox, OutboxClosed, OutboxFull
+from cart_common.wire.chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
+from cart_common.wire.fleet_key import bridge_token
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import ErrorMessage, Exit, ExitDone, Message, NbrList, PeerType, Role, Welcome, encode
+
+from .bridge_selection import Bridges, Try
+from .client_connection import Connection, ConnectionEnded, NoBridge, connect
+from .handshake import Attaching, Attachment, Refused, Standing, message_of
 from .presence import Presence
-from .tasks import background
+from .record_checks import checked_bridges
 
 log = logging.getLogger("cart.link")
 

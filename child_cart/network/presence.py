@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from .identity import Identity
-from .messages import Role, Whereabouts
-from .records import CartRecord, RecordError, make_cart_record, make_withdrawal
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Role, Whereabouts
+from cart_common.wire.records import CartRecord, RecordError, make_cart_record, make_withdrawal
 
 
 class Presence:

@@ -15,7 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from ..network.credentials import shown
+from cart_common.process.redaction import shown
+
 from .opencv import opencv
 
 log = logging.getLogger("cart.camera")

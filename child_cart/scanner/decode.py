@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from .codes import CodeError, widened
+from ..shop.item_codes import CodeError, widened
 from .opencv import opencv
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from child_cart.network.bucket import AddressBuckets, network_of
-from child_cart.network.fleet_key import admission_proof
+from cart_common.process.token_bucket import AddressBuckets, network_of
+from cart_common.wire.fleet_key import admission_proof
 
 FAILURES_AT_ONCE: Final = 10
 FAILURES_PER_S: Final = 0.2

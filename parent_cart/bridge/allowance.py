@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from child_cart.network.bucket import Bucket
+from cart_common.process.token_bucket import Bucket
 
 BURST_S: Final = 1.0
 

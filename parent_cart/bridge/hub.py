@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from child_cart.network.bucket import Bucket
-from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
-from child_cart.network.messages import (
+from cart_common.process.token_bucket import Bucket
+from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
+from cart_common.wire.messages import (
     Cancel,
     Cluster,
     Code,
@@ -28,8 +28,8 @@ from child_cart.network.messages import (
     Role,
 )
 
-from .away import Away
-from .deck import Deck
+from .peer_picker import Deck
+from .returning_carts import Away
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
 

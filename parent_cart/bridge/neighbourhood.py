@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from child_cart.network.messages import MOST_ELSEWHERE, MOST_NEIGHBOURS, NbrList
-from child_cart.network.records import BridgeRecord, CartRecord, RecordError, Refusal
+from cart_common.wire.messages import MOST_ELSEWHERE, MOST_NEIGHBOURS, NbrList
+from cart_common.wire.records import BridgeRecord, CartRecord, RecordError, Refusal
 from parent_cart.directory.directory import Directory
 
 # A list that changes all the time is not told all the time: to ten thousand carts it is megabytes.

@@ -14,10 +14,13 @@ from itertools import islice
 
 from aiohttp import web
 
-from child_cart.network.chunk import MAX_FRAME_BYTES, ChunkError, unpack_header
-from child_cart.network.frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
-from child_cart.network.identity import attach_statement, cart_id_of, signature_is_valid
-from child_cart.network.messages import (
+from cart_common.websocket.fair_reading import Turns
+from cart_common.websocket.frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
+from cart_common.websocket.send_queue import Lanes, OutboxFull
+from cart_common.websocket.socket import FAREWELL_S, WebSocket
+from cart_common.wire.chunk import MAX_FRAME_BYTES, ChunkError, unpack_header
+from cart_common.wire.identity import attach_statement, cart_id_of, signature_is_valid
+from cart_common.wire.messages import (
     PROTOCOL_VERSION,
     Attach,
     Attached,
@@ -33,16 +36,13 @@ from child_cart.network.messages import (
     encode,
     parse,
 )
-from child_cart.network.outbox import Lanes, OutboxFull
-from child_cart.network.turns import Turns
-from child_cart.network.websocket import FAREWELL_S, WebSocket
 
 from .admission import Admission
 from .allowance import Allowance, Rates
-from .away import Away
-from .guide import Guide
 from .hub import Hub
+from .neighbour_service import Guide
 from .neighbourhood import Neighbourhood
+from .returning_carts import Away
 from .rules import Delivery, Violation
 from .websocket import accept
 

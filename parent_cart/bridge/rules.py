@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from child_cart.network.messages import Code, Message
+from cart_common.wire.messages import Code, Message
 
 
 class Violation(Exception):

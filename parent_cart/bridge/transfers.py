@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from child_cart.network.chunk import MIN_CHUNK_BYTES, ChunkHeader
-from child_cart.network.messages import (
+from cart_common.wire.chunk import MIN_CHUNK_BYTES, ChunkHeader
+from cart_common.wire.messages import (
     Cancel,
     Code,
     Credit,

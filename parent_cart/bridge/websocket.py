@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from child_cart.network.websocket import WebSocket, accept_key
+from cart_common.websocket.socket import WebSocket, accept_key
 
 HTTP_MOST_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0

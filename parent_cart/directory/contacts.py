@@ -18,13 +18,13 @@ from typing import Final
 from kademlia.node import Node
 from kademlia.routing import RoutingTable
 
-from child_cart.network.identity import signature_is_valid
-from child_cart.network.records import BridgeRecord, Record, RecordError, Refusal, newest
+from cart_common.wire.identity import signature_is_valid
+from cart_common.wire.records import BridgeRecord, Record, RecordError, Refusal, newest
 
 from .crawl import BUCKET_NODES
 from .datagrams import NONCE_BYTES, Address, DatagramError, Rpc, introduction_in
+from .rpc_socket import Wire
 from .storage import dht_key
-from .wire import Wire
 
 MOST_CONTACTS: Final = 2000
 MOST_MEETINGS: Final = 64

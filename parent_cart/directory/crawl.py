@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kademlia.node import Node, NodeHeap
 
-from child_cart.network.records import Record, newest
+from cart_common.wire.records import Record, newest
 
 BUCKET_NODES: Final = 20
 AT_ONCE: Final = 3

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import umsgpack
 
-from child_cart.network.fleet_key import datagram_tag
+from cart_common.wire.fleet_key import datagram_tag
 
 # Ours have at most 1,472 bytes, which an Ethernet carries whole; the library's limit of 8 KiB is above this one.
 MAX_DATAGRAM_BYTES: Final = 2048

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from child_cart.network.backoff import Backoff
-from child_cart.network.fleet_key import OPEN, bridge_token
-from child_cart.network.identity import Identity
-from child_cart.network.records import (
+from cart_common.process.backoff import Backoff
+from cart_common.process.settings import SettingError
+from cart_common.process.tasks import in_thread
+from cart_common.wire.fleet_key import OPEN, bridge_token
+from cart_common.wire.identity import Identity
+from cart_common.wire.records import (
     BRIDGE_LIFE_S,
     BridgeRecord,
     CartRecord,
@@ -29,18 +31,16 @@ from child_cart.network.records import (
     make_withdrawal,
     record_name,
 )
-from child_cart.network.settings import SettingError
-from child_cart.network.tasks import in_thread
 
 from .contacts import Contact
 from .crawl import BUCKET_NODES
 from .datagrams import NODE_ID_BYTES, Address, address_of
 from .directory import Figures, Load, OwnCarts
+from .known_addresses import Memory, read_memory, write_memory
 from .node import DhtNode
-from .state import Memory, read_memory, write_memory
+from .rpc_socket import DEFAULT_RATES, RequestRates
+from .schedule import Timetable
 from .storage import RecordStorage
-from .timetable import Timetable
-from .wire import DEFAULT_RATES, RequestRates
 
 log = logging.getLogger("bridge.directory")
 PUBLISHED_AT_ONCE: Final = 8

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from child_cart.network.records import BridgeRecord, CartRecord, RecordError, Refusal, check_record, newest, record_name
+from cart_common.wire.records import BridgeRecord, CartRecord, RecordError, Refusal, check_record, newest, record_name
 
 from .storage import dht_key
 

@@ -13,15 +13,15 @@ from typing import Final
 
 from kademlia.node import Node
 
-from child_cart.network.bucket import network_of
-from child_cart.network.identity import Identity
-from child_cart.network.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
+from cart_common.process.token_bucket import network_of
+from cart_common.wire.identity import Identity
+from cart_common.wire.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
 
 from .contacts import Contacts, introduction_statement
 from .crawl import BUCKET_NODES, Crawl, Found
 from .datagrams import Address, DatagramError, Envelope, Request, Rpc, nodes_in, value_in
+from .rpc_socket import RequestRates, Wire
 from .storage import RecordStorage, dht_key
-from .wire import RequestRates, Wire
 
 COPIES: Final = 4
 """How many nodes keep a record."""

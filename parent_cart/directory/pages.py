@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from child_cart.network.records import BridgeRecord
+from cart_common.wire.records import BridgeRecord
 
 from .directory import Directory
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from kademlia.utils import digest
 
-from child_cart.network.records import Record, RecordError, Refusal, check_record
+from cart_common.wire.records import Record, RecordError, Refusal, check_record
 
 MOST_RECORDS: Final = 65_536
 MOST_BYTES: Final = 48 * 1024 * 1024

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.desks import Shown
+from support.carts.shown import Shown
 
 
 @pytest.fixture

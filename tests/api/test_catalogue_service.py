@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 
 import pytest
 from PIL import Image  # noqa: F401 - loaded before threads ask for it
-from support.desks import CROISSANT, RYE_BREAD, Shown
+from support.carts.shown import CROISSANT, RYE_BREAD, Shown
 
-from child_cart.catalogue_desk import CatalogueDesk
 from child_cart.db.records import Item
-from child_cart.shop import CATALOGUE
+from child_cart.shop.billing import CATALOGUE
+from child_cart.shop.catalogue_service import CatalogueDesk
 
 HONEY = {"code": "honey-1", "name": "<img src=x onerror=alert(1)>", "category": 5, "price_cents": 420}
 KEPT = Item("HONEY-1", "<img src=x onerror=alert(1)>", 5, 420)

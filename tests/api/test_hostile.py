@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.desks import CROISSANT, RYE_BREAD, Shown, bill_of
+from support.carts.shown import CROISSANT, RYE_BREAD, Shown, bill_of
 
 from child_cart.db.records import Item
 
@@ -158,15 +158,15 @@ def test_markup_in_an_origin_stays_text(shown: Shown) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "../desk.py",
-        "..%2fdesk.py",
-        "%2e%2e/desk.py",
-        "....//desk.py",
-        "..\\desk.py",
+        "../cart.py",
+        "..%2fcart.py",
+        "%2e%2e/cart.py",
+        "....//cart.py",
+        "..\\cart.py",
         "/etc/passwd",
         "%2fetc%2fpasswd",
         "//etc/passwd",
-        "shop.js/../../desk.py",
+        "shop.js/../../cart.py",
         "shop.js%00.py",
         "",
         ".",

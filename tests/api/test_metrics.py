@@ -6,9 +6,9 @@ import os
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.desks import Shown
+from support.carts.shown import Shown
 
-import child_cart
+import cart_common
 from child_cart.api.metrics import resident_bytes
 from child_cart.db.records import Outcome
 from child_cart.db.store import StoreAway
@@ -28,7 +28,7 @@ def samples(shown: Shown) -> dict[tuple[str, ...], float]:
 
 def test_a_new_cart_shows_zeros_and_no_model(shown: Shown) -> None:
     seen = samples(shown)
-    assert seen["cart_info", shown.node.id, "shopping", child_cart.__version__] == 1
+    assert seen["cart_info", shown.node.id, "shopping", cart_common.__version__] == 1
     assert {seen["cart_rounds_total", outcome] for outcome in Outcome} == {0}
     assert {seen["cart_verdicts_total", reason] for reason in Reason} == {0}
     assert seen["cart_stage", "PREPARING"] == 1

@@ -9,14 +9,14 @@ import logging
 from pathlib import Path
 
 import pytest
-from support.desks import Shown
-from support.fake_trainer import FakeTrainer
+from support.carts.fake_trainer import FakeTrainer
+from support.carts.shown import Shown
 
-from child_cart import rounds_csv
 from child_cart.db.records import Outcome, RoundRecord, Verdict
-from child_cart.exports import Exports, ExportState, Kind
+from child_cart.learning.exports import Exports, ExportState, Kind
 from child_cart.model.verdict import Reason
-from child_cart.operator_desk import failed_in_a_row, figures_of
+from child_cart.operation import rounds_csv
+from child_cart.operation.operator_service import failed_in_a_row, figures_of
 
 PEERS = [Verdict("aa" * 16, Reason.ACCEPTED, "", 0.8, 3, 10, 1000), Verdict("bb" * 16, Reason.TOO_WEAK, "", 0.1)]
 

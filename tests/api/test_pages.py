@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from support.desks import Shown
+from support.carts.shown import Shown
 
+import cart_common
 import child_cart
 
 STATIC = Path(child_cart.__file__).parent / "static"
@@ -126,5 +127,5 @@ def test_json_is_never_kept_by_a_browser(shown: Shown) -> None:
 
 def test_every_page_shows_the_version(shown: Shown) -> None:
     for address in ("/", "/admin", "/admin/catalogue", "/admin/labels"):
-        assert f"federated-carts {child_cart.__version__}</footer>" in shown.client.get(address).text
-    assert f"federated-carts {child_cart.__version__}</footer>" in shown.stranger().get("/login").text
+        assert f"federated-carts {cart_common.__version__}</footer>" in shown.client.get(address).text
+    assert f"federated-carts {cart_common.__version__}</footer>" in shown.stranger().get("/login").text

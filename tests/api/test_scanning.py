@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from support import pictures
-from support.desks import CROISSANT, RYE_BREAD, Shown, bill_of
-from support.processes import wait_for
+from support.browser import code_pictures as pictures
+from support.carts.shown import CROISSANT, RYE_BREAD, Shown, bill_of
+from support.processes.programs import wait_for
 
 from child_cart.scanner.camera import Camera
-from child_cart.scanning import NO_DECODER
+from child_cart.scanner.service import NO_DECODER
 
 LABEL = pictures.encoded(pictures.on_a_shelf(pictures.qr(RYE_BREAD.code)))
 
@@ -101,7 +101,7 @@ def test_the_status_says_what_reads_codes(shown: Shown, monkeypatch: pytest.Monk
     assert scanner["decoder"] in ("zbar", "OpenCV")
     assert "QR" in scanner["formats"]
     assert (scanner["sentence"] == "") == (scanner["decoder"] == "zbar")
-    monkeypatch.setattr("child_cart.scanning.decoder", lambda: None)
+    monkeypatch.setattr("child_cart.scanner.service.decoder", lambda: None)
     assert shown.get("/api/status")["scanner"]["decoder"] is None
     assert send(shown, LABEL).json == {"error": NO_DECODER}
     assert shown.post("/api/scan/text", {"text": RYE_BREAD.code})["codes"][0]["item"]

@@ -7,15 +7,15 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from support.desks import CROISSANT, RYE_BREAD, Shown, bill_of
-from support.nodes import SIGNATURE
+from support.carts.node import SIGNATURE
+from support.carts.shown import CROISSANT, RYE_BREAD, Shown, bill_of
 
+from cart_common.wire.messages import Code
 from child_cart.db.records import Origin, Outcome, RoundRecord, Verdict
 from child_cart.model.digits import Digits
 from child_cart.model.trainer import Epoch
-from child_cart.network.messages import Code
-from child_cart.network.running import Direction, Progress, TransferView
-from child_cart.network.transfer import TransferError
+from child_cart.transfers.active import Direction, Progress, TransferView
+from child_cart.transfers.assembly import TransferError
 
 TRENDING = {"trending": [{"month": 5, "gender": 1, "shares": [0.1, 0.5, 0.05, 0.2, 0.1, 0.05]}]}
 ROUND = RoundRecord("r1", 1, 1000.0, local_version=1, local_accuracy=0.5, rows=90)

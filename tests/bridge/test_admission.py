@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.bridges import running_bridge, until
-from support.nodes import Node, model_of, running
-from support.raw_cart import greeted
+from support.bridges.in_process import running_bridge, until
+from support.carts.node import Node, model_of, running
+from support.carts.raw_cart import greeted
 
-from child_cart.network.bucket import ADDRESSES_KEPT
-from child_cart.network.fleet_key import Secret, admission_proof, as_text, bridge_token, new_key
-from child_cart.network.settings import SettingError
+from cart_common.process.settings import SettingError
+from cart_common.process.token_bucket import ADDRESSES_KEPT
+from cart_common.wire.fleet_key import Secret, admission_proof, as_text, bridge_token, new_key
 from parent_cart.bridge.admission import FAILURES_AT_ONCE, FAILURES_PER_S, Admission
 
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bridges import running_bridge, until
-from support.raw_cart import attached, open_transfer
-from support.unsigned import model_parameters, model_request
+from support.bridges.in_process import running_bridge, until
+from support.carts.raw_cart import attached, open_transfer
+from support.carts.unsigned_messages import model_parameters, model_request
 
-from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
-from child_cart.network.messages import Cluster, Credit, Done, Resume, Role
-from child_cart.network.settings import SettingError
+from cart_common.process.settings import SettingError
+from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
+from cart_common.wire.messages import Cluster, Credit, Done, Resume, Role
 from parent_cart.bridge.budget import Budget
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.rules import Delivery, Limits

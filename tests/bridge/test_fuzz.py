@@ -12,11 +12,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.bridges import Bridge, until
-from support.odd import ODD
-from support.raw_cart import RawCart, attached, chunk, greeted, open_transfer
+from support.bridges.in_process import Bridge, until
+from support.carts.raw_cart import RawCart, attached, chunk, greeted, open_transfer
+from support.odd_values import ODD
 
-from child_cart.network.messages import KINDS
+from cart_common.wire.messages import KINDS
 
 ROUNDS = 12
 

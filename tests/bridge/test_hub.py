@@ -12,10 +12,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
-from support.unsigned import model_parameters, model_request
+from support.carts.unsigned_messages import model_parameters, model_request
 
-from child_cart.network.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
-from child_cart.network.messages import (
+from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
+from cart_common.wire.messages import (
     Attached,
     Cancel,
     Cluster,

@@ -13,13 +13,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from support.bridge_command import MODULE, started
-from support.processes import ROOT
-from support.raw_cart import attached, greeted
+from support.bridges.command import MODULE, started
+from support.carts.raw_cart import attached, greeted
+from support.processes.programs import ROOT
 
-from child_cart.network.identity import Identity
-from child_cart.network.settings import SettingError, flag_name
-from child_cart.network.tuning import raise_malloc_thresholds
+from cart_common.process.settings import SettingError, flag_name
+from cart_common.process.tuning import raise_malloc_thresholds
+from cart_common.wire.identity import Identity
 from parent_cart import main as bridge_main
 from parent_cart.config import Settings
 

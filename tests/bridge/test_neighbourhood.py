@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from support.directories import SIGNATURE, bridge_record, cart_record
+from support.bridges.directories import SIGNATURE, bridge_record, cart_record
 
-from child_cart.network.identity import Identity
-from child_cart.network.messages import MOST_ELSEWHERE, MOST_NEIGHBOURS
-from child_cart.network.records import BridgeRecord, CartRecord, Refusal
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import MOST_ELSEWHERE, MOST_NEIGHBOURS
+from cart_common.wire.records import BridgeRecord, CartRecord, Refusal
 from parent_cart.bridge.neighbourhood import TELL_EVERY_S, TELL_MANY_EVERY_S, Neighbourhood
 from parent_cart.directory.directory import LoneDirectory
 

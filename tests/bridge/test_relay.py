@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 from blockbuster import BlockBuster
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.bridges import Bridge, running_bridge, until
-from support.raw_cart import RawCart, ask_cluster, attached, chunk, greeted, open_transfer
+from support.bridges.in_process import Bridge, running_bridge, until
+from support.carts.raw_cart import RawCart, ask_cluster, attached, chunk, greeted, open_transfer
 
-from child_cart.network import websocket as websocket_module
-from child_cart.network.outbox import MAX_CONTROL_BYTES
-from child_cart.network.tasks import background
+from cart_common.process.tasks import background
+from cart_common.websocket import socket as websocket_module
+from cart_common.websocket.send_queue import MAX_CONTROL_BYTES
 from parent_cart.bridge import relay as relay_module
 from parent_cart.bridge import websocket as accepting_module
 from parent_cart.bridge.websocket import cut_off_others

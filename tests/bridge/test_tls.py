@@ -14,14 +14,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
-from support.bridges import until
-from support.certificates import Authority
-from support.nodes import Node, model_of, running
+from support.bridges.in_process import until
+from support.carts.node import Node, model_of, running
+from support.networks.certificates import Authority
 
+from cart_common.process.settings import SettingError
+from cart_common.process.tls import serving_context
 from child_cart.cart import _tls_of as cart_tls
 from child_cart.config import Settings as CartSettings
-from child_cart.network.settings import SettingError
-from child_cart.network.tls import serving_context
 from parent_cart.config import Settings
 from parent_cart.main import build
 

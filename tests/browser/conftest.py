@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from support import browser
-from support.loudly import skip_loudly
-from support.shopfloor import RYE_BREAD, Shopfloor, shopfloor
+from support.browser import chromium as browser
+from support.processes.shop_fleet import RYE_BREAD, Shopfloor, shopfloor
+from support.skip_loudly import skip_loudly
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

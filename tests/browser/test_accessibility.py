@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.browser import PATIENCE_MS, findings
-from support.shopfloor import Shopfloor, log_in
+from support.browser.chromium import PATIENCE_MS, findings
+from support.processes.shop_fleet import Shopfloor, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

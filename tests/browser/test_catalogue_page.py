@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.shopfloor import Shopfloor, log_in, open_shop
+from support.processes.shop_fleet import Shopfloor, log_in, open_shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.processes import ask
-from support.shopfloor import PASSWORD, Shopfloor, log_in
+from support.processes.programs import ask
+from support.processes.shop_fleet import PASSWORD, Shopfloor, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page

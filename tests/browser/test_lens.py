@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support import pictures
-from support.browser import scan_with_keys
-from support.shopfloor import RYE_BREAD, Shopfloor, open_shop, shopfloor
+from support.browser import code_pictures as pictures
+from support.browser.chromium import scan_with_keys
+from support.processes.shop_fleet import RYE_BREAD, Shopfloor, open_shop, shopfloor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.processes import wait_for
-from support.shopfloor import PASSWORD, Shopfloor, log_in, shopfloor
+from support.processes.programs import wait_for
+from support.processes.shop_fleet import PASSWORD, Shopfloor, log_in, shopfloor
 
-from child_cart.model.deal import Share
+from child_cart.model.partition import Share
 from child_cart.model.shopping import Shopping
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from support.shopfloor import Shopfloor, open_shop
+from support.processes.shop_fleet import Shopfloor, open_shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import pictures
-from support.nodes import Node, model_of
-from support.nodes import running as peer_running
-from support.processes import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, get, is_running, running, wait_for
+from support.browser import code_pictures as pictures
+from support.carts.node import Node, model_of
+from support.carts.node import running as peer_running
+from support.processes.programs import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, get, is_running, running, wait_for
 
+from cart_common.process.settings import flag_name
 from child_cart.model.codec import CODEC
-from child_cart.network.settings import flag_name
 
 BROKEN = "Month,Gender,Item\n1,0,1\n1,0,77\n"
 
@@ -308,7 +308,7 @@ def test_starter_rows_are_needed_only_until_they_are_learned(tmp_path: Path) -> 
 
 def test_a_row_that_is_not_finite_is_refused_at_the_door(tmp_path: Path) -> None:
     from child_cart.model.task import RowError, checked_row
-    from tests.support.light_task import LightTask
+    from tests.support.carts.light_task import LightTask
 
     class Open(LightTask):
         def parse_row(self, fields):

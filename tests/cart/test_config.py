@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cart_common.process.settings import SettingError
 from child_cart.config import Settings, SettingsBook, check
-from child_cart.db.embedded import EmbeddedStore
-from child_cart.network.settings import SettingError
+from child_cart.db.sqlite import EmbeddedStore
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import ssl
 import urllib.request
 from pathlib import Path
 
-from support.certificates import Authority
-from support.processes import CartProcess, running, wait_for
+from support.networks.certificates import Authority
+from support.processes.programs import CartProcess, running, wait_for
 
 
 def test_a_cart_with_a_certificate(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import engine
-from tests.support.certificates import Authority
-from tests.support.engine import ComposedFleet, Container, inspect
-from tests.support.processes import ROOT, get, wait_for
+from tests.support.networks.certificates import Authority
+from tests.support.processes import container_engine as engine
+from tests.support.processes.container_engine import ComposedFleet, Container, inspect
+from tests.support.processes.programs import ROOT, get, wait_for
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(4 * 3600)]
 

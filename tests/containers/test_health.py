@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 from containers import health
-from tests.support.certificates import Authority
-from tests.support.processes import ROOT, BridgeProcess, CartProcess, free_port, running, wait_for
+from tests.support.networks.certificates import Authority
+from tests.support.processes.programs import ROOT, BridgeProcess, CartProcess, free_port, running, wait_for
 
 
 def status_of(*arguments, **environment):

@@ -5,9 +5,9 @@ from dataclasses import fields
 
 import pytest
 
-from child_cart.network.settings import load, variable_name
+from cart_common.process.settings import load, variable_name
 from containers import secrets, slot
-from tests.support.env_example import COMPOSE, EXAMPLE, PROGRAMS
+from tests.support.documents.env_example import COMPOSE, EXAMPLE, PROGRAMS
 
 
 def test_what_the_compose_file_asks_for_is_in_the_example_with_the_same_default():

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
+from cart_common.process.settings import SettingError
+from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key, read_key
 from child_cart.api.account import check_new
-from child_cart.network.fleet_key import Secret, as_text, bridge_token, new_key, read_key
-from child_cart.network.settings import SettingError
 from containers.secrets import Settings, hand_out
-from tests.support.processes import ROOT
+from tests.support.processes.programs import ROOT
 
 
 @pytest.fixture

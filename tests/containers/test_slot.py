@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from child_cart.network.settings import SettingError
+from cart_common.process.settings import SettingError
 from containers.slot import HOLDER, claim, environment_of
-from tests.support.processes import ROOT
+from tests.support.processes.programs import ROOT
 
 CLAIM = """
 import sys, time

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.mongod import Mongod, need_mongod, unique
+from support.processes.mongod import Mongod, need_mongod, unique
 
-from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.mongo import MongoStore
+from child_cart.db.sqlite import EmbeddedStore
 
 
 @pytest.fixture(scope="session")

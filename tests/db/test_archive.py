@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from child_cart.db.archive import ArchiveError, columns_of, read_archive, read_counts, write_archive
-from child_cart.db.moving import Contents
+from child_cart.db.migration import Contents
 from child_cart.db.records import BillLine, Item, Sale
-from tests.support.light_task import LightTask
+from tests.support.carts.light_task import LightTask
 
 FILES = ["sales.csv", "cart_data.csv", "batches.csv", "items.csv", "versions.json", "rounds.json", "archive.json"]
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pymongo
 import pytest
-from support.deaf_proxy import DeafProxy
-from support.mongod import Mongod, need_mongod, unique
-from support.processes import is_stopped, wait_for
+from support.networks.deaf_proxy import DeafProxy
+from support.processes.mongod import Mongod, need_mongod, unique
+from support.processes.programs import is_stopped, wait_for
 from test_store import SALE, rows, version
 
 from child_cart.db import mongo

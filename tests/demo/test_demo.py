@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import LIGHT_TASK, ROOT, get, is_running, wait_for
+from tests.support.processes.programs import LIGHT_TASK, ROOT, get, is_running, wait_for
 
 
 def free_stretch(length):

@@ -2,13 +2,13 @@
 
 import time
 
-from child_cart.db.embedded import EmbeddedStore
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
+from child_cart.db.sqlite import EmbeddedStore
 from child_cart.model.shopping import Shopping
-from child_cart.model.weights import write_weights
+from child_cart.model.weights_file import write_weights
 from demo.fleet import cart_folder
 from demo.references import kept_by, measured, rows_never_seen
-from tests.support.light_task import LightTask, points
+from tests.support.carts.light_task import LightTask, points
 
 LIGHT = LightTask()
 

@@ -7,10 +7,10 @@ from itertools import islice
 
 import pytest
 
-from child_cart.model.deal import Share
+from child_cart.model.partition import Share
 from child_cart.model.shopping import Shopping
 from child_cart.model.task import SoldLine
-from child_cart.shop import CATALOGUE, index, price, sale_day
+from child_cart.shop.billing import CATALOGUE, index, price, sale_day
 from demo.shoppers import MOST_LINES, batches, bills, codes_of, rows_wanted
 
 CODES = codes_of({"items": [{"code": item.code, "category": item.category} for item in CATALOGUE]})

@@ -8,7 +8,16 @@ import time
 import pytest
 
 from demo.visit import MOST_NAME_BYTES, VisitedCart, address_of, slots
-from tests.support.processes import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, Program, get, running, wait_for
+from tests.support.processes.programs import (
+    LIGHT_TASK,
+    ROOT,
+    BridgeProcess,
+    CartProcess,
+    Program,
+    get,
+    running,
+    wait_for,
+)
 
 
 class SlotCart(CartProcess):

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 import umsgpack
 from kademlia.network import Server
-from support.bridges import until
-from support.directories import SOON, Peer, bridge_record, cart_record, kill, working
+from support.bridges.directories import SOON, Peer, bridge_record, cart_record, kill, working
+from support.bridges.in_process import until
 
-from child_cart.network.fleet_key import OPEN, bridge_token, new_key
-from child_cart.network.identity import Identity
+from cart_common.wire.fleet_key import OPEN, bridge_token, new_key
+from cart_common.wire.identity import Identity
 from parent_cart.directory.contacts import MOST_MEETINGS, introduction_statement
 from parent_cart.directory.datagrams import Address, Request, Rpc, answer_datagram, request_datagram
+from parent_cart.directory.rpc_socket import RequestRates
 from parent_cart.directory.storage import dht_key
-from parent_cart.directory.wire import RequestRates
 
 pytestmark = pytest.mark.usefixtures("no_blocking")
 

@@ -9,9 +9,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kademlia.node import Node
-from support.directories import cart_record
+from support.bridges.directories import cart_record
 
-from child_cart.network.identity import Identity
+from cart_common.wire.identity import Identity
 from parent_cart.directory.crawl import AT_ONCE, BUCKET_NODES, ENOUGH_HOLDERS, MOST_ASKED, Crawl, Found
 
 KEY = bytes(20)

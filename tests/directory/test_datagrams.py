@@ -10,7 +10,7 @@ import umsgpack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.network.fleet_key import bridge_token, new_key
+from cart_common.wire.fleet_key import bridge_token, new_key
 from parent_cart.directory.datagrams import (
     MAX_DATAGRAM_BYTES,
     MOST_NODES,

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from support.bridges import until
-from support.directories import SIGNATURE, Peer, bridge_record, cart_record, kill, working
+from support.bridges.directories import SIGNATURE, Peer, bridge_record, cart_record, kill, working
+from support.bridges.in_process import until
 
-from child_cart.network.fleet_key import bridge_token, new_key
-from child_cart.network.identity import Identity
-from child_cart.network.messages import Role
-from child_cart.network.records import RecordError, Refusal, make_withdrawal
-from child_cart.network.settings import SettingError
+from cart_common.process.settings import SettingError
+from cart_common.wire.fleet_key import bridge_token, new_key
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Role
+from cart_common.wire.records import RecordError, Refusal, make_withdrawal
 from parent_cart.directory.datagrams import Address, Rpc
 from parent_cart.directory.storage import dht_key
 
@@ -279,7 +279,7 @@ async def test_publishing_when_the_only_neighbour_has_just_died_harms_nothing() 
 async def test_carts_are_published_again_and_withdrawn_ones_are_not() -> None:
     from dataclasses import replace
 
-    from support.directories import SOON
+    from support.bridges.directories import SOON
 
     first = Peer(pace=replace(SOON, republish_s=0.2))
     async with working(first):

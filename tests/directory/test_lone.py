@@ -7,12 +7,12 @@ import time
 
 import aiohttp
 import pytest
-from support.bridges import Bridge
+from support.bridges.in_process import Bridge
 
-from child_cart.network.fleet_key import OPEN, bridge_token
-from child_cart.network.identity import Identity
-from child_cart.network.messages import Role
-from child_cart.network.records import (
+from cart_common.wire.fleet_key import OPEN, bridge_token
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Role
+from cart_common.wire.records import (
     BridgeRecord,
     CartRecord,
     RecordError,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bridge_command import StartedBridge, started
-from support.processes import free_port, wait_for
+from support.bridges.command import StartedBridge, started
+from support.processes.programs import free_port, wait_for
 
-from child_cart.network.fleet_key import Secret, as_text, bridge_token, new_key
-from child_cart.network.settings import SettingError
+from cart_common.process.settings import SettingError
+from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
 from parent_cart.config import Settings, check
 
 

@@ -7,11 +7,11 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.directories import bridge_record, cart_record
+from support.bridges.directories import bridge_record, cart_record
 
-from child_cart.network.fleet_key import OPEN, bridge_token, new_key
-from child_cart.network.identity import Identity
-from child_cart.network.records import MAX_RECORD_BYTES, CartRecord, Record, RecordError, Refusal, make_withdrawal
+from cart_common.wire.fleet_key import OPEN, bridge_token, new_key
+from cart_common.wire.identity import Identity
+from cart_common.wire.records import MAX_RECORD_BYTES, CartRecord, Record, RecordError, Refusal, make_withdrawal
 from parent_cart.directory.storage import SHARE, RecordStorage, dht_key
 
 TOKEN = bridge_token(new_key())

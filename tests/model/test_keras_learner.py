@@ -5,9 +5,9 @@ import pytest
 
 from child_cart.model.aggregation import average
 from child_cart.model.arrays import specs_of
-from child_cart.model.deal import Share
 from child_cart.model.digits import Digits
 from child_cart.model.learner import ExportError, accuracy
+from child_cart.model.partition import Share
 from child_cart.model.shopping import Shopping, purchases
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from child_cart.model.csv_rows import CsvError, read_rows
-from child_cart.model.deal import Share
 from child_cart.model.digits import Digits
+from child_cart.model.partition import Share
 from child_cart.model.shopping import CATEGORIES, Shopping, purchases
 from child_cart.model.task import KerasTask, RowError, SoldLine, TaskError, load_task
 

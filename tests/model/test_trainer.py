@@ -12,18 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.bridges import until
-from support.processes import LIGHT_TASK, is_running
+from support.bridges.in_process import until
+from support.processes.programs import LIGHT_TASK, is_running
 
+from cart_common.process.tuning import new_event_loop
 from child_cart.model import codec
-from child_cart.model.deal import Share
+from child_cart.model.partition import Share
 from child_cart.model.precision import halved
 from child_cart.model.task import load_task
 from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDied, TrainerError, TrainerSetup
 from child_cart.model.verdict import Reason
-from child_cart.model.weights import read_weights, write_weights
+from child_cart.model.weights_file import read_weights, write_weights
 from child_cart.model.worker import model_signature
-from child_cart.network.tuning import new_event_loop
 
 ROWS = load_task(LIGHT_TASK).starter_rows(Share())
 

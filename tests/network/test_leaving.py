@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from support.bridges import running_bridge, until
-from support.directories import Peer, working
-from support.nodes import Node, running
+from support.bridges.directories import Peer, working
+from support.bridges.in_process import running_bridge, until
+from support.carts.node import Node, running
 
 from parent_cart.directory.storage import dht_key
 

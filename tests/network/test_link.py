@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiohttp import web
 from blockbuster import BlockBuster
-from support.bridges import Bridge, running_bridge, until
+from support.bridges.in_process import Bridge, running_bridge, until
 
-from child_cart.network.attaching import Standing
-from child_cart.network.bridges import Bridges
-from child_cart.network.chunk import ChunkHeader
-from child_cart.network.fleet_key import OPEN
-from child_cart.network.identity import Identity
+from cart_common.wire.chunk import ChunkHeader
+from cart_common.wire.fleet_key import OPEN
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Cluster, Done, Message, PeerList, Role, Welcome
+from cart_common.wire.records import is_bridge_url
+from child_cart.network.bridge_selection import Bridges
+from child_cart.network.handshake import Standing
 from child_cart.network.link import Link, LinkDown, LinkState
-from child_cart.network.messages import Cluster, Done, Message, PeerList, Role, Welcome
-from child_cart.network.records import is_bridge_url
 
 STANDING = Standing(Role.SHELL, "ab" * 16, 1)
 

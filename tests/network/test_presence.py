@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from child_cart.network.fleet_key import OPEN, bridge_token
-from child_cart.network.identity import Identity
-from child_cart.network.messages import Role, Whereabouts
-from child_cart.network.neighbours import checked_cart
+from cart_common.wire.fleet_key import OPEN, bridge_token
+from cart_common.wire.identity import Identity
+from cart_common.wire.messages import Role, Whereabouts
+from cart_common.wire.records import CartRecord, check_record
 from child_cart.network.presence import Presence
-from child_cart.network.records import CartRecord, check_record
+from child_cart.network.record_checks import checked_cart
 
 BRIDGE, URL, SIGNATURE = "ab" * 16, "ws://bridge:9000", "cd" * 16
 TOKEN = bridge_token(OPEN)

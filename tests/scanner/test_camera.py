@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import pictures
-from support.processes import free_port, wait_for
+from support.browser import code_pictures as pictures
+from support.processes.programs import free_port, wait_for
 
-from child_cart.network.credentials import shown
+from cart_common.process.redaction import shown
 from child_cart.scanner.camera import Camera, CameraState
 
 FRAME = pictures.on_a_shelf(pictures.qr("0200000000103", 6), size=(320, 240))

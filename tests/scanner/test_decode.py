@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageFilter
-from support import pictures
-from support.loudly import skip_loudly
+from support.browser import code_pictures as pictures
+from support.skip_loudly import skip_loudly
 
 from child_cart.scanner.decode import OpenCv, Zbar, texts_in
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import pictures
+from support.browser import code_pictures as pictures
 
 from child_cart.scanner.picture import MAX_PICTURE_BYTES, WORKING_SIDE, PictureError, grey
 

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from support import pictures
-from support.processes import is_running
+from support.browser import code_pictures as pictures
+from support.processes.programs import is_running
 
 from child_cart.scanner.picture import PictureError
 from child_cart.scanner.reader import Reader, ReaderBusy

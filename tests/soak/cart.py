@@ -15,11 +15,11 @@ from blake3 import blake3
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from support.nodes import Node, model_of
+from support.carts.node import Node, model_of
 
-from child_cart.network.clusters import NotEnoughPeers
-from child_cart.network.running import Direction
-from child_cart.network.transfer import TransferError
+from child_cart.transfers.active import Direction
+from child_cart.transfers.assembly import TransferError
+from child_cart.transfers.bridge_requests import NotEnoughPeers
 
 
 def file_digest(path: Path) -> str:

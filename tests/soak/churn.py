@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from support.directories import bridge_record, cart_record
-from support.fleets import Fleet, FleetBridge, FleetCart
-from support.processes import running, wait_for
+from support.bridges.directories import bridge_record, cart_record
+from support.processes.fleet import Fleet, FleetBridge, FleetCart
+from support.processes.programs import running, wait_for
 
-from child_cart.network.identity import Identity
+from cart_common.wire.identity import Identity
 from parent_cart.directory.datagrams import Rpc, answer_datagram, request_datagram
 from parent_cart.directory.storage import dht_key
 from tests.soak.transfers import MIB, anonymous_bytes

@@ -17,11 +17,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from child_cart.db.opening import open_store
+from child_cart.db.ownership import open_store
 from tests.soak.load import Load
 from tests.soak.proof import prove
-from tests.support.mongod import Mongod, why_not
-from tests.support.processes import BridgeProcess, CartProcess, running, wait_for
+from tests.support.processes.mongod import Mongod, why_not
+from tests.support.processes.programs import BridgeProcess, CartProcess, running, wait_for
 
 STARTER = 20
 SIZE = 40

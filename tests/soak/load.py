@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from child_cart.model.task import Row
-from child_cart.shop import CATALOGUE
+from child_cart.shop.billing import CATALOGUE
 from tests.soak.sold_task import row_of
-from tests.support.processes import CartProcess
+from tests.support.processes.programs import CartProcess
 
 AGAIN_S = 0.05
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from child_cart.db.records import Origin
 from child_cart.db.store import HOLD_OUT_EVERY, Store
 from child_cart.model.task import Row
-from child_cart.model.weights import read_weights
+from child_cart.model.weights_file import read_weights
 from tests.soak.sold_task import row_of
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from child_cart.model.task import Row, SoldLine
-from tests.support.light_task import LightTask
+from tests.support.carts.light_task import LightTask
 
 
 class SoldTask(LightTask):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.mongod import need_mongod
+from support.processes.mongod import need_mongod
 
 from tests.soak.kills import Kills
 

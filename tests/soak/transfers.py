@@ -23,8 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from support.cutting_proxy import CuttingProxy, cutting_proxy
-from support.processes import ROOT, BridgeProcess
+from support.networks.cutting_proxy import CuttingProxy, cutting_proxy
+from support.processes.programs import ROOT, BridgeProcess
 
 SAMPLE_S = 5.0
 WARM_UP_SAMPLES = 24

@@ -1,0 +1,1 @@
+"""What every process needs: settings, a data folder, durable files, TLS, tasks, backoff."""

@@ -1,0 +1,126 @@
+"""What waits to be written to one socket: a lane for control and one for chunks, both bounded by count and bytes.
+
+Control overtakes chunks, so that a verdict or a credit never waits behind megabytes. Everybody only puts; the socket
+takes as fast as it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from ..wire.chunk import MAX_FRAME_BYTES
+
+MAX_CONTROL_FRAMES: Final = 1024
+MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
+
+
+class OutboxFull(Exception):
+    """The other side does not read: a lane has reached its limit."""
+
+
+class OutboxClosed(Exception):
+    """Nobody writes any more."""
+
+
+class Lanes:
+    """Two bounded lanes; whoever takes from them takes control first."""
+
+    __slots__ = ("_chunk_bytes", "_chunks", "_control", "_control_bytes", "_max_chunk_bytes")
+
+    def __init__(self, max_chunk_bytes: int) -> None:
+        self._control: deque[str] = deque()
+        self._control_bytes = 0
+        self._chunks: deque[bytearray] = deque()
+        self._chunk_bytes = 0
+        self._max_chunk_bytes = max_chunk_bytes
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes of chunks wait."""
+        return self._chunk_bytes
+
+    def put_control(self, text: str) -> None:
+        """Append a control frame.
+
+        Raises:
+            OutboxFull: if too many wait.
+        """
+        if len(self._control) >= MAX_CONTROL_FRAMES or self._control_bytes + len(text) > MAX_CONTROL_BYTES:
+            raise OutboxFull(f"{len(self._control)} control frames ({self._control_bytes} bytes) wait to be read.")
+        self._control.append(text)
+        self._control_bytes += len(text)
+
+    def put_chunk(self, frame: bytearray) -> None:
+        """Append a chunk frame.
+
+        Raises:
+            OutboxFull: if the bytes that wait would pass the limit.
+        """
+        if self._chunk_bytes + len(frame) > self._max_chunk_bytes:
+            raise OutboxFull(f"{self._chunk_bytes} bytes of chunks wait to be read.")
+        self._chunks.append(frame)
+        self._chunk_bytes += len(frame)
+
+    def take_control(self) -> str | None:
+        """Return the control frame that has waited longest."""
+        if not self._control:
+            return None
+        text = self._control.popleft()
+        self._control_bytes -= len(text)
+        return text
+
+    def take_chunks(self, most_bytes: int) -> list[bytearray]:
+        """Return the chunk frames that have waited longest, up to so many bytes, but one at least if any waits."""
+        taken: list[bytearray] = []
+        room = most_bytes
+        while self._chunks and (len(self._chunks[0]) <= room or not taken):
+            frame = self._chunks.popleft()
+            room -= len(frame)
+            taken.append(frame)
+        self._chunk_bytes -= most_bytes - room
+        return taken
+
+
+class Outbox(Lanes):
+    """Lanes with a line before the chunks', in which everybody gets a turn.
+
+    Args:
+        ahead_bytes: as long as fewer bytes of chunks wait, one more is taken.
+    """
+
+    __slots__ = ("_ahead_bytes", "_closed", "_room", "_turn")
+
+    def __init__(self, ahead_bytes: int) -> None:
+        super().__init__(ahead_bytes + MAX_FRAME_BYTES)
+        self._ahead_bytes = ahead_bytes
+        self._closed = False
+        self._room = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    async def put_chunk_when_room(self, frame: bytearray) -> None:
+        """Append a chunk frame, after waiting until there is room for one more.
+
+        Raises:
+            OutboxClosed: if the socket is gone.
+        """
+        # The lock wakes in the order of asking; the event alone always wakes the same sender first.
+        async with self._turn:
+            while self._chunk_bytes >= self._ahead_bytes and not self._closed:
+                self._room.clear()
+                await self._room.wait()
+            if self._closed:
+                raise OutboxClosed("The socket is closed.")
+            self.put_chunk(frame)
+
+    def take_chunks(self, most_bytes: int) -> list[bytearray]:
+        """Return the chunk frames that have waited longest, and let those who wait for their room know."""
+        taken = super().take_chunks(most_bytes)
+        self._room.set()
+        return taken
+
+    def close(self) -> None:
+        """Let those who wait for room know that nobody writes any more."""
+        self._closed = True
+        self._room.set()

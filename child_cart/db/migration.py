@@ -1,0 +1,143 @@
+"""Moves everything that a store holds: the contents of a store or an archive, and a fresh store to fill with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeVar
+
+from .ownership import UNFINISHED
+from .records import Item, Json, ModelVersion, RoundRecord, Sale
+from .store import Store, StoreError
+
+T = TypeVar("T")
+AT_ONCE: Final = 5000
+EVERYTHING: Final = 1_000_000_000
+
+Progress = Callable[[str, int], None]
+"""Is told of each step which kind of thing was moved, and how many."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much there is of each kind."""
+
+    items: int
+    sales: int
+    rows: int
+    batches: int
+    versions: int
+    rounds: int
+    settings: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that a store holds, oldest first; the large parts can be gone through once."""
+
+    source: str
+    items: Sequence[Item]
+    sales: Iterable[Sale]
+    rows: Iterable[Json]
+    batch_ids: Iterable[str]
+    versions: Sequence[ModelVersion]
+    rounds: Sequence[RoundRecord]
+    settings: dict[str, str]
+
+
+def contents_of(store: Store, source: str) -> Contents:
+    """Return what a store holds. ``source`` is its name in sentences."""
+    return Contents(
+        source,
+        store.items(),
+        store.every_sale(),
+        store.every_row(),
+        store.batch_ids(),
+        store.versions(EVERYTHING)[::-1],
+        store.rounds(EVERYTHING)[::-1],
+        store.settings(),
+    )
+
+
+def counts_of(store: Store) -> Counts:
+    """Count what is in a store, by going through what it gives back."""
+    return Counts(
+        len(store.items()),
+        sum(1 for _ in store.every_sale()),
+        sum(1 for _ in store.every_row()),
+        sum(1 for _ in store.batch_ids()),
+        len(store.versions(EVERYTHING)),
+        len(store.rounds(EVERYTHING)),
+        len(store.settings()),
+    )
+
+
+def check_empty(store: Store, place: str) -> None:
+    """Make sure that nothing is in a store yet, so that nothing can be mixed up.
+
+    Raises:
+        StoreError: if something is.
+    """
+    if store.sale_count() or store.row_count() or store.current_version() or next(iter(store.batch_ids()), None):
+        raise StoreError(f"The store {place} is not empty. Only an empty one can be filled; nothing was changed.")
+
+
+def fill(store: Store, contents: Contents, progress: Progress) -> Counts:
+    """Put contents into an empty store; return how much there was of each kind.
+
+    Killed in between, the store says that it is unfinished, and no cart starts on it.
+    """
+    store.put_note(UNFINISHED, contents.source)
+    store.put_items(contents.items)
+    progress("items", len(contents.items))
+    sales = _in_parts("sales", contents.sales, store.load_sales, progress)
+    batches = _in_parts("batches", contents.batch_ids, store.load_batch_ids, progress)
+    rows = _in_parts("rows", contents.rows, store.load_rows, progress)
+    store.load_versions(contents.versions)
+    progress("versions", len(contents.versions))
+    for record in contents.rounds:
+        store.save_round(record)
+        progress("rounds", 1)
+    for name, value in contents.settings.items():
+        store.put_setting(name, value)
+        progress("settings", 1)
+    return Counts(
+        len(contents.items),
+        sales,
+        rows,
+        batches,
+        len(contents.versions),
+        len(contents.rounds),
+        len(contents.settings),
+    )
+
+
+def finish(store: Store, moved: Counts, place: str) -> None:
+    """Compare what was moved with what the store gives back, and let carts use it.
+
+    Raises:
+        StoreError: if they differ.
+    """
+    found = counts_of(store)
+    if found != moved:
+        raise StoreError(
+            f"The store {place} holds {found}, and {moved} was to be moved there. The source is untouched."
+        )
+    store.put_note(UNFINISHED, None)
+
+
+def parts_of(things: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
+    """Give things in lists of at most this size."""
+    iterator = iter(things)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def _in_parts(name: str, things: Iterable[T], load: Callable[[Sequence[T]], None], progress: Progress) -> int:
+    count = 0
+    for part in parts_of(things):
+        load(part)
+        count += len(part)
+        progress(name, len(part))
+    return count

@@ -1,0 +1,120 @@
+"""The first minutes of a cart: starting weights, the model of peers if there are any, and starter training."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cart_common.process.backoff import Backoff
+from cart_common.process.tasks import in_thread
+from cart_common.wire.messages import Role
+
+from ..config import SettingsBook
+from ..db.records import Origin, Verdict
+from ..model.trainer import Trainer, TrainerError
+from ..model.verdict import Reason
+from ..transfers.assembly import TransferError
+from ..transfers.bridge_requests import NotEnoughPeers
+from ..transfers.peer_discovery import Visits
+from .activity import Activity, Stage
+from .collection import Collection
+from .versions import Versions
+
+BEFORE_STARTER: Final = (Origin.INITIAL, Origin.JOINED)
+RETRY_FIRST_S: Final = 1.0
+RETRY_CAP_S: Final = 60.0
+
+
+class Preparation:
+    """Bring a cart to its first trained version; a cart that has one needs nothing.
+
+    Args:
+        task_name: kept with the model.
+        become: takes a role and lets the bridge know.
+        wait_attached: returns when the link is attached.
+        on_model_known: is called as soon as the model's shapes are known, so that the link may attach.
+    """
+
+    def __init__(
+        self,
+        book: SettingsBook,
+        versions: Versions,
+        trainer: Trainer,
+        visits: Visits,
+        activity: Activity,
+        task_name: str,
+        become: Callable[[Role], None],
+        wait_attached: Callable[[], Awaitable[None]],
+        on_model_known: Callable[[], None],
+    ) -> None:
+        self._book = book
+        self._versions = versions
+        self._trainer = trainer
+        self._visits = visits
+        self._activity = activity
+        self._task_name = task_name
+        self._become = become
+        self._wait_attached = wait_attached
+        self._on_model_known = on_model_known
+
+    async def run(self) -> None:
+        """Do what is left to do, trying again for as long as the trainer fails."""
+        backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
+        while True:
+            self._activity.move_to(Stage.PREPARING)
+            try:
+                await self._prepare()
+                return
+            except TrainerError as error:
+                delay_s = backoff.next_delay_s()
+                self._activity.note(f"The model is not ready: {error} Trying again in {delay_s:.0f} s.")
+                await asyncio.sleep(delay_s)
+
+    async def _prepare(self) -> None:
+        if self._versions.current is None:
+            target = self._versions.new_target()
+            initial = await self._trainer.initialise(target)
+            await in_thread(self._versions.add_initial, self._task_name, target, initial.digest, initial.signature)
+            self._activity.note(f"The model has {initial.parameters:,} parameters.")
+        self._on_model_known()
+        if self._versions.newest.origin is Origin.INITIAL:
+            self._activity.move_to(Stage.JOINING)
+            await self._join()
+        if self._versions.newest.origin in BEFORE_STARTER:
+            self._activity.move_to(Stage.STARTING)
+            await self._start()
+
+    async def _join(self) -> None:
+        """Take over the best model that peers have; in a fleet that is only starting, nobody has one."""
+        if self._book.current.sharing == "off":
+            self._activity.note("Starting without peers: sharing is paused.")
+            return
+        collection = Collection(self._visits, self._trainer, [], lambda _: Reason.ACCEPTED, self._note)
+        try:
+            async with asyncio.timeout(self._book.current.join_wait_s):
+                await self._wait_attached()
+            self._become(Role.KERNEL)
+            await collection.ask(await self._visits.find_cluster(self._book.current.cluster_size, minimum=1))
+            if collection.accepted:
+                best = max(collection.accepted, key=lambda model: model.accuracy)
+                target = self._versions.new_target()
+                adopted = await self._trainer.adopt(best.path, [], target)
+                version = await in_thread(self._versions.add, Origin.JOINED, target, adopted)
+                self._activity.note(f"Took over a peer's model, accuracy {version.accuracy:.3f}.")
+        except (TimeoutError, NotEnoughPeers, TransferError) as reason:
+            self._activity.note(f"Starting without peers: {str(reason) or 'no bridge has taken this cart in yet.'}")
+        finally:
+            collection.close()
+            await self._visits.close()
+            self._become(Role.SHELL)
+
+    async def _start(self) -> None:
+        target = self._versions.new_target()
+        trained = await self._trainer.start(self._versions.stored(), [], target, self._activity.report_epoch)
+        version = await in_thread(self._versions.add, Origin.STARTER, target, trained)
+        self._become(Role.SHELL)
+        self._activity.note(f"Starter training on {trained.rows} rows done, accuracy {version.accuracy:.3f}.")
+
+    async def _note(self, verdict: Verdict) -> None:
+        self._activity.note(f"Model of cart {verdict.peer[:8]}: {verdict.reason}. {verdict.sentence}")

@@ -1,0 +1,129 @@
+"""Getting the models of a cluster: all peers at the same time, each received model checked, scored and judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cart_common.wire.messages import Code
+
+from ..db.records import Json, Verdict
+from ..model.trainer import Score, Trainer
+from ..model.verdict import Reason
+from ..transfers.assembly import TransferError
+from ..transfers.incoming import Received
+from ..transfers.peer_discovery import FoundCluster, Peer, Visits
+
+# What says nothing of a peer's model: its link, its bridge or this cart's own was lost.
+BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A received model that takes part: its payload file, its accuracy here, and the samples its giver claims."""
+
+    path: Path
+    accuracy: float
+    samples: int
+
+
+class Collection:
+    """One round's received models and their files.
+
+    Args:
+        visits: fetch models.
+        trainer: checks and scores them.
+        own_rows: the cart's held-out rows, to score on.
+        judge: decides by accuracy.
+        on_verdict: is told each verdict as it falls.
+    """
+
+    def __init__(
+        self,
+        visits: Visits,
+        trainer: Trainer,
+        own_rows: list[Json],
+        judge: Callable[[float], Reason],
+        on_verdict: Callable[[Verdict], Awaitable[None]],
+    ) -> None:
+        self._visits = visits
+        self._trainer = trainer
+        self._own_rows = own_rows
+        self._judge = judge
+        self._on_verdict = on_verdict
+        self.accepted: list[Accepted] = []
+        self._lost = 0
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether links broke before a model of those that were asked for last was accepted."""
+        return self._lost > 0 and not self.accepted
+
+    async def ask(self, cluster: FoundCluster) -> None:
+        """Fetch and judge the models of all peers of the cluster.
+
+        Raises:
+            TrainerError, StoreError: if the trainer or the store fails; what was under way is given up.
+        """
+        self._lost = 0
+        asking = [asyncio.create_task(self._ask_one(peer)) for peer in cluster.peers]
+        # No TaskGroup: on Python 3.11 a child's failure there hides that this task itself is being cancelled.
+        try:
+            await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in asking:
+                task.cancel()
+            results = await asyncio.gather(*asking, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _ask_one(self, peer: Peer) -> None:
+        try:
+            received = await self._visits.fetch(peer)
+        except TransferError as error:
+            self._lost += error.code in BROKEN
+            await self._on_verdict(Verdict(peer.cart_id, Reason.NOT_RECEIVED, f"{error.sentence} ({error.code})"))
+            return
+        reason = None
+        try:
+            score = await self._trainer.score(received.path, self._own_rows)
+            reason = score.reason or self._judge(score.accuracy or 0.0)
+            await self._on_verdict(_verdict(peer.cart_id, received, score, reason))
+        finally:
+            if reason is Reason.ACCEPTED:
+                self.accepted.append(Accepted(received.path, score.accuracy or 0.0, received.offer.samples))
+            else:
+                received.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Remove the files of the accepted models: they are averaged, or nobody wants them any more."""
+        for model in self.accepted:
+            model.path.unlink(missing_ok=True)
+
+
+SENTENCES = {
+    Reason.ACCEPTED: "It takes part in the average.",
+    Reason.TOO_WEAK: "It is less accurate than the accept window allows.",
+    Reason.TOO_STRONG: "It is more accurate than the accept window allows.",
+    Reason.BAD_PAYLOAD: "Its bytes cannot be decoded.",
+    Reason.WRONG_SHAPE: "Its arrays have other shapes than this cart's model, or numbers that its arrays cannot hold.",
+    Reason.NOT_FINITE: "It holds numbers that are infinite or none at all.",
+    Reason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
+}
+
+
+def _verdict(peer: str, received: Received, score: Score, reason: Reason) -> Verdict:
+    offer = received.offer
+    return Verdict(
+        peer=peer,
+        reason=reason,
+        sentence=SENTENCES[reason],
+        accuracy=score.accuracy,
+        model_version=offer.model_version,
+        samples=offer.samples,
+        payload_bytes=offer.total_bytes,
+    )

@@ -1,0 +1,233 @@
+"""The versions of the cart's model: a record in the store, a weights file beside it, and the encoded current one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from cart_common.process.tasks import in_thread
+
+from ..db.records import ModelVersion, Origin
+from ..db.store import Store, StoreError
+from ..model.codec import CODEC, encode
+from ..model.precision import Precision, as_sent
+from ..model.trainer import Stored, Trained
+from ..model.weights_file import WeightsError, check_weights, read_weights
+from ..transfers.outgoing import Offerable
+from .backup import back_up
+
+log = logging.getLogger("cart.versions")
+
+MOST_REPAIRED: Final = 10_000
+MOST_VERSIONS_OF_A_ROUND: Final = 2
+EVERYTHING: Final = 1_000_000
+# More than a weights file has: the pickle, and what lies between the arrays.
+ENCODING_SPARE_BYTES: Final = 2 * 1024 * 1024
+UNKNOWN_BYTES: Final = 1 << 60
+
+
+class Versions:
+    """All versions of one cart.
+
+    A weights file gets a name that was never used before, and counts only when a record names it. So a trainer that
+    was orphaned by a crash can finish its file without touching anything that matters.
+
+    Args:
+        store: where the records are.
+        folder: where the weights files are.
+        precision: how precisely weights are given to peers.
+
+    Attributes:
+        trouble: why the newest version cannot be given to peers, as a sentence; empty if it can.
+    """
+
+    def __init__(self, store: Store, folder: Path, precision: Precision = Precision.HALF) -> None:
+        self._store = store
+        self._precision = precision
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.reload()
+        self._offerable: tuple[str, Offerable] | None = None
+        self._encoding = asyncio.Lock()
+        self.trouble = ""
+
+    @property
+    def current(self) -> ModelVersion | None:
+        """The newest version, or None before the first."""
+        return self._current
+
+    @property
+    def newest(self) -> ModelVersion:
+        """The newest version, where there must be one."""
+        assert self._current is not None
+        return self._current
+
+    def reload(self) -> None:
+        """Look at the store again: a version may have been kept of which a store that went away could not tell."""
+        self._current = self._store.current_version()
+
+    def repair(self) -> str:
+        """Put the newest version whose weights file is whole in the place of a damaged one.
+
+        The rows that only damaged versions were trained on wait again.
+
+        Returns:
+            What was done, as a sentence; nothing if the newest version is whole.
+
+        Raises:
+            StoreError: if versions are kept, but not one file of them is whole.
+        """
+        wrong = ""
+        for version in self._store.versions(MOST_REPAIRED):
+            path = self._folder / version.file_name
+            try:
+                check_weights(path, version.digest)
+            except WeightsError as error:
+                wrong = wrong or str(error)
+                continue
+            if not wrong:
+                return ""
+            waiting = self.newest.trained_to - version.trained_to
+            sentence = (
+                f"{wrong} Going on from version {version.number}, which is whole; "
+                f"{waiting} rows that it was not trained on wait again."
+            )
+            copy_of = version.number if version.copy_of is None else version.copy_of
+            self._add(
+                replace(
+                    version,
+                    number=self._next_number(),
+                    copy_of=copy_of,
+                    trained_from=version.trained_to,
+                    created_at=time.time(),
+                )
+            )
+            return sentence
+        if wrong:
+            raise StoreError(
+                f"{wrong} Nor is the file of any earlier version whole. Restore {self._folder} from a backup, or "
+                "forget the model with the command reset: sales and rows are kept, and all rows wait again."
+            )
+        return ""
+
+    def stored(self) -> Stored:
+        """Return the weights file of the newest version."""
+        return Stored(self._folder / self.newest.file_name, self.newest.digest)
+
+    def most_encoded_bytes(self) -> int:
+        """Return what a model of this signature has at most, encoded: its arrays are as large as the own ones."""
+        try:
+            return (self.stored().path.stat().st_size if self._current else UNKNOWN_BYTES) + ENCODING_SPARE_BYTES
+        except OSError:
+            return UNKNOWN_BYTES
+
+    def new_target(self) -> Path:
+        """Return where to write the weights of the next version."""
+        return self._folder / f"{self._next_number():06d}-{os.urandom(4).hex()}.h5"
+
+    def add_initial(self, task: str, target: Path, digest: str, signature: str) -> None:
+        """Keep the task's starting weights as version 0."""
+        self._add(ModelVersion(0, task, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
+
+    def add(
+        self,
+        origin: Origin,
+        target: Path,
+        trained: Trained,
+        trained_to: int | None = None,
+        round_number: int = 0,
+    ) -> ModelVersion:
+        """Keep what the trainer has written as the next version: the commit point.
+
+        Args:
+            origin: where it comes from.
+            target: the weights file.
+            trained: what the trainer said of it.
+            trained_to: the last row that is spent by it, if rows are.
+            round_number: the round that made it.
+        """
+        base = self.newest
+        spent_to = base.trained_to if trained_to is None else trained_to
+        version = ModelVersion(
+            number=self._next_number(),
+            task=base.task,
+            origin=origin,
+            file_name=target.name,
+            digest=trained.digest,
+            signature=base.signature,
+            accuracy=trained.accuracy,
+            samples=base.samples + trained.rows,
+            trained_from=base.trained_to,
+            trained_to=spent_to,
+            created_at=time.time(),
+            round_number=round_number,
+            summary=trained.summary,
+        )
+        self._add(version)
+        return version
+
+    async def offerable(self) -> Offerable | None:
+        """Return the newest version as it is given to peers; None before the first training, or if it is damaged."""
+        async with self._encoding:
+            version = self._current
+            if version is None or version.origin is Origin.INITIAL:
+                return None
+            if self._offerable is None or self._offerable[0] != version.file_name:
+                try:
+                    stored = Stored(self._folder / version.file_name, version.digest)
+                    self._offerable = (version.file_name, await in_thread(_encoded, version, stored, self._precision))
+                    self.trouble = ""
+                except WeightsError as error:
+                    log.error("the current model cannot be given to peers: %s", error)
+                    self.trouble = f"The current model cannot be given to peers: {error}"
+                    return None
+            return self._offerable[1]
+
+    def remove_old(self, files: int, rounds: int) -> None:
+        """Keep this many of the newest weights files and of the records of rounds, and remove what is older.
+
+        Files that no record names go too.
+        """
+        self._store.prune(max(files, MOST_VERSIONS_OF_A_ROUND * rounds), rounds)
+        kept = {version.file_name for version in self._store.versions(files)}
+        for path in self._folder.iterdir():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def forget(self, backups: Path) -> Path:
+        """Remove all versions and rounds, after a backup of them; the next one is the first. Returns the backup."""
+        backup = back_up(
+            *(backups, self._folder, self._store.versions(EVERYTHING), self._store.rounds(EVERYTHING)), time.time()
+        )
+        self._store.forget_model()
+        self._current = self._offerable = None
+        self.trouble = ""
+        self.remove_old(1, 1)
+        return backup
+
+    def _next_number(self) -> int:
+        return 0 if self._current is None else self._current.number + 1
+
+    def _add(self, version: ModelVersion) -> None:
+        self._store.add_version(version)
+        self._current = version
+
+
+def _encoded(version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
+    payload = encode(as_sent(read_weights(stored.path, stored.digest), precision))
+    return Offerable(
+        payload=payload,
+        digest=blake3(payload).hexdigest(),
+        codec=CODEC,
+        model_signature=version.signature,
+        model_version=version.number,
+        samples=version.samples,
+        accuracy=version.accuracy,
+    )

@@ -1,0 +1,122 @@
+"""The first words on a connection: the bridge says who it is, the cart proves who it is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cart_common.websocket.frames import BINARY, Frame, FrameError, text_of
+from cart_common.websocket.send_queue import Outbox
+from cart_common.wire.fleet_key import admission_proof
+from cart_common.wire.identity import Identity, attach_statement
+from cart_common.wire.messages import (
+    PROTOCOL_VERSION,
+    Attach,
+    Attached,
+    ErrorMessage,
+    Message,
+    MessageError,
+    Role,
+    Welcome,
+    encode,
+    parse,
+)
+from cart_common.wire.records import is_bridge_url
+
+from .client_connection import Connection, ConnectionEnded
+
+M = TypeVar("M", bound=Message)
+
+
+class Refused(Exception):
+    """The bridge has refused this cart, or does not speak the protocol."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the cart tells the bridge about itself."""
+
+    role: Role
+    model_signature: str
+    model_version: int
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What came of the first words."""
+
+    welcome: Welcome
+    url: str
+    """Where other carts reach the bridge."""
+    round_trip_s: float
+
+
+class Attaching:
+    """Says a cart's part.
+
+    Args:
+        identity: the cart's key pair.
+        token: the bridge token; proves that the cart belongs to the fleet.
+        only: the id of the bridge that it must be, in hexadecimal; empty for any.
+    """
+
+    def __init__(self, identity: Identity, token: bytes, only: str) -> None:
+        self._identity = identity
+        self._token = token
+        self._only = only
+
+    async def attach(self, connection: Connection, outbox: Outbox, url: str, standing: Standing) -> Attachment:
+        """Attach with this standing.
+
+        Raises:
+            Refused: with a sentence that says why that cannot be.
+        """
+        welcome = await _expect(connection, url, Welcome)
+        if welcome.version != PROTOCOL_VERSION:
+            raise Refused(f"The bridge speaks version {welcome.version}, this cart {PROTOCOL_VERSION}.")
+        if self._only not in ("", welcome.bridge_id):
+            raise Refused(f"{url} is another bridge than the one that was looked for there.")
+        statement = attach_statement(bytes.fromhex(welcome.nonce), bytes.fromhex(welcome.bridge_id))
+        attach = Attach(
+            version=PROTOCOL_VERSION,
+            public_key=self._identity.public_key.hex(),
+            signature=self._identity.sign(statement).hex(),
+            role=standing.role,
+            model_signature=standing.model_signature,
+            model_version=standing.model_version,
+            proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
+        )
+        asked_at = time.monotonic()
+        outbox.put_control(encode(attach))
+        connection.socket.flush()
+        await _expect(connection, url, Attached)
+        own_url = welcome.url if is_bridge_url(welcome.url) else url
+        return Attachment(welcome, own_url, time.monotonic() - asked_at)
+
+
+async def _expect(connection: Connection, url: str, kind: type[M]) -> M:
+    try:
+        frame = await connection.next_frame()
+    except ConnectionEnded as end:
+        raise Refused(f"{str(end).rstrip('.')} before it was ready.") from None
+    message = message_of(frame)
+    if isinstance(message, ErrorMessage):
+        raise Refused(f"The bridge at {url} refused this cart: {message.sentence} ({message.code})")
+    if not isinstance(message, kind):
+        raise Refused(f"{url} sent {message.KIND} where {kind.KIND} was due.")
+    return message
+
+
+def message_of(frame: Frame) -> Message:
+    """Return the control message that a frame holds.
+
+    Raises:
+        Refused: if it holds none.
+    """
+    if frame.opcode == BINARY:
+        raise Refused("The bridge sent a frame that is no control message.")
+    try:
+        return parse(text_of(frame.payload))
+    except (MessageError, FrameError) as error:
+        raise Refused(f"The bridge sent a wrong message: {error}") from None

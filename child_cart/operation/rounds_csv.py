@@ -1,0 +1,72 @@
+"""Rounds as CSV, one line each. Nothing in it makes a spreadsheet calculate."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from ..db.records import RoundRecord
+from ..model.verdict import Reason
+
+PHASES: Final = ("training", "clustering", "collecting", "averaging")
+COLUMNS: Final = (
+    "round",
+    "started_at_utc",
+    "took_s",
+    "outcome",
+    "rows",
+    "local_version",
+    "local_accuracy",
+    "new_version",
+    "new_accuracy",
+    "cluster_id",
+    "models_asked",
+    "models_accepted",
+    "models_dropped",
+    "reasons_dropped",
+    "received_bytes",
+    *(f"{phase}_s" for phase in PHASES),
+    "sentence",
+)
+
+
+def written(rounds: Sequence[RoundRecord]) -> str:
+    """Return the rounds as CSV with a first line of column names."""
+    text = io.StringIO()
+    lines = csv.writer(text)
+    lines.writerow(COLUMNS)
+    lines.writerows(_line(record) for record in rounds)
+    return text.getvalue()
+
+
+def _line(record: RoundRecord) -> list[object]:
+    reasons = Counter(verdict.reason for verdict in record.verdicts)
+    accepted = reasons.pop(Reason.ACCEPTED, 0)
+    took_s = None if record.ended_at is None else round(record.ended_at - record.started_at, 3)
+    return [
+        record.number,
+        datetime.fromtimestamp(record.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        took_s,
+        record.outcome or "RUNNING",
+        record.rows,
+        record.local_version,
+        record.local_accuracy,
+        record.new_version,
+        record.new_accuracy,
+        record.cluster_id,
+        len(record.verdicts),
+        accepted,
+        sum(reasons.values()),
+        " ".join(f"{reason}:{count}" for reason, count in sorted(reasons.items())),
+        sum(verdict.payload_bytes or 0 for verdict in record.verdicts),
+        *(record.phase_s.get(phase) for phase in PHASES),
+        _as_text(record.sentence),
+    ]
+
+
+def _as_text(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,0 +1,57 @@
+"""What the pages show of the store: its figures of now, or the last ones while it does not answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from ..db.records import Json, RoundRecord
+from ..db.store import Store, StoreError
+
+RECENT_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class StoreFigures:
+    """Counts and the newest rounds, as of ``seen_at``; ``trouble`` is why they are from before, as a sentence."""
+
+    waiting: int
+    rows: int
+    sales: int
+    rounds: tuple[RoundRecord, ...]
+    seen_at: float
+    """Seconds since the epoch."""
+    trouble: str = ""
+
+    def state(self) -> Json:
+        """Return what anybody may know: whether the store answers, and of when the figures are."""
+        return {"answers": not self.trouble, "seen_at": self.seen_at}
+
+
+class StoreWatch:
+    """Looks at the store for pages that show much else beside it, and are needed most when something is wrong."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._last: StoreFigures | None = None
+
+    def look(self) -> StoreFigures:
+        """Return the figures.
+
+        Raises:
+            StoreError: if there are none yet.
+        """
+        store = self._store
+        try:
+            self._last = StoreFigures(
+                waiting=store.waiting_count(),
+                rows=store.row_count(),
+                sales=store.sale_count(),
+                rounds=tuple(store.rounds(RECENT_ROUNDS)),
+                seen_at=time.time(),
+            )
+        except StoreError as error:
+            if self._last is None:
+                raise
+            return replace(self._last, trouble=str(error))
+        return self._last

@@ -1,0 +1,137 @@
+"""What the pages may ask of the scanner. Every method may be called from any thread."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final
+
+from ..db.records import Json
+from ..db.store import Store
+from ..operation.counters import Tally
+from ..shop import item_codes as codes
+from ..shop.billing import index
+from ..shop.item_codes import Reading, Reason
+from .camera import Camera, Frame
+from .decode import decoder
+from .opencv import opencv
+from .picture import WORKING_SIDE
+from .reader import Reader
+
+FRAME_WAIT_S: Final = 1.5
+PREVIEW_WIDTH: Final = 640
+READ: Final = "READ"
+NO_DECODER: Final = (
+    "This cart can read no codes from pictures: neither pyzbar with libzbar nor OpenCV is installed. "
+    "Scan with a hand scanner, or type the code."
+)
+
+
+class ScannerAway(Exception):
+    """The scanner cannot answer now; the message is a sentence for whoever asked."""
+
+
+class ScanDesk:
+    """The scanner as the pages see it.
+
+    Args:
+        store: holds the catalogue.
+        camera: the cart's own.
+        reader: asks the process that decodes pictures.
+
+    Attributes:
+        tally: how many codes of photos and hand scanners were read, or why they gave no item.
+    """
+
+    def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
+        self._store = store
+        self._camera = camera
+        self._reader = reader
+        self.tally = Tally([READ, *map(str, Reason)])
+
+    def status(self) -> Json:
+        """Return what reads codes here, which ones, and how the camera is."""
+        found = decoder()
+        return {
+            "decoder": found.name if found else None,
+            "formats": list(found.formats) if found else [],
+            "sentence": found.sentence if found else NO_DECODER,
+            "camera": asdict(self._camera.status),
+        }
+
+    def read_text(self, text: str) -> Reading:
+        """Return the item of a code that was typed or scanned by hand, or why there is none."""
+        return self._counted(self._readings([text]))[0]
+
+    def read_picture(self, data: bytes, thorough: bool) -> list[Reading]:
+        """Return what became of each code in a picture.
+
+        Args:
+            data: a JPEG, PNG or WebP.
+            thorough: look again where nothing is found at once.
+
+        Raises:
+            PictureError: if the bytes are no picture, or one that is too large or takes too long.
+            ReaderBusy: if other pictures are being read.
+            ScannerAway: if nothing here reads codes.
+        """
+        self._check_decoder()
+        readings = self._readings(self._reader.texts(data, thorough))
+        return self._counted(readings) if thorough else readings  # a camera shows one label many times a second
+
+    def read_camera(self, after: int) -> tuple[int, list[Reading]]:
+        """Return the number of the camera's next frame, and what became of each code in it.
+
+        Args:
+            after: the number of the last frame that was read.
+
+        Raises:
+            ReaderBusy: if other pictures are being read.
+            ScannerAway: if the camera gives no frame now, or nothing here reads codes.
+        """
+        self._check_decoder()
+        frame = self._frame(after)
+        width, height, pixels = _grey_pixels(frame)
+        return frame.number, self._readings(self._reader.texts(pixels, False, (width, height)))
+
+    def preview(self) -> bytes:
+        """Return the camera's latest frame as a JPEG, no wider than a preview.
+
+        Raises:
+            ScannerAway: if the camera gives none now.
+        """
+        cv, pixels = opencv(), self._frame(0).pixels
+        height, width = pixels.shape[:2]
+        if width > PREVIEW_WIDTH:
+            pixels = cv.resize(pixels, (PREVIEW_WIDTH, max(1, height * PREVIEW_WIDTH // width)))
+        return bytes(cv.imencode(".jpg", pixels, [cv.IMWRITE_JPEG_QUALITY, 75])[1])
+
+    def _readings(self, texts: list[str]) -> list[Reading]:
+        catalogue = index(self._store.items())
+        return [codes.read(text, catalogue) for text in texts]
+
+    def _counted(self, readings: list[Reading]) -> list[Reading]:
+        for reading in readings:
+            self.tally.add(str(reading.reason or READ))
+        return readings
+
+    def _frame(self, after: int) -> Frame:
+        frame = self._camera.look(after, FRAME_WAIT_S)
+        if frame is None:
+            raise ScannerAway(self._camera.status.sentence or "The camera gives no new picture now.")
+        return frame
+
+    def _check_decoder(self) -> None:
+        if decoder() is None:
+            raise ScannerAway(NO_DECODER)
+
+
+def _grey_pixels(frame: Frame) -> tuple[int, int, bytes]:
+    """Return width, height and grey pixels of a frame, no larger than codes are looked for in."""
+    cv = opencv()
+    pixels = frame.pixels if frame.pixels.ndim == 2 else cv.cvtColor(frame.pixels, cv.COLOR_BGR2GRAY)
+    height, width = pixels.shape
+    scale = WORKING_SIDE / max(width, height)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv.resize(pixels, size, interpolation=cv.INTER_AREA)
+    return pixels.shape[1], pixels.shape[0], pixels.tobytes()

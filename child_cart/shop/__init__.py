@@ -1,0 +1,1 @@
+"""What is sold: items and their codes, the catalogue, bills and shelf labels."""

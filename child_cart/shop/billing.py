@@ -1,0 +1,117 @@
+"""Selling, without I/O: the catalogue that comes with the cart, and lines of codes and amounts to a priced bill.
+
+Prices come from the catalogue alone, never from what was scanned or sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from ..db.records import BillLine, Item
+
+CATEGORIES: Final = {1: "Bakery", 2: "Dairy", 3: "Fruit & vegetables", 4: "Drinks", 5: "Sweets", 6: "Household"}
+# The words are the page's alone: bills and rows hold the number.
+SHOPPERS: Final = {0: "Woman", 1: "Man"}
+MAX_AMOUNT: Final = 999
+MAX_LINES: Final = 200
+EARLIEST_SALE: Final = date(2000, 1, 1)
+
+# Codes are EAN-13 of the range that GS1 leaves to shops themselves (prefix 020 to 029).
+CATALOGUE: Final = (
+    Item("0200000000103", "Rye bread", 1, 349),
+    Item("0200000000202", "Croissant", 1, 129),
+    Item("0200000000301", "Oat rolls", 1, 279),
+    Item("0200000000400", "Baguette", 1, 219),
+    Item("0200000000509", "Gouda", 2, 489),
+    Item("0200000000608", "Greek yoghurt", 2, 199),
+    Item("0200000000707", "Whole milk", 2, 119),
+    Item("0200000000806", "Salted butter", 2, 259),
+    Item("0200000000905", "Tomatoes", 3, 299),
+    Item("0200000001001", "Apples", 3, 249),
+    Item("0200000001100", "Spinach", 3, 189),
+    Item("0200000001209", "Lemons", 3, 159),
+    Item("0200000001308", "Sparkling water", 4, 79),
+    Item("0200000001407", "Orange juice", 4, 239),
+    Item("0200000001506", "Iced tea", 4, 149),
+    Item("0200000001605", "Lemonade", 4, 169),
+    Item("0200000001704", "Ice cream", 5, 399),
+    Item("0200000001803", "Dark chocolate", 5, 229),
+    Item("0200000001902", "Oat biscuits", 5, 179),
+    Item("0200000002008", "Liquorice", 5, 139),
+    Item("0200000002107", "Washing powder", 6, 699),
+    Item("0200000002206", "Dish soap", 6, 199),
+    Item("0200000002305", "Candles", 6, 329),
+    Item("0200000002404", "Paper towels", 6, 279),
+)
+
+
+class BillError(ValueError):
+    """What was sent is no bill; the message is a sentence for the shopper."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Priced lines and their total, in whole cents."""
+
+    lines: tuple[BillLine, ...]
+    total_cents: int
+
+
+def price(lines: object, catalogue: Mapping[str, Item]) -> Bill:
+    """Return the priced bill of ``[{"code": ..., "amount": ...}, ...]``; lines of one item are put together.
+
+    Raises:
+        BillError: for anything else, an unknown code, or an amount that nobody buys.
+    """
+    if not isinstance(lines, list) or not 1 <= len(lines) <= MAX_LINES:
+        raise BillError(f"A bill has 1 to {MAX_LINES} lines.")
+    amounts: dict[str, int] = {}
+    for line in lines:
+        code, amount = _line_of(line)
+        if code not in catalogue:
+            raise BillError(f"There is no item with the code {code[:40]!r} in the catalogue.")
+        amounts[code] = amounts.get(code, 0) + amount
+        if amounts[code] > MAX_AMOUNT:
+            raise BillError(f"{amounts[code]} pieces of {catalogue[code].name}: at most {MAX_AMOUNT} can be bought.")
+    priced = tuple(_priced(catalogue[code], amount) for code, amount in amounts.items())
+    return Bill(priced, sum(line.price_cents * line.amount for line in priced))
+
+
+def sale_day(text: object, today: date) -> date:
+    """Return the day of a sale: today, or an earlier one given as ``2026-07-31``.
+
+    Raises:
+        BillError: for a day that is none, or lies in the future or long ago.
+    """
+    if text is None:
+        return today
+    try:
+        day = date.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        day = None
+    # A till whose clock is a time zone ahead is not wrong by more than a day.
+    if day is None or not EARLIEST_SALE <= day <= today + timedelta(days=1):
+        raise BillError(f"The day of sale {str(text)[:40]!r} is not a day like 2026-07-31, at most today.")
+    return day
+
+
+def index(items: Sequence[Item]) -> dict[str, Item]:
+    """Return the items by their code."""
+    return {item.code: item for item in items}
+
+
+def _line_of(line: object) -> tuple[str, int]:
+    code = line.get("code") if isinstance(line, dict) else None
+    amount = line.get("amount", 1) if isinstance(line, dict) else None
+    if not isinstance(code, str):
+        raise BillError("Each line of a bill has the code of an item.")
+    if not isinstance(amount, int) or isinstance(amount, bool) or not 1 <= amount <= MAX_AMOUNT:
+        raise BillError(f"The amount {str(amount)[:40]!r} is not a whole number from 1 to {MAX_AMOUNT}.")
+    return code, amount
+
+
+def _priced(item: Item, amount: int) -> BillLine:
+    return BillLine(item.code, item.name, item.category, item.price_cents, amount)

@@ -1,0 +1,140 @@
+"""What may stand in the catalogue, without I/O: from what somebody typed or sent to an item, or a sentence."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+
+from ..db.records import Item, Json
+from .billing import CATEGORIES
+from .item_codes import CodeError, normal
+
+MAX_ITEMS: Final = 5000
+MAX_NAME_CHARS: Final = 60
+MAX_PRICE_CENTS: Final = 9_999_999
+MAX_CURRENCY_CHARS: Final = 8
+
+_PRICE: Final = re.compile(r"([0-9]{1,5})(?:[.,]([0-9]{1,2}))?")
+
+
+class CatalogueError(ValueError):
+    """A change that the catalogue does not take; the message is a sentence for whoever made it."""
+
+
+class ReadOnly(CatalogueError):
+    """The catalogue is kept elsewhere: no change here would last."""
+
+
+def item_of(fields: Json) -> Item:
+    """Return the item that these fields describe: code, name, category, price_cents, and perhaps retired.
+
+    Raises:
+        CatalogueError: for the first field that does not do.
+    """
+    retired = fields.get("retired", False)
+    if not isinstance(retired, bool):
+        raise CatalogueError("retired is wrong; it is true or false.")
+    return Item(
+        code_of(fields.get("code")),
+        name_of(fields.get("name")),
+        _category_number(fields.get("category")),
+        _price_cents(fields.get("price_cents")),
+        retired,
+    )
+
+
+def code_of(value: object) -> str:
+    """Return the code of an item in its one form.
+
+    Raises:
+        CatalogueError: if it is none.
+    """
+    if not isinstance(value, str):
+        raise CatalogueError("The code is missing.")
+    try:
+        return normal(value)
+    except CodeError as error:
+        raise CatalogueError(str(error)) from None
+
+
+def name_of(value: object) -> str:
+    """Return the name of an item, with its spaces put in order.
+
+    Raises:
+        CatalogueError: if it is none that can be shown and printed.
+    """
+    if not isinstance(value, str):
+        raise CatalogueError("The name is missing.")
+    name = " ".join(unicodedata.normalize("NFC", value).split(" ")).strip()
+    if not 1 <= len(name) <= MAX_NAME_CHARS:
+        raise CatalogueError(f"The name has {len(name)} characters; it is to have 1 to {MAX_NAME_CHARS}.")
+    if not name.isprintable():
+        raise CatalogueError(f"The name {name!r} holds characters that cannot be printed.")
+    return name
+
+
+def category_of(text: str) -> int:
+    """Return a category from its number or its name.
+
+    Raises:
+        CatalogueError: if there is no such category.
+    """
+    wanted = text.strip().casefold()
+    for number, name in CATEGORIES.items():
+        if wanted in (str(number), name.casefold()):
+            return number
+    raise CatalogueError(f"There is no category {text[:40]!r}; there are {_category_words()}.")
+
+
+def price_of(text: str) -> int:
+    """Return a price such as ``3.49``, in whole cents.
+
+    Raises:
+        CatalogueError: if it is none that anybody would ask.
+    """
+    found = _PRICE.fullmatch(text.strip())
+    cents = int(found[1]) * 100 + int((found[2] or "").ljust(2, "0")) if found else 0
+    if cents == 0:
+        raise CatalogueError(
+            f"The price {text[:40]!r} is none; write it like 3.49, from 0.01 to {written_price(MAX_PRICE_CENTS)}."
+        )
+    return cents
+
+
+def written_price(cents: int, currency: str = "") -> str:
+    """Return a price as it is written: 349 cents are ``3.49``, or ``3.49 €``; the space lets no line end there."""
+    return f"{cents // 100}.{cents % 100:02}" + (f"\N{NO-BREAK SPACE}{currency}" if currency else "")
+
+
+def is_currency(text: str) -> bool:
+    """Tell whether this can stand behind prices."""
+    return len(text) <= MAX_CURRENCY_CHARS and text.isprintable() and text == text.strip()
+
+
+def with_room_for(catalogue: Mapping[str, Item], more: Mapping[str, Item]) -> None:
+    """Refuse a catalogue that would become too large.
+
+    Raises:
+        CatalogueError: if it would.
+    """
+    count = len(catalogue.keys() | more.keys())
+    if count > MAX_ITEMS:
+        raise CatalogueError(f"The catalogue would have {count} items; at most {MAX_ITEMS} are kept.")
+
+
+def _category_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value not in CATEGORIES:
+        raise CatalogueError(f"The category {str(value)[:40]!r} is none; there are {_category_words()}.")
+    return value
+
+
+def _price_cents(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_PRICE_CENTS:
+        raise CatalogueError(f"The price {str(value)[:40]!r} is no whole number of cents from 1 to {MAX_PRICE_CENTS}.")
+    return value
+
+
+def _category_words() -> str:
+    return ", ".join(f"{number} {name}" for number, name in CATEGORIES.items())

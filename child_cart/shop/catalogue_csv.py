@@ -1,0 +1,168 @@
+"""The catalogue as CSV, both ways, through pandas; it is imported when the first file comes.
+
+Pure but for that. Nothing in an exported file makes a spreadsheet calculate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Final
+
+from ..db.records import Item
+from .billing import CATEGORIES
+from .catalogue import MAX_ITEMS, CatalogueError, category_of, code_of, name_of, price_of, written_price
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLUMNS: Final = ("code", "name", "category", "price", "retired")
+NEEDED: Final = COLUMNS[:4]
+MAX_CSV_BYTES: Final = 1024 * 1024
+MAX_ERRORS: Final = 50
+
+# Spreadsheets take a cell that begins so for a formula; an apostrophe before it makes it text, here and back.
+_FORMULA: Final = re.compile(r"'*[=+\-@＝＋－＠]")  # noqa: RUF001 - the wide ones are taken for formulas as well
+_ESCAPED: Final = re.compile(r"'+[=+\-@＝＋－＠]")  # noqa: RUF001
+_YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": False}
+
+
+@dataclass(frozen=True)
+class LineError:
+    """What is wrong with one line of a file; the first line is number 1."""
+
+    line: int
+    error: str
+
+
+class CsvRefused(CatalogueError):
+    """A file of which nothing was taken; ``lines`` says what is wrong with which line."""
+
+    def __init__(self, sentence: str, lines: Sequence[LineError] = ()) -> None:
+        super().__init__(sentence)
+        self.lines = tuple(lines)
+
+
+def written(items: Sequence[Item]) -> str:
+    """Return the items as CSV, in UTF-8 with a mark that spreadsheets know it by."""
+    import pandas as pd
+
+    rows = [
+        (
+            item.code,
+            _as_text(item.name),
+            CATEGORIES.get(item.category, str(item.category)),
+            written_price(item.price_cents),
+            "yes" if item.retired else "no",
+        )
+        for item in items
+    ]
+    text: str = pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\r\n")
+    return "\N{ZERO WIDTH NO-BREAK SPACE}" + text
+
+
+def read(data: bytes) -> list[Item]:
+    """Return the items of a CSV file with the columns code, name, category, price, and perhaps retired.
+
+    Commas or semicolons part the columns; prices are like ``3.49`` or ``3,49``; categories are numbers or names.
+
+    Raises:
+        CsvRefused: if anything in it is wrong; it says what, by line.
+    """
+    text = _text(data)
+    table = _table(text)
+    items: dict[str, Item] = {}
+    lines_of: dict[str, int] = {}
+    errors: list[LineError] = []
+    line = 1
+    for fields in table.itertuples(index=False, name=None):
+        line += 1
+        try:
+            item = _item(dict(zip(table.columns, fields, strict=True)))
+            if item is not None:
+                if item.code in items:
+                    raise CatalogueError(f"The code {item.code} stands in line {lines_of[item.code]} already.")
+                items[item.code], lines_of[item.code] = item, line
+        except CatalogueError as error:
+            errors.append(LineError(line, str(error)))
+        line += sum(field.count("\n") for field in fields)
+    if line < text.count("\n") + (not text.endswith("\n")):  # pandas leaves out a record that does not end
+        raise CsvRefused("The file is no sound CSV.", [LineError(line + 1, "A quotation mark is never closed.")])
+    if errors:
+        count = "1 line is" if len(errors) == 1 else f"{len(errors)} lines are"
+        raise CsvRefused(f"Nothing was taken over: {count} wrong.", errors[:MAX_ERRORS])
+    if not items:
+        raise CsvRefused("There is no item in the file.")
+    return list(items.values())
+
+
+def _text(data: bytes) -> str:
+    if len(data) > MAX_CSV_BYTES:
+        raise CsvRefused(f"The file has {len(data)} bytes; at most {MAX_CSV_BYTES} are taken.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CsvRefused("The file is not in UTF-8.", [LineError(line, "Save the file as CSV UTF-8.")]) from None
+    if "\0" in text:
+        raise CsvRefused("The file holds zero bytes; it is no CSV file.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _table(text: str) -> DataFrame:
+    """Return all fields as texts, a row for each record; what is too much for a record is in the column ``excess``."""
+    import pandas as pd
+
+    heading, _, rest = text.partition("\n")
+    separator = ";" if heading.count(";") > heading.count(",") else ","
+    names = [name.strip().strip('"').casefold() for name in heading.split(separator)]
+    missing = [name for name in NEEDED if name not in names]
+    if missing or len(set(names)) < len(names) or len(names) > 20 or "excess" in names:
+        raise CsvRefused(
+            f"The first line is to name the columns {', '.join(NEEDED)}, and perhaps retired, each once.",
+            [LineError(1, f"It is {heading[:80]!r}.")],
+        )
+    if rest.count("\n") > 2 * MAX_ITEMS:
+        raise CsvRefused(f"The file has more than {2 * MAX_ITEMS} lines; at most {MAX_ITEMS} items are kept.")
+    # pandas guesses from the first record how many fields there are; this one leaves nothing to guess.
+    first = separator.join("x" for _ in [*names, "excess"])
+    try:
+        table = pd.read_csv(
+            StringIO(f"{first}\n{rest}"),
+            names=[*names, "excess"],
+            sep=separator,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            engine="python",
+            on_bad_lines=lambda fields: [*fields[: len(names)], "more " + "".join(fields[len(names) :])],
+        )
+    except (pd.errors.ParserError, ValueError) as error:
+        raise CsvRefused(f"The file is no sound CSV: {error}.") from None
+    return table.iloc[1:].fillna("")
+
+
+def _item(fields: dict[str, str]) -> Item | None:
+    """Return the item of one record, or None for an empty one."""
+    if not any(field.strip() for field in fields.values()):
+        return None
+    if fields["excess"]:
+        raise CatalogueError("The line has more fields than the first one. Put quotes around a name with commas.")
+    retired = _YES.get(fields.get("retired", "").strip().casefold())
+    if retired is None:
+        raise CatalogueError(f"retired is {fields['retired'][:40]!r}; it is yes or no.")
+    name = fields["name"]
+    return Item(
+        code_of(fields["code"]),
+        name_of(name[1:] if _ESCAPED.match(name) else name),
+        category_of(fields["category"]),
+        price_of(fields["price"]),
+        retired,
+    )
+
+
+def _as_text(name: str) -> str:
+    return f"'{name}" if _FORMULA.match(name) else name

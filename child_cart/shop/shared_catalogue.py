@@ -1,0 +1,99 @@
+"""A catalogue that many carts share, in a database of its own; a cart sells from its own copy, with or without it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from cart_common.process.redaction import shown
+from cart_common.process.tasks import in_thread
+
+from ..db.records import Item
+from ..db.store import Store, StoreError
+from ..learning.activity import Activity
+from .billing import index
+from .catalogue import MAX_ITEMS, CatalogueError, item_of
+
+log = logging.getLogger("cart.catalogue")
+
+
+class SharedCatalogue:
+    """The collection ``items`` of a MongoDB database.
+
+    Its documents hold ``_id`` (the code), ``name``, ``category``, ``price_cents``, and perhaps ``retired``: what the
+    catalogue page takes.
+
+    Args:
+        url: ``mongodb://…/database``.
+        store: takes the copy.
+        timeout_s: for finding the server, and for its answer.
+    """
+
+    def __init__(self, url: str, store: Store, activity: Activity, timeout_s: float) -> None:
+        self._url = url
+        self._store = store
+        self._activity = activity
+        self._timeout_s = timeout_s
+        self._sentence = ""
+        self._refused: list[str] = []
+
+    async def refresh(self) -> None:
+        """Take over what has changed; where that is not possible say so, once, and keep what is there."""
+        try:
+            changed = await in_thread(self._take_over)
+            sentence = ""
+        except StoreError as error:
+            changed, sentence = 0, f"{error} Selling goes on with the items that this cart knows."
+        if changed:
+            self._activity.note(f"The shared catalogue has changed: {changed} items.")
+        if sentence and sentence != self._sentence:
+            self._activity.note(sentence)
+        self._sentence = sentence
+
+    def _take_over(self) -> int:
+        items, refused = items_of(self._read())
+        if refused != self._refused:
+            for sentence in refused:
+                log.warning("an entry of the shared catalogue is no item: %s", sentence)
+            self._refused = refused
+        if not items:
+            raise StoreError(f"The shared catalogue {shown(self._url)} has no items.")
+        if index(items) == index(self._store.items()):
+            return 0
+        self._store.put_items(items)
+        return len(items)
+
+    def _read(self) -> list[dict[str, Any]]:
+        from pymongo.errors import PyMongoError  # noqa: PLC0415 - costs time and memory where no catalogue is shared
+
+        from ..db.mongo_client import client_of, first_words  # noqa: PLC0415
+
+        try:
+            # A connection for each look: there is one a minute, and an idle cart should hold nothing open.
+            with client_of(self._url, self._timeout_s) as client:
+                documents = list(client.get_default_database()["items"].find().sort("_id").limit(MAX_ITEMS + 1))
+        except (PyMongoError, ValueError) as error:
+            raise StoreError(
+                f"The shared catalogue {shown(self._url)} cannot be read ({first_words(error)})."
+            ) from None
+        if len(documents) > MAX_ITEMS:
+            raise StoreError(
+                f"The shared catalogue {shown(self._url)} has more than {MAX_ITEMS} entries; so many are not taken."
+            )
+        return documents
+
+
+def items_of(documents: Sequence[dict[str, Any]]) -> tuple[list[Item], list[str]]:
+    """Return the items among documents, and a sentence for each that is none or has the code of an earlier one."""
+    items: dict[str, Item] = {}
+    refused: list[str] = []
+    for document in documents:
+        try:
+            item = item_of({**document, "code": document.get("_id")})
+            if item.code in items:
+                raise CatalogueError(f"The code {item.code} is there already.")
+            items[item.code] = item
+        except CatalogueError as error:
+            refused.append(f"{str(document.get('_id'))[:40]!r}: {error}")
+    return list(items.values()), refused

@@ -1,0 +1,1 @@
+"""What a bridge shows: its status page, health, metrics and traffic graphs."""

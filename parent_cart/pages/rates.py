@@ -1,0 +1,64 @@
+"""How many bytes a second pass through the bridge: now, cart by cart, and over the last minutes. Has no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ..bridge.hub import Cart
+
+SAMPLE_EVERY_S: Final = 5.0
+SAMPLES_KEPT: Final = 120
+"""Ten minutes."""
+
+
+@dataclass(frozen=True)
+class CartRate:
+    """What one cart sends and gets, in bytes per second."""
+
+    sent: float
+    got: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The bytes per second that were relayed up to a moment, and how many carts were attached then."""
+
+    at: float
+    bytes_per_s: float
+    carts: int
+
+
+class Rates:
+    """Takes a sample now and then."""
+
+    def __init__(self) -> None:
+        self.history: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
+        self._before: tuple[float, int, dict[str, tuple[int, int]]] | None = None
+        self._carts: dict[str, CartRate] = {}
+
+    @property
+    def bytes_per_s(self) -> float:
+        """What was relayed between the last two samples."""
+        return self.history[-1].bytes_per_s if self.history else 0.0
+
+    def of(self, cart_id: str) -> CartRate:
+        """Return what a cart sent and got between the last two samples."""
+        return self._carts.get(cart_id, CartRate(0.0, 0.0))
+
+    def sample(self, now: float, relayed_bytes: int, carts: Iterable[Cart]) -> None:
+        """Take note of the counters; ``now`` in seconds that only grow."""
+        counted = {cart.cart_id: (cart.received_bytes, cart.delivered_bytes) for cart in carts}
+        before, self._before = self._before, (now, relayed_bytes, counted)
+        if before is None or now <= before[0]:
+            return
+        passed_s = now - before[0]
+        self._carts = {
+            # A cart that has attached anew counts from zero again.
+            cart_id: CartRate(*(max(0, new - old) / passed_s for new, old in zip(bytes_now, earlier, strict=True)))
+            for cart_id, bytes_now in counted.items()
+            if (earlier := before[2].get(cart_id, (0, 0))) != bytes_now
+        }
+        self.history.append(Sample(now, (relayed_bytes - before[1]) / passed_s, len(counted)))

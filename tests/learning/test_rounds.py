@@ -1,0 +1,402 @@
+"""The story of a round on a real store, over a real bridge, with real peers; only the training is a stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.bridges.in_process import Bridge, running_bridge, until
+from support.carts.fake_trainer import FakeTrainer
+from support.carts.node import SIGNATURE, Node, model_of, running
+
+from cart_common.wire.messages import Role
+from child_cart.config import Settings, SettingsBook
+from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
+from child_cart.db.sqlite import EmbeddedStore
+from child_cart.learning.activity import Activity, Stage
+from child_cart.learning.bootstrap import Preparation
+from child_cart.learning.collection import Accepted
+from child_cart.learning.rounds import Rounds, shares_of
+from child_cart.learning.versions import Versions
+from child_cart.model.trainer import Trained, TrainerError
+from child_cart.network.handshake import Standing
+from child_cart.network.link import LinkState
+from child_cart.transfers.outgoing import Offerable
+
+
+class Learner(Node):
+    """A cart's learning side, wired as in ``cart.py``."""
+
+    def __init__(self, url: str, folder: Path, **settings: object) -> None:
+        super().__init__(url, folder)
+        self.data = folder / "learner"
+        self.data.mkdir(exist_ok=True)
+        self.store = EmbeddedStore(self.data / "cart.db")
+        given = {"dataset_size": 10, "cluster_wait_s": 0.2, "join_wait_s": 0.2, **settings}
+        self.book = SettingsBook(Settings(**given), self.store)
+        self.versions = Versions(self.store, self.data / "models")
+        self.trainer = FakeTrainer()
+        self.activity = Activity()
+        self.rounds = Rounds(self.book, self.store, self.versions, self.trainer, self.visits, self.link, self.activity)
+        self.preparation = Preparation(
+            self.book,
+            self.versions,
+            self.trainer,
+            self.visits,
+            self.activity,
+            "task",
+            self.rounds.become,
+            self.link.wait_attached,
+            lambda: None,
+        )
+        self.link._standing = self._stand
+
+    def _stand(self) -> Standing:
+        version = self.versions.current
+        return Standing(self.rounds.role, SIGNATURE, version.number if version else 0)
+
+    def add_rows(self, count: int) -> None:
+        batch = f"batch-{self.store.row_count()}"
+        first = self.store.row_count()
+        self.store.record_rows(batch, [{"n": first + place + 1} for place in range(count)])
+        self.rounds.wake.set()
+
+    @asynccontextmanager
+    async def learning(self) -> AsyncIterator[None]:
+        async def learn() -> None:
+            await self.preparation.run()
+            await self.rounds.run()
+
+        async with asyncio.TaskGroup() as group:  # whoever fails ends the test at once
+            task = group.create_task(learn())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+    def last_round(self) -> RoundRecord | None:
+        return next(iter(self.store.rounds(1)), None)
+
+    def ended(self, number: int) -> bool:
+        last = self.last_round()
+        return last is not None and last.number == number and last.outcome is not None
+
+
+@pytest.fixture
+async def bridge() -> AsyncIterator[Bridge]:
+    # Without the blocking detector: these tests look into the store from the loop themselves.
+    async with running_bridge() as running_one:
+        yield running_one
+
+
+def peers(bridge: Bridge, tmp_path: Path, *payloads: str) -> list[Node]:
+    return [Node(bridge.url, tmp_path, model_of(text.encode(), samples=50)) for text in payloads]
+
+
+@pytest.fixture
+async def learner(bridge: Bridge, tmp_path: Path) -> AsyncIterator[Learner]:
+    made = Learner(bridge.url, tmp_path)
+    yield made
+    made.store.close()
+
+
+async def test_a_whole_round(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
+    given = peers(bridge, tmp_path, "0.5", "0.1", "NOT_FINITE")
+    async with running(learner, *given), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        assert learner.versions.newest.origin is Origin.STARTER
+        learner.add_rows(25)
+        await until(lambda: learner.ended(1))
+        await until(lambda: learner.rounds.role is Role.SHELL)
+    last = learner.last_round()
+    assert last.outcome is Outcome.AGGREGATED
+    assert {verdict.peer: verdict.reason for verdict in last.verdicts} == {
+        given[0].id: "ACCEPTED",
+        given[1].id: "TOO_WEAK",
+        given[2].id: "NOT_FINITE",
+    }
+    assert last.rows == 23
+    assert [row["n"] for row in learner.trainer.trained_on] == [n for n in range(1, 26) if n % 10]
+    assert [v.origin for v in learner.store.versions(9)][:3] == [Origin.AGGREGATED, Origin.LOCAL, Origin.STARTER]
+    assert learner.store.waiting_count() == 0
+    assert last.new_accuracy == pytest.approx((last.local_accuracy + 0.5) / 2)
+    assert learner.spooled == []
+    assert {"training", "clustering", "collecting", "averaging"} == last.phase_s.keys()
+
+
+async def test_rows_below_dataset_size_wait_until_training_is_asked_for(learner: Learner) -> None:
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(9)
+        await asyncio.sleep(0.05)
+        assert learner.last_round() is None
+        learner.rounds.train_now = True
+        learner.rounds.wake.set()
+        await until(lambda: learner.ended(1))
+        assert learner.store.waiting_count() == 0
+        learner.rounds.train_now = True
+        learner.rounds.wake.set()
+        await until(lambda: any("no rows wait" in event.text for event in learner.activity.events()))
+
+
+async def test_a_round_without_peers_says_so_and_keeps_what_was_trained(learner: Learner) -> None:
+    async with running(learner), learner.learning():
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+        assert learner.last_round().outcome is Outcome.NOT_ENOUGH_PEERS
+        assert "0 other carts" in learner.last_round().sentence
+        assert learner.versions.newest.origin is Origin.LOCAL
+        learner.add_rows(10)
+        await until(lambda: learner.ended(2))
+        assert len(learner.trainer.trained_on) == 18
+
+
+async def test_while_sharing_is_paused_a_round_ends_with_the_training(
+    bridge: Bridge, learner: Learner, tmp_path: Path
+) -> None:
+    learner.book.change("sharing", "off")
+    async with running(*peers(bridge, tmp_path, "0.5", "0.6"), learner), learner.learning():
+        learner.add_rows(20)
+        await until(lambda: learner.ended(1))
+        assert learner.last_round().outcome is Outcome.SHARING_PAUSED
+        assert learner.last_round().local_version == learner.versions.newest.number
+        assert (learner.last_round().cluster_id, learner.last_round().verdicts) == ("", ())
+        learner.book.change("sharing", "on")
+        learner.add_rows(20)
+        await until(lambda: learner.ended(2))
+        assert learner.last_round().outcome is Outcome.AGGREGATED
+
+
+async def test_a_round_waits_for_peers_that_come_later(bridge: Bridge, tmp_path: Path) -> None:
+    learner = Learner(bridge.url, tmp_path, cluster_wait_s=30)
+    (late,) = peers(bridge, tmp_path, "0.5")
+    async with running(learner), learner.learning():
+        learner.add_rows(10)
+        await until(lambda: any("No cluster yet" in event.text for event in learner.activity.events()))
+        assert learner.rounds.role is Role.SHELL  # it serves while it waits
+        async with running(late):
+            await until(lambda: learner.ended(1))
+    assert learner.last_round().outcome is Outcome.AGGREGATED
+    learner.store.close()
+
+
+async def test_a_round_without_a_bridge_says_so(tmp_path: Path) -> None:
+    learner = Learner("ws://127.0.0.1:9", tmp_path)
+    async with learner.learning():
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+    assert learner.last_round().outcome is Outcome.BRIDGE_AWAY
+    learner.store.close()
+
+
+async def test_peers_that_fail_are_verdicts_not_errors(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
+    silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5"))
+    gone.wire.pass_message = lambda message: False
+    learner.limits = replace(learner.limits, answer_timeout_s=0.1, stall_timeout_s=0.1)
+    async with running(learner, silent, gone), learner.learning():
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+    reasons = {verdict.peer: verdict.sentence for verdict in learner.last_round().verdicts}
+    assert learner.last_round().outcome is Outcome.NONE_ACCEPTED
+    assert "NO_MODEL" in reasons[silent.id]
+    assert "TIMED_OUT" in reasons[gone.id]
+
+
+@pytest.mark.parametrize("whose", ["its own", "the peer's"])
+async def test_a_link_that_breaks_before_any_answer_costs_no_round(
+    bridge: Bridge, learner: Learner, tmp_path: Path, whose: str
+) -> None:
+    (slow,) = peers(bridge, tmp_path, "0.5")
+    answers, asked = asyncio.Event(), asyncio.Event()
+
+    async def hesitate() -> Offerable | None:
+        asked.set()
+        await answers.wait()
+        return slow.model
+
+    slow.exchange._current = hesitate
+    learner.book.change("cluster_wait_s", 5)
+    async with running(learner, slow), learner.learning():
+        answers.set()  # joining asks, too
+        await until(lambda: learner.versions.current and learner.activity.stage is Stage.SERVING)
+        answers.clear()
+        asked.clear()
+        learner.add_rows(10)
+        await asked.wait()
+        victim = learner if whose == "its own" else slow
+        bridge.relay._connections[victim.id].abort()
+        await until(lambda: victim.link.status.state is not LinkState.ATTACHED)
+        answers.set()
+        await until(lambda: learner.ended(1))
+    record = learner.last_round()
+    assert record is not None
+    assert record.outcome is Outcome.AGGREGATED
+    assert [verdict.reason for verdict in record.verdicts] == ["ACCEPTED"]
+
+
+@pytest.mark.parametrize("command", ["train", "score", "average"])
+async def test_a_failing_trainer_costs_the_round_and_no_rows(
+    bridge: Bridge, learner: Learner, tmp_path: Path, command: str
+) -> None:
+    given = peers(bridge, tmp_path, "0.5", "0.45")
+    async with running(learner, *given), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.trainer.failing = {command}
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+        assert learner.last_round().outcome is Outcome.TRAINER_FAILED
+        await until(lambda: learner.spooled == [])
+        learner.trainer.failing = set()
+        learner.add_rows(10)
+        await until(lambda: learner.ended(2) or learner.ended(3), timeout_s=10)
+    assert [row["n"] for row in learner.trainer.trained_on] == [n for n in range(1, 21) if n % 10]
+    assert learner.store.waiting_count() == 0
+    assert learner.last_round().outcome is Outcome.AGGREGATED
+
+
+async def test_a_cart_killed_after_its_training_goes_on_with_the_round(
+    bridge: Bridge, learner: Learner, tmp_path: Path
+) -> None:
+    given = peers(bridge, tmp_path, "0.5")
+    async with running(learner, *given):
+        async with learner.learning():
+            await until(lambda: learner.activity.stage is Stage.SERVING)
+            learner.trainer.failing = set()
+            learner.add_rows(10)
+            await until(lambda: learner.last_round() and learner.last_round().local_version is not None)
+            learner.trainer.hold.clear()  # the next command never ends: the cart is stopped in the middle
+        if learner.last_round().outcome is None:
+            learner.trainer.hold.set()
+            async with learner.learning():
+                await until(lambda: learner.ended(1))
+    assert learner.last_round().outcome is Outcome.AGGREGATED
+    assert len(learner.trainer.trained_on) == 9
+
+
+@pytest.mark.parametrize(("origin", "outcome"), [(None, Outcome.INTERRUPTED), (Origin.AGGREGATED, Outcome.AGGREGATED)])
+async def test_records_that_a_killed_process_left_open_are_closed(learner: Learner, origin, outcome) -> None:
+    async with running(learner):
+        async with learner.learning():
+            await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.store.save_round(RoundRecord("id", 1, 1.0))
+        if origin is not None:
+            target = learner.versions.new_target()
+            target.write_text("0.4")
+            learner.versions.add(origin, target, Trained("digest", 0.4, {}), round_number=1)
+        async with learner.learning():
+            await until(lambda: learner.ended(1))
+            assert learner.last_round().outcome is outcome
+            learner.add_rows(10)
+            await until(lambda: learner.ended(2))
+
+
+async def test_a_cart_killed_right_after_the_commit_point_goes_on(
+    bridge: Bridge, learner: Learner, tmp_path: Path
+) -> None:
+    given = peers(bridge, tmp_path, "0.5")
+    async with running(learner, *given):
+        async with learner.learning():
+            await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(10)
+        learner.store.save_round(RoundRecord("id", 1, 1.0))  # its record does not know of the training yet
+        target = learner.versions.new_target()
+        target.write_text("0.4")
+        learner.versions.add(Origin.LOCAL, target, Trained("digest", 0.4, {}, rows=9), 10, round_number=1)
+        async with learner.learning():
+            await until(lambda: learner.ended(1))
+    assert learner.last_round().outcome is Outcome.AGGREGATED
+    assert learner.last_round().local_accuracy == 0.4
+    assert learner.trainer.trained_on == []
+
+
+async def test_a_new_cart_takes_over_the_best_model_of_its_peers(
+    bridge: Bridge, learner: Learner, tmp_path: Path
+) -> None:
+    given = peers(bridge, tmp_path, "0.5", "0.8", "BAD_PAYLOAD")
+    async with running(learner, *given), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        origins = [(version.origin, version.accuracy) for version in learner.store.versions(9)]
+    assert origins == [(Origin.STARTER, 0.3), (Origin.JOINED, 0.8), (Origin.INITIAL, 0.0)]
+    assert learner.spooled == []
+
+
+async def test_preparing_is_tried_again_until_the_trainer_works(learner: Learner, monkeypatch) -> None:
+    monkeypatch.setattr("child_cart.learning.bootstrap.RETRY_FIRST_S", 0.01)
+    learner.trainer.failing = {"initialise"}
+    async with running(learner), learner.learning():
+        await until(lambda: any("not ready" in event.text for event in learner.activity.events()))
+        learner.trainer.failing = {"start"}
+        await until(lambda: learner.versions.current is not None)
+        learner.trainer.failing = set()
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+
+
+def version(accuracy: float, samples: int) -> ModelVersion:
+    return ModelVersion(1, "task", Origin.LOCAL, "f", "d", "s", accuracy, samples, 0, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "own", "others"),
+    [("accuracy", 0.5, [0.2, 0.0]), ("samples", 30.0, [10.0, 0.0]), ("uniform", 1.0, [1.0, 1.0])],
+)
+def test_what_models_are_weighted_by(weighting, own, others) -> None:
+    accepted = [Accepted(Path("a"), 0.2, 10), Accepted(Path("b"), 0.0, 0)]
+    assert shares_of(weighting, version(0.5, 30), accepted) == (own, others)
+    if weighting != "uniform":
+        assert shares_of(weighting, version(0.0, 0), accepted[1:]) == (1.0, [1.0])
+
+
+async def test_a_peer_that_asks_during_a_training_gets_its_result(learner: Learner) -> None:
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.trainer.hold.clear()
+        learner.add_rows(10)
+        await until(lambda: learner.activity.stage is Stage.TRAINING and learner.activity.epoch)
+        asking = asyncio.create_task(learner.rounds.training_done(5.0))
+        await asyncio.sleep(0.02)
+        assert not asking.done()
+        learner.trainer.hold.set()
+        await asking
+        assert learner.versions.newest.origin is Origin.LOCAL
+        await learner.rounds.training_done(0.0)
+
+
+async def test_a_search_for_peers_ends_when_the_setting_allows_fewer(bridge: Bridge, tmp_path: Path) -> None:
+    learner = Learner(bridge.url, tmp_path, cluster_wait_s=60, min_peers=3)
+    given = peers(bridge, tmp_path, "0.5")
+    async with running(learner, *given), learner.learning():
+        learner.add_rows(10)
+        await until(lambda: any("No cluster yet" in event.text for event in learner.activity.events()))
+        learner.book.change("min_peers", 1)
+        await until(lambda: learner.ended(1))
+    assert learner.last_round().outcome is Outcome.AGGREGATED
+    learner.store.close()
+
+
+def test_no_claim_of_samples_outweighs_the_own_model_by_far() -> None:
+    assert shares_of("samples", version(0.5, 30), [Accepted(Path("a"), 0.2, 2**53 - 1)]) == (30.0, [300.0])
+
+
+async def test_a_failure_does_not_hide_that_the_cart_is_stopping(
+    bridge: Bridge, learner: Learner, tmp_path: Path, monkeypatch
+) -> None:
+    scoring = asyncio.Event()
+
+    async def fail_when_given_up(*_: object) -> None:
+        scoring.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise TrainerError("The training process was given up.") from None
+
+    async with running(learner, *peers(bridge, tmp_path, "0.5")):
+        async with learner.learning():
+            await until(lambda: learner.activity.stage is Stage.SERVING)
+            monkeypatch.setattr(learner.trainer, "score", fail_when_given_up)
+            learner.add_rows(10)
+            await scoring.wait()
+        assert learner.last_round().outcome is None

@@ -1,0 +1,285 @@
+"""Backup and moving house, on the command line: everything arrives, once, and nothing else is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes.mongod import Mongod, need_mongod, unique
+from support.processes.programs import LIGHT_TASK, ROOT, CartProcess, running, wait_for
+
+from child_cart.command_line import COMMANDS
+from child_cart.db.migration import contents_of
+from child_cart.db.records import BillLine, Sale
+from child_cart.db.sqlite import EmbeddedStore
+from child_cart.main import main
+
+LINES = (
+    BillLine("0200000000103", 'Rye "bread",\nlarge', 1, 349, 2),
+    BillLine("NA", "ä€🥖", 2, 0, 999),
+)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    if arguments[0] in COMMANDS:  # here, which is quicker than in a process of its own
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            try:
+                status = main([*arguments, "--task", LIGHT_TASK])
+            except SystemExit as end:
+                status = end.code
+        return subprocess.CompletedProcess(arguments, status, "", said.getvalue())
+    command = [sys.executable, "child_cart/main.py", *arguments, "--task", LIGHT_TASK]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, env=environment)
+
+
+def refusal(*arguments: str) -> str:
+    ended = run(*arguments)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return " ".join(ended.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    """The data folder of a cart that has sold, learned and been reset to other settings; copy it, do not change it."""
+    folder = tmp_path_factory.mktemp("kept")
+    cart = CartProcess(folder / "cart", "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--cluster-wait-s", "0")
+    with running(cart):
+        wait_for(lambda: cart.status().get("model"))
+        draw = random.Random(1)
+        for number in range(12):
+            rows = [{"degrees": angle, "third": angle // 120} for angle in draw.sample(range(360), 20)]
+            cart.post("/api/rows", {"batch_id": f"batch {number}", "rows": rows})
+        wait_for(lambda: cart.status()["rounds_ended"] >= 1)
+        wait_for(lambda: cart.status()["stage"] == "SERVING")
+        cart.stop()
+    store = EmbeddedStore(folder / "cart/cart.db")
+    for number in range(30):
+        lines = LINES[: 1 + number % 2]
+        store.record_sale(Sale(f"sale {number}", 1e9 + number / 3, "2026-05-01", number % 2, lines, 698), [])
+    store.put_setting("dataset_size", "77")
+    store.close()
+    return folder / "cart"
+
+
+@pytest.fixture
+def folder(kept: Path, tmp_path: Path) -> Path:
+    shutil.copytree(kept, tmp_path / "cart")
+    return tmp_path / "cart"
+
+
+@pytest.fixture(scope="module")
+def mongod(tmp_path_factory):
+    need_mongod()
+    with Mongod(tmp_path_factory.mktemp("mongod")) as server:
+        yield server
+
+
+def everything(store) -> dict[str, object]:
+    contents = contents_of(store, "")
+    every = {name: list(getattr(contents, name)) for name in ("items", "sales", "rows", "versions", "rounds")}
+    return every | {"batches": sorted(contents.batch_ids), "settings": contents.settings}
+
+
+def in_folder(folder: Path) -> dict[str, object]:
+    store = EmbeddedStore(folder / "cart.db")
+    found = everything(store)
+    store.close()
+    return found
+
+
+def test_what_is_exported_can_be_imported_and_is_the_same(folder: Path, tmp_path: Path) -> None:
+    before = in_folder(folder)
+    ended = run("export", str(tmp_path / "backup"), "--data-dir", str(folder))
+    assert ended.returncode == 0, ended.stderr
+    assert "sales" in ended.stderr
+    assert in_folder(folder) == before
+    assert (tmp_path / "backup").stat().st_mode & 0o077 == 0
+    new = tmp_path / "new"
+    ended = run("import", str(tmp_path / "backup"), "--data-dir", str(new))
+    assert ended.returncode == 0, ended.stderr
+    assert in_folder(new) == before
+    assert "is not empty" in refusal("import", str(tmp_path / "backup"), "--data-dir", str(new))
+    assert "is not empty" in refusal("export", str(tmp_path / "backup"), "--data-dir", str(folder))
+    cart = CartProcess(new, "ws://127.0.0.1:9", "--join-wait-s", "0.1")
+    with running(cart):
+        wait_for(lambda: cart.status().get("model"))
+        status = cart.status()
+        assert status["model"]["number"] == before["versions"][-1].number
+        assert (status["sales"], status["rows"]["total"], status["rows"]["dataset_size"]) == (30, 240, 77)
+        again = cart.post("/api/rows", {"batch_id": "batch 3", "rows": [{"degrees": 1, "third": 0}]})
+        assert not again["added"]
+        cart.stop()
+
+
+def test_a_move_to_mongodb_and_back(folder: Path, tmp_path: Path, mongod: Mongod) -> None:
+    from child_cart.db.mongo import MongoStore
+
+    url = mongod.url(unique("moved"))
+    before = in_folder(folder)
+    ended = run("migrate", "--from", "embedded", "--to", url, "--data-dir", str(folder))
+    assert ended.returncode == 0, ended.stderr
+    store = MongoStore(url, url, 5.0)
+    assert everything(store) == before
+    store.close()
+    assert in_folder(folder) == before
+    assert "keeps its data in mongodb://" in refusal("--data-dir", str(folder), "--port", "0")
+    cart = CartProcess(folder, "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--store", url)
+    with running(cart):
+        wait_for(lambda: cart.status().get("model"))
+        assert cart.status()["sales"] == 30
+        cart.post("/api/rows", {"batch_id": "later", "rows": [{"degrees": 1, "third": 0}]})
+        cart.stop()
+    back = ("migrate", "--from", url, "--to", "embedded", "--data-dir", str(folder))
+    assert "belongs to a cart already" in refusal(*back)
+    (folder / "cart.db").unlink()
+    ended = run(*back)
+    assert ended.returncode == 0, ended.stderr
+    after = in_folder(folder)
+    assert (after["sales"], len(after["rows"])) == (before["sales"], 241)
+
+
+def test_two_carts_on_one_database_are_told_apart(folder: Path, tmp_path: Path, mongod: Mongod) -> None:
+    url = mongod.url(unique("shared"))
+    assert run("migrate", "--from", "embedded", "--to", url, "--data-dir", str(folder)).returncode == 0
+    said = refusal("--store", url, "--data-dir", str(tmp_path / "second"), "--port", "0")
+    assert "belongs to cart" in said
+    assert "a database of its own" in said
+    ended = run("export", str(tmp_path / "backup"), "--store", url, "--data-dir", str(tmp_path / "second"))
+    assert ended.returncode == 0, ended.stderr
+    ended = run("import", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "third"))
+    assert ended.returncode == 0, ended.stderr
+    assert in_folder(tmp_path / "third") == in_folder(folder)
+
+
+def test_a_store_that_was_lost_or_emptied_is_not_replaced(folder: Path, mongod: Mongod) -> None:
+    ended = refusal("--data-dir", str(folder), "--store", mongod.url(unique("none")), "--port", "0")
+    assert "This cart keeps its data in embedded" in ended
+    for damage in (lambda path: path.write_bytes(b""), lambda path: path.unlink()):
+        damage(folder / "cart.db")
+        said = refusal("--data-dir", str(folder), "--port", "0")
+        assert f"The store {folder / 'cart.db'} is empty, but this cart has had one there" in said
+        assert f"remove the file {folder / 'store'}" in said
+    (folder / "store").unlink()
+    cart = CartProcess(folder, "ws://127.0.0.1:9", "--join-wait-s", "0.1")
+    with running(cart):
+        wait_for(lambda: cart.status().get("model"))
+        cart.stop()
+
+
+def test_half_an_import_is_no_store(folder: Path, tmp_path: Path) -> None:
+    assert run("export", str(tmp_path / "backup"), "--data-dir", str(folder)).returncode == 0
+    rows = tmp_path / "backup/cart_data.csv"
+    rows.write_text(rows.read_text().replace("\n100,", "\nx,1000000,"))
+    new = tmp_path / "new"
+    assert "cart_data.csv" in refusal("import", str(tmp_path / "backup"), "--data-dir", str(new))
+    assert "holds only part of what was to be moved there" in refusal("--data-dir", str(new), "--port", "0")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("archive.json", lambda text: "{}", "not of an archive that this program reads"),
+        ("archive.json", lambda text: "[" * 100_000, "is no JSON file"),
+        ("rounds.json", lambda text: '[{"number": 1}]', "holds something else than expected"),
+        ("items.csv", lambda text: text.replace("349", "much"), "price_cents is 'much'; it must be a whole number"),
+        ("items.csv", lambda text: text.replace("False", "maybe"), "retired is 'maybe'; it must be True or False"),
+        ("sales.csv", lambda text: text.replace("1000000000.0", "soon", 1), "sales.csv, line 2"),
+        ("sales.csv", lambda text: text[: len(text) // 2], "sales.csv, line"),
+        ("cart_data.csv", lambda text: text.replace("\n7,", "\n7,9", 1), "cart_data.csv, line 8: degrees is"),
+        ("cart_data.csv", lambda text: "", "cart_data.csv is no CSV file"),
+        ("batches.csv", lambda text: text[:-10], "says that it holds"),
+    ],
+)
+def test_an_archive_that_was_tampered_with_is_refused(folder: Path, tmp_path: Path, name, change, sentence) -> None:
+    backup = tmp_path / "backup"
+    assert run("export", str(backup), "--data-dir", str(folder)).returncode == 0
+    path = backup / name
+    path.write_text(change(path.read_text()))
+    assert sentence in refusal("import", str(backup), "--data-dir", str(tmp_path / "new"))
+
+
+def test_weights_files_never_leave_the_folder(folder: Path, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    assert run("export", str(backup), "--data-dir", str(folder)).returncode == 0
+    versions = json.loads((backup / "versions.json").read_text())
+    versions[-1]["file_name"] = "../../../stolen.h5"
+    (backup / "versions.json").write_text(json.dumps(versions))
+    assert "file_name is" in refusal("import", str(backup), "--data-dir", str(tmp_path / "deep/new"))
+    assert not (tmp_path / "stolen.h5").exists()
+
+
+def test_reset_forgets_the_model_and_keeps_the_rest(folder: Path) -> None:
+    before = in_folder(folder)
+    assert run("reset", "--data-dir", str(folder)).returncode == 0
+    after = in_folder(folder)
+    assert (after["versions"], after["rounds"]) == ([], [])
+    assert (after["sales"], after["rows"]) == (before["sales"], before["rows"])
+
+
+SECRET = "mongodb://me:secret@127.0.0.1:9/d"
+NEARLY = ("mongodb:/me:secret@h/d", "me:secret@h/d", f" {SECRET}", "MongoDB://me:secret@h/d", "x2://:secret@h")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [f"--store {SECRET}"],
+        [f"--store:{SECRET}"],
+        [f"-s{SECRET}"],
+        [SECRET],
+        ["--port", SECRET],
+        ["--port", "0", SECRET],
+        ["export", "folder", SECRET],
+        ["migrate", "--from=embedded", f"--to={SECRET}", SECRET],
+        [f"--version={SECRET}"],
+        ["--version=mongodb://me:it's secret@h/d"],
+        ["-psecret"],
+        [f"--stroe={SECRET}"],
+        ["--log-level", SECRET],
+        *(["--store", text] for text in NEARLY),
+        ["--catalogue", "mongodb//me:secret@h/d"],
+        ["--camera", "rtsp2://me:secret@h/d"],
+        *(["--bridge", text] for text in ("http://me:secret@h", "ws:/me:secret@h", "me:secret@h:9000")),
+        ["migrate", "--from", "embedded", "--to", "mongodb:/me:secret@h/d"],
+    ],
+)
+def test_no_sentence_shows_a_password(tmp_path: Path, arguments: list[str]) -> None:
+    assert "secret" not in refusal(*arguments, "--data-dir", str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["export"], "the following arguments are required: DIR"),
+        (["exprot", "folder"], "There is no command 'exprot'. Did you mean export? There are keygen, export,"),
+        (["--port", "0", "export"], "'export' is out of place: a command comes before everything else"),
+        (["reset", "--stroe", "embedded"], "There is no flag --stroe. Did you mean --store?"),
+        (["migrate", "--from", "embedded", "--to", "embedded"], "there is nothing to move"),
+        (["migrate", "--from", "embedded", "--to", "postgres://x/y"], "--to is 'postgres://x/y'"),
+        (["migrate", "--from", "embedded", "--to", "mongodb://me:secret@host"], "--to is 'mongodb://host'"),
+        (["--store", "mongodb://me:secret@host"], "--store (CART_STORE) is 'mongodb://host'"),
+        (["--catalogue", "file:///x"], "--catalogue (CART_CATALOGUE) is"),
+        (["export", "/dev/null/x"], "There is no store"),
+        (["import", "/no/such"], "/no/such/archive.json cannot be read: No such file"),
+        (
+            ["--store", "mongodb://me:secret@127.0.0.1:9/d", "--store-timeout-s", "0.2"],
+            "127.0.0.1:9/d does not answer",
+        ),
+        (["--store", "mongodb://127.0.0.1:9/d?bad=%ZZ&w=1", "--store-timeout-s", "0.2"], "does not answer"),
+        (["--store", "mongodb://h:99999/db", "--store-timeout-s", "0.2"], "h:99999/db"),
+    ],
+)
+def test_what_does_not_do_is_one_sentence(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    said = refusal(*arguments, "--data-dir", str(tmp_path / "data"))
+    assert sentence in said
+    assert "secret" not in said

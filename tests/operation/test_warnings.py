@@ -1,0 +1,61 @@
+"""What an operator is told of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from child_cart.operation.warnings import Facts, Weight, cautions
+
+GB = 1_000_000_000
+FINE = Facts(
+    fleet_open=False,
+    sharing=True,
+    attached=True,
+    away_s=0.0,
+    link_reason="",
+    decoder_sentence="",
+    camera_sentence="",
+    free_bytes=50 * GB,
+    total_bytes=100 * GB,
+    store_trouble="",
+    model_trouble="",
+    failed_rounds=0,
+    failed_sentence="",
+    plain_http_to="",
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "weight", "words"),
+    [
+        ({"fleet_open": True}, Weight.CAUTION, "The fleet is open"),
+        ({"sharing": False}, Weight.NOTE, "Sharing is paused"),
+        ({"attached": False, "away_s": 120.0, "link_reason": "Why."}, Weight.TROUBLE, "No bridge for 2 min. Why."),
+        ({"decoder_sentence": "No codes."}, Weight.CAUTION, "No codes."),
+        ({"camera_sentence": "No picture."}, Weight.CAUTION, "No picture."),
+        ({"free_bytes": 400_000_000}, Weight.TROUBLE, "The disk is nearly full: 400 MB are free."),
+        ({"store_trouble": "Away."}, Weight.TROUBLE, "Away. What is shown of it is from before."),
+        ({"model_trouble": "Damaged."}, Weight.TROUBLE, "Damaged."),
+        ({"failed_rounds": 2, "failed_sentence": "So."}, Weight.CAUTION, "The last 2 rounds ended without an average."),
+        ({"plain_http_to": "0.0.0.0"}, Weight.CAUTION, "The pages are served on 0.0.0.0 without https"),
+    ],
+)
+def test_each_fact_has_its_sentence(change: dict[str, object], weight: Weight, words: str) -> None:
+    (told,) = cautions(replace(FINE, **change))  # type: ignore[arg-type]
+    assert told.weight is weight
+    assert told.sentence.startswith(words)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"attached": False, "away_s": 5.0}, {"failed_rounds": 1}, {"free_bytes": 60_000_000, "total_bytes": 1 * GB}],
+)
+def test_what_is_no_worry_is_not_told(change: dict[str, object]) -> None:
+    assert cautions(replace(FINE, **change)) == []  # type: ignore[arg-type]
+
+
+def test_trouble_comes_first() -> None:
+    told = cautions(replace(FINE, fleet_open=True, sharing=False, model_trouble="Damaged."))
+    assert [caution.weight for caution in told] == [Weight.TROUBLE, Weight.CAUTION, Weight.NOTE]

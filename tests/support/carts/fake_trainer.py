@@ -1,0 +1,77 @@
+"""A ``Trainer`` without a process: a model is its accuracy, written as text. Tests can make it fail or wait."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from child_cart.model.trainer import Epoch, EpochReport, Initial, Row, Score, Stored, Trained, TrainerError
+from child_cart.model.verdict import Reason
+
+from .node import SIGNATURE
+
+
+class FakeTrainer:
+    """Train by adding a tenth; average by taking the mean."""
+
+    def __init__(self) -> None:
+        self.trained_on: list[Row] = []
+        self.averages: list[list[float]] = []
+        self.failing: set[str] = set()
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.process_id = None
+
+    async def initialise(self, target: Path) -> Initial:
+        await self._begin("initialise")
+        return Initial(self._write(target, 0.0), SIGNATURE, 10)
+
+    async def start(self, base: Stored, own_rows: list[Row], target: Path, report: EpochReport) -> Trained:
+        await self._begin("start")
+        return Trained(self._write(target, 0.3), 0.3, {}, rows=5)
+
+    async def train(
+        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+    ) -> Trained:
+        report(Epoch(1, 2, 0.5))
+        await self._begin("train")
+        self.trained_on += rows
+        accuracy = min(float(base.path.read_text()) + 0.1, 1.0)
+        return Trained(self._write(target, accuracy), accuracy, {}, rows=len(rows))
+
+    async def score(self, payload: Path, own_rows: list[Row]) -> Score:
+        await self._begin("score")
+        text = payload.read_text()
+        return Score(reason=Reason(text)) if text.isupper() else Score(float(text))
+
+    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
+        await self._begin("adopt")
+        accuracy = float(payload.read_text())
+        return Trained(self._write(target, accuracy), accuracy, {})
+
+    async def average(
+        self, base: Stored, share: float, received: list[tuple[Path, float]], own_rows: list[Row], target: Path
+    ) -> Trained:
+        await self._begin("average")
+        self.averages.append([share, *(part for _, part in received)])
+        values = [float(base.path.read_text()), *(float(path.read_text()) for path, _ in received)]
+        mean = sum(values) / len(values)
+        return Trained(self._write(target, mean), mean, {})
+
+    async def export(self, base: Stored, kind: str, target: Path) -> None:
+        await self._begin("export")
+        target.write_text(f"{kind} {base.path.read_text()}")
+
+    async def close(self) -> None:
+        pass
+
+    async def _begin(self, command: str) -> None:
+        await self.hold.wait()
+        if command in self.failing:
+            raise TrainerError(f"{command} fails as told.")
+
+    @staticmethod
+    def _write(target: Path, accuracy: float) -> str:
+        target.write_text(str(accuracy))
+        return hashlib.sha256(target.read_bytes()).hexdigest()

@@ -1,0 +1,184 @@
+"""A desk as a cart wires it, on a real store; nothing is attached and nothing trains."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+from support.carts.fake_trainer import FakeTrainer
+from support.carts.node import SIGNATURE, Node
+
+from child_cart.api.account import Account
+from child_cart.api.app import create_app
+from child_cart.config import Settings, SettingsBook
+from child_cart.db.records import Json, ModelVersion, Origin, RoundRecord
+from child_cart.db.sqlite import EmbeddedStore
+from child_cart.learning.activity import Activity, Stage
+from child_cart.learning.exports import Exports, Kind
+from child_cart.learning.rounds import Rounds
+from child_cart.learning.versions import Versions
+from child_cart.model.shopping import Shopping
+from child_cart.model.task import Task
+from child_cart.model.trainer import Trained
+from child_cart.operation.desk import Desk
+from child_cart.operation.disk import Disk
+from child_cart.operation.log_buffer import LogRing
+from child_cart.operation.operator_service import OperatorDesk
+from child_cart.scanner.camera import Camera
+from child_cart.scanner.reader import Reader
+from child_cart.scanner.service import ScanDesk
+from child_cart.shop.billing import CATALOGUE
+from child_cart.shop.catalogue_service import CatalogueDesk
+
+PASSWORD = "a password for tests"
+OTHER_PAGE = "https://shop.example"
+RYE_BREAD, CROISSANT = CATALOGUE[0], CATALOGUE[1]
+
+
+class Browser:
+    """A client with cookies that sends forms and JSON as the pages do."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+
+    def token(self, address: str) -> str:
+        """Return the CSRF token that a page carries."""
+        found = re.search(r'name="csrf[-_]token"[^>]*(?:content|value)="([^"]+)"', self.client.get(address).text)
+        assert found, address
+        return found[1]
+
+    def log_in(self, password: str, next: str = "") -> Any:
+        form = {"csrf_token": self.token("/login"), "password": password, "next": next}
+        return self.client.post("/login", data=form)
+
+    def send(self, method: str, address: str, body: object) -> Any:
+        headers = {"X-CSRFToken": self.token("/admin")}
+        return self.client.open(address, method=method, json=body, headers=headers)
+
+
+class Counter:
+    """Knows how often it was called."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+
+
+class Shown:
+    """A cart's desk, its parts, and a client of its pages that shows the token of programs.
+
+    ``stranger`` makes one that shows nothing, and ``browser`` one that has logged in.
+    """
+
+    def __init__(self, folder: Path, task: Task | None = None, camera: Camera | None = None) -> None:
+        self.folder = folder
+        self.store = EmbeddedStore(folder / "cart.db")
+        self.store.put_items(CATALOGUE)
+        self.book = SettingsBook(Settings(port=5099), self.store)
+        self.versions = Versions(self.store, folder / "models")
+        self.activity = Activity()
+        self.node = Node("ws://127.0.0.1:9", folder)
+        self.rounds = Rounds(
+            *(self.book, self.store, self.versions, FakeTrainer()),  # type: ignore[arg-type]
+            *(self.node.visits, self.node.link, self.activity),  # type: ignore[arg-type]
+        )
+        self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
+        self.process_id: int | None = None
+        self.reader = Reader()
+        self.log_ring = LogRing()
+        self.exports = Exports(folder / "exports", self.versions, FakeTrainer())  # type: ignore[arg-type]
+        self.asked_exports: list[Kind] = []
+        self.desk = Desk(
+            self.node.id,
+            task or Shopping(),
+            self.book,
+            self.store,
+            self.versions,
+            self.rounds,
+            self.node.exchange,
+            self.node.link,
+            self.node.bridges,
+            self.activity,
+            CatalogueDesk(self.store),
+            ScanDesk(self.store, camera or Camera(""), self.reader),
+            OperatorDesk(
+                *(self.book, self.store, self.versions, Disk(folder), self.log_ring, self.exports),
+                ask_export=self.asked_exports.append,
+            ),
+            on_rows=self.on_rows,
+            ask_training=self.training,
+            ask_reset=self.reset,
+            trainer_process=lambda: self.process_id,
+        )
+        password = folder / "password"
+        password.write_text(PASSWORD)
+        self.account = Account(folder, str(password))
+        self.app = create_app(self.desk, self.account, api_origins=[OTHER_PAGE])
+        self.client = self.program()
+
+    def close(self) -> None:
+        self.reader.close()
+        self.store.close()
+
+    # The cart's life, in steps.
+
+    def initialise(self) -> None:
+        self.versions.add_initial("task", self.versions.new_target(), "digest", SIGNATURE)
+
+    def train(self, accuracy: float, summary: Json | None = None, origin: Origin = Origin.LOCAL) -> ModelVersion:
+        target = self.versions.new_target()
+        return self.versions.add(origin, target, Trained("digest", accuracy, summary or {}, rows=5))
+
+    def serve(self) -> None:
+        self.activity.move_to(Stage.SERVING)
+
+    def run_round(self, record: RoundRecord) -> None:
+        self.store.save_round(record)
+        self.rounds.record = record
+
+    # Who asks.
+
+    def program(self) -> FlaskClient:
+        client = self.app.test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {self.account.token}"
+        return client
+
+    def stranger(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def browser(self, password: str = PASSWORD) -> Browser:
+        browser = Browser(self.app.test_client())
+        assert browser.log_in(password).status_code == 302
+        return browser
+
+    # Its pages.
+
+    def get(self, address: str) -> Any:
+        return self._checked(self.client.get(address))
+
+    def post(self, address: str, body: object, status: int = 200) -> Any:
+        return self._checked(self.client.post(address, json=body), status)
+
+    def put(self, address: str, body: object, status: int = 200) -> Any:
+        return self._checked(self.client.put(address, json=body), status)
+
+    def sentence(self, address: str, body: object = None, status: int = 400) -> str:
+        """Return the sentence with which a request is refused; without a body it is a GET."""
+        response = self.client.get(address) if body is None else self.client.post(address, json=body)
+        error = self._checked(response, status)["error"]
+        assert isinstance(error, str)
+        return error
+
+    @staticmethod
+    def _checked(response: Any, status: int = 200) -> Any:
+        assert response.status_code == status, response.text
+        assert response.is_json
+        return response.json
+
+
+def bill_of(*lines: tuple[str, int]) -> list[Json]:
+    return [{"code": code, "amount": amount} for code, amount in lines]

