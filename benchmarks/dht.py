@@ -30,7 +30,7 @@ from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord, CartRecord, make_bridge_record, make_cart_record
 from parent_cart.directory.datagrams import Address
-from parent_cart.directory.node import DhtNode, Lookup
+from parent_cart.directory.node import DhtNode, LookupResult
 from parent_cart.directory.rpc_socket import RequestRates
 from parent_cart.directory.storage import RecordStorage
 
@@ -81,7 +81,7 @@ class Bridge:
 class Seen:
     """One lookup."""
 
-    lookup: Lookup
+    lookup: LookupResult
     ms: float
     found: bool
 

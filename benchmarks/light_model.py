@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from child_cart.model.arrays import Array, Weights
-from child_cart.model.learner import EpochReport
+from child_cart.model.learner import EpochCallback
 from child_cart.model.task import KerasTask, Row, whole_number
 
 INPUTS = 2
@@ -31,7 +31,7 @@ class Dense:
         """Take other weights."""
         self._weights = [np.array(array) for array in weights]
 
-    def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+    def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
         """Learn nothing."""
 
     def predict(self, inputs: Array) -> Array:

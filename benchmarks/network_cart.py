@@ -29,8 +29,8 @@ from cart_common.wire.fleet_key import OPEN
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Role
 from child_cart.cart import cpu_flags
-from child_cart.config import Settings, exchange_limits
-from child_cart.network.bridge_selection import Bridges
+from child_cart.config import CartSettings, exchange_limits
+from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Standing
 from child_cart.network.link import Link
 from child_cart.transfers.exchange import Exchange
@@ -51,13 +51,13 @@ class _Network:
         digest = blake3(payload).hexdigest()
         self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1, samples=1, accuracy=0.5)
         self._role = Role.SHELL
-        settings = Settings()
+        settings = CartSettings()
         # As many transfers between two carts as are asked for: a fleet would spread them over many.
         limits = replace(exchange_limits(settings), max_outgoing=AT_ONCE, max_outgoing_per_peer=AT_ONCE)
         identity = Identity.generate()
         self.cart_id = identity.cart_id.hex()
         self.link = Link(
-            Bridges([url], settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time),
+            BridgeSelection([url], settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time),
             identity,
             OPEN,
             None,

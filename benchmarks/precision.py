@@ -25,7 +25,7 @@ from child_cart.model.aggregation import average
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.codec import decode, encode
 from child_cart.model.learner import Learner, accuracy
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.precision import Precision, as_sent
 from child_cart.model.task import Row, Task, load_task
 from demo.references import rows_never_seen
@@ -41,7 +41,7 @@ def payload_of(weights: Weights, precision: Precision) -> bytes:
 
 def rounds_of(task: Task, number: int, rounds: int, seed: int) -> list[list[Row]]:
     """Return a cart's rows, dealt to its rounds in an order of this seed."""
-    rows = task.starter_rows(Share(number, CARTS))
+    rows = task.starter_rows(Partition(number, CARTS))
     rows = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
     return [rows[place::rounds] for place in range(rounds)]
 

@@ -25,39 +25,39 @@ from cart_common.wire.records import CART_LIFE_S
 from .api.account import Account
 from .api.app import create_app
 from .api.server import PageServer
-from .config import Settings, SettingsBook, bridge_urls, exchange_limits, origins_of
+from .config import CartSettings, SettingsBook, bridge_urls, exchange_limits, origins_of
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store, StoreError
 from .learning.activity import Activity
-from .learning.bootstrap import BEFORE_STARTER, Preparation
-from .learning.exports import Exports, Kind
+from .learning.bootstrap import BEFORE_STARTER, Bootstrap
+from .learning.exports import ExportKind, Exports
 from .learning.rounds import Rounds
 from .learning.versions import Versions
 from .model.codec import CODEC
 from .model.csv_rows import read_rows
-from .model.partition import Share
+from .model.partition import Partition
 from .model.precision import Precision
 from .model.task import Task
 from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.bridge_file import BridgeFile
-from .network.bridge_probe import Survey
-from .network.bridge_selection import Bridges
+from .network.bridge_probe import BridgeProbe
+from .network.bridge_selection import BridgeSelection
 from .network.handshake import Standing
 from .network.link import Link, LinkDown, LinkState
 from .operation.desk import Desk
 from .operation.disk import Disk
-from .operation.log_buffer import LogRing
-from .operation.operator_service import OperatorDesk
+from .operation.log_buffer import LogBuffer
+from .operation.operator_service import OperatorService
 from .scanner.camera import Camera
 from .scanner.reader import Reader
-from .scanner.service import ScanDesk
+from .scanner.service import ScannerService
 from .shop.billing import CATALOGUE
-from .shop.catalogue_service import CatalogueDesk
+from .shop.catalogue_service import CatalogueService
 from .shop.shared_catalogue import SharedCatalogue
 from .transfers.assembly import TransferError
 from .transfers.exchange import Exchange, ExchangeLimits
 from .transfers.outgoing import Offerable
-from .transfers.peer_discovery import Visits
+from .transfers.peer_discovery import PeerDiscovery
 from .transfers.sealing import best_cipher
 from .transfers.spool import Spool
 
@@ -82,7 +82,7 @@ class Cart:
             starter rows cannot be used.
     """
 
-    def __init__(self, settings: Settings, task: Task, folder: Path) -> None:
+    def __init__(self, settings: CartSettings, task: Task, folder: Path) -> None:
         self._loop = asyncio.get_running_loop()
         self._folder = folder
         self._account = Account(folder, settings.admin_password_file)
@@ -104,7 +104,7 @@ class Cart:
         self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
         fleet_key = _fleet_key_of(settings)
         self._bridge_file = BridgeFile(folder / "bridges.json")
-        self._bridges = Bridges(
+        self._bridges = BridgeSelection(
             *(bridge_urls(settings), settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time)
         )
         self._bridges.remember(self._bridge_file.load())
@@ -121,8 +121,10 @@ class Cart:
             lambda: (self._signature, CODEC),
             self._limits,
         )
-        self._survey = Survey(self._bridges, tls, self._consider)
-        self._visits = Visits(self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit)
+        self._bridge_probe = BridgeProbe(self._bridges, tls, self._consider)
+        self._peer_discovery = PeerDiscovery(
+            self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit
+        )
         self._activity = Activity()
         if repaired:
             self._activity.note(repaired)
@@ -132,13 +134,13 @@ class Cart:
             else None
         )
         self._rounds = Rounds(
-            self._book, self._store, self._versions, self._trainer, self._visits, self._link, self._activity
+            self._book, self._store, self._versions, self._trainer, self._peer_discovery, self._link, self._activity
         )
-        self._preparation = Preparation(
+        self._preparation = Bootstrap(
             self._book,
             self._versions,
             self._trainer,
-            self._visits,
+            self._peer_discovery,
             self._activity,
             task.name,
             self._rounds.become,
@@ -146,7 +148,7 @@ class Cart:
             self._on_model_known,
         )
         self._camera, self._reader = Camera(settings.camera), Reader()
-        self._log_ring = LogRing()
+        self._log_buffer = LogBuffer()
         self._exports = Exports(folder / "exports", self._versions, self._trainer)
         self._desk = Desk(
             identity.cart_id.hex(),
@@ -159,10 +161,10 @@ class Cart:
             self._link,
             self._bridges,
             self._activity,
-            CatalogueDesk(self._store, shared=self._catalogue is not None, currency=settings.currency),
-            ScanDesk(self._store, self._camera, self._reader),
-            OperatorDesk(
-                *(self._book, self._store, self._versions, Disk(folder), self._log_ring, self._exports),
+            CatalogueService(self._store, shared=self._catalogue is not None, currency=settings.currency),
+            ScannerService(self._store, self._camera, self._reader),
+            OperatorService(
+                *(self._book, self._store, self._versions, Disk(folder), self._log_buffer, self._exports),
                 ask_export=self._ask_export,
                 over_https=bool(settings.tls_cert),
             ),
@@ -189,7 +191,7 @@ class Cart:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve pages, stay attached and learn until ``stop`` is set; then leave the bridge and close everything."""
-        logging.getLogger().addHandler(self._log_ring)
+        logging.getLogger().addHandler(self._log_buffer)
         if not self._book.current.fleet_key_file:
             log.warning("no --fleet-key-file was given: the fleet is open, and whoever runs a bridge can add carts")
         try:
@@ -201,7 +203,7 @@ class Cart:
                         group.create_task(self._keep_catalogue(), name="catalogue"),
                         group.create_task(self._keep_bridges(), name="bridges"),
                         group.create_task(self._stay_published(), name="publishing"),
-                        group.create_task(self._survey.run(), name="survey"),
+                        group.create_task(self._bridge_probe.run(), name="survey"),
                     ]
                     await stop.wait()
                     log.info("stopping")
@@ -219,7 +221,7 @@ class Cart:
                 in_thread(self._reader.close),
             )
             await in_thread(self._store.close)
-            logging.getLogger().removeHandler(self._log_ring)
+            logging.getLogger().removeHandler(self._log_buffer)
 
     async def _stay_attached(self) -> None:
         await self._model_known.wait()
@@ -320,7 +322,7 @@ class Cart:
         self._rounds.wake.set()
         self._rounds.become(self._rounds.role)
 
-    def _ask_export(self, kind: Kind) -> None:
+    def _ask_export(self, kind: ExportKind) -> None:
         self._in_loop(lambda: self._exports.ask(kind))
 
     def _ask_training(self) -> None:
@@ -331,12 +333,12 @@ class Cart:
         self._loop.call_soon_threadsafe(call)
 
 
-def _page_hosts(settings: Settings) -> frozenset[str]:
+def _page_hosts(settings: CartSettings) -> frozenset[str]:
     names = (settings.host, socket.gethostname(), *settings.page_hosts.split(","))
     return frozenset(name.strip().lower() for name in names if name.strip())
 
 
-def _fleet_key_of(settings: Settings) -> bytes:
+def _fleet_key_of(settings: CartSettings) -> bytes:
     if not settings.fleet_key_file:
         return OPEN
     try:
@@ -345,7 +347,7 @@ def _fleet_key_of(settings: Settings) -> bytes:
         raise SettingError(f"--fleet-key-file (CART_FLEET_KEY_FILE) is {settings.fleet_key_file!r}; {error}.") from None
 
 
-def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+def _tls_of(settings: CartSettings) -> ssl.SSLContext | None:
     if not settings.bridge_ca:
         return None
     context = ssl.create_default_context()
@@ -368,7 +370,7 @@ def cpu_flags() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def _check_folder(versions: Versions, task: Task, settings: Settings, folder: Path) -> None:
+def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder: Path) -> None:
     """Refuse a folder with the model of another task, and starter rows that the trainer would stumble over later."""
     current = versions.current
     if current is not None and current.task != task.name:
@@ -380,8 +382,8 @@ def _check_folder(versions: Versions, task: Task, settings: Settings, folder: Pa
         read_rows(task, Path(settings.data))
 
 
-def _trainer_setup(settings: Settings, folder: Path) -> TrainerSetup:
-    share = Share.parse(settings.share)
+def _trainer_setup(settings: CartSettings, folder: Path) -> TrainerSetup:
+    share = Partition.parse(settings.share)
     return TrainerSetup(
         task=settings.task,
         share=(share.index, share.count),

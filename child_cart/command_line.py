@@ -10,7 +10,7 @@ from pathlib import Path
 from cart_common.process.redaction import shown
 from cart_common.process.settings import CommandLine, SettingError
 
-from .config import Settings
+from .config import CartSettings
 
 COMMANDS = {
     "keygen": "Print a new fleet key, and the token of it for bridges.",
@@ -33,7 +33,7 @@ OF_THE_DATA = ("data_dir", "store", "store_timeout_s", "task")
 """The settings that say where a cart's data are and what they mean."""
 
 
-def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, Settings]:
+def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, CartSettings]:
     """Return what was typed and the settings; ``command`` of the first is a name of ``COMMANDS`` or None.
 
     Raises:
@@ -41,13 +41,13 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Name
         SystemExit: for ``--help`` and ``--version``.
     """
     if not argv or argv[0].startswith("-"):
-        line = CommandLine(Settings, "CART", DESCRIPTION, places=PLACES)
+        line = CommandLine(CartSettings, "CART", DESCRIPTION, places=PLACES)
         line.set_defaults(command=None)
     else:
         line = _of_command(argv[0])
         argv = argv[1:]
     given, settings = line.read(argv, {} if line.get_default("command") == KEYGEN else environ)
-    assert isinstance(settings, Settings)
+    assert isinstance(settings, CartSettings)
     return given, settings
 
 
@@ -59,7 +59,7 @@ def _of_command(command: str) -> CommandLine:
     on_data = command != KEYGEN
     needs = " The cart must not run." if on_data else ""
     # A command line that runs a cart does with a command before it, too: what is not needed changes nothing.
-    line = CommandLine(Settings, "CART", COMMANDS[command] + needs, OF_THE_DATA if on_data else (), PLACES)
+    line = CommandLine(CartSettings, "CART", COMMANDS[command] + needs, OF_THE_DATA if on_data else (), PLACES)
     line.prog += f" {command}"
     line.set_defaults(command=command)
     if command in ("export", "import"):

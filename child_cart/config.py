@@ -23,7 +23,7 @@ from cart_common.wire.records import is_bridge_url
 
 from .db.ownership import is_mongodb, is_store
 from .db.store import Store
-from .model.partition import Share
+from .model.partition import Partition
 from .network.bridge_selection import MOST_BRIDGES
 from .shop.catalogue import MAX_CURRENCY_CHARS, is_currency
 from .transfers.exchange import ExchangeLimits
@@ -35,7 +35,7 @@ STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
 
 
 @dataclass(frozen=True)
-class Settings:
+class CartSettings:
     """All settings of a cart; also ``CART_…`` in the environment. Those with ``live`` can be changed while it runs."""
 
     bridge: str = option(
@@ -167,7 +167,7 @@ class Settings:
     log_level: str = option("INFO", "how much to log", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
 
-def check(settings: Settings) -> None:
+def check(settings: CartSettings) -> None:
     """Hold against each other what single values cannot tell.
 
     Raises:
@@ -191,7 +191,7 @@ def check(settings: Settings) -> None:
             f"--catalogue (CART_CATALOGUE) is {shown(settings.catalogue)!r}; it must be like mongodb://HOST/DATABASE."
         )
     try:
-        Share.parse(settings.share)
+        Partition.parse(settings.share)
     except ValueError as error:
         raise SettingError(f"--share (CART_SHARE): {error}") from None
     if not _is_camera(settings.camera):
@@ -218,12 +218,12 @@ def check(settings: Settings) -> None:
         )
 
 
-def origins_of(settings: Settings) -> list[str]:
+def origins_of(settings: CartSettings) -> list[str]:
     """Return the origins whose pages may read what is open to all."""
     return [origin.strip() for origin in settings.api_origins.split(",") if origin.strip()]
 
 
-def _check_currency(settings: Settings) -> None:
+def _check_currency(settings: CartSettings) -> None:
     if not is_currency(settings.currency):
         raise SettingError(
             f"--currency (CART_CURRENCY) is {settings.currency!r}; it must be a sign or a word as € or CHF, of at most "
@@ -231,7 +231,7 @@ def _check_currency(settings: Settings) -> None:
         )
 
 
-def _check_origins(settings: Settings) -> None:
+def _check_origins(settings: CartSettings) -> None:
     for origin in origins_of(settings):
         if not _is_origin(origin):
             raise SettingError(
@@ -258,18 +258,18 @@ def _is_camera(text: str) -> bool:
         return False
 
 
-def bridge_urls(settings: Settings) -> list[str]:
+def bridge_urls(settings: CartSettings) -> list[str]:
     """Return the bridges that the cart was told, each once."""
     urls = (url.strip().rstrip("/") for url in settings.bridge.split(","))
     return list(dict.fromkeys(url for url in urls if url))
 
 
-def _shown_value(settings: Settings, entry: Field[Any]) -> Any:
+def _shown_value(settings: CartSettings, entry: Field[Any]) -> Any:
     value = getattr(settings, entry.name)
     return shown(value) if option_of(entry).secret else value
 
 
-def exchange_limits(settings: Settings) -> ExchangeLimits:
+def exchange_limits(settings: CartSettings) -> ExchangeLimits:
     """Return what the settings say of transfers."""
     return ExchangeLimits(
         max_model_bytes=settings.max_model_bytes,
@@ -288,7 +288,7 @@ class SettingsBook:
     later than whoever wrote the start-up command.
     """
 
-    def __init__(self, start: Settings, store: Store) -> None:
+    def __init__(self, start: CartSettings, store: Store) -> None:
         self._start = start
         self._store = store
         self._lock = threading.Lock()
@@ -305,7 +305,7 @@ class SettingsBook:
         Raises:
             SettingError: if there is no such setting, it needs a restart, or the value does not do.
         """
-        entry = field_named(fields(Settings), name)
+        entry = field_named(fields(CartSettings), name)
         if not option_of(entry).live:
             raise SettingError(f"{name} can only be set when the cart starts.")
         with self._lock:
@@ -338,17 +338,17 @@ class SettingsBook:
                 "minimum": declared.minimum,
                 "maximum": declared.maximum,
             }
-            for entry in fields(Settings)
+            for entry in fields(CartSettings)
             for declared in (option_of(entry),)
         ]
 
-    def _with_changes(self, changes: dict[str, str]) -> Settings:
-        known = {entry.name: entry for entry in fields(Settings)}
+    def _with_changes(self, changes: dict[str, str]) -> CartSettings:
+        known = {entry.name: entry for entry in fields(CartSettings)}
         # A change kept by another version of the program may name a setting that is gone.
         parsed = {name: parse_value(known[name], text, name) for name, text in changes.items() if name in known}
         return replace(self._start, **parsed)
 
-    def _at_start(self, changes: dict[str, str]) -> Settings:
+    def _at_start(self, changes: dict[str, str]) -> CartSettings:
         """Return the start settings with the kept changes, or without them if together they no longer make sense."""
         try:
             changed = self._with_changes(changes)

@@ -22,7 +22,7 @@ from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
 from cart_common.wire.identity import IdentityError
 from child_cart import command_line
 from child_cart.cart import Cart
-from child_cart.config import Settings, check
+from child_cart.config import CartSettings, check
 from child_cart.db.store import StoreError
 from child_cart.model.csv_rows import CsvError
 from child_cart.model.task import Task, TaskError, load_task
@@ -30,7 +30,7 @@ from child_cart.model.task import Task, TaskError, load_task
 log = logging.getLogger("cart")
 
 
-async def serve(settings: Settings, task: Task, folder: Path) -> None:
+async def serve(settings: CartSettings, task: Task, folder: Path) -> None:
     """Run a cart until SIGTERM or SIGINT.
 
     Raises:
@@ -69,7 +69,7 @@ def keygen() -> None:
     print("Each bridge:  python parent_cart/main.py --token-file FILE      (FILE holds the line bridge-token:…)")
 
 
-def carry_out(given: argparse.Namespace, settings: Settings) -> None:
+def carry_out(given: argparse.Namespace, settings: CartSettings) -> None:
     """Carry out a command on the data of a cart that does not run.
 
     Raises:
@@ -82,7 +82,7 @@ def carry_out(given: argparse.Namespace, settings: Settings) -> None:
         commands.carry_out(given, settings, folder)
 
 
-def run(settings: Settings) -> None:
+def run(settings: CartSettings) -> None:
     """Run a cart until it is told to stop.
 
     Raises:

@@ -22,7 +22,7 @@ PASSWORD_BYTES: Final = 15
 
 
 @dataclass(frozen=True)
-class Settings:
+class SecretsSettings:
     """Where secrets come from and go to; ``SECRETS_…`` in the environment."""
 
     fleet_key: str = option("/run/secrets/fleet_key", "file with a fleet key to take; empty or not there for none")
@@ -32,7 +32,7 @@ class Settings:
     user: int = option(10001, "id of the user that bridges and carts run as", minimum=0, maximum=1 << 31)
 
 
-def hand_out(settings: Settings) -> list[str]:
+def hand_out(settings: SecretsSettings) -> list[str]:
     """Write key, password and token where they are read; return what was done, as sentences.
 
     Raises:
@@ -77,7 +77,7 @@ def _one(what: str, given: Path, kept: Path, make: Callable[[], str]) -> tuple[s
 def main() -> int:
     """Hand the secrets out; return the process's exit status."""
     try:
-        print("\n".join(hand_out(load(Settings, "SECRETS", [], os.environ, ""))))
+        print("\n".join(hand_out(load(SecretsSettings, "SECRETS", [], os.environ, ""))))
     except SettingError as error:
         print(f"secrets: {error}", file=sys.stderr)
         return 2

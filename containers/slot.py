@@ -28,7 +28,7 @@ PROGRAMS: Final = {"bridge": "parent_cart.main", "cart": "child_cart.main"}
 
 
 @dataclass(frozen=True)
-class Settings:
+class SlotSettings:
     """Where the slots are; ``SLOT_…`` in the environment."""
 
     folder: str = option("/data", "folder with the slots of all replicas; the data folder of each lies there")
@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
         return 2
     host = socket.gethostname()
     try:
-        settings = load(Settings, "SLOT", [], os.environ, "")
+        settings = load(SlotSettings, "SLOT", [], os.environ, "")
         number, holder = claim(Path(settings.folder), settings.number, host)
     except SettingError as error:
         print(f"slot: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ SELLING_TASK: Final = "shopping"
 
 
 @dataclass(frozen=True)
-class Settings:
+class DemoSettings:
     """All settings of the demo; also ``DEMO_…`` in the environment."""
 
     carts: int = option(4, "how many carts to run", minimum=2, maximum=64)
@@ -30,7 +30,7 @@ class Settings:
         return range(self.first_page_port, self.first_page_port + self.carts)
 
 
-def check(settings: Settings) -> None:
+def check(settings: DemoSettings) -> None:
     """Hold against each other what single values cannot tell.
 
     Raises:

@@ -14,7 +14,7 @@ import aiohttp
 from child_cart.api.account import new_password
 from child_cart.api.secret_files import write_secret
 
-from .config import MOST_CLUSTER, Plan, Settings
+from .config import MOST_CLUSTER, DemoSettings, Plan
 from .processes import ROOT, Program, last_line, stop_all
 from .watch import BridgeView, OwnCart
 
@@ -40,7 +40,7 @@ class Fleet:
         folder: holds each process's log and each cart's data.
     """
 
-    def __init__(self, settings: Settings, plan: Plan, folder: Path) -> None:
+    def __init__(self, settings: DemoSettings, plan: Plan, folder: Path) -> None:
         self.password = new_password()
         self.password_file = password_file(folder)
         self.bridge = BridgeView(
@@ -93,12 +93,12 @@ async def _answering(view: BridgeView | OwnCart, web: aiohttp.ClientSession) -> 
         await asyncio.sleep(LOOK_S)
 
 
-def bridge_arguments(settings: Settings) -> list[str]:
+def bridge_arguments(settings: DemoSettings) -> list[str]:
     """Return the bridge's command line, after the interpreter."""
     return [str(ROOT / "parent_cart/main.py"), "--host", HOST, "--port", str(settings.bridge_port)]
 
 
-def cart_arguments(settings: Settings, plan: Plan, number: int, folder: Path) -> list[str]:
+def cart_arguments(settings: DemoSettings, plan: Plan, number: int, folder: Path) -> list[str]:
     """Return the command line of cart ``number``, counted from 1, after the interpreter."""
     flags = {
         "bridge": f"ws://{HOST}:{settings.bridge_port}",
@@ -131,7 +131,7 @@ def cart_folder(folder: Path, number: int) -> Path:
     return folder / f"cart-{number}"
 
 
-def check_ports(settings: Settings) -> None:
+def check_ports(settings: DemoSettings) -> None:
     """Make sure that every port that will be needed is free.
 
     Raises:

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from cart_common.process.settings import SettingError, load
 from cart_common.process.tasks import background, in_thread
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.task import Row, Task, TaskError, load_task
 
-from .config import SELLING_TASK, Plan, Settings, check, plan_for
+from .config import SELLING_TASK, DemoSettings, Plan, check, plan_for
 from .fleet import Fleet, FleetError, PortTaken, check_ports
 from .screen import Screen
 from .shoppers import Shoppers
@@ -51,7 +51,7 @@ class Demo:
         lost: whether a process has ended by itself.
     """
 
-    def __init__(self, settings: Settings, task: Task, folder: Path, console: Console) -> None:
+    def __init__(self, settings: DemoSettings, task: Task, folder: Path, console: Console) -> None:
         self._settings = settings
         self._task = task
         self._plan: Plan = plan_for(settings.task)
@@ -100,7 +100,7 @@ class Demo:
     def _shares(self) -> list[list[Row]]:
         """Return what is left to buy at each cart: the rows of its share that it does not start from."""
         carts = self._settings.carts
-        starter = [self._task.starter_rows(Share(index, carts)) for index in range(carts)]
+        starter = [self._task.starter_rows(Partition(index, carts)) for index in range(carts)]
         if not any(starter):
             self._console.print(f"The task {self._settings.task} brings no rows: send some to the carts yourself.")
         return [rows[self._plan.starter_rows :] or rows for rows in starter]
@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
     console = Console(highlight=False)
     try:
-        settings = load(Settings, "DEMO", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
+        settings = load(DemoSettings, "DEMO", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
         check(settings)
         task = load_task(settings.task)
         check_ports(settings)

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from child_cart.db.records import ModelVersion, Origin, Outcome
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.model.arrays import Weights
 from child_cart.model.learner import Learner, accuracy
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping, purchases
 from child_cart.model.task import Row, Task, load_task
 from child_cart.model.weights_file import WeightsError, read_weights
@@ -46,7 +46,7 @@ class CartResult:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptResult:
     """What a stopped cart's folder holds: the rows of each training in their order, and the model."""
 
     batches: tuple[tuple[Row, ...], ...]
@@ -54,12 +54,12 @@ class Kept:
     weights: Weights | None
 
 
-def kept_by(folder: Path, starter_rows: Sequence[Row]) -> Kept:
+def kept_by(folder: Path, starter_rows: Sequence[Row]) -> KeptResult:
     """Read a stopped cart's folder, without changing it."""
     with tempfile.TemporaryDirectory() as copy:
         for file in folder.glob("cart.db*"):
             shutil.copy(file, copy)
-        store = EmbeddedStore(Path(copy) / "cart.db")
+        store = SqliteStore(Path(copy) / "cart.db")
         try:
             versions = store.versions(PLENTY)[::-1]
             averaged = sum(record.outcome is Outcome.AGGREGATED for record in store.rounds(PLENTY))
@@ -72,7 +72,7 @@ def kept_by(folder: Path, starter_rows: Sequence[Row]) -> Kept:
         if after.origin is Origin.LOCAL:
             spent = range(before.trained_to + 1, after.trained_to + 1)
             batches.append(tuple(entry.row for entry in rows if entry.sequence in spent and not entry.held_out))
-    return Kept(tuple(batches), averaged, _weights(folder, versions))
+    return KeptResult(tuple(batches), averaged, _weights(folder, versions))
 
 
 def _weights(folder: Path, versions: Sequence[ModelVersion]) -> Weights | None:
@@ -116,7 +116,7 @@ class Measurer:
         return accuracy(self._learner, *self._test)
 
 
-def together(carts: Sequence[Kept]) -> list[list[Row]]:
+def together(carts: Sequence[KeptResult]) -> list[list[Row]]:
     """Return the carts' rows as the batches of one model: what the carts learned at the same time is one batch.
 
     As strong a reference as training on all rows at once: digits 0.966 against 0.946, shopping 0.889 against 0.891.
@@ -131,7 +131,7 @@ def measured(folder: Path, task: Task, carts: int, starter_rows: int) -> Iterato
     """Give a line for each step that is done, and the results as the last one."""
     steps = carts + 2
     kept = [
-        kept_by(cart_folder(folder, n), task.starter_rows(Share(n - 1, carts))[:starter_rows])
+        kept_by(cart_folder(folder, n), task.starter_rows(Partition(n - 1, carts))[:starter_rows])
         for n in range(1, carts + 1)
     ]
     measurer = Measurer(task)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from .config import Plan, Settings
+from .config import DemoSettings, Plan
 from .fleet import FleetError
 from .processes import LAUNCHER, environment, last_line
 
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 TRAINING_THREADS: Final = 2
 
 
-async def measure(settings: Settings, plan: Plan, folder: Path, console: Console) -> Json:
+async def measure(settings: DemoSettings, plan: Plan, folder: Path, console: Console) -> Json:
     """Have the models measured in a process of its own, which ends with this call however that ends.
 
     Raises:

@@ -23,7 +23,7 @@ import aiohttp
 
 from cart_common.process.settings import SettingError, load, option
 from cart_common.process.tasks import in_thread
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.task import Row, Task, TaskError, load_task
 from containers.slot import HOLDER
 
@@ -39,7 +39,7 @@ MOST_NAME_BYTES: Final = 256
 
 
 @dataclass(frozen=True)
-class Settings:
+class VisitSettings:
     """Where the carts are; also ``SHOPPERS_…`` in the environment."""
 
     folder: str = option("/data", "folder with the slots of all carts")
@@ -85,7 +85,7 @@ async def address_of(host: str, port: int) -> str | None:
     return f"http://[{number}]:{port}" if ":" in number else f"http://{number}:{port}"
 
 
-class Visits:
+class ShopVisits:
     """The shoppers of all carts.
 
     Args:
@@ -94,7 +94,7 @@ class Visits:
         web: by which to visit them.
     """
 
-    def __init__(self, settings: Settings, task: Task, web: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: VisitSettings, task: Task, web: aiohttp.ClientSession) -> None:
         self._settings = settings
         self._task = task
         self._web = web
@@ -131,17 +131,17 @@ class Visits:
 
     def _rows_for(self, share: str) -> list[Row]:
         """Return the rows to buy at a cart: those of its share that it does not start from."""
-        rows = self._task.starter_rows(Share.parse(share))
+        rows = self._task.starter_rows(Partition.parse(share))
         return rows[plan_for(self._settings.task).starter_rows :] or rows
 
 
-async def visit(settings: Settings, task: Task) -> None:
+async def visit(settings: VisitSettings, task: Task) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with new_web() as web, asyncio.TaskGroup() as group:
-        visits = group.create_task(Visits(settings, task, web).run())
+        visits = group.create_task(ShopVisits(settings, task, web).run())
         await stop.wait()
         visits.cancel()
 
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        settings = load(Settings, "SHOPPERS", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
+        settings = load(VisitSettings, "SHOPPERS", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
         asyncio.run(visit(settings, load_task(settings.task)))
     except (SettingError, TaskError) as error:
         print(f"shoppers: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ _PEER: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.
 
 
 @dataclass(frozen=True)
-class Settings:
+class BridgeSettings:
     """All settings of a bridge; also ``BRIDGE_…`` in the environment."""
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for all")
@@ -108,7 +108,7 @@ class Settings:
         return peers
 
 
-def check(settings: Settings) -> None:
+def check(settings: BridgeSettings) -> None:
     """Check what one setting alone cannot tell.
 
     Raises:
@@ -133,7 +133,7 @@ def check(settings: Settings) -> None:
     _check_directory(settings)
 
 
-def _check_rates(settings: Settings) -> None:
+def _check_rates(settings: BridgeSettings) -> None:
     """Refuse rates at which no chunk would pass in a second."""
     for flag, rate, least in (
         ("max-bytes-per-s", settings.max_bytes_per_s, HEADER_BYTES + settings.max_chunk_bytes + SEAL_BYTES),
@@ -147,7 +147,7 @@ def _check_rates(settings: Settings) -> None:
             )
 
 
-def _check_directory(settings: Settings) -> None:
+def _check_directory(settings: BridgeSettings) -> None:
     """Refuse a DHT that nobody could use."""
     peers = settings.bootstrap_peers()
     if peers and not settings.dht_port:

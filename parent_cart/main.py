@@ -29,17 +29,17 @@ from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
 from cart_common.wire.fleet_key import FleetKeyError, Secret, read_key
 from cart_common.wire.identity import Identity, IdentityError
 from parent_cart.bridge.admission import Admission
-from parent_cart.bridge.allowance import Rates
+from parent_cart.bridge.allowance import RateLimits
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.neighbourhood import Neighbourhood
 from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
 from parent_cart.bridge.websocket import cut_off_others, is_ours
-from parent_cart.config import Settings, check
+from parent_cart.config import BridgeSettings, check
 from parent_cart.directory.dht import DhtDirectory
-from parent_cart.directory.directory import Directory, Load, LoneDirectory
+from parent_cart.directory.directory import BridgeLoad, Directory, LoneDirectory
 from parent_cart.directory.pages import DirectoryCollector, DirectoryPage
-from parent_cart.pages.status import Status
+from parent_cart.pages.status import StatusPages
 
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
@@ -61,15 +61,15 @@ class Bridge:
     directory: Directory
     neighbourhood: Neighbourhood
 
-    def load(self) -> Load:
+    def load(self) -> BridgeLoad:
         """Tell what the bridge carries now."""
         carts = self.hub.carts.values()
         # In either role: where every bridge has few carts, those that collect at the same time may not miss each other.
         givers = Counter(cart.model_signature for cart in carts if cart.model_version)
-        return Load(len(carts), self.hub.limits.max_carts, givers)
+        return BridgeLoad(len(carts), self.hub.limits.max_carts, givers)
 
 
-def build(settings: Settings, folder: Path | None = None) -> Bridge:
+def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
     """Return a bridge that does not listen yet.
 
     Args:
@@ -98,20 +98,20 @@ def build(settings: Settings, folder: Path | None = None) -> Bridge:
     neighbourhood = Neighbourhood(directory, time.monotonic, chance)
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), chance.randrange, neighbourhood.elsewhere)
     admission = Admission(token, time.monotonic, settings.max_connections)
-    rates = Rates(settings.max_frames_per_s, settings.max_bytes_per_s)
+    rates = RateLimits(settings.max_frames_per_s, settings.max_bytes_per_s)
     relay = Relay(
         identity.cart_id, hub, admission, neighbourhood, settings.attach_timeout_s, settings.heartbeat_s, rates
     )
     application = web.Application()
     application.router.add_get("/v1/cart", relay.handle)
-    status = Status(hub, relay.bridge_id, _status_token_of(settings), directory.neighbours)
+    status = StatusPages(hub, relay.bridge_id, _status_token_of(settings), directory.neighbours)
     status.add_routes(application)
     status.add_figures(DirectoryCollector(directory))
     application.router.add_get("/bridge/neighbours", status.guarded(DirectoryPage(directory).neighbours))
     return Bridge(application, hub, relay, directory, neighbourhood)
 
 
-def _directory_of(settings: Settings, identity: Identity, token: bytes | None, folder: Path | None) -> Directory:
+def _directory_of(settings: BridgeSettings, identity: Identity, token: bytes | None, folder: Path | None) -> Directory:
     if not settings.dht_port:
         return LoneDirectory(token)
     listen = (settings.dht_host or settings.host, settings.dht_port)
@@ -119,7 +119,7 @@ def _directory_of(settings: Settings, identity: Identity, token: bytes | None, f
     return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), memory_file)
 
 
-def _token_of(settings: Settings) -> bytes | None:
+def _token_of(settings: BridgeSettings) -> bytes | None:
     if not settings.token_file:
         return None
     try:
@@ -128,7 +128,7 @@ def _token_of(settings: Settings) -> bytes | None:
         raise SettingError(f"--token-file (BRIDGE_TOKEN_FILE) is {settings.token_file!r}; {error}.") from None
 
 
-def _status_token_of(settings: Settings) -> str:
+def _status_token_of(settings: BridgeSettings) -> str:
     if not settings.status_token_file:
         return ""
     name = f"--status-token-file (BRIDGE_STATUS_TOKEN_FILE) is {settings.status_token_file!r}"
@@ -142,7 +142,7 @@ def _status_token_of(settings: Settings) -> str:
     return token
 
 
-async def serve(settings: Settings, folder: Path | None = None) -> None:
+async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
     """Run a bridge until SIGTERM or SIGINT; arguments as ``build`` says.
 
     Raises:
@@ -205,7 +205,7 @@ def raise_open_file_limit(max_carts: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the process's exit status."""
     try:
-        settings = load(Settings, "BRIDGE", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
+        settings = load(BridgeSettings, "BRIDGE", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("aiohttp.server").addFilter(is_ours)
         raise_malloc_thresholds()

@@ -14,7 +14,7 @@ IPV6_NETWORK_BITS: Final = 64
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """Tokens that are earned at a rate, up to as many as fit; full at first.
 
     More may be taken than are left: the bucket is overdrawn then, until that has been earned.
@@ -62,15 +62,15 @@ class AddressBuckets:
         self._per_s = per_s
         self._most = most
         self._kept = kept
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def of(self, address: str, now: float) -> Bucket:
+    def of(self, address: str, now: float) -> TokenBucket:
         """Return the bucket of an address."""
         key = network_of(address)
-        bucket = self._buckets.setdefault(key, Bucket(self._per_s, self._most, now))
+        bucket = self._buckets.setdefault(key, TokenBucket(self._per_s, self._most, now))
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._kept:
             self._buckets.popitem(last=False)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Turns:
+class FairReading:
     """Those who wait; one of them goes on in each pass of the event loop."""
 
     def __init__(self) -> None:

@@ -16,15 +16,15 @@ MAX_CONTROL_FRAMES: Final = 1024
 MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
 
 
-class OutboxFull(Exception):
+class SendQueueFull(Exception):
     """The other side does not read: a lane has reached its limit."""
 
 
-class OutboxClosed(Exception):
+class SendQueueClosed(Exception):
     """Nobody writes any more."""
 
 
-class Lanes:
+class SendQueue:
     """Two bounded lanes; whoever takes from them takes control first."""
 
     __slots__ = ("_chunk_bytes", "_chunks", "_control", "_control_bytes", "_max_chunk_bytes")
@@ -48,7 +48,7 @@ class Lanes:
             OutboxFull: if too many wait.
         """
         if len(self._control) >= MAX_CONTROL_FRAMES or self._control_bytes + len(text) > MAX_CONTROL_BYTES:
-            raise OutboxFull(f"{len(self._control)} control frames ({self._control_bytes} bytes) wait to be read.")
+            raise SendQueueFull(f"{len(self._control)} control frames ({self._control_bytes} bytes) wait to be read.")
         self._control.append(text)
         self._control_bytes += len(text)
 
@@ -59,7 +59,7 @@ class Lanes:
             OutboxFull: if the bytes that wait would pass the limit.
         """
         if self._chunk_bytes + len(frame) > self._max_chunk_bytes:
-            raise OutboxFull(f"{self._chunk_bytes} bytes of chunks wait to be read.")
+            raise SendQueueFull(f"{self._chunk_bytes} bytes of chunks wait to be read.")
         self._chunks.append(frame)
         self._chunk_bytes += len(frame)
 
@@ -83,7 +83,7 @@ class Lanes:
         return taken
 
 
-class Outbox(Lanes):
+class SharedSendQueue(SendQueue):
     """Lanes with a line before the chunks', in which everybody gets a turn.
 
     Args:
@@ -111,7 +111,7 @@ class Outbox(Lanes):
                 self._room.clear()
                 await self._room.wait()
             if self._closed:
-                raise OutboxClosed("The socket is closed.")
+                raise SendQueueClosed("The socket is closed.")
             self.put_chunk(frame)
 
     def take_chunks(self, most_bytes: int) -> list[bytearray]:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 from typing import Final, Protocol, cast
 
-from .fair_reading import Turns
+from .fair_reading import FairReading
 from .frames import (
     BINARY,
     CLOSE,
@@ -27,7 +27,7 @@ from .frames import (
     masked_head,
     server_frame,
 )
-from .send_queue import Lanes
+from .send_queue import SendQueue
 
 # What the transport holds beyond the kernel's buffer cannot be overtaken by control any more.
 WRITE_BYTES: Final = 256 * 1024
@@ -64,7 +64,7 @@ class WebSocket(asyncio.BufferedProtocol):
     Args:
         handler: is told what arrives.
         max_message_bytes: the largest message that is taken.
-        outbox: what waits to be written.
+        send_queue: what waits to be written.
         turns: shared by the sockets among which each is to have its turn; None for a socket that is alone.
     """
 
@@ -82,14 +82,14 @@ class WebSocket(asyncio.BufferedProtocol):
         "close_code",
         "closing",
         "heard_at",
-        "outbox",
         "pinged",
+        "send_queue",
     )
 
     def __init__(
-        self, handler: SocketHandler, max_message_bytes: int, outbox: Lanes, turns: Turns | None = None
+        self, handler: SocketHandler, max_message_bytes: int, send_queue: SendQueue, turns: FairReading | None = None
     ) -> None:
-        self.outbox = outbox
+        self.send_queue = send_queue
         self.closing = True
         """Whether the link is not open yet, or being closed or broken: nothing is taken, nothing more is written."""
         self.close_code: int | None = None
@@ -164,7 +164,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._timer.cancel()
         self._handler.on_lost(f"its link broke ({exc})" if exc else self._reason)
         # The handler and this object hold each other: what was not sent must not wait for the collector with them.
-        self.outbox, self._reader = Lanes(0), FrameReader(0)
+        self.send_queue, self._reader = SendQueue(0), FrameReader(0)
 
     def pause_writing(self) -> None:
         """Leave what is to be written in the outbox."""
@@ -186,16 +186,16 @@ class WebSocket(asyncio.BufferedProtocol):
     @property
     def waiting_bytes(self) -> int:
         """How many bytes of chunks wait to be read, but for what the transport takes without asking to pause."""
-        return self.outbox.chunk_bytes + (self._transport.get_write_buffer_size() if self._paused else 0)
+        return self.send_queue.chunk_bytes + (self._transport.get_write_buffer_size() if self._paused else 0)
 
     def flush(self) -> None:
         """Write what waits, control first, as far as the other side reads."""
         while not self._paused and not self.closing:
-            text = self.outbox.take_control()
+            text = self.send_queue.take_control()
             if text is not None:
                 self._transport.write(self._frame(TEXT, text.encode()))
                 continue
-            chunks = self._framed(self.outbox.take_chunks(WRITE_BYTES))
+            chunks = self._framed(self.send_queue.take_chunks(WRITE_BYTES))
             if not chunks:
                 return
             if len(chunks) == 1:
@@ -226,7 +226,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Write the control frames that wait, a last one and a close frame; break the link if it stays open."""
         if self.closing:
             return
-        while (text := self.outbox.take_control()) is not None:
+        while (text := self.send_queue.take_control()) is not None:
             self._transport.write(self._frame(TEXT, text.encode()))
         if last_words:
             self._transport.write(self._frame(TEXT, last_words.encode()))

@@ -16,15 +16,15 @@ from cart_common import __version__
 from cart_common.process.settings import SettingError
 
 from ..db.store import StoreError
-from ..operation.counters import Tally
+from ..operation.counters import Counters
 from ..operation.desk import Desk, RequestError
 from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
 from ..shop.billing import BillError
-from ..shop.catalogue import CatalogueError, ReadOnly
+from ..shop.catalogue import CatalogueError, ReadOnlyCatalogue
 from .account import Account
-from .auth import install_access
+from .auth import install_auth
 from .catalogue import catalogue
 from .login import login
 from .metrics import metrics
@@ -67,9 +67,9 @@ def create_app(
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
-    install_access(application, account, desk.cart_id[:8])
+    install_auth(application, account, desk.cart_id[:8])
     application.after_request(_harden)
-    refusals: Tally[tuple[str, str]] = Tally()
+    refusals: Counters[tuple[str, str]] = Counters()
     application.after_request(_counted_in(refusals))
     if api_origins:
         CORS(application, resources=READ_BY_OTHERS, origins=list(api_origins), methods=["GET"], send_wildcard=False)
@@ -81,7 +81,7 @@ def create_app(
     application.context_processor(lambda: {"version": __version__, "currency": desk.catalogue.currency})
     for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
-    application.register_error_handler(ReadOnly, _kept_elsewhere)
+    application.register_error_handler(ReadOnlyCatalogue, _kept_elsewhere)
     for out_of_order in (StoreError, ReaderBusy, ScannerAway):
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
@@ -99,7 +99,7 @@ def _harden(response: Response) -> Response:
     return response
 
 
-def _counted_in(refusals: Tally[tuple[str, str]]) -> Callable[[Response], Response]:
+def _counted_in(refusals: Counters[tuple[str, str]]) -> Callable[[Response], Response]:
     def count(response: Response) -> Response:
         if response.status_code >= 400:
             refusals.add((request.endpoint or "none", str(response.status_code)))

@@ -41,7 +41,7 @@ class _Sessions(SecureCookieSessionInterface):
         return request.is_secure
 
 
-def install_access(application: Flask, account: Account, cart_name: str) -> None:
+def install_auth(application: Flask, account: Account, cart_name: str) -> None:
     """Let the application ask who somebody is before each view that is not open.
 
     Args:

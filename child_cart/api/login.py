@@ -17,7 +17,7 @@ from wtforms.validators import Length
 
 from .account import MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Account, PasswordRefused
 from .auth import Operator, open_to_all
-from .login_throttle import Attempts
+from .login_throttle import LoginThrottle
 from .request_guard import takes_form
 
 log = logging.getLogger("cart.login")
@@ -43,7 +43,7 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 class Door:
     """Takes passwords, as often as they may be tried."""
 
-    def __init__(self, account: Account, attempts: Attempts) -> None:
+    def __init__(self, account: Account, attempts: LoginThrottle) -> None:
         self._account = account
         self._attempts = attempts
         self._taking = threading.Lock()
@@ -67,7 +67,7 @@ class Door:
 def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for each address
     """Return the blueprint of ``/login``, ``/logout`` and ``/admin/password``."""
     blueprint = Blueprint("login", __name__)
-    door = Door(account, Attempts())
+    door = Door(account, LoginThrottle())
 
     @blueprint.get("/login")
     @open_to_all

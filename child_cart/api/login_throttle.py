@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from cart_common.process.token_bucket import AddressBuckets, Bucket
+from cart_common.process.token_bucket import AddressBuckets, TokenBucket
 
 PER_ADDRESS: Final = 5
 ADDRESS_REFILL_S: Final = 30.0
@@ -14,7 +14,7 @@ ALL_REFILL_S: Final = 3.0
 ADDRESSES_KEPT: Final = 1024
 
 
-class Attempts:
+class LoginThrottle:
     """Token buckets: some tries at once, then one each so many seconds.
 
     Args:
@@ -29,7 +29,7 @@ class Attempts:
         in_all: int = IN_ALL,
         all_refill_s: float = ALL_REFILL_S,
     ) -> None:
-        self._all = Bucket(1 / all_refill_s, in_all, -math.inf)
+        self._all = TokenBucket(1 / all_refill_s, in_all, -math.inf)
         # What a flood of addresses can push out, the bound over all still holds.
         self._addresses = AddressBuckets(1 / address_refill_s, per_address, ADDRESSES_KEPT)
 

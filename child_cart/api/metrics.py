@@ -19,16 +19,16 @@ from ..db.records import Json
 from ..db.store import StoreError
 from ..learning.activity import Stage
 from ..network.link import LinkState
-from ..operation.counters import Tally
-from ..operation.desk import Counts, Desk
-from ..operation.warnings import Weight
-from ..transfers.active import Direction, Progress
+from ..operation.counters import Counters
+from ..operation.desk import Desk, EventCounts
+from ..operation.warnings import Severity
+from ..transfers.active import Direction, TransferProgress
 
 Family = Callable[..., GaugeMetricFamily | CounterMetricFamily]
 Names = TypeVar("Names", bound=tuple[str, ...])
 
 KINDS: Final = {"database": "database", "models": "models", "backups": "backup", "other": "other"}
-ENDED: Final = (Progress.DONE, Progress.FAILED)
+ENDED: Final = (TransferProgress.DONE, TransferProgress.FAILED)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Figures:
 
     info: dict[str, str]
     status: Json | None
-    counts: Counts
+    counts: EventCounts
     refusals: Mapping[tuple[str, str], int]
     trainer_bytes: int
 
@@ -141,7 +141,7 @@ def _of_status(status: Json) -> Iterator[Metric]:
         GaugeMetricFamily,
         "cart_cautions",
         "Cautions on the admin page, by weight.",
-        {weight.lower(): weights.count(weight) for weight in Weight},
+        {weight.lower(): weights.count(weight) for weight in Severity},
         "weight",
     )
 
@@ -168,7 +168,7 @@ def _by_several(kind: Family, name: str, help: str, values: Mapping[Names, float
 class DeskCollector(Collector):
     """The desk's figures, read when Prometheus asks."""
 
-    def __init__(self, desk: Desk, refusals: Tally[tuple[str, str]]) -> None:
+    def __init__(self, desk: Desk, refusals: Counters[tuple[str, str]]) -> None:
         self._desk = desk
         self._refusals = refusals
 
@@ -198,7 +198,7 @@ def resident_bytes(process_id: int | None) -> int:
         return 0
 
 
-def metrics(desk: Desk, refusals: Tally[tuple[str, str]]) -> Blueprint:
+def metrics(desk: Desk, refusals: Counters[tuple[str, str]]) -> Blueprint:
     """Return the blueprint of ``/metrics``.
 
     Args:

@@ -8,12 +8,16 @@ from typing import Any, Final
 from flask import Blueprint, Response, abort, jsonify, send_file
 
 from ..db.records import Json
-from ..learning.exports import Kind
+from ..learning.exports import ExportKind
 from ..operation.desk import Desk, RequestError
 from ..operation.log_buffer import LINES_KEPT
 from .request_parsing import json_body, number
 
-TYPES: Final = {Kind.HDF5: "application/x-hdf5", Kind.KERAS: "application/zip", Kind.TFLITE: "application/octet-stream"}
+TYPES: Final = {
+    ExportKind.HDF5: "application/x-hdf5",
+    ExportKind.KERAS: "application/zip",
+    ExportKind.TFLITE: "application/octet-stream",
+}
 
 
 def operator(desk: Desk) -> Blueprint:
@@ -44,24 +48,24 @@ def operator(desk: Desk) -> Blueprint:
 
     @blueprint.get("/exports/<any(h5, keras, tflite):kind>")
     def export(kind: str) -> Any:
-        ready = desk.operator.export(Kind(kind))
+        ready = desk.operator.export(ExportKind(kind))
         if ready is None:
             abort(404, f'There is no {kind} file yet; ask for it with POST /api/exports {{"kind": "{kind}"}}.')
         path, version = ready
         name = f"{desk.task_name}-version-{version}.{kind}"
         try:
-            return send_file(path.absolute(), TYPES[Kind(kind)], as_attachment=True, download_name=name)
+            return send_file(path.absolute(), TYPES[ExportKind(kind)], as_attachment=True, download_name=name)
         except FileNotFoundError:
             abort(404, "The file has just been replaced by a newer one; ask for it again.")
 
     return blueprint
 
 
-def _kind_of(body: Json) -> Kind:
+def _kind_of(body: Json) -> ExportKind:
     try:
-        return Kind(body.get("kind", ""))
+        return ExportKind(body.get("kind", ""))
     except ValueError:
-        raise RequestError(f"kind is to be one of {', '.join(Kind)}.") from None
+        raise RequestError(f"kind is to be one of {', '.join(ExportKind)}.") from None
 
 
 def _download(answer: Response, name: str) -> Response:

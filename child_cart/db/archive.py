@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 
 from ..model.task import RowError, Task, checked_row
-from .migration import Contents, Counts, Progress, parts_of
+from .migration import Contents, ProgressCallback, RecordCounts, parts_of
 from .records import BillLine, Item, Json, Sale, round_of, version_of
 from .store import StoreError
 
@@ -31,7 +31,7 @@ class ArchiveError(StoreError):
     """An archive cannot be written or read; the message names the file."""
 
 
-def write_archive(folder: Path, contents: Contents, columns: list[str], progress: Progress) -> Counts:
+def write_archive(folder: Path, contents: Contents, columns: list[str], progress: ProgressCallback) -> RecordCounts:
     """Write contents into an empty folder; return how much there was of each kind.
 
     Args:
@@ -59,7 +59,7 @@ def write_archive(folder: Path, contents: Contents, columns: list[str], progress
     progress("rounds", len(contents.rounds))
     _write_json(folder / "settings.json", contents.settings)
     progress("settings", len(contents.settings))
-    counts = Counts(
+    counts = RecordCounts(
         len(contents.items), sales, rows, batches, len(contents.versions), len(contents.rounds), len(contents.settings)
     )
     # Last: a folder without it is not a whole archive.
@@ -67,7 +67,7 @@ def write_archive(folder: Path, contents: Contents, columns: list[str], progress
     return counts
 
 
-def read_counts(folder: Path) -> Counts:
+def read_counts(folder: Path) -> RecordCounts:
     """Return how much an archive says it holds.
 
     Raises:
@@ -78,7 +78,7 @@ def read_counts(folder: Path) -> Counts:
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ArchiveError(f"{path} is not of an archive that this program reads (format {FORMAT}).")
     try:
-        return Counts(**about["counts"])
+        return RecordCounts(**about["counts"])
     except (KeyError, TypeError):
         raise ArchiveError(f"{path} does not say how much the archive holds.") from None
 
@@ -131,7 +131,7 @@ def _row_line(numbered: tuple[int, Json]) -> list[Json]:
 
 
 def _write_csv(
-    path: Path, name: str, things: Iterable[T], columns: list[str], lines_of: Any, progress: Progress
+    path: Path, name: str, things: Iterable[T], columns: list[str], lines_of: Any, progress: ProgressCallback
 ) -> int:
     count = 0
     with open(path, "w", encoding="utf-8", newline="") as file:

@@ -15,12 +15,12 @@ T = TypeVar("T")
 AT_ONCE: Final = 5000
 EVERYTHING: Final = 1_000_000_000
 
-Progress = Callable[[str, int], None]
+ProgressCallback = Callable[[str, int], None]
 """Is told of each step which kind of thing was moved, and how many."""
 
 
 @dataclass(frozen=True)
-class Counts:
+class RecordCounts:
     """How much there is of each kind."""
 
     items: int
@@ -60,9 +60,9 @@ def contents_of(store: Store, source: str) -> Contents:
     )
 
 
-def counts_of(store: Store) -> Counts:
+def counts_of(store: Store) -> RecordCounts:
     """Count what is in a store, by going through what it gives back."""
-    return Counts(
+    return RecordCounts(
         len(store.items()),
         sum(1 for _ in store.every_sale()),
         sum(1 for _ in store.every_row()),
@@ -83,7 +83,7 @@ def check_empty(store: Store, place: str) -> None:
         raise StoreError(f"The store {place} is not empty. Only an empty one can be filled; nothing was changed.")
 
 
-def fill(store: Store, contents: Contents, progress: Progress) -> Counts:
+def fill(store: Store, contents: Contents, progress: ProgressCallback) -> RecordCounts:
     """Put contents into an empty store; return how much there was of each kind.
 
     Killed in between, the store says that it is unfinished, and no cart starts on it.
@@ -102,7 +102,7 @@ def fill(store: Store, contents: Contents, progress: Progress) -> Counts:
     for name, value in contents.settings.items():
         store.put_setting(name, value)
         progress("settings", 1)
-    return Counts(
+    return RecordCounts(
         len(contents.items),
         sales,
         rows,
@@ -113,7 +113,7 @@ def fill(store: Store, contents: Contents, progress: Progress) -> Counts:
     )
 
 
-def finish(store: Store, moved: Counts, place: str) -> None:
+def finish(store: Store, moved: RecordCounts, place: str) -> None:
     """Compare what was moved with what the store gives back, and let carts use it.
 
     Raises:
@@ -134,7 +134,7 @@ def parts_of(things: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
         yield part
 
 
-def _in_parts(name: str, things: Iterable[T], load: Callable[[Sequence[T]], None], progress: Progress) -> int:
+def _in_parts(name: str, things: Iterable[T], load: Callable[[Sequence[T]], None], progress: ProgressCallback) -> int:
     count = 0
     for part in parts_of(things):
         load(part)

@@ -40,7 +40,7 @@ class MongoServer:
         self._shown = shown
         self._timeout_s = timeout_s
         self._on_break = on_break
-        self._away = False
+        self._returning_carts = False
         self.lock = threading.RLock()
         with self.explained():
             self._client = client_of(
@@ -72,10 +72,10 @@ class MongoServer:
         try:
             with self.explained():
                 # A page must not wait once for each of its figures. The driver looks for the server by itself.
-                if self._away and not self._client.topology_description.has_writable_server():
+                if self._returning_carts and not self._client.topology_description.has_writable_server():
                     raise StoreAway(self._away_sentence("no connection"))
                 done = self._tried(work, *arguments)
-                self._away = False
+                self._returning_carts = False
                 return done
         finally:
             self.lock.release()
@@ -100,7 +100,7 @@ class MongoServer:
             raise StoreError(f"The store {self._shown} cannot be used ({error}).") from None
         except ConnectionFailure as error:
             self._on_break()
-            self._away = True
+            self._returning_carts = True
             raise StoreAway(self._away_sentence(first_words(error))) from None
         except PyMongoError as error:
             self._on_break()

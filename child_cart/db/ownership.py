@@ -49,9 +49,9 @@ def open_store(name: str, folder: Path, timeout_s: float) -> Store:
         StoreError: if it cannot be used.
     """
     if name == EMBEDDED:
-        from .sqlite import EmbeddedStore  # noqa: PLC0415 - one of the two, not both
+        from .sqlite import SqliteStore  # noqa: PLC0415 - one of the two, not both
 
-        return EmbeddedStore(folder / FILE_NAME)
+        return SqliteStore(folder / FILE_NAME)
     from .mongo import MongoStore  # noqa: PLC0415 - pymongo costs time and memory
 
     return MongoStore(name, shown(name), timeout_s)

@@ -34,7 +34,7 @@ MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED]
 READ_AT_ONCE: Final = 10_000
 
 
-class EmbeddedStore:
+class SqliteStore:
     """A ``Store`` in one SQLite file.
 
     One connection, one lock: SQLite writes one transaction at a time anyway, and each here takes well under a

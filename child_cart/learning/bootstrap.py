@@ -13,10 +13,10 @@ from cart_common.wire.messages import Role
 from ..config import SettingsBook
 from ..db.records import Origin, Verdict
 from ..model.trainer import Trainer, TrainerError
-from ..model.verdict import Reason
+from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
-from ..transfers.peer_discovery import Visits
+from ..transfers.peer_discovery import PeerDiscovery
 from .activity import Activity, Stage
 from .collection import Collection
 from .versions import Versions
@@ -26,7 +26,7 @@ RETRY_FIRST_S: Final = 1.0
 RETRY_CAP_S: Final = 60.0
 
 
-class Preparation:
+class Bootstrap:
     """Bring a cart to its first trained version; a cart that has one needs nothing.
 
     Args:
@@ -41,7 +41,7 @@ class Preparation:
         book: SettingsBook,
         versions: Versions,
         trainer: Trainer,
-        visits: Visits,
+        peer_discovery: PeerDiscovery,
         activity: Activity,
         task_name: str,
         become: Callable[[Role], None],
@@ -51,7 +51,7 @@ class Preparation:
         self._book = book
         self._versions = versions
         self._trainer = trainer
-        self._visits = visits
+        self._peer_discovery = peer_discovery
         self._activity = activity
         self._task_name = task_name
         self._become = become
@@ -90,12 +90,12 @@ class Preparation:
         if self._book.current.sharing == "off":
             self._activity.note("Starting without peers: sharing is paused.")
             return
-        collection = Collection(self._visits, self._trainer, [], lambda _: Reason.ACCEPTED, self._note)
+        collection = Collection(self._peer_discovery, self._trainer, [], lambda _: VerdictReason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):
                 await self._wait_attached()
             self._become(Role.KERNEL)
-            await collection.ask(await self._visits.find_cluster(self._book.current.cluster_size, minimum=1))
+            await collection.ask(await self._peer_discovery.find_cluster(self._book.current.cluster_size, minimum=1))
             if collection.accepted:
                 best = max(collection.accepted, key=lambda model: model.accuracy)
                 target = self._versions.new_target()
@@ -106,7 +106,7 @@ class Preparation:
             self._activity.note(f"Starting without peers: {str(reason) or 'no bridge has taken this cart in yet.'}")
         finally:
             collection.close()
-            await self._visits.close()
+            await self._peer_discovery.close()
             self._become(Role.SHELL)
 
     async def _start(self) -> None:

@@ -12,10 +12,10 @@ from cart_common.wire.messages import Code
 
 from ..db.records import Json, Verdict
 from ..model.trainer import Score, Trainer
-from ..model.verdict import Reason
+from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.incoming import Received
-from ..transfers.peer_discovery import FoundCluster, Peer, Visits
+from ..transfers.peer_discovery import FoundCluster, Peer, PeerDiscovery
 
 # What says nothing of a peer's model: its link, its bridge or this cart's own was lost.
 BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
@@ -34,7 +34,7 @@ class Collection:
     """One round's received models and their files.
 
     Args:
-        visits: fetch models.
+        peer_discovery: fetch models.
         trainer: checks and scores them.
         own_rows: the cart's held-out rows, to score on.
         judge: decides by accuracy.
@@ -43,13 +43,13 @@ class Collection:
 
     def __init__(
         self,
-        visits: Visits,
+        peer_discovery: PeerDiscovery,
         trainer: Trainer,
         own_rows: list[Json],
-        judge: Callable[[float], Reason],
+        judge: Callable[[float], VerdictReason],
         on_verdict: Callable[[Verdict], Awaitable[None]],
     ) -> None:
-        self._visits = visits
+        self._peer_discovery = peer_discovery
         self._trainer = trainer
         self._own_rows = own_rows
         self._judge = judge
@@ -83,10 +83,12 @@ class Collection:
 
     async def _ask_one(self, peer: Peer) -> None:
         try:
-            received = await self._visits.fetch(peer)
+            received = await self._peer_discovery.fetch(peer)
         except TransferError as error:
             self._lost += error.code in BROKEN
-            await self._on_verdict(Verdict(peer.cart_id, Reason.NOT_RECEIVED, f"{error.sentence} ({error.code})"))
+            await self._on_verdict(
+                Verdict(peer.cart_id, VerdictReason.NOT_RECEIVED, f"{error.sentence} ({error.code})")
+            )
             return
         reason = None
         try:
@@ -94,7 +96,7 @@ class Collection:
             reason = score.reason or self._judge(score.accuracy or 0.0)
             await self._on_verdict(_verdict(peer.cart_id, received, score, reason))
         finally:
-            if reason is Reason.ACCEPTED:
+            if reason is VerdictReason.ACCEPTED:
                 self.accepted.append(Accepted(received.path, score.accuracy or 0.0, received.offer.samples))
             else:
                 received.path.unlink(missing_ok=True)
@@ -106,17 +108,19 @@ class Collection:
 
 
 SENTENCES = {
-    Reason.ACCEPTED: "It takes part in the average.",
-    Reason.TOO_WEAK: "It is less accurate than the accept window allows.",
-    Reason.TOO_STRONG: "It is more accurate than the accept window allows.",
-    Reason.BAD_PAYLOAD: "Its bytes cannot be decoded.",
-    Reason.WRONG_SHAPE: "Its arrays have other shapes than this cart's model, or numbers that its arrays cannot hold.",
-    Reason.NOT_FINITE: "It holds numbers that are infinite or none at all.",
-    Reason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
+    VerdictReason.ACCEPTED: "It takes part in the average.",
+    VerdictReason.TOO_WEAK: "It is less accurate than the accept window allows.",
+    VerdictReason.TOO_STRONG: "It is more accurate than the accept window allows.",
+    VerdictReason.BAD_PAYLOAD: "Its bytes cannot be decoded.",
+    VerdictReason.WRONG_SHAPE: (
+        "Its arrays have other shapes than this cart's model, or numbers that its arrays cannot hold."
+    ),
+    VerdictReason.NOT_FINITE: "It holds numbers that are infinite or none at all.",
+    VerdictReason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
 }
 
 
-def _verdict(peer: str, received: Received, score: Score, reason: Reason) -> Verdict:
+def _verdict(peer: str, received: Received, score: Score, reason: VerdictReason) -> Verdict:
     offer = received.offer
     return Verdict(
         peer=peer,

@@ -20,7 +20,7 @@ from .versions import Versions
 log = logging.getLogger("cart.exports")
 
 
-class Kind(StrEnum):
+class ExportKind(StrEnum):
     """A file format; its value is also the end of the file's name."""
 
     HDF5 = "h5"
@@ -63,8 +63,8 @@ class Exports:
         self._folder = folder
         self._versions = versions
         self._trainer = trainer
-        self._exports: dict[Kind, Export] = dict.fromkeys(Kind, Export())
-        self._tasks: dict[Kind, asyncio.Task[None]] = {}
+        self._exports: dict[ExportKind, Export] = dict.fromkeys(ExportKind, Export())
+        self._tasks: dict[ExportKind, asyncio.Task[None]] = {}
         shutil.rmtree(folder, ignore_errors=True)
 
     def shown(self) -> Json:
@@ -74,12 +74,12 @@ class Exports:
             for kind, export in self._exports.copy().items()
         }
 
-    def file(self, kind: Kind) -> tuple[Path, int] | None:
+    def file(self, kind: ExportKind) -> tuple[Path, int] | None:
         """Return a file that is ready, and its version. Safe from any thread."""
         export = self._exports[kind]
         return (export.path, export.version or 0) if export.path is not None else None
 
-    def ask(self, kind: Kind) -> None:
+    def ask(self, kind: ExportKind) -> None:
         """Make the file of the newest version, unless it is there or being made. Call this in the loop."""
         export, newest = self._exports[kind], self._versions.current
         if newest is None or newest.number == 0:
@@ -97,12 +97,12 @@ class Exports:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _make(self, kind: Kind, old: Path | None) -> None:
+    async def _make(self, kind: ExportKind, old: Path | None) -> None:
         stored, version = self._versions.stored(), self._versions.newest.number
         target = self._folder / f"{version:06d}-{os.urandom(4).hex()}.{kind}"
         try:
             await in_thread(lambda: self._folder.mkdir(parents=True, exist_ok=True))
-            if kind is Kind.HDF5:
+            if kind is ExportKind.HDF5:
                 await in_thread(shutil.copyfile, stored.path, target)
             else:
                 await self._trainer.export(stored, kind, target)

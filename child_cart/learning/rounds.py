@@ -24,11 +24,11 @@ from ..config import SettingsBook
 from ..db.records import Json, ModelVersion, Origin, Outcome, RoundRecord, Verdict
 from ..db.store import Store
 from ..model.trainer import Trainer, TrainerError
-from ..model.verdict import Reason, Window
+from ..model.verdict import AcceptWindow, VerdictReason
 from ..network.link import LinkDown
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
-from ..transfers.peer_discovery import FoundCluster, Visits
+from ..transfers.peer_discovery import FoundCluster, PeerDiscovery
 from .activity import Activity, Stage
 from .collection import Accepted, Collection
 from .versions import Versions
@@ -72,7 +72,7 @@ class Rounds:
         store: Store,
         versions: Versions,
         trainer: Trainer,
-        visits: Visits,
+        peer_discovery: PeerDiscovery,
         link: Announces,
         activity: Activity,
     ) -> None:
@@ -80,7 +80,7 @@ class Rounds:
         self._store = store
         self._versions = versions
         self._trainer = trainer
-        self._visits = visits
+        self._peer_discovery = peer_discovery
         self._link = link
         self._activity = activity
         self._saving = asyncio.Lock()
@@ -91,7 +91,7 @@ class Rounds:
         self.role_since = time.time()
         self.record: RoundRecord | None = None
         self.outcomes = Counter({str(outcome): 0 for outcome in Outcome})
-        self.verdicts = Counter({str(reason): 0 for reason in Reason})
+        self.verdicts = Counter({str(reason): 0 for reason in VerdictReason})
         self.wake = asyncio.Event()
         self.train_now = False
 
@@ -135,7 +135,7 @@ class Rounds:
         finally:
             if collection is not None:
                 collection.close()
-            await self._visits.close()
+            await self._peer_discovery.close()
             self.become(Role.SHELL)
             self._activity.move_to(Stage.SERVING)
         settings = self._book.current
@@ -199,9 +199,9 @@ class Rounds:
 
     def _collection(self, own_rows: list[Json]) -> Collection:
         settings = self._book.current
-        window = Window(settings.accept_backward, settings.accept_forward)
+        window = AcceptWindow(settings.accept_backward, settings.accept_forward)
         judge = partial(window.judge, self._versions.newest.accuracy)
-        return Collection(self._visits, self._trainer, own_rows, judge, self._keep_verdict)
+        return Collection(self._peer_discovery, self._trainer, own_rows, judge, self._keep_verdict)
 
     async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until it has taken too long."""
@@ -212,7 +212,7 @@ class Rounds:
             self._check_sharing()
             self.become(Role.KERNEL)
             try:
-                return await self._visits.find_cluster(settings.cluster_size, settings.min_peers)
+                return await self._peer_discovery.find_cluster(settings.cluster_size, settings.min_peers)
             except NotEnoughPeers as few:
                 outcome, sentence = Outcome.NOT_ENOUGH_PEERS, str(few)
             except TransferError as error:
@@ -277,7 +277,7 @@ class Rounds:
         await self._save(verdicts=(*self._running.verdicts, verdict))
         self.verdicts[str(verdict.reason)] += 1
         accuracy = "" if verdict.accuracy is None else f" at accuracy {verdict.accuracy:.3f}"
-        word = "accepted" if verdict.reason == Reason.ACCEPTED else f"dropped ({verdict.reason})"
+        word = "accepted" if verdict.reason == VerdictReason.ACCEPTED else f"dropped ({verdict.reason})"
         self._activity.note(f"Model of cart {verdict.peer[:8]} {word}{accuracy}: {verdict.sentence}")
 
     async def _end(self, outcome: Outcome, sentence: str) -> None:

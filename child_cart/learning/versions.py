@@ -19,7 +19,7 @@ from ..db.store import Store, StoreError
 from ..model.codec import CODEC, encode
 from ..model.precision import Precision, as_sent
 from ..model.trainer import Stored, Trained
-from ..model.weights_file import WeightsError, check_weights, read_weights
+from ..model.weights_file import WeightsError, check_weights_file, read_weights
 from ..transfers.outgoing import Offerable
 from .backup import back_up
 
@@ -88,7 +88,7 @@ class Versions:
         for version in self._store.versions(MOST_REPAIRED):
             path = self._folder / version.file_name
             try:
-                check_weights(path, version.digest)
+                check_weights_file(path, version.digest)
             except WeightsError as error:
                 wrong = wrong or str(error)
                 continue

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from .arrays import Array
-from .partition import Share, deal
+from .partition import Partition, partition_rows
 from .task import KerasTask, Row, RowError, whole_number
 
 PIXELS: Final = 64
@@ -59,11 +59,11 @@ class Digits(KerasTask):
         checked = [whole_number({"pixel": numbered[place]}, "pixel", 0, BRIGHTEST) for place in range(PIXELS)]
         return {"pixels": checked, "digit": whole_number(fields, "digit", 0, DIGITS - 1)}
 
-    def starter_rows(self, share: Share) -> list[Row]:
+    def starter_rows(self, share: Partition) -> list[Row]:
         """Return this share's digits: mostly two or three of the ten."""
         pool = _rows()[TEST_ROWS + EVALUATION_ROWS :]
         digits = [row["digit"] for row in pool]
-        return [pool[place] for place in deal(digits, DIGITS, share, OWN_DIGITS, DIGITS_PER_CART, seed=4)]
+        return [pool[place] for place in partition_rows(digits, DIGITS, share, OWN_DIGITS, DIGITS_PER_CART, seed=4)]
 
     def evaluation_rows(self) -> list[Row]:
         """Return 100 digits of all kinds that no cart trains on."""

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from .arrays import Array, Weights
-from .learner import EpochReport, ExportError
+from .learner import EpochCallback, ExportError
 
 
 class KerasLearner:
@@ -46,7 +46,7 @@ class KerasLearner:
         """Take other weights of the same shapes."""
         self._model.set_weights(list(weights))
 
-    def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+    def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
         """Train on these rows; the optimizer starts afresh, since its moments belong to other weights."""
         for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)

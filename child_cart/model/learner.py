@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .arrays import Array, Weights
 
-EpochReport = Callable[[int, int, float], None]
+EpochCallback = Callable[[int, int, float], None]
 """Told after each epoch: how many are done, of how many, and the mean loss."""
 
 
@@ -21,7 +21,7 @@ class Learner(Protocol):
     def set_weights(self, weights: Weights) -> None:
         """Take other weights of the same shapes."""
 
-    def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+    def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
         """Train on these rows, starting from the present weights. ``inputs``: (rows, ...), ``targets``: (rows, ...)."""
 
     def predict(self, inputs: Array) -> Array:

@@ -9,14 +9,14 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Share:
+class Partition:
     """Which part of a common data set is this cart's: number ``index`` of ``count``, counted from 0."""
 
     index: int = 0
     count: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str) -> Partition:
         """Read ``2/4``, the second of four.
 
         Raises:
@@ -28,7 +28,9 @@ class Share:
         return cls(int(first) - 1, int(second))
 
 
-def deal(groups: Sequence[int], group_count: int, share: Share, strength: float, width: float, seed: int) -> list[int]:
+def partition_rows(
+    groups: Sequence[int], group_count: int, share: Partition, strength: float, width: float, seed: int
+) -> list[int]:
     """Return the places of the rows that this share gets, in an order drawn from the seed.
 
     The groups form a ring. Each share owns a stretch of it, ``width`` groups wide or as wide as it takes to own them

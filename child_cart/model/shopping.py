@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from .arrays import Array
-from .partition import Share, deal
+from .partition import Partition, partition_rows
 from .task import KerasTask, Row, SoldLine, whole_number
 
 CATEGORIES: Final = 6
@@ -58,13 +58,13 @@ class Shopping(KerasTask):
         """Return the row of a bill line."""
         return {"month": line.sold_on.month, "gender": line.gender, "item": line.category}
 
-    def starter_rows(self, share: Share) -> list[Row]:
+    def starter_rows(self, share: Partition) -> list[Row]:
         """Return this share's part of 10,000 purchases of 2020-2023: mainly a few months of the year."""
         rows = purchases(STARTER_ROWS, seed=1)
         if share.count == 1:
             return rows
         months = [row["month"] - 1 for row in rows]
-        return [rows[place] for place in deal(months, MONTHS, share, OWN_MONTHS, width=2.0, seed=2)]
+        return [rows[place] for place in partition_rows(months, MONTHS, share, OWN_MONTHS, width=2.0, seed=2)]
 
     def evaluation_rows(self) -> list[Row]:
         """Return 300 purchases of all months that are in nobody's starter rows."""

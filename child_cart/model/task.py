@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from .arrays import Array
 from .learner import Learner
-from .partition import Share
+from .partition import Partition
 
 Row = dict[str, Any]
 """One observation, as plain JSON."""
@@ -55,7 +55,7 @@ class Task(Protocol):
     def sale_row(self, line: SoldLine) -> Row | None:
         """Return the row that a bill line makes, or None if sales teach this task nothing."""
 
-    def starter_rows(self, share: Share) -> list[Row]:
+    def starter_rows(self, share: Partition) -> list[Row]:
         """Return the rows of this share that come with the task, the same ones each time."""
 
     def evaluation_rows(self) -> list[Row]:
@@ -101,7 +101,7 @@ class KerasTask:
         """Learn nothing from sales."""
         return None
 
-    def starter_rows(self, share: Share) -> list[Row]:
+    def starter_rows(self, share: Partition) -> list[Row]:
         """Come without starter data."""
         return []
 

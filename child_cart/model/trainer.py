@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from cart_common.process.tasks import in_thread
 
-from .verdict import Reason
+from .verdict import VerdictReason
 
 log = logging.getLogger("cart.trainer")
 
@@ -69,7 +69,7 @@ class Score:
     """How good a received model is: an accuracy, or the reason why it has none."""
 
     accuracy: float | None = None
-    reason: Reason | None = None
+    reason: VerdictReason | None = None
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ class ProcessTrainer:
         try:
             answer = await self._call("score", {"path": str(payload), "own_rows": own_rows})
         except PayloadRefused:
-            return Score(reason=Reason.BAD_PAYLOAD)
-        return Score(answer.get("accuracy"), Reason(answer["reason"]) if "reason" in answer else None)
+            return Score(reason=VerdictReason.BAD_PAYLOAD)
+        return Score(answer.get("accuracy"), VerdictReason(answer["reason"]) if "reason" in answer else None)
 
     async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         """Make a received payload a weights file."""

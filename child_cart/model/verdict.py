@@ -15,7 +15,7 @@ from .arrays import TensorSpec, Weights, specs_of
 MAX_WEIGHT: Final = 1e6
 
 
-class Reason(StrEnum):
+class VerdictReason(StrEnum):
     """Why a model was accepted or dropped: the same words in log, store and page."""
 
     ACCEPTED = "ACCEPTED"
@@ -29,32 +29,32 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Window:
+class AcceptWindow:
     """How far from its own a cart lets a received model's accuracy be, in points (hundredths)."""
 
     backward_points: float
     forward_points: float
 
-    def judge(self, local: float, received: float) -> Reason:
+    def judge(self, local: float, received: float) -> VerdictReason:
         """Decide by accuracy (0 to 1): accepted if ``local - backward < received < local + forward``."""
         if not received > local - self.backward_points / 100:
-            return Reason.TOO_WEAK
+            return VerdictReason.TOO_WEAK
         if not received < local + self.forward_points / 100:
-            return Reason.TOO_STRONG
-        return Reason.ACCEPTED
+            return VerdictReason.TOO_STRONG
+        return VerdictReason.ACCEPTED
 
 
-def check_weights(weights: Weights, expected: Sequence[TensorSpec]) -> Reason | None:
+def weights_problem(weights: Weights, expected: Sequence[TensorSpec]) -> VerdictReason | None:
     """Return what is wrong with received weights before they are scored, or None."""
     if list(specs_of(weights)) != list(expected):
-        return Reason.WRONG_SHAPE
+        return VerdictReason.WRONG_SHAPE
     for array in weights:
         if array.size == 0:
             continue
         # One pass for both: the extremes are NaN or infinite if any element is.
         low, high = float(np.min(array)), float(np.max(array))
         if not np.isfinite(low) or not np.isfinite(high):
-            return Reason.NOT_FINITE
+            return VerdictReason.NOT_FINITE
         if max(-low, high) > MAX_WEIGHT:
-            return Reason.HUGE_WEIGHTS
+            return VerdictReason.HUGE_WEIGHTS
     return None

@@ -56,7 +56,7 @@ def read_weights(path: Path, digest: str) -> list[Array]:
         return [np.asarray(group[name]) for name in sorted(group)]
 
 
-def check_weights(path: Path, digest: str) -> None:
+def check_weights_file(path: Path, digest: str) -> None:
     """Make sure that a file is the one that was written, without loading it.
 
     Raises:

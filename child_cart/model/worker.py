@@ -24,10 +24,10 @@ from . import codec
 from .aggregation import average
 from .arrays import Array, Weights, specs_of, widened
 from .csv_rows import read_rows
-from .learner import EpochReport, accuracy
-from .partition import Share
+from .learner import EpochCallback, accuracy
+from .partition import Partition
 from .task import Row, Task, load_task
-from .verdict import check_weights
+from .verdict import weights_problem
 from .weights_file import WeightsError, read_weights, write_weights
 
 log = logging.getLogger("trainer")
@@ -46,7 +46,7 @@ class Worker:
         starter_limit: most starter rows to train on.
     """
 
-    def __init__(self, task: Task, share: Share, data: Path | None, starter_limit: int) -> None:
+    def __init__(self, task: Task, share: Partition, data: Path | None, starter_limit: int) -> None:
         self._task = task
         self._share = share
         self._data = data
@@ -81,7 +81,7 @@ class Worker:
         """Check a received payload and measure its accuracy."""
         with _Payload(path) as received:
             weights = widened(received.weights, self._specs)
-            reason = check_weights(weights, self._specs)
+            reason = weights_problem(weights, self._specs)
             if reason is not None:
                 return {"reason": str(reason)}
             self._learner.set_weights(weights)
@@ -119,7 +119,7 @@ class Worker:
         return weights
 
     def _written(self, weights: Weights, own_rows: list[Row], target: str) -> Json:
-        wrong = check_weights(weights, self._specs)
+        wrong = weights_problem(weights, self._specs)
         if wrong is not None:  # nothing heals weights that are not finite, in this cart or in those that average them
             raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
         self._learner.set_weights(weights)
@@ -159,7 +159,7 @@ def model_signature(task_name: str, weights: Weights) -> str:
     return hashlib.sha256(json.dumps([task_name, shapes]).encode()).hexdigest()[:32]
 
 
-def _epochs_to(report: Report) -> EpochReport:
+def _epochs_to(report: Report) -> EpochCallback:
     def tell(epoch: int, epochs: int, loss: float) -> None:
         report({"epoch": epoch, "epochs": epochs, "loss": loss if math.isfinite(loss) else None})
 
@@ -205,7 +205,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     data = Path(setup["data"]) if setup["data"] else None
-    share = Share(setup["share"][0], setup["share"][1])
+    share = Partition(setup["share"][0], setup["share"][1])
     worker = Worker(load_task(setup["task"]), share, data, setup["starter_rows"])
     serve(worker, sys.stdin, answers)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from .bridge_selection import Bridges, KnownBridge, Measured
+from .bridge_selection import BridgeSelection, KnownBridge, Measurement
 
 # So often while there are bridges that were never measured, and so often afterwards.
 FIRST_EVERY_S: Final = 20.0
@@ -21,7 +21,7 @@ ANSWER_S: Final = 5.0
 MAX_ANSWER_BYTES: Final = 4096
 
 
-class Survey:
+class BridgeProbe:
     """Measures the bridges that a cart knows, one at a time.
 
     Args:
@@ -30,7 +30,9 @@ class Survey:
         on_measured: is told the address of a bridge of which more is known now.
     """
 
-    def __init__(self, bridges: Bridges, tls: ssl.SSLContext | None, on_measured: Callable[[str], None]) -> None:
+    def __init__(
+        self, bridges: BridgeSelection, tls: ssl.SSLContext | None, on_measured: Callable[[str], None]
+    ) -> None:
         self._bridges = bridges
         self._on_measured = on_measured
         self._tls = tls
@@ -46,7 +48,7 @@ class Survey:
                 self._bridges.note_measured(bridge.url, await self._measure(bridge))
                 self._on_measured(bridge.url)
 
-    async def _measure(self, bridge: KnownBridge) -> Measured | None:
+    async def _measure(self, bridge: KnownBridge) -> Measurement | None:
         """Return what can be seen from here, or None if it does not answer as the bridge that it is said to be."""
         address = f"http{bridge.url.removeprefix('ws')}/healthz"
         try:
@@ -59,7 +61,7 @@ class Survey:
             load = health["carts"] / max(health["max_carts"], 1)
             if not load >= 0.0:  # JSON as Python reads it has NaN, with which no chance can be weighed
                 raise ValueError("no load")
-            measured = Measured(took_s, min(float(load), 1.0))
+            measured = Measurement(took_s, min(float(load), 1.0))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, TypeError, KeyError, ArithmeticError):
             return None
         except RecursionError:  # the answer was made for that

@@ -29,7 +29,7 @@ MUCH_BETTER: Final = 4.0
 FRESH_SHARE: Final = 0.25
 
 
-class Named(Protocol):
+class AdvertisedBridge(Protocol):
     """What a checked record says of a bridge."""
 
     @property
@@ -76,7 +76,7 @@ class KnownBridge:
 
 
 @dataclass(frozen=True)
-class Try:
+class Attempt:
     """The next try to attach: where, and after how many seconds."""
 
     url: str
@@ -84,14 +84,14 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """How far a bridge is, in seconds there and back, and which share of its places is taken."""
 
     round_trip_s: float
     load: float
 
 
-class Bridges:
+class BridgeSelection:
     """The bridges that a cart knows, and how each has done lately.
 
     Args:
@@ -155,7 +155,7 @@ class Bridges:
             self.first = last.url
         self._forget_some()
 
-    def take_list(self, named: Iterable[Named]) -> None:
+    def take_list(self, named: Iterable[AdvertisedBridge]) -> None:
         """Take the live bridges that a bridge has named; their signatures have been checked."""
         now = self._wall_clock()
         for record in named:
@@ -171,24 +171,24 @@ class Bridges:
 
     # What a link asks and tells.
 
-    def next_try(self) -> Try:
+    def next_try(self) -> Attempt:
         """Return where to attach next, and when."""
         if self.first:
             url, self.first = self.first, ""
-            return Try(url, 0.0)
+            return Attempt(url, 0.0)
         now = self._clock()
         if self._lost:
             # The bridge may only have started anew, or the line have changed: its carts are best off where they were.
             url, self._lost = self._lost, ""
-            return Try(url, max(self._ready_at.get(url, now) - now, 0.0))
+            return Attempt(url, max(self._ready_at.get(url, now) - now, 0.0))
         ready = [bridge for bridge in self._known.values() if self._ready_at.get(bridge.url, 0.0) <= now]
         if not ready:
             url = min(self._known, key=lambda known: self._ready_at[known])
-            return Try(url, self._ready_at[url] - now)
+            return Attempt(url, self._ready_at[url] - now)
         (chosen,) = self._chance.choices(ready, [bridge.appeal for bridge in ready])
         wait_s = 0.0 if self._moved else self._chance.uniform(0.0, SPREAD * self._first_s)
         self._moved = False
-        return Try(chosen.url, wait_s)
+        return Attempt(chosen.url, wait_s)
 
     def note_attached(self, url: str, bridge_id: str, round_trip_s: float) -> None:
         """Take note that the cart is attached."""
@@ -216,7 +216,7 @@ class Bridges:
         self._measured[chosen.url] = max(self._measured.values(), default=0) + 1
         return chosen
 
-    def note_measured(self, url: str, measured: Measured | None) -> None:
+    def note_measured(self, url: str, measured: Measurement | None) -> None:
         """Take what was measured; None for a bridge that did not answer as the one that it is said to be."""
         bridge = self._known.get(url)
         if bridge is not None and measured is not None:

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 from aiohappyeyeballs import start_connection
 
 from cart_common.websocket.frames import Frame, FrameError
-from cart_common.websocket.send_queue import Outbox
+from cart_common.websocket.send_queue import SharedSendQueue
 from cart_common.websocket.socket import ClientSocket, accept_key
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -40,16 +40,16 @@ class ConnectionEnded(Exception):
     """The WebSocket is gone; the sentence says why."""
 
 
-class Connection:
+class ClientConnection:
     """One WebSocket to a bridge.
 
     Args:
         max_message_bytes: the largest message that is taken.
-        outbox: what waits to be written.
+        send_queue: what waits to be written.
     """
 
-    def __init__(self, max_message_bytes: int, outbox: Outbox) -> None:
-        self.socket = ClientSocket(self, max_message_bytes, outbox)
+    def __init__(self, max_message_bytes: int, send_queue: SharedSendQueue) -> None:
+        self.socket = ClientSocket(self, max_message_bytes, send_queue)
         self._came: deque[Frame] = deque()
         self._take: Callable[[Frame], None] | None = None
         self._failure: Exception | None = None
@@ -152,7 +152,7 @@ class Connection:
 class _Opening(asyncio.Protocol):
     """A connection until the server's answer is there."""
 
-    def __init__(self, request: bytes, key: str, url: str, connection: Connection) -> None:
+    def __init__(self, request: bytes, key: str, url: str, connection: ClientConnection) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Whoever waited may have been cancelled meanwhile: a connection that then fails is news to nobody.
         self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())
@@ -212,7 +212,7 @@ class _Opening(asyncio.Protocol):
             raise NoBridge(f"{self._url} is not a bridge (its opening handshake is wrong).")
 
 
-async def connect(url: str, tls: ssl.SSLContext | None, connection: Connection) -> None:
+async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnection) -> None:
     """Open a WebSocket.
 
     Args:

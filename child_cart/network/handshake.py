@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cart_common.websocket.frames import BINARY, Frame, FrameError, text_of
-from cart_common.websocket.send_queue import Outbox
+from cart_common.websocket.send_queue import SharedSendQueue
 from cart_common.wire.fleet_key import admission_proof
 from cart_common.wire.identity import Identity, attach_statement
 from cart_common.wire.messages import (
@@ -24,12 +24,12 @@ from cart_common.wire.messages import (
 )
 from cart_common.wire.records import is_bridge_url
 
-from .client_connection import Connection, ConnectionEnded
+from .client_connection import ClientConnection, ConnectionEnded
 
 M = TypeVar("M", bound=Message)
 
 
-class Refused(Exception):
+class BridgeRefused(Exception):
     """The bridge has refused this cart, or does not speak the protocol."""
 
 
@@ -52,7 +52,7 @@ class Attachment:
     round_trip_s: float
 
 
-class Attaching:
+class Handshake:
     """Says a cart's part.
 
     Args:
@@ -66,7 +66,9 @@ class Attaching:
         self._token = token
         self._only = only
 
-    async def attach(self, connection: Connection, outbox: Outbox, url: str, standing: Standing) -> Attachment:
+    async def attach(
+        self, connection: ClientConnection, send_queue: SharedSendQueue, url: str, standing: Standing
+    ) -> Attachment:
         """Attach with this standing.
 
         Raises:
@@ -74,9 +76,9 @@ class Attaching:
         """
         welcome = await _expect(connection, url, Welcome)
         if welcome.version != PROTOCOL_VERSION:
-            raise Refused(f"The bridge speaks version {welcome.version}, this cart {PROTOCOL_VERSION}.")
+            raise BridgeRefused(f"The bridge speaks version {welcome.version}, this cart {PROTOCOL_VERSION}.")
         if self._only not in ("", welcome.bridge_id):
-            raise Refused(f"{url} is another bridge than the one that was looked for there.")
+            raise BridgeRefused(f"{url} is another bridge than the one that was looked for there.")
         statement = attach_statement(bytes.fromhex(welcome.nonce), bytes.fromhex(welcome.bridge_id))
         attach = Attach(
             version=PROTOCOL_VERSION,
@@ -88,23 +90,23 @@ class Attaching:
             proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
         )
         asked_at = time.monotonic()
-        outbox.put_control(encode(attach))
+        send_queue.put_control(encode(attach))
         connection.socket.flush()
         await _expect(connection, url, Attached)
         own_url = welcome.url if is_bridge_url(welcome.url) else url
         return Attachment(welcome, own_url, time.monotonic() - asked_at)
 
 
-async def _expect(connection: Connection, url: str, kind: type[M]) -> M:
+async def _expect(connection: ClientConnection, url: str, kind: type[M]) -> M:
     try:
         frame = await connection.next_frame()
     except ConnectionEnded as end:
-        raise Refused(f"{str(end).rstrip('.')} before it was ready.") from None
+        raise BridgeRefused(f"{str(end).rstrip('.')} before it was ready.") from None
     message = message_of(frame)
     if isinstance(message, ErrorMessage):
-        raise Refused(f"The bridge at {url} refused this cart: {message.sentence} ({message.code})")
+        raise BridgeRefused(f"The bridge at {url} refused this cart: {message.sentence} ({message.code})")
     if not isinstance(message, kind):
-        raise Refused(f"{url} sent {message.KIND} where {kind.KIND} was due.")
+        raise BridgeRefused(f"{url} sent {message.KIND} where {kind.KIND} was due.")
     return message
 
 
@@ -115,8 +117,8 @@ def message_of(frame: Frame) -> Message:
         Refused: if it holds none.
     """
     if frame.opcode == BINARY:
-        raise Refused("The bridge sent a frame that is no control message.")
+        raise BridgeRefused("The bridge sent a frame that is no control message.")
     try:
         return parse(text_of(frame.payload))
     except (MessageError, FrameError) as error:
-        raise Refused(f"The bridge sent a wrong message: {error}") from None
+        raise BridgeRefused(f"The bridge sent a wrong message: {error}") from None

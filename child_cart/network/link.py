@@ -17,15 +17,15 @@ from typing import Final, Protocol
 
 from cart_common.process.tasks import background
 from cart_common.websocket.frames import BINARY, Frame
-from cart_common.websocket.send_queue import Outbox, OutboxClosed, OutboxFull
+from cart_common.websocket.send_queue import SendQueueClosed, SendQueueFull, SharedSendQueue
 from cart_common.wire.chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
 from cart_common.wire.fleet_key import bridge_token
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import ErrorMessage, Exit, ExitDone, Message, NbrList, PeerType, Role, Welcome, encode
 
-from .bridge_selection import Bridges, Try
-from .client_connection import Connection, ConnectionEnded, NoBridge, connect
-from .handshake import Attaching, Attachment, Refused, Standing, message_of
+from .bridge_selection import Attempt, BridgeSelection
+from .client_connection import ClientConnection, ConnectionEnded, NoBridge, connect
+from .handshake import Attachment, BridgeRefused, Handshake, Standing, message_of
 from .presence import Presence
 from .record_checks import checked_bridges
 
@@ -96,7 +96,7 @@ class Link:
 
     def __init__(
         self,
-        bridges: Bridges,
+        bridges: BridgeSelection,
         identity: Identity,
         fleet_key: bytes,
         tls: ssl.SSLContext | None,
@@ -111,7 +111,7 @@ class Link:
         self._tls = tls
         self._fleet_key = fleet_key
         self._token = bridge_token(fleet_key)
-        self._attaching = Attaching(identity, self._token, only)
+        self._handshake = Handshake(identity, self._token, only)
         self._presence = Presence(identity, self._token)
         self._standing = standing
         self._heartbeat_s = heartbeat_s
@@ -119,8 +119,8 @@ class Link:
         self._handler: LinkHandler
         self._logged_reason = ""
         self._reason = ""
-        self._connection: Connection | None = None
-        self._outbox = Outbox(0)
+        self._connection: ClientConnection | None = None
+        self._send_queue = SharedSendQueue(0)
         self._told: Standing | None = None
         self._attachment: Attachment | None = None
         self._held = False
@@ -149,7 +149,7 @@ class Link:
         def standing() -> Standing:
             return Standing(Role.KERNEL, self._standing().model_signature, 0)
 
-        only_there = Bridges([url], 1.0, 1.0, time.monotonic, time.time)
+        only_there = BridgeSelection([url], 1.0, 1.0, time.monotonic, time.time)
         times = (self._heartbeat_s, self._connect_timeout_s)
         return Link(only_there, self._identity, self._fleet_key, self._tls, standing, *times, bridge_id)
 
@@ -161,7 +161,7 @@ class Link:
         self._move_to(LinkState.CLOSED, reason)
         return reason
 
-    async def _wait_to_try(self, following: Try) -> None:
+    async def _wait_to_try(self, following: Attempt) -> None:
         if self._reason:
             what = "Trying again" if following.url == self._url else f"Trying {following.url}"
             self._move_to(LinkState.WAITING, f"{self._reason} {what} in {following.wait_s:.1f} s.")
@@ -183,8 +183,8 @@ class Link:
         if connection is None:
             raise LinkDown("The cart is not attached to a bridge.")
         try:
-            self._outbox.put_control(encode(message))
-        except OutboxFull as full:
+            self._send_queue.put_control(encode(message))
+        except SendQueueFull as full:
             # A message that is lost may be one that a transfer waits for; a link that is lost is taken up again.
             connection.break_off("the bridge does not read")
             raise LinkDown(f"The link to the bridge is stuck: {full}") from None
@@ -200,8 +200,8 @@ class Link:
         if connection is None:
             raise LinkDown("The cart is not attached to a bridge.")
         try:
-            await self._outbox.put_chunk_when_room(frame)
-        except OutboxClosed:
+            await self._send_queue.put_chunk_when_room(frame)
+        except SendQueueClosed:
             raise LinkDown("The link to the bridge broke.") from None
         connection.socket.flush()
         # A socket that takes all at once is no reason to send all of one transfer before the next one's turn.
@@ -256,15 +256,15 @@ class Link:
     async def _attach_once(self) -> str:
         """Hold one connection from its beginning to its end; return why it ended, as a sentence."""
         self._move_to(LinkState.CONNECTING, self.status.reason)
-        self._outbox = Outbox(CHUNKS_AHEAD_BYTES)
+        self._send_queue = SharedSendQueue(CHUNKS_AHEAD_BYTES)
         try:
             async with asyncio.timeout(self._connect_timeout_s) as deadline:
-                connection = Connection(MAX_FRAME_BYTES, self._outbox)
+                connection = ClientConnection(MAX_FRAME_BYTES, self._send_queue)
                 await connect(self._url, self._tls, connection)
                 try:
                     self._move_to(LinkState.ATTACHING, self.status.reason)
                     self._told = self._standing()
-                    self._attachment = await self._attaching.attach(connection, self._outbox, self._url, self._told)
+                    self._attachment = await self._handshake.attach(connection, self._send_queue, self._url, self._told)
                     deadline.reschedule(None)
                     if self._leaving.is_set():
                         return "The cart is stopping."
@@ -273,10 +273,10 @@ class Link:
                     await connection.close()
         except TimeoutError:
             return f"The bridge at {self._url} did not answer within {self._connect_timeout_s:g} s."
-        except (NoBridge, Refused, ConnectionEnded) as end:
+        except (NoBridge, BridgeRefused, ConnectionEnded) as end:
             return str(end)
 
-    async def _hold(self, connection: Connection, there: Attachment) -> str:
+    async def _hold(self, connection: ClientConnection, there: Attachment) -> str:
         """Serve an attached link until it ends."""
         self._connection = connection
         self._move_to(LinkState.ATTACHED, "")
@@ -311,7 +311,7 @@ class Link:
             return f"The bridge ended the link: {last_words.sentence} ({last_words.code})" if last_words else str(end)
         finally:
             held.cancel()
-            self._outbox.close()
+            self._send_queue.close()
             self._connection = None
             self._attached.clear()
             self._exit_done.set()  # nobody will answer an EXIT any more
@@ -323,7 +323,7 @@ class Link:
         try:
             header = unpack_header(frame.data, frame.start)
         except ChunkError as error:
-            raise Refused(f"The bridge passed on a wrong frame: {error}") from None
+            raise BridgeRefused(f"The bridge passed on a wrong frame: {error}") from None
         self._handler.on_chunk(header, frame.payload[HEADER_BYTES:])
 
     def _move_to(self, state: LinkState, reason: str) -> None:

@@ -18,15 +18,15 @@ from cart_common.process.redaction import shown
 from cart_common.process.settings import SettingError
 from cart_common.wire.identity import Identity
 
-from ..config import Settings
+from ..config import CartSettings
 from ..db import migration as moving
-from ..db.migration import Counts
+from ..db.migration import RecordCounts
 from ..db.ownership import EMBEDDED, FILE_NAME, OWNER, check_whose, is_store, make_own, open_store, place
 from ..db.records import ModelVersion
 from ..db.store import Store, StoreError
 from ..learning.versions import Versions
 from ..model.task import load_task
-from ..model.weights_file import WeightsError, check_weights
+from ..model.weights_file import WeightsError, check_weights_file
 
 MODELS = "models"
 BACKUPS = "backups"
@@ -40,7 +40,7 @@ class Commands:
         folder: the data folder, which nobody else uses now.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: CartSettings, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
         self._owner = Identity.load_or_create(folder / "key.pem").cart_id.hex()
@@ -150,7 +150,7 @@ class Commands:
             if name in copied or not (source / name).is_file():
                 continue
             try:
-                check_weights(source / name, version.digest)
+                check_weights_file(source / name, version.digest)
             except WeightsError as error:
                 self._console.print(f"Left out: {error}")
                 continue
@@ -161,13 +161,13 @@ class Commands:
         return len(copied)
 
     @contextmanager
-    def _bars(self, expected: Counts) -> Iterator[Callable[[str, int], None]]:
+    def _bars(self, expected: RecordCounts) -> Iterator[Callable[[str, int], None]]:
         columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self._console) as bars:
             tasks = {name: bars.add_task(name, total=count) for name, count in asdict(expected).items()}
             yield lambda name, count: bars.advance(tasks[name], count)
 
-    def _report(self, title: str, counts: Counts) -> None:
+    def _report(self, title: str, counts: RecordCounts) -> None:
         self._console.print(f"{title}. Counted on both sides:", soft_wrap=True)
         table = Table()
         table.add_column("what")
@@ -192,7 +192,7 @@ def check_given(given: argparse.Namespace) -> None:
         raise SettingError(f"--from and --to are both {shown(given.source)!r}; there is nothing to move.")
 
 
-def carry_out(given: argparse.Namespace, settings: Settings, folder: Path) -> None:
+def carry_out(given: argparse.Namespace, settings: CartSettings, folder: Path) -> None:
     """Carry out one command."""
     commands = Commands(settings, folder)
     if given.command == "export":

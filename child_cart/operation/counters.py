@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Name = TypeVar("Name", bound=Hashable)
 
 
-class Tally(Generic[Name]):
+class Counters(Generic[Name]):
     """A counter for each name; safe from any thread.
 
     Args:

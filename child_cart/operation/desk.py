@@ -17,13 +17,13 @@ from ..learning.activity import Activity
 from ..learning.rounds import Rounds
 from ..learning.versions import Versions
 from ..model.task import RowError, SoldLine, Task, checked_row
-from ..network.bridge_selection import Bridges
+from ..network.bridge_selection import BridgeSelection
 from ..network.link import Link
-from ..scanner.service import ScanDesk
+from ..scanner.service import ScannerService
 from ..shop import billing as shop
-from ..shop.catalogue_service import CatalogueDesk
+from ..shop.catalogue_service import CatalogueService
 from ..transfers.exchange import Exchange
-from .operator_service import OperatorDesk
+from .operator_service import OperatorService
 from .store_watch import StoreFigures, StoreWatch
 
 MAX_BATCH_ROWS = 10_000
@@ -32,7 +32,7 @@ SHOWN_CHARS = 80
 
 
 @dataclass(frozen=True)
-class Counts:
+class EventCounts:
     """How often what has happened: rounds by outcome, models by verdict, failed transfers and codes by reason."""
 
     outcomes: Mapping[str, int]
@@ -69,11 +69,11 @@ class Desk:
         rounds: Rounds,
         exchange: Exchange,
         link: Link,
-        bridges: Bridges,
+        bridges: BridgeSelection,
         activity: Activity,
-        catalogue: CatalogueDesk,
-        scanner: ScanDesk,
-        operator: OperatorDesk,
+        catalogue: CatalogueService,
+        scanner: ScannerService,
+        operator: OperatorService,
         on_rows: Callable[[], None],
         ask_training: Callable[[], None],
         ask_reset: Callable[[], None],
@@ -137,10 +137,10 @@ class Desk:
         """Return what stays the same while the cart runs."""
         return {"version": __version__, "task": self._task.name, "cart_id": self.cart_id}
 
-    def counts(self) -> Counts:
+    def counts(self) -> EventCounts:
         """Return what has happened how often since the start."""
         failures = {str(code): count for code, count in self._exchange.failures.items()}
-        return Counts(self._rounds.outcomes, self._rounds.verdicts, failures, self.scanner.tally.counts())
+        return EventCounts(self._rounds.outcomes, self._rounds.verdicts, failures, self.scanner.counters.counts())
 
     def status(self) -> Json:
         """Return all of what the cart is and does now, for its operator."""

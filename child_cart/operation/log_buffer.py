@@ -24,7 +24,7 @@ class LogLine:
     text: str
 
 
-class LogRing(logging.Handler):
+class LogBuffer(logging.Handler):
     """A handler that keeps the last lines in memory."""
 
     def __init__(self) -> None:

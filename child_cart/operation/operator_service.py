@@ -14,21 +14,21 @@ from cart_common.process.redaction import shown
 from ..config import SettingsBook
 from ..db.records import Json, Outcome, RoundRecord
 from ..db.store import Store
-from ..learning.exports import Exports, Kind
+from ..learning.exports import ExportKind, Exports
 from ..learning.versions import Versions
 from ..network.link import LinkState, LinkStatus
 from ..scanner.camera import CameraState
 from . import rounds_csv
 from .disk import Disk
-from .log_buffer import LogRing
+from .log_buffer import LogBuffer
 from .store_watch import StoreFigures
-from .warnings import Facts, cautions
+from .warnings import WarningFacts, operator_warnings
 
 MOST_ROUNDS: Final = 10_000
 FIGURES_OVER: Final = 500
 
 
-class OperatorDesk:
+class OperatorService:
     """The part of the desk that needs a login.
 
     Args:
@@ -48,9 +48,9 @@ class OperatorDesk:
         store: Store,
         versions: Versions,
         disk: Disk,
-        log: LogRing,
+        log: LogBuffer,
         exports: Exports,
-        ask_export: Callable[[Kind], None],
+        ask_export: Callable[[ExportKind], None],
         over_https: bool = False,
     ) -> None:
         self._book = book
@@ -74,7 +74,7 @@ class OperatorDesk:
         settings, use = self._book.current, self._disk.use()
         failed = failed_in_a_row(kept.rounds)
         camera = scanner["camera"]
-        facts = Facts(
+        facts = WarningFacts(
             fleet_open=not settings.fleet_key_file,
             sharing=settings.sharing == "on",
             attached=link.state is LinkState.ATTACHED,
@@ -93,7 +93,7 @@ class OperatorDesk:
         return {
             "disk": asdict(use),
             "store": {**kept.state(), "name": shown(settings.store), "trouble": kept.trouble},
-            "cautions": [asdict(caution) for caution in cautions(facts)],
+            "cautions": [asdict(caution) for caution in operator_warnings(facts)],
             "exports": self._exports.shown(),
         }
 
@@ -113,7 +113,7 @@ class OperatorDesk:
         """Return the last lines of the log, newest first."""
         return [asdict(line) for line in self._log.lines(limit)]
 
-    def export(self, kind: Kind) -> tuple[Path, int] | None:
+    def export(self, kind: ExportKind) -> tuple[Path, int] | None:
         """Return the file of a format and its version, if it is ready."""
         return self._exports.file(kind)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ..db.records import RoundRecord
-from ..model.verdict import Reason
+from ..model.verdict import VerdictReason
 
 PHASES: Final = ("training", "clustering", "collecting", "averaging")
 COLUMNS: Final = (
@@ -45,7 +45,7 @@ def written(rounds: Sequence[RoundRecord]) -> str:
 
 def _line(record: RoundRecord) -> list[object]:
     reasons = Counter(verdict.reason for verdict in record.verdicts)
-    accepted = reasons.pop(Reason.ACCEPTED, 0)
+    accepted = reasons.pop(VerdictReason.ACCEPTED, 0)
     took_s = None if record.ended_at is None else round(record.ended_at - record.started_at, 3)
     return [
         record.number,

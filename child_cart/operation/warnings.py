@@ -11,7 +11,7 @@ NEARLY_FULL_BYTES: Final = 500_000_000
 AWAY_S: Final = 60.0
 
 
-class Weight(StrEnum):
+class Severity(StrEnum):
     """How much a caution matters."""
 
     NOTE = "NOTE"
@@ -21,15 +21,15 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True)
-class Caution:
+class OperatorWarning:
     """One thing to know."""
 
-    weight: Weight
+    weight: Severity
     sentence: str
 
 
 @dataclass(frozen=True)
-class Facts:
+class WarningFacts:
     """What cautions follow from. Sentences are empty where there is nothing to say."""
 
     fleet_open: bool
@@ -50,41 +50,41 @@ class Facts:
     """The address that pages are served at without https, beyond this machine; else empty."""
 
 
-def cautions(facts: Facts) -> list[Caution]:
+def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
     """Return what there is to know, the weightiest first."""
     nearly_full = facts.free_bytes < min(NEARLY_FULL_BYTES, NEARLY_FULL_SHARE * facts.total_bytes)
     every = (
-        (nearly_full, Weight.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
-        (bool(facts.store_trouble), Weight.TROUBLE, f"{facts.store_trouble} What is shown of it is from before."),
-        (bool(facts.model_trouble), Weight.TROUBLE, facts.model_trouble),
+        (nearly_full, Severity.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
+        (bool(facts.store_trouble), Severity.TROUBLE, f"{facts.store_trouble} What is shown of it is from before."),
+        (bool(facts.model_trouble), Severity.TROUBLE, facts.model_trouble),
         (
             not facts.attached and facts.away_s > AWAY_S,
-            Weight.TROUBLE,
+            Severity.TROUBLE,
             f"No bridge for {facts.away_s / 60:.0f} min. {facts.link_reason}".strip(),
         ),
         (
             facts.failed_rounds > 1,
-            Weight.CAUTION,
+            Severity.CAUTION,
             f"The last {facts.failed_rounds} rounds ended without an average. {facts.failed_sentence}".strip(),
         ),
         (
             facts.fleet_open,
-            Weight.CAUTION,
+            Severity.CAUTION,
             "The fleet is open: whoever runs a bridge can add carts. Give all carts a fleet key "
             "(--fleet-key-file) and the bridge its token.",
         ),
         (
             bool(facts.plain_http_to),
-            Weight.CAUTION,
+            Severity.CAUTION,
             f"The pages are served on {facts.plain_http_to} without https: whoever listens on the network can read "
             "the password.",
         ),
-        (bool(facts.decoder_sentence), Weight.CAUTION, facts.decoder_sentence),
-        (bool(facts.camera_sentence), Weight.CAUTION, facts.camera_sentence),
+        (bool(facts.decoder_sentence), Severity.CAUTION, facts.decoder_sentence),
+        (bool(facts.camera_sentence), Severity.CAUTION, facts.camera_sentence),
         (
             not facts.sharing,
-            Weight.NOTE,
+            Severity.NOTE,
             "Sharing is paused: this cart trains alone, and gives its model to nobody.",
         ),
     )
-    return [Caution(weight, sentence) for holds, weight, sentence in every if holds]
+    return [OperatorWarning(weight, sentence) for holds, weight, sentence in every if holds]

@@ -51,7 +51,7 @@ class CameraStatus:
 
 
 @dataclass(frozen=True)
-class Frame:
+class CameraFrame:
     """A picture of the camera; its pixels are rows of blue, green and red bytes."""
 
     number: int
@@ -99,7 +99,7 @@ class Camera:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._looked_at = 0.0
-        self._frame: Frame | None = None
+        self._frame: CameraFrame | None = None
         self._number = 0
         self._status = CameraStatus(shown(source), CameraState.RESTING if source else CameraState.NONE)
         if not source:
@@ -110,7 +110,7 @@ class Camera:
         """How the camera is now."""
         return self._status
 
-    def look(self, after: int = 0, timeout_s: float = 0.0) -> Frame | None:
+    def look(self, after: int = 0, timeout_s: float = 0.0) -> CameraFrame | None:
         """Return the latest frame with a number above ``after``; waits for one, and wakes the camera if it rests."""
         if not self._source or self._stopping.is_set():
             return None
@@ -132,7 +132,7 @@ class Camera:
         if thread is not None:
             thread.join(CLOSE_S)
 
-    def _newer(self, after: int) -> Frame | None:
+    def _newer(self, after: int) -> CameraFrame | None:
         return self._frame if self._frame is not None and self._frame.number > after else None
 
     def _wanted(self) -> bool:
@@ -183,7 +183,7 @@ class Camera:
     def _show(self, pixels: Any) -> None:
         with self._changed:
             self._number += 1
-            self._frame = Frame(self._number, pixels)
+            self._frame = CameraFrame(self._number, pixels)
             height, width = pixels.shape[:2]
             self._become(CameraState.LIVE, "", width, height)
             self._changed.notify_all()

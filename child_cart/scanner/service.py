@@ -7,11 +7,11 @@ from typing import Final
 
 from ..db.records import Json
 from ..db.store import Store
-from ..operation.counters import Tally
+from ..operation.counters import Counters
 from ..shop import item_codes as codes
 from ..shop.billing import index
-from ..shop.item_codes import Reading, Reason
-from .camera import Camera, Frame
+from ..shop.item_codes import CodeProblem, Reading
+from .camera import Camera, CameraFrame
 from .decode import decoder
 from .opencv import opencv
 from .picture import WORKING_SIDE
@@ -30,7 +30,7 @@ class ScannerAway(Exception):
     """The scanner cannot answer now; the message is a sentence for whoever asked."""
 
 
-class ScanDesk:
+class ScannerService:
     """The scanner as the pages see it.
 
     Args:
@@ -39,14 +39,14 @@ class ScanDesk:
         reader: asks the process that decodes pictures.
 
     Attributes:
-        tally: how many codes of photos and hand scanners were read, or why they gave no item.
+        counters: how many codes of photos and hand scanners were read, or why they gave no item.
     """
 
     def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
         self._store = store
         self._camera = camera
         self._reader = reader
-        self.tally = Tally([READ, *map(str, Reason)])
+        self.counters = Counters([READ, *map(str, CodeProblem)])
 
     def status(self) -> Json:
         """Return what reads codes here, which ones, and how the camera is."""
@@ -111,10 +111,10 @@ class ScanDesk:
 
     def _counted(self, readings: list[Reading]) -> list[Reading]:
         for reading in readings:
-            self.tally.add(str(reading.reason or READ))
+            self.counters.add(str(reading.reason or READ))
         return readings
 
-    def _frame(self, after: int) -> Frame:
+    def _frame(self, after: int) -> CameraFrame:
         frame = self._camera.look(after, FRAME_WAIT_S)
         if frame is None:
             raise ScannerAway(self._camera.status.sentence or "The camera gives no new picture now.")
@@ -125,7 +125,7 @@ class ScanDesk:
             raise ScannerAway(NO_DECODER)
 
 
-def _grey_pixels(frame: Frame) -> tuple[int, int, bytes]:
+def _grey_pixels(frame: CameraFrame) -> tuple[int, int, bytes]:
     """Return width, height and grey pixels of a frame, no larger than codes are looked for in."""
     cv = opencv()
     pixels = frame.pixels if frame.pixels.ndim == 2 else cv.cvtColor(frame.pixels, cv.COLOR_BGR2GRAY)

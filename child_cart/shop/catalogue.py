@@ -23,7 +23,7 @@ class CatalogueError(ValueError):
     """A change that the catalogue does not take; the message is a sentence for whoever made it."""
 
 
-class ReadOnly(CatalogueError):
+class ReadOnlyCatalogue(CatalogueError):
     """The catalogue is kept elsewhere: no change here would last."""
 
 

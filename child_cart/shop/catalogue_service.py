@@ -11,14 +11,14 @@ from ..db.records import Item, Json
 from ..db.store import Store
 from . import catalogue_csv, labels
 from .billing import index
-from .catalogue import CatalogueError, ReadOnly, code_of, item_of, with_room_for
+from .catalogue import CatalogueError, ReadOnlyCatalogue, code_of, item_of, with_room_for
 
 SHARED: Final = (
     "This cart takes its items from a catalogue that carts share (--catalogue), so they are changed there, not here."
 )
 
 
-class CatalogueDesk:
+class CatalogueService:
     """The catalogue as its page sees it; items that were retired are in it.
 
     Args:
@@ -110,7 +110,7 @@ class CatalogueDesk:
 
     def _check_changeable(self) -> None:
         if self.read_only:
-            raise ReadOnly(self.read_only)
+            raise ReadOnlyCatalogue(self.read_only)
 
     def _find(self, code: str) -> Item | None:
         there = index(self._store.items())

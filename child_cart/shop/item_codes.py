@@ -23,7 +23,7 @@ _OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GTIN_LENGTHS: Final = {8: "EAN-8", 12: "UPC-A", 13: "EAN-13"}
 
 
-class Reason(StrEnum):
+class CodeProblem(StrEnum):
     """Why a text gives no item."""
 
     EMPTY = "EMPTY"
@@ -36,7 +36,7 @@ class Reason(StrEnum):
 class CodeError(ValueError):
     """A text that gives no item; the message is a sentence for the shopper."""
 
-    def __init__(self, reason: Reason, sentence: str) -> None:
+    def __init__(self, reason: CodeProblem, sentence: str) -> None:
         super().__init__(sentence)
         self.reason = reason
 
@@ -47,7 +47,7 @@ class Reading:
 
     text: str
     item: Item | None
-    reason: Reason | None = None
+    reason: CodeProblem | None = None
     sentence: str = ""
 
 
@@ -58,9 +58,9 @@ def read(text: str, catalogue: Mapping[str, Item]) -> Reading:
         code = normal(text)
         item = catalogue.get(code)
         if item is None:
-            raise CodeError(Reason.UNKNOWN, f"No item of this shop has the code {code}.")
+            raise CodeError(CodeProblem.UNKNOWN, f"No item of this shop has the code {code}.")
         if item.retired:
-            raise CodeError(Reason.RETIRED, f"{item.name} is not sold any more.")
+            raise CodeError(CodeProblem.RETIRED, f"{item.name} is not sold any more.")
     except CodeError as error:
         return Reading(shown, None, error.reason, str(error))
     return Reading(shown, item)
@@ -77,16 +77,17 @@ def normal(text: str) -> str:
     """
     code = text.strip()
     if not code:
-        raise CodeError(Reason.EMPTY, "The code is empty.")
+        raise CodeError(CodeProblem.EMPTY, "The code is empty.")
     if len(text) > MAX_TEXT_CHARS or len(code) > MAX_CODE_CHARS or not _OWN_CODE.fullmatch(code):
-        raise CodeError(Reason.NOT_A_CODE, f"“{_shown(text)}” is not the code of an item.")
+        raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(text)}” is not the code of an item.")
     code = code.upper()  # after the look at its letters: some others become ASCII by this
     kind = _GTIN_LENGTHS.get(len(code)) if code.isdigit() else None
     if kind is None:
         return code
     if int(code[-1]) != check_digit(code[:-1]):
         raise CodeError(
-            Reason.CHECK_DIGIT, f"{code} is no {kind}: its last digit would be {check_digit(code[:-1])}. Scan it again."
+            CodeProblem.CHECK_DIGIT,
+            f"{code} is no {kind}: its last digit would be {check_digit(code[:-1])}. Scan it again.",
         )
     return code.rjust(13, "0") if kind == "UPC-A" else code
 
@@ -103,7 +104,7 @@ def widened(upc_e: str) -> str:
         CodeError: if they are no such digits.
     """
     if not re.fullmatch(r"[01][0-9]{7}", upc_e):
-        raise CodeError(Reason.NOT_A_CODE, f"“{_shown(upc_e)}” is no UPC-E.")
+        raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(upc_e)}” is no UPC-E.")
     system, a, b, c, d, e, last, check = tuple(upc_e)
     if last in "012":
         body = f"{a}{b}{last}0000{c}{d}{e}"

@@ -16,7 +16,7 @@ from ..network.link import LinkDown
 from .assembly import TransferError
 
 if TYPE_CHECKING:
-    from .channel import Port
+    from .channel import BridgeChannel
 
 
 class Direction(StrEnum):
@@ -26,7 +26,7 @@ class Direction(StrEnum):
     OUT = "OUT"
 
 
-class Progress(StrEnum):
+class TransferProgress(StrEnum):
     """The life of a transfer as a cart sees it."""
 
     REQUESTED = "REQUESTED"
@@ -44,7 +44,7 @@ class TransferView:
     transfer_id: str
     peer: str
     direction: Direction
-    state: Progress = Progress.REQUESTED
+    state: TransferProgress = TransferProgress.REQUESTED
     total_bytes: int = 0
     moved_bytes: int = 0
     reason: str = ""
@@ -53,12 +53,12 @@ class TransferView:
 
     def end(self, failure: TransferError | None) -> None:
         """Close the view."""
-        self.state = Progress.FAILED if failure else Progress.DONE
+        self.state = TransferProgress.FAILED if failure else TransferProgress.DONE
         self.reason = f"{failure.sentence} ({failure.code})" if failure else ""
         self.ended_at = time.time()
 
 
-class Sends(Protocol):
+class MessageSender(Protocol):
     """The part of the link that transfers use."""
 
     def send(self, message: Message) -> None:
@@ -81,14 +81,14 @@ class Patience:
         return self.stall_timeout_s + self.resume_timeout_s + total_bytes / self.slowest_bytes_per_s
 
 
-class RunningTransfer:
+class ActiveTransfer:
     """A transfer under way. Its task waits; the link's reader tells it the news.
 
     Attributes:
         port: the link that it goes through now.
     """
 
-    def __init__(self, view: TransferView, port: Port, patience: Patience) -> None:
+    def __init__(self, view: TransferView, port: BridgeChannel, patience: Patience) -> None:
         self.view = view
         self.port = port
         self._patience = patience
@@ -112,7 +112,7 @@ class RunningTransfer:
         if not self._paused:
             self._paused_at = time.monotonic()
         self._paused = self._was_paused = True
-        self.view.state, self.view.reason = Progress.PAUSED, why
+        self.view.state, self.view.reason = TransferProgress.PAUSED, why
         self._news.set()
 
     def paused_s(self) -> float:
@@ -137,7 +137,7 @@ class RunningTransfer:
 
     def _go_on(self) -> None:
         self._paused = False
-        self.view.state, self.view.reason = Progress.RUNNING, ""
+        self.view.state, self.view.reason = TransferProgress.RUNNING, ""
 
     @asynccontextmanager
     async def _deadline(self, total_bytes: int) -> AsyncIterator[None]:

@@ -14,7 +14,7 @@ from blake3 import blake3
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
 from cart_common.wire.messages import Code, ModelParameters
 
-from .receive_window import Window
+from .receive_window import ReceiveWindow
 
 
 class TransferError(Exception):
@@ -137,7 +137,9 @@ class Assembler:
         window: how far the sender may run ahead.
     """
 
-    def __init__(self, offer: ModelParameters, put: Callable[[int, memoryview | bytes], None], window: Window) -> None:
+    def __init__(
+        self, offer: ModelParameters, put: Callable[[int, memoryview | bytes], None], window: ReceiveWindow
+    ) -> None:
         self._offer = offer
         self._put = put
         self.window = window

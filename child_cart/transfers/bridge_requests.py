@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cart_common.wire.messages import Cluster, Code, ErrorMessage, Found, PeerList, Seek
 
 from ..network.link import LinkDown
-from .active import Sends
+from .active import MessageSender
 from .assembly import TransferError
 
 
@@ -31,7 +31,7 @@ class NotEnoughPeers(Exception):
         self.available = available
 
 
-class Clusters:
+class BridgeRequests:
     """The requests to one bridge that wait for their answers.
 
     Args:
@@ -39,7 +39,7 @@ class Clusters:
         link: sends messages.
     """
 
-    def __init__(self, cart_id: str, link: Sends) -> None:
+    def __init__(self, cart_id: str, link: MessageSender) -> None:
         self._cart_id = cart_id
         self._link = link
         self._waiting: dict[str, asyncio.Future[PeerList | Found | ErrorMessage]] = {}

@@ -11,27 +11,27 @@ from typing import Protocol
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, ChunkHeader, chunk_bytes_over
 from cart_common.wire.messages import Message, Welcome
 
-from .active import Sends
-from .bridge_requests import Clusters
+from .active import MessageSender
+from .bridge_requests import BridgeRequests
 
 
-class TakesFromPorts(Protocol):
+class ChannelHandler(Protocol):
     """Who is told what arrives at which port."""
 
-    def attached(self, port: Port) -> None:
+    def attached(self, port: BridgeChannel) -> None:
         """Take note that messages can be sent."""
 
-    def arrived(self, port: Port, message: Message) -> None:
+    def arrived(self, port: BridgeChannel, message: Message) -> None:
         """Take a control message."""
 
-    def chunk_arrived(self, port: Port, header: ChunkHeader, payload: memoryview) -> None:
+    def chunk_arrived(self, port: BridgeChannel, header: ChunkHeader, payload: memoryview) -> None:
         """Take a chunk."""
 
-    def lost(self, port: Port) -> None:
+    def lost(self, port: BridgeChannel) -> None:
         """Take note that the link is gone."""
 
 
-class Port:
+class BridgeChannel:
     """A link's handler, and what transfers need to know of the link.
 
     Args:
@@ -40,9 +40,9 @@ class Port:
         taker: is told what arrives.
     """
 
-    def __init__(self, cart_id: str, link: Sends, taker: TakesFromPorts) -> None:
+    def __init__(self, cart_id: str, link: MessageSender, taker: ChannelHandler) -> None:
         self.link = link
-        self.clusters = Clusters(cart_id, link)
+        self.clusters = BridgeRequests(cart_id, link)
         self.is_attached = False
         self.bridge_id = ""
         self.max_window_bytes = DEFAULT_CHUNK_BYTES

@@ -37,10 +37,10 @@ from cart_common.wire.messages import (
 )
 
 from ..network.link import LinkDown
-from .active import Direction, Patience, RunningTransfer, Sends, TransferView
+from .active import ActiveTransfer, Direction, MessageSender, Patience, TransferView
 from .assembly import TransferError, check_offer
 from .bridge_requests import PickedCluster
-from .channel import Port
+from .channel import BridgeChannel
 from .incoming import Incoming, Received
 from .outgoing import Offerable, Outgoing
 from .receive_window import LEAST_CHUNKS
@@ -55,7 +55,7 @@ FINISHED_SHOWN: Final = 20
 CAME_KEPT: Final = 2 * MAX_CLUSTER_SIZE
 # How long a transfer waits for the other cart to come back before it is looked for at other bridges.
 SEEK_EVERY_S: Final = 3.0
-Seek = Callable[[str], Awaitable[Port | None]]
+Seek = Callable[[str], Awaitable[BridgeChannel | None]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Exchange:
         identity: Identity,
         fleet_key: bytes,
         cipher: str,
-        link: Sends,
+        link: MessageSender,
         spool: Spool,
         current: Callable[[], Awaitable[Offerable | None]],
         wanted: Callable[[], tuple[str, str]],
@@ -113,7 +113,7 @@ class Exchange:
         self._incoming: dict[str, Incoming] = {}
         self._outgoing: dict[str, Outgoing] = {}
         self._giving: set[asyncio.Task[None]] = set()
-        self.home = Port(self._cart_id, link, self)
+        self.home = BridgeChannel(self._cart_id, link, self)
         """The way to the bridge that the cart is attached to."""
         self._finished: deque[TransferView] = deque(maxlen=FINISHED_SHOWN)
         self._came: deque[str] = deque(maxlen=CAME_KEPT)
@@ -133,11 +133,13 @@ class Exchange:
         """How long a bridge or a peer may take to answer, in seconds."""
         return self._limits().answer_timeout_s
 
-    def port(self, link: Sends) -> Port:
+    def port(self, link: MessageSender) -> BridgeChannel:
         """Return the handler of a link to another bridge; what comes over it is taken like what comes from home."""
-        return Port(self._cart_id, link, self)
+        return BridgeChannel(self._cart_id, link, self)
 
-    async def fetch(self, peer: str, cluster_id: str, port: Port | None = None, seek: Seek | None = None) -> Received:
+    async def fetch(
+        self, peer: str, cluster_id: str, port: BridgeChannel | None = None, seek: Seek | None = None
+    ) -> Received:
         """Get the current model of a peer of a cluster.
 
         Args:
@@ -217,7 +219,7 @@ class Exchange:
 
     # What arrives from any bridge. A transfer hears only the port that it goes through.
 
-    def attached(self, port: Port) -> None:
+    def attached(self, port: BridgeChannel) -> None:
         """Take up what the last link has left."""
         for running in self._running(port):
             if isinstance(running, Incoming):
@@ -225,7 +227,7 @@ class Exchange:
             else:
                 running.take_up()
 
-    def arrived(self, port: Port, message: Message) -> None:
+    def arrived(self, port: BridgeChannel, message: Message) -> None:
         """Take a control message; one that fits no transfer has crossed its end on the way and is passed over."""
         match message:
             case PeerList() | Found() | ErrorMessage():
@@ -254,13 +256,13 @@ class Exchange:
                 code = Code.PEER_LEFT if message.code is Code.LINK_LOST else message.code
                 running.fail(TransferError(code, message.sentence or "It was cancelled without a word."))
 
-    def chunk_arrived(self, port: Port, header: ChunkHeader, payload: memoryview) -> None:
+    def chunk_arrived(self, port: BridgeChannel, header: ChunkHeader, payload: memoryview) -> None:
         """Put a chunk at its place."""
         incoming = self._incoming.get(header.transfer.hex())
         if incoming is not None and incoming.port is port:
             incoming.take_chunk(header, payload)
 
-    def lost(self, port: Port) -> None:
+    def lost(self, port: BridgeChannel) -> None:
         """Let transfers wait for the next link."""
         for running in self._running(port):
             running.lose_link()
@@ -283,7 +285,7 @@ class Exchange:
         if self._giving:
             await asyncio.wait(self._giving)
 
-    def _running(self, port: Port | None) -> list[Incoming | Outgoing]:
+    def _running(self, port: BridgeChannel | None) -> list[Incoming | Outgoing]:
         """Return the transfers under way, through this port or, without one, through any."""
         # dict.copy is one step of the interpreter; for other threads the loop goes on changing the original meanwhile.
         running: list[Incoming | Outgoing]
@@ -293,10 +295,10 @@ class Exchange:
     def _find(self, transfer_id: str) -> Incoming | Outgoing | None:
         return self._incoming.get(transfer_id) or self._outgoing.get(transfer_id)
 
-    def _window_bytes(self, port: Port) -> int:
+    def _window_bytes(self, port: BridgeChannel) -> int:
         return min(self._limits().window_bytes, port.max_window_bytes)
 
-    def _pause(self, port: Port, transfer_id: str) -> None:
+    def _pause(self, port: BridgeChannel, transfer_id: str) -> None:
         """Wait for the other cart, or tell it how a transfer has ended that it still waits for."""
         running = self._find(transfer_id)
         if running is not None:
@@ -309,7 +311,7 @@ class Exchange:
         else:
             self._refuse(port, transfer_id, Code.ABANDONED, "This cart does not hold that transfer any more.")
 
-    def _serve(self, port: Port, request: ModelRequest) -> None:
+    def _serve(self, port: BridgeChannel, request: ModelRequest) -> None:
         limits = self._limits()
         if self._find(request.transfer) is not None:
             return
@@ -337,7 +339,7 @@ class Exchange:
             del self._outgoing[outgoing.view.transfer_id]
             self.bytes_out += outgoing.view.moved_bytes
 
-    async def _to_its_end(self, running: RunningTransfer, work: Awaitable[T]) -> T:
+    async def _to_its_end(self, running: ActiveTransfer, work: Awaitable[T]) -> T:
         """Run one transfer; whatever ends it, the other cart is told and the view is closed."""
         view = running.view
         failure: TransferError | None = TransferError(Code.ABANDONED, "The transfer was given up.")
@@ -363,15 +365,15 @@ class Exchange:
             view.end(failure)
             self._finished.append(view)
 
-    def _cancel(self, running: RunningTransfer, failure: TransferError) -> None:
+    def _cancel(self, running: ActiveTransfer, failure: TransferError) -> None:
         # Also after a failure that the other side named: its transfer is over there, and the bridge passes this over.
         self._refuse(running.port, running.view.transfer_id, failure.code, failure.sentence)
 
-    def _refuse(self, port: Port, transfer_id: str, code: Code, sentence: str) -> None:
+    def _refuse(self, port: BridgeChannel, transfer_id: str, code: Code, sentence: str) -> None:
         with suppress(LinkDown):
             port.link.send(Cancel(transfer_id, code, sentence[:MAX_SENTENCE_CHARS]))
 
 
-def _chunk_bytes(port: Port, window_bytes: int) -> int:
+def _chunk_bytes(port: BridgeChannel, window_bytes: int) -> int:
     """Return the largest chunk to ask for: what suits the way, and of which a window holds more than one."""
     return min(port.chunk_bytes, max(window_bytes // LEAST_CHUNKS, MIN_CHUNK_BYTES))

@@ -13,10 +13,10 @@ from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, ChunkHeader
 from cart_common.wire.messages import Code, Credit, Done, ModelParameters, ModelRequest
 
 from ..network.link import LinkDown
-from .active import Patience, Progress, RunningTransfer, TransferView
+from .active import ActiveTransfer, Patience, TransferProgress, TransferView
 from .assembly import Assembler, TransferError
-from .channel import Port
-from .receive_window import Window
+from .channel import BridgeChannel
+from .receive_window import ReceiveWindow
 from .sealing import Seal
 from .spool import Spool
 
@@ -32,10 +32,10 @@ class Received:
     offer: ModelParameters
 
 
-class Incoming(RunningTransfer):
+class Incoming(ActiveTransfer):
     """The receiving side of one transfer."""
 
-    def __init__(self, view: TransferView, port: Port, patience: Patience, window_bytes: int) -> None:
+    def __init__(self, view: TransferView, port: BridgeChannel, patience: Patience, window_bytes: int) -> None:
         super().__init__(view, port, patience)
         self._most_window_bytes = window_bytes
         self._offer: ModelParameters | None = None
@@ -67,11 +67,11 @@ class Incoming(RunningTransfer):
             await self._wait_for_news(answer_timeout_s, "The peer's offer")
         self._seal = accept(self._offer)
         with spool.room_for(self.view.transfer_id, self._offer.total_bytes) as room:
-            window = Window(self._offer.chunk_bytes, self._most_window_bytes)
+            window = ReceiveWindow(self._offer.chunk_bytes, self._most_window_bytes)
             self._assembler = assembler = Assembler(self._offer, room.put, window)
             self._agreed = self._offer
             try:
-                self.view.state = Progress.RUNNING
+                self.view.state = TransferProgress.RUNNING
                 self._grant(assembler)
                 async with self._deadline(self._offer.total_bytes):
                     while not assembler.complete:
@@ -90,7 +90,7 @@ class Incoming(RunningTransfer):
             self.fail(TransferError(Code.WRONG_SOURCE, "An offer came from another cart than the one asked."))
         elif self._offer is None:
             self._offer = offer
-            self.view.total_bytes, self.view.state = offer.total_bytes, Progress.OFFERED
+            self.view.total_bytes, self.view.state = offer.total_bytes, TransferProgress.OFFERED
             self._news.set()
 
     def take_up(self, window_bytes: int) -> None:

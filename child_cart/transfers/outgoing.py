@@ -10,9 +10,9 @@ from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Code, ModelParameters, ModelRequest, Resume
 
 from ..network.link import LinkDown
-from .active import Patience, Progress, RunningTransfer, TransferView
+from .active import ActiveTransfer, Patience, TransferProgress, TransferView
 from .assembly import Splitter, TransferError, chunk_count
-from .channel import Port
+from .channel import BridgeChannel
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
 
 
@@ -29,11 +29,11 @@ class Offerable:
     accuracy: float
 
 
-class Outgoing(RunningTransfer):
+class Outgoing(ActiveTransfer):
     """The giving side of one transfer."""
 
     def __init__(
-        self, view: TransferView, port: Port, patience: Patience, identity: Identity, request: ModelRequest
+        self, view: TransferView, port: BridgeChannel, patience: Patience, identity: Identity, request: ModelRequest
     ) -> None:
         super().__init__(view, port, patience)
         self._identity = identity
@@ -57,7 +57,7 @@ class Outgoing(RunningTransfer):
         payload = memoryview(offerable.payload)
         chunk_bytes = min(chunk_bytes, self._request.max_chunk_bytes)
         splitter = Splitter(payload, chunk_bytes)
-        self.view.total_bytes, self.view.state = len(payload), Progress.OFFERED
+        self.view.total_bytes, self.view.state = len(payload), TransferProgress.OFFERED
         key = TransferKey()
         offer = sign_offer(self._identity, self._offer_of(offerable, chunk_bytes, cipher, key.public))
         seal = key.agree(self._request.key, fleet_key, self._request, offer)
@@ -106,7 +106,7 @@ class Outgoing(RunningTransfer):
                 return  # taken up again from where the receiver is, on the next link
             self.view.moved_bytes = splitter.sent_bytes
             if not self._paused:
-                self.view.state = Progress.RUNNING
+                self.view.state = TransferProgress.RUNNING
 
     def _offer_of(self, offerable: Offerable, chunk_bytes: int, cipher: str, key: str) -> ModelParameters:
         return ModelParameters(

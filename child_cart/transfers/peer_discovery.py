@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..network.bridge_selection import Bridges
+from ..network.bridge_selection import BridgeSelection
 from ..network.link import Link
 from ..network.record_checks import checked_bridges, checked_cart
 from .assembly import TransferError
 from .bridge_requests import NotEnoughPeers
-from .channel import Port
+from .channel import BridgeChannel
 from .exchange import Exchange
 from .incoming import Received
 
@@ -37,7 +37,7 @@ class Peer:
 
     cart_id: str
     cluster_id: str
-    port: Port
+    port: BridgeChannel
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class FoundCluster:
 @dataclass(frozen=True)
 class _Visit:
     link: Link
-    port: Port
+    port: BridgeChannel
     task: asyncio.Task[str]
 
 
-class Visits:
+class PeerDiscovery:
     """The links to other bridges of one cart, and what is asked over them.
 
     Args:
@@ -66,7 +66,7 @@ class Visits:
     """
 
     def __init__(
-        self, exchange: Exchange, bridges: Bridges, token: bytes, open_link: Callable[[str, str], Link]
+        self, exchange: Exchange, bridges: BridgeSelection, token: bytes, open_link: Callable[[str, str], Link]
     ) -> None:
         self._exchange = exchange
         self._bridges = bridges
@@ -110,16 +110,16 @@ class Visits:
 
     async def close(self) -> None:
         """Leave all bridges that are visited."""
-        visits, self._visits = list(self._visits.values()), {}
+        peer_discovery, self._visits = list(self._visits.values()), {}
         try:
-            await asyncio.gather(*(visit.link.leave(LEAVE_S) for visit in visits))
+            await asyncio.gather(*(visit.link.leave(LEAVE_S) for visit in peer_discovery))
         finally:
-            for visit in visits:
+            for visit in peer_discovery:
                 visit.task.cancel()
-            if visits:
-                await asyncio.wait([visit.task for visit in visits])
+            if peer_discovery:
+                await asyncio.wait([visit.task for visit in peer_discovery])
 
-    async def _pick(self, port: Port, size: int) -> list[Peer]:
+    async def _pick(self, port: BridgeChannel, size: int) -> list[Peer]:
         try:
             there = await port.clusters.ask(size, 1, min(VISIT_S, self._exchange.answer_timeout_s))
         except (NotEnoughPeers, TransferError) as error:
@@ -127,7 +127,7 @@ class Visits:
             return []
         return [Peer(cart_id, there.cluster_id, port) for cart_id in there.peers]
 
-    async def _seek(self, cart_id: str) -> Port | None:
+    async def _seek(self, cart_id: str) -> BridgeChannel | None:
         """Return the way to the bridge that a cart is attached to now, or None while it is not known."""
         home = self._exchange.home
         try:
@@ -139,7 +139,7 @@ class Visits:
             return None
         return home if record.bridge_id == home.bridge_id else await self._visit(record.bridge_id, record.bridge_url)
 
-    async def _visit(self, bridge_id: str, url: str) -> Port | None:
+    async def _visit(self, bridge_id: str, url: str) -> BridgeChannel | None:
         """Return the way to another bridge, or None if it cannot be visited now."""
         async with self._opening:  # many transfers may look for the same bridge
             self._forget_ended()

@@ -20,7 +20,7 @@ RATES_KEPT: Final = 8
 GAIN: Final = 2.5
 
 
-class Window:
+class ReceiveWindow:
     """The receive window of one transfer.
 
     Args:

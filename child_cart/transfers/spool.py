@@ -16,7 +16,7 @@ from cart_common.wire.messages import Code
 from .assembly import TransferError
 
 
-class Room:
+class SpoolFile:
     """The place of one incoming payload."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -47,7 +47,7 @@ class Spool:
                 left.unlink()
 
     @contextmanager
-    def room_for(self, transfer_id: str, size_bytes: int) -> Iterator[Room]:
+    def room_for(self, transfer_id: str, size_bytes: int) -> Iterator[SpoolFile]:
         """Give a writable place of this size; its file goes with the block unless ``keep`` was called.
 
         Raises:
@@ -62,7 +62,7 @@ class Spool:
             raise TransferError(
                 Code.DISK_FULL, f"There is no room for {size_bytes} bytes on this cart's disk ({error.strerror})."
             ) from None
-        room = Room(path, descriptor)
+        room = SpoolFile(path, descriptor)
         try:
             yield room
         finally:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cart_common.process.token_bucket import Bucket
+from cart_common.process.token_bucket import TokenBucket
 
 BURST_S: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Rates:
+class RateLimits:
     """The most that one cart may send; 0 is no limit."""
 
     frames_per_s: int = 0
@@ -26,7 +26,7 @@ class Allowance:
 
     __slots__ = ("_bytes", "_frames")
 
-    def __init__(self, rates: Rates, now: float) -> None:
+    def __init__(self, rates: RateLimits, now: float) -> None:
         self._frames, self._bytes = (_bucket(per_s, now) for per_s in (rates.frames_per_s, rates.bytes_per_s))
 
     def spend(self, frames: int, count: int, now: float) -> float:
@@ -38,10 +38,10 @@ class Allowance:
         return all(bucket is None or bucket.is_full(now) for bucket in (self._frames, self._bytes))
 
 
-def _bucket(per_s: int, now: float) -> Bucket | None:
-    return Bucket(per_s, per_s * BURST_S, now) if per_s else None
+def _bucket(per_s: int, now: float) -> TokenBucket | None:
+    return TokenBucket(per_s, per_s * BURST_S, now) if per_s else None
 
 
-def _draw(bucket: Bucket | None, count: int, now: float) -> float:
+def _draw(bucket: TokenBucket | None, count: int, now: float) -> float:
     """Take so many, and return the seconds until the bucket is not overdrawn any more."""
     return 0.0 if bucket is None else max(0.0, -bucket.take(count, now) / bucket.per_s)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cart_common.process.token_bucket import Bucket
+from cart_common.process.token_bucket import TokenBucket
 from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
 from cart_common.wire.messages import (
     Cancel,
@@ -28,14 +28,14 @@ from cart_common.wire.messages import (
     Role,
 )
 
-from .peer_picker import Deck
-from .returning_carts import Away
+from .peer_picker import PeerPicker
+from .returning_carts import ReturningCarts
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
 
 
 @dataclass(slots=True)
-class Cart:
+class AttachedCart:
     """An attached cart."""
 
     cart_id: str
@@ -43,7 +43,7 @@ class Cart:
     model_signature: str
     model_version: int
     attached_at: float
-    requests: Bucket
+    requests: TokenBucket
     """The requests that it may still make: a flood must not reach the peers."""
     cluster: str = ""
     cluster_peers: frozenset[str] = frozenset()
@@ -75,7 +75,7 @@ class Hub:
         self.limits = limits
         self.is_closing = False
         """Whether the bridge is about to stop: no cluster begins any more."""
-        self.carts: dict[str, Cart] = {}
+        self.carts: dict[str, AttachedCart] = {}
         self.counters: Counter[str] = Counter()
         self.transfers = Transfers(limits, clock, self.carts.keys(), self.counters)
         self.relayed_bytes = 0
@@ -83,8 +83,8 @@ class Hub:
         self._new_id = new_id
         self._randrange = randrange
         self._elsewhere = elsewhere
-        self._decks: dict[tuple[str, Role], Deck] = {}
-        self._away: Away[Bucket] = Away(limits.max_carts)
+        self._decks: dict[tuple[str, Role], PeerPicker] = {}
+        self._returning_carts: ReturningCarts[TokenBucket] = ReturningCarts(limits.max_carts)
 
     # A cart comes, changes and goes.
 
@@ -99,9 +99,9 @@ class Hub:
         if len(self.carts) >= self.limits.max_carts:
             raise Violation(Code.BRIDGE_FULL, f"This bridge has its {self.limits.max_carts} carts; try another one.")
         now = self._clock()
-        fresh = Bucket(self.limits.requests_per_s, self.limits.requests_at_once, now)
-        requests = self._away.come_back(cart_id) or fresh
-        cart = Cart(cart_id, role, model_signature, model_version, now, requests)
+        fresh = TokenBucket(self.limits.requests_per_s, self.limits.requests_at_once, now)
+        requests = self._returning_carts.come_back(cart_id) or fresh
+        cart = AttachedCart(cart_id, role, model_signature, model_version, now, requests)
         self.carts[cart_id] = cart
         self._lay_in_deck(cart)
         self.counters["attached"] += 1
@@ -123,7 +123,7 @@ class Hub:
         cart = self.carts.pop(cart_id, None)
         if cart is not None:
             self._take_from_deck(cart)
-            self._away.leave(cart_id, cart.requests, self._clock())
+            self._returning_carts.leave(cart_id, cart.requests, self._clock())
         return cart is not None
 
     def may_ask(self, cart_id: str) -> bool:
@@ -181,7 +181,7 @@ class Hub:
 
     # Roles and clusters.
 
-    def _change(self, cart: Cart, message: PeerType) -> list[Delivery]:
+    def _change(self, cart: AttachedCart, message: PeerType) -> list[Delivery]:
         # Laid anew only where it must be: a new version is no reason for a new turn in the dealing.
         moves = cart.role is not message.role or (cart.model_version > 0) != (message.model_version > 0)
         if moves:
@@ -193,7 +193,7 @@ class Hub:
             cart.cluster, cart.cluster_peers = "", frozenset()
         return []
 
-    def _pick_cluster(self, cart: Cart, message: Cluster) -> list[Delivery]:
+    def _pick_cluster(self, cart: AttachedCart, message: Cluster) -> list[Delivery]:
         if cart.role is not Role.KERNEL:
             raise Violation(Code.UNEXPECTED_MESSAGE, "Only a KERNEL asks for a cluster; send PEERTYPE first.")
         cart.cluster, cart.cluster_peers = "", frozenset()
@@ -205,9 +205,9 @@ class Hub:
         if self.is_closing:
             stopping = ErrorMessage(Code.BRIDGE_STOPPING, "This bridge is stopping; ask another one.", message.request)
             return [Delivery(cart.cart_id, stopping)]
-        shells = self._deck(cart.model_signature, Role.SHELL)
-        kernels = self._deck(cart.model_signature, Role.KERNEL)
-        available = sum(len(deck) - (cart.cart_id in deck) for deck in (shells, kernels))
+        shells = self._peer_picker(cart.model_signature, Role.SHELL)
+        kernels = self._peer_picker(cart.model_signature, Role.KERNEL)
+        available = sum(len(peer_picker) - (cart.cart_id in peer_picker) for peer_picker in (shells, kernels))
         missing = message.size - available
         elsewhere = self._elsewhere(cart.model_signature, missing) if missing > 0 else ()
         if available < message.minimum and not elsewhere:
@@ -223,26 +223,26 @@ class Hub:
         self.counters["clusters"] += 1
         return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers), elsewhere))]
 
-    def _deck(self, model_signature: str, role: Role) -> Deck:
-        return self._decks.get((model_signature, role)) or Deck(self._randrange)
+    def _peer_picker(self, model_signature: str, role: Role) -> PeerPicker:
+        return self._decks.get((model_signature, role)) or PeerPicker(self._randrange)
 
-    def _lay_in_deck(self, cart: Cart) -> None:
+    def _lay_in_deck(self, cart: AttachedCart) -> None:
         if cart.model_version > 0:  # a cart without a trained model has nothing to give
             key = (cart.model_signature, cart.role)
-            self._decks.setdefault(key, Deck(self._randrange)).add(cart.cart_id)
+            self._decks.setdefault(key, PeerPicker(self._randrange)).add(cart.cart_id)
 
-    def _take_from_deck(self, cart: Cart) -> None:
+    def _take_from_deck(self, cart: AttachedCart) -> None:
         key = (cart.model_signature, cart.role)
-        deck = self._decks.get(key)
-        if deck is not None:
-            deck.discard(cart.cart_id)
-            if not len(deck):
+        peer_picker = self._decks.get(key)
+        if peer_picker is not None:
+            peer_picker.discard(cart.cart_id)
+            if not len(peer_picker):
                 # Model signatures come from outside: an empty deck kept would be memory that never returns.
                 del self._decks[key]
 
     # Transfers.
 
-    def _request(self, cart: Cart, message: ModelRequest) -> list[Delivery]:
+    def _request(self, cart: AttachedCart, message: ModelRequest) -> list[Delivery]:
         if message.source != cart.cart_id:
             raise Violation(Code.WRONG_SOURCE, f"A MODELREQUEST names {message.source} as its source.")
         if message.cluster != cart.cluster:
@@ -254,7 +254,7 @@ class Hub:
             return self.transfers.refuse(cart.cart_id, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
         return self.transfers.request(message)
 
-    def _may_request(self, cart: Cart) -> bool:
+    def _may_request(self, cart: AttachedCart) -> bool:
         """Take one of the requests that a cart has left, if there is one."""
         now = self._clock()
         if cart.requests.left(now) < 1:

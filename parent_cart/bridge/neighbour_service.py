@@ -18,7 +18,7 @@ SEEKING_MOST: Final = 100
 TOLD_AT_ONCE: Final = 200
 
 
-class Guide:
+class NeighbourService:
     """Answers carts out of the neighbourhood.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Deck:
+class PeerPicker:
     """Deal cart ids at random; add, discard and deal each take constant time per cart."""
 
     def __init__(self, randrange: Callable[[int, int], int]) -> None:

@@ -14,9 +14,9 @@ from itertools import islice
 
 from aiohttp import web
 
-from cart_common.websocket.fair_reading import Turns
+from cart_common.websocket.fair_reading import FairReading
 from cart_common.websocket.frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
-from cart_common.websocket.send_queue import Lanes, OutboxFull
+from cart_common.websocket.send_queue import SendQueue, SendQueueFull
 from cart_common.websocket.socket import FAREWELL_S, WebSocket
 from cart_common.wire.chunk import MAX_FRAME_BYTES, ChunkError, unpack_header
 from cart_common.wire.identity import attach_statement, cart_id_of, signature_is_valid
@@ -38,11 +38,11 @@ from cart_common.wire.messages import (
 )
 
 from .admission import Admission
-from .allowance import Allowance, Rates
+from .allowance import Allowance, RateLimits
 from .hub import Hub
-from .neighbour_service import Guide
+from .neighbour_service import NeighbourService
 from .neighbourhood import Neighbourhood
-from .returning_carts import Away
+from .returning_carts import ReturningCarts
 from .rules import Delivery, Violation
 from .websocket import accept
 
@@ -64,7 +64,7 @@ class Phase(StrEnum):
     LEAVING = "LEAVING"
 
 
-class Connection:
+class CartConnection:
     """One cart's socket, and where it stands with the bridge."""
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Connection:
         "socket",
     )
 
-    def __init__(self, relay: Relay, address: str, outbox: Lanes, allowance: Allowance | None) -> None:
+    def __init__(self, relay: Relay, address: str, send_queue: SendQueue, allowance: Allowance | None) -> None:
         self._relay = relay
         self.address = address
         self.allowance = allowance
@@ -89,12 +89,12 @@ class Connection:
         self.keeps_transfers = True
         """Whether its cart's transfers wait for it to come back when it is gone."""
         self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = WebSocket(self, MAX_ATTACH_BYTES, outbox, relay.turns)
+        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, relay.turns)
 
     @property
-    def outbox(self) -> Lanes:
+    def send_queue(self) -> SendQueue:
         """What waits to be written."""
-        return self.socket.outbox
+        return self.socket.send_queue
 
     def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None:
         """Take what was read."""
@@ -138,20 +138,20 @@ class Relay:
         neighbourhood: Neighbourhood,
         attach_timeout_s: float,
         heartbeat_s: float,
-        rates: Rates,
+        rates: RateLimits,
     ) -> None:
         self.bridge_id = bridge_id
         self._hub = hub
         self._admission = admission
-        self._guide = Guide(neighbourhood, hub, self._say_to)
+        self._neighbour_service = NeighbourService(neighbourhood, hub, self._say_to)
         self._attach_timeout_s = attach_timeout_s
         self._heartbeat_s = heartbeat_s
         self._rates = rates
-        self._connections: dict[str, Connection] = {}
-        self._sockets: set[Connection] = set()
-        self._away: Away[Allowance] = Away(hub.limits.max_carts)
+        self._connections: dict[str, CartConnection] = {}
+        self._sockets: set[CartConnection] = set()
+        self._returning_carts: ReturningCarts[Allowance] = ReturningCarts(hub.limits.max_carts)
         self._emptied = asyncio.Event()
-        self.turns = Turns()
+        self.turns = FairReading()
         self._stopping = False
         self.url = ""
         """Where carts reach this bridge, once that is known."""
@@ -170,11 +170,11 @@ class Relay:
             raise web.HTTPTooManyRequests(text=f"This address has {most} connections, the most that one may have.")
         limits = self._hub.limits
         # Credit bounds what can wait for one cart; the outbox holds that much and no more.
-        outbox = Lanes(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
+        send_queue = SendQueue(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
         loop = asyncio.get_running_loop()
         limited = self._rates.frames_per_s or self._rates.bytes_per_s
         allowance = Allowance(self._rates, loop.time()) if limited else None
-        connection = Connection(self, address, outbox, allowance)
+        connection = CartConnection(self, address, send_queue, allowance)
         # Counted before the handshake, which may wait: many at once must not slip in together.
         self._sockets.add(connection)
         self._admission.enter(address)
@@ -199,11 +199,11 @@ class Relay:
             self.refuse(connection, _stopping())
         return answer
 
-    def _attach_is_late(self, connection: Connection) -> None:
+    def _attach_is_late(self, connection: CartConnection) -> None:
         late = Violation(Code.ATTACH_TIMEOUT, f"No ATTACH came within {self._attach_timeout_s:g} s.")
         self.refuse(connection, late)
 
-    def refuse(self, connection: Connection, violation: Violation, close_code: int = POLICY_VIOLATION) -> None:
+    def refuse(self, connection: CartConnection, violation: Violation, close_code: int = POLICY_VIOLATION) -> None:
         """Tell a cart what it has done, and close its connection."""
         if violation.code is not Code.BRIDGE_STOPPING:
             self._hub.counters["violations"] += 1
@@ -222,11 +222,11 @@ class Relay:
         connection.socket.hold(wait_s)
         asyncio.get_running_loop().call_later(wait_s, self._say_goodbye, connection, violation, close_code)
 
-    def _say_goodbye(self, connection: Connection, why: Violation, close_code: int = POLICY_VIOLATION) -> None:
+    def _say_goodbye(self, connection: CartConnection, why: Violation, close_code: int = POLICY_VIOLATION) -> None:
         self._leave(connection, f"{why} ({why.code})")
         connection.socket.close(encode(ErrorMessage(why.code, why.sentence)), close_code, why.code)
 
-    def _leave(self, connection: Connection, reason: str) -> None:
+    def _leave(self, connection: CartConnection, reason: str) -> None:
         """Take a connection out of the game; tell the peers of its cart."""
         if connection.phase is Phase.LEAVING:
             return
@@ -238,12 +238,12 @@ class Relay:
             log.info("cart %s left: %s", connection.cart_id, reason)
             del self._connections[connection.cart_id]
             if connection.allowance is not None:
-                self._away.leave(connection.cart_id, connection.allowance, asyncio.get_running_loop().time())
+                self._returning_carts.leave(connection.cart_id, connection.allowance, asyncio.get_running_loop().time())
             go = self._hub.lose if connection.keeps_transfers else self._hub.leave
             self._deliver(go(connection.cart_id))
-            self._guide.forget(connection.cart_id)
+            self._neighbour_service.forget(connection.cart_id)
 
-    def forget(self, connection: Connection, reason: str) -> None:
+    def forget(self, connection: CartConnection, reason: str) -> None:
         """Take note that a connection is gone; more than once changes nothing."""
         if connection not in self._sockets:
             return
@@ -255,13 +255,13 @@ class Relay:
 
     # Frames come.
 
-    def take(self, connection: Connection, messages: list[Frame], frames: int, read_bytes: int) -> None:
+    def take(self, connection: CartConnection, messages: list[Frame], frames: int, read_bytes: int) -> None:
         """Take what was read from a connection at once."""
         if connection.allowance is not None:
             wait_s = connection.allowance.spend(frames, read_bytes, asyncio.get_running_loop().time())
             if wait_s:
                 connection.socket.hold(wait_s)
-        touched: dict[str, Connection] = {}
+        touched: dict[str, CartConnection] = {}
         broken = None
         try:
             for frame in messages:
@@ -280,7 +280,7 @@ class Relay:
         if broken is not None:
             self.refuse(connection, broken)
 
-    def _take_message(self, connection: Connection, message: Message) -> None:
+    def _take_message(self, connection: CartConnection, message: Message) -> None:
         if connection.phase is Phase.GREETED:
             self._attach(connection, message)
         elif isinstance(message, Exit):
@@ -288,11 +288,11 @@ class Relay:
             self._leave(connection, "it said EXIT")
             connection.socket.close(encode(ExitDone()))
         elif isinstance(message, Whereabouts | Seek):
-            self._guide.take(connection.cart_id, message)
+            self._neighbour_service.take(connection.cart_id, message)
         else:
             self._deliver(self._hub.receive(connection.cart_id, message))
 
-    def _attach(self, connection: Connection, message: Message) -> None:
+    def _attach(self, connection: CartConnection, message: Message) -> None:
         attach = self._proved(connection, message)
         cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
         earlier = self._connections.get(cart_id)
@@ -304,15 +304,15 @@ class Relay:
             connection.attach_timer.cancel()
             connection.attach_timer = None
         connection.phase, connection.cart_id, connection.nonce = Phase.ATTACHED, cart_id, b""
-        connection.allowance = self._away.come_back(cart_id) or connection.allowance
+        connection.allowance = self._returning_carts.come_back(cart_id) or connection.allowance
         connection.socket.take_up_to(MAX_FRAME_BYTES)
         self._connections[cart_id] = connection
         log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)
         self._say(connection, Attached(cart_id))
         self._deliver(waiting)
-        self._guide.tell(connection.cart_id)
+        self._neighbour_service.tell(connection.cart_id)
 
-    def _proved(self, connection: Connection, message: Message) -> Attach:
+    def _proved(self, connection: CartConnection, message: Message) -> Attach:
         """Return an ATTACH whose key and proof are right.
 
         Raises:
@@ -337,12 +337,12 @@ class Relay:
 
     # Frames go.
 
-    def note_waiting(self, connection: Connection) -> None:
+    def note_waiting(self, connection: CartConnection) -> None:
         """Tell the hub how much waits for a cart, and others of the credit that this makes room for."""
         if connection.phase is Phase.ATTACHED:
             self._deliver(self._hub.note_waiting(connection.cart_id, connection.socket.waiting_bytes))
 
-    def _pass_on(self, cart_id: str, frame: Frame, touched: dict[str, Connection]) -> None:
+    def _pass_on(self, cart_id: str, frame: Frame, touched: dict[str, CartConnection]) -> None:
         try:
             header = unpack_header(frame.data, frame.start)
         except ChunkError as error:
@@ -352,16 +352,16 @@ class Relay:
             return
         receiver = self._connections[destination]
         try:
-            receiver.outbox.put_chunk(frame.data)
-        except OutboxFull as full:
+            receiver.send_queue.put_chunk(frame.data)
+        except SendQueueFull as full:
             self._cut_off(receiver, full)
         else:
             touched[destination] = receiver
 
-    def _say(self, connection: Connection, message: Message) -> None:
+    def _say(self, connection: CartConnection, message: Message) -> None:
         try:
-            connection.outbox.put_control(encode(message))
-        except OutboxFull as full:
+            connection.send_queue.put_control(encode(message))
+        except SendQueueFull as full:
             self._cut_off(connection, full)
         else:
             connection.socket.flush()
@@ -375,7 +375,7 @@ class Relay:
         if connection is not None:
             self._say(connection, message)
 
-    def _cut_off(self, connection: Connection, full: OutboxFull) -> None:
+    def _cut_off(self, connection: CartConnection, full: SendQueueFull) -> None:
         """Break the link of a cart that does not read; the one that sent is not disturbed."""
         if not connection.socket.closing:
             self._hub.counters["slow_readers"] += 1
@@ -392,7 +392,7 @@ class Relay:
             await asyncio.sleep(min(SWEEP_S, self._heartbeat_s / 4))
             self._beat(asyncio.get_running_loop().time())
             self._deliver(self._hub.expire())
-            self._guide.sweep(self._connections.keys())
+            self._neighbour_service.sweep(self._connections.keys())
 
     def _beat(self, now: float) -> None:
         ping_before = now - self._heartbeat_s
@@ -417,7 +417,7 @@ class Relay:
             hurried: ends it when it is set.
         """
         self._stopping = self._hub.is_closing = True
-        if self._guide.knows_others():
+        if self._neighbour_service.knows_others():
             log.info("sending %d carts to other bridges", len(self._connections))
             step = self._send_some_away
         else:
@@ -436,7 +436,7 @@ class Relay:
         """Send idle carts away; tell whether there are more carts."""
         idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
         for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
-            self._guide.tell(connection.cart_id)
+            self._neighbour_service.tell(connection.cart_id)
             self._say_goodbye(connection, _stopping())
         return bool(self._connections)
 
@@ -444,7 +444,7 @@ class Relay:
         """Tell whether any cart has a transfer under way: there is nowhere to send it."""
         return any(map(self._is_busy, self._connections.values()))
 
-    def _is_busy(self, connection: Connection) -> bool:
+    def _is_busy(self, connection: CartConnection) -> bool:
         return self._hub.transfers.is_busy(connection.cart_id)
 
     async def close(self) -> None:
@@ -452,7 +452,7 @@ class Relay:
         self._stopping = True
         for connection in list(self._sockets):
             self._say_goodbye(connection, _stopping())
-        await self._guide.close()
+        await self._neighbour_service.close()
         with suppress(TimeoutError):
             # Each of these sockets is gone by then. Those that come meanwhile are not waited for: there may be no end.
             async with asyncio.timeout(FAREWELL_S + CLOSE_SPARE_S):

@@ -16,7 +16,7 @@ class Refills(Protocol):
 B = TypeVar("B", bound=Refills)
 
 
-class Away(Generic[B]):
+class ReturningCarts(Generic[B]):
     """Buckets of carts that have left: who comes back finds its own, and none is refilled by coming back.
 
     Args:

@@ -21,9 +21,9 @@ from kademlia.routing import RoutingTable
 from cart_common.wire.identity import signature_is_valid
 from cart_common.wire.records import BridgeRecord, Record, RecordError, Refusal, newest
 
-from .crawl import BUCKET_NODES
 from .datagrams import NONCE_BYTES, Address, DatagramError, Rpc, introduction_in
-from .rpc_socket import Wire
+from .lookup import BUCKET_NODES
+from .rpc_socket import RpcSocket
 from .storage import dht_key
 
 MOST_CONTACTS: Final = 2000
@@ -60,7 +60,7 @@ class Contacts:
     def __init__(
         self,
         own_id: bytes,
-        wire: Wire,
+        wire: RpcSocket,
         check: Callable[[bytes], Record],
         kept: Callable[[bytes], bytes | None],
         counters: Counter[str],

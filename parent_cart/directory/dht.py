@@ -33,13 +33,13 @@ from cart_common.wire.records import (
 )
 
 from .contacts import Contact
-from .crawl import BUCKET_NODES
 from .datagrams import NODE_ID_BYTES, Address, address_of
-from .directory import Figures, Load, OwnCarts
-from .known_addresses import Memory, read_memory, write_memory
+from .directory import BridgeLoad, DirectoryFigures, OwnCarts
+from .known_addresses import KnownAddresses, read_known_addresses, write_known_addresses
+from .lookup import BUCKET_NODES
 from .node import DhtNode
 from .rpc_socket import DEFAULT_RATES, RequestRates
-from .schedule import Timetable
+from .schedule import Schedule
 from .storage import RecordStorage
 
 log = logging.getLogger("bridge.directory")
@@ -97,11 +97,11 @@ class DhtDirectory:
         self._listen = listen
         self._bootstrap = bootstrap
         self._memory_file = memory_file
-        self._memory = Memory([])
+        self._memory = KnownAddresses([])
         self._saved: list[Address] = []
         self._pace = pace
         self._carts = OwnCarts(token)
-        self._due = Timetable()
+        self._due = Schedule()
         self._farewells: deque[CartRecord] = deque(maxlen=MOST_FAREWELLS)
         self._storage = RecordStorage(token, time.time)
         self.node = DhtNode(
@@ -111,7 +111,7 @@ class DhtDirectory:
         self.node.contacts.on_new = self._on_new_contact
         self._met = asyncio.Event()
         self._url = ""
-        self._load: Callable[[], Load] = lambda: Load(0, 0, {})
+        self._load: Callable[[], BridgeLoad] = lambda: BridgeLoad(0, 0, {})
         self._record: BridgeRecord | None = None
         self._record_made_at = 0.0
 
@@ -148,13 +148,13 @@ class DhtDirectory:
         record = (await self.node.lookup(record_name(CartRecord.KIND, cart_id))).record
         return record if isinstance(record, CartRecord) and not record.gone else None
 
-    def figures(self) -> Figures:
+    def figures(self) -> DirectoryFigures:
         """Return the figures for the metrics."""
-        return Figures(len(self.neighbours()), len(self._storage), self.counters)
+        return DirectoryFigures(len(self.neighbours()), len(self._storage), self.counters)
 
     # It starts, works, and stops.
 
-    async def start(self, url: str, load: Callable[[], Load]) -> None:
+    async def start(self, url: str, load: Callable[[], BridgeLoad]) -> None:
         """Listen for other bridges.
 
         Raises:
@@ -172,7 +172,7 @@ class DhtDirectory:
                 "it, or choose another with --dht-host and --dht-port (BRIDGE_DHT_HOST, BRIDGE_DHT_PORT)."
             ) from None
         if self._memory_file is not None:
-            self._memory = await in_thread(read_memory, self._memory_file)
+            self._memory = await in_thread(read_known_addresses, self._memory_file)
         log.info("other bridges find this one at UDP port %d, as %s", self.node.wire.port, url)
 
     async def run(self) -> None:
@@ -302,7 +302,7 @@ class DhtDirectory:
         if self._memory_file is None or self._memory.addresses() == self._saved:
             return
         try:
-            await in_thread(write_memory, self._memory_file, self._memory)
+            await in_thread(write_known_addresses, self._memory_file, self._memory)
             self._saved = self._memory.addresses()
         except OSError as error:
             log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error)

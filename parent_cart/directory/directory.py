@@ -14,7 +14,7 @@ from .storage import dht_key
 
 
 @dataclass(frozen=True)
-class Load:
+class BridgeLoad:
     """What a bridge carries now."""
 
     carts: int
@@ -24,7 +24,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Figures:
+class DirectoryFigures:
     """What is told of the directory to Prometheus."""
 
     neighbours: int
@@ -53,10 +53,10 @@ class Directory(Protocol):
     async def find_cart(self, cart_id: str) -> CartRecord | None:
         """Return where a cart is, at this bridge or another one; None if nobody knows."""
 
-    def figures(self) -> Figures:
+    def figures(self) -> DirectoryFigures:
         """Return the figures for the metrics."""
 
-    async def start(self, url: str, load: Callable[[], Load]) -> None:
+    async def start(self, url: str, load: Callable[[], BridgeLoad]) -> None:
         """Listen for other bridges.
 
         Args:
@@ -144,11 +144,11 @@ class LoneDirectory:
         """Return a cart's record if it is attached here."""
         return self._carts.get(cart_id)
 
-    def figures(self) -> Figures:
+    def figures(self) -> DirectoryFigures:
         """Return nothing but zeros."""
-        return Figures(0, 0, {})
+        return DirectoryFigures(0, 0, {})
 
-    async def start(self, url: str, load: Callable[[], Load]) -> None:
+    async def start(self, url: str, load: Callable[[], BridgeLoad]) -> None:
         """Do nothing: nobody is there to be told."""
 
     async def run(self) -> None:

@@ -19,7 +19,7 @@ MOST_REMEMBERED: Final = 256
 MAX_FILE_BYTES: Final = 64 * 1024
 
 
-class Memory:
+class KnownAddresses:
     """Addresses at which bridges have answered; the latest last, and only so many."""
 
     def __init__(self, addresses: list[Address]) -> None:
@@ -37,7 +37,7 @@ class Memory:
         return list(self._addresses)
 
 
-def read_memory(path: Path) -> Memory:
+def read_known_addresses(path: Path) -> KnownAddresses:
     """Return what a file holds; a file that is missing or damaged is an empty memory."""
     try:
         content = path.read_bytes()
@@ -45,15 +45,15 @@ def read_memory(path: Path) -> Memory:
             raise ValueError("it is too large")
         entries = [(host, port) for host, port in json.loads(content)["neighbours"]]
         found = [address_of(host, port) for host, port in entries if type(host) is str and type(port) is int]
-        return Memory([address for address in found if address is not None])
+        return KnownAddresses([address for address in found if address is not None])
     except FileNotFoundError:
-        return Memory([])
+        return KnownAddresses([])
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         log.warning("the neighbours kept in %s are not used: %s", path, error)
-        return Memory([])
+        return KnownAddresses([])
 
 
-def write_memory(path: Path, memory: Memory) -> None:
+def write_known_addresses(path: Path, memory: KnownAddresses) -> None:
     """Keep a memory in a file.
 
     Raises:

@@ -18,9 +18,9 @@ from cart_common.wire.identity import Identity
 from cart_common.wire.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
 
 from .contacts import Contacts, introduction_statement
-from .crawl import BUCKET_NODES, Crawl, Found
 from .datagrams import Address, DatagramError, Envelope, Request, Rpc, nodes_in, value_in
-from .rpc_socket import RequestRates, Wire
+from .lookup import BUCKET_NODES, Lookup, LookupAnswer
+from .rpc_socket import RequestRates, RpcSocket
 from .storage import RecordStorage, dht_key
 
 COPIES: Final = 4
@@ -29,7 +29,7 @@ LOOKUP_S: Final = 15.0
 
 
 @dataclass(frozen=True)
-class Lookup:
+class LookupResult:
     """What a walk to a record has found, and what it took."""
 
     record: Record | None
@@ -65,7 +65,7 @@ class DhtNode:
         rates: RequestRates,
     ) -> None:
         self.id = dht_key(record_name(BridgeRecord.KIND, identity.cart_id.hex()))
-        self.wire = Wire(Envelope(token), self._answer, counters, wait_s, rates)
+        self.wire = RpcSocket(Envelope(token), self._answer, counters, wait_s, rates)
         self.contacts = Contacts(self.id, self.wire, self._check, storage.get, counters)
         self._identity = identity
         self._token = token
@@ -116,13 +116,13 @@ class DhtNode:
 
     # Walking.
 
-    async def lookup(self, name: str) -> Lookup:
+    async def lookup(self, name: str) -> LookupResult:
         """Look the record of this name up; the newest that is found counts, also one that takes others back."""
         key = dht_key(name)
         crawl = await self._crawl(key, Rpc.FIND_VALUE, lambda value: self._check(value, name))
         own = self._value(key)
         record = crawl.record if own is None else newest(crawl.record, self._check(own, name))
-        return Lookup(record, crawl.hops, crawl.asked)
+        return LookupResult(record, crawl.hops, crawl.asked)
 
     async def put(self, record: Record) -> int:
         """Have the nodes that are nearest to a record keep it; return how many do."""
@@ -154,8 +154,8 @@ class DhtNode:
 
     async def _crawl(
         self, key: bytes, rpc: Rpc, read: Callable[[bytes], Record] | None, breadth: int = BUCKET_NODES
-    ) -> Crawl:
-        crawl = Crawl(key, self.contacts.nearest(key), lambda node: self._find(node, rpc, key, read), breadth)
+    ) -> Lookup:
+        crawl = Lookup(key, self.contacts.nearest(key), lambda node: self._find(node, rpc, key, read), breadth)
         try:
             async with asyncio.timeout(LOOKUP_S):
                 await crawl.run()
@@ -163,7 +163,9 @@ class DhtNode:
             self._counters["lookups_cut_short"] += 1
         return crawl
 
-    async def _find(self, node: Node, rpc: Rpc, key: bytes, read: Callable[[bytes], Record] | None) -> Found | None:
+    async def _find(
+        self, node: Node, rpc: Rpc, key: bytes, read: Callable[[bytes], Record] | None
+    ) -> LookupAnswer | None:
         address = Address(node.ip, node.port)
         # Asked once: a walk has others to ask.
         body = await self.wire.ask(address, rpc, self.id, key, tries=1)
@@ -173,10 +175,10 @@ class DhtNode:
         try:
             value = value_in(body) if read is not None else None
             if read is not None and value is not None:
-                found = Found(read(value))
+                found = LookupAnswer(read(value))
             else:
                 named = [entry for entry in nodes_in(body, address.host) if entry.node_id != self.id]
-                found = Found(None, [Node(entry.node_id, *entry.address) for entry in named])
+                found = LookupAnswer(None, [Node(entry.node_id, *entry.address) for entry in named])
         except (DatagramError, RecordError) as error:
             self.contacts.refuse(error)
             return None

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cart_common.process.token_bucket import AddressBuckets, Bucket
+from cart_common.process.token_bucket import AddressBuckets, TokenBucket
 
 from .datagrams import (
     MESSAGE_ID_BYTES,
@@ -45,7 +45,7 @@ class RequestRates:
 DEFAULT_RATES: Final = RequestRates()
 
 
-class Wire(asyncio.DatagramProtocol):
+class RpcSocket(asyncio.DatagramProtocol):
     """Requests and answers over one socket.
 
     Args:
@@ -74,7 +74,7 @@ class Wire(asyncio.DatagramProtocol):
         self._ipv6 = False
         self._waiting: dict[bytes, asyncio.Future[object]] = {}
         self._left = AddressBuckets(rates.of_one_per_s, 2 * rates.of_one_per_s)
-        self._left_of_all: Bucket | None = None
+        self._left_of_all: TokenBucket | None = None
 
     # The socket.
 
@@ -89,7 +89,7 @@ class Wire(asyncio.DatagramProtocol):
         self._transport = transport
         self._ipv6 = transport.get_extra_info("socket").family == socket.AF_INET6
         rate = self._rates.of_all_per_s
-        self._left_of_all = Bucket(rate, 2 * rate, loop.time())
+        self._left_of_all = TokenBucket(rate, 2 * rate, loop.time())
 
     @property
     def port(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 
 
-class Timetable:
+class Schedule:
     """A time for each name; each step takes logarithmic time."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ def dht_key(name: str) -> bytes:
     return key
 
 
-class Kept(NamedTuple):
+class StoredRecord(NamedTuple):
     """A record that is kept; in the order in which one takes another's place."""
 
     sequence: int
@@ -57,7 +57,7 @@ class RecordStorage:
         self._now = now
         self._most_records = most_records
         self._most_bytes = most_bytes
-        self._kept: dict[bytes, Kept] = {}
+        self._kept: dict[bytes, StoredRecord] = {}
         self._expiries: list[tuple[int, bytes]] = []
         self._by_sender: Counter[str] = Counter()
         self.size_bytes = 0
@@ -81,7 +81,7 @@ class RecordStorage:
         record = check_record(encoded, self._token, self._now())
         if dht_key(record.name) != key:
             raise RecordError(Refusal.WRONG_KEY, f"The record of {record.name} is filed under another key.")
-        new = Kept(record.sequence, record.issued_at_s, record.encoded, record.expires_at_s, sender)
+        new = StoredRecord(record.sequence, record.issued_at_s, record.encoded, record.expires_at_s, sender)
         if old is not None and new[:3] < old[:3]:
             raise RecordError(Refusal.OLDER, f"A later record of {record.name} is kept.")
         if old is None and not self._has_room(len(encoded), sender):
@@ -101,7 +101,7 @@ class RecordStorage:
             and self._by_sender[sender] < max(1, self._most_records // SHARE)
         )
 
-    def _replace(self, key: bytes, old: Kept | None, new: Kept | None) -> None:
+    def _replace(self, key: bytes, old: StoredRecord | None, new: StoredRecord | None) -> None:
         if old is not None:
             del self._kept[key]
             self.size_bytes -= len(old.encoded)

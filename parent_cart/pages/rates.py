@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ..bridge.hub import Cart
+from ..bridge.hub import AttachedCart
 
 SAMPLE_EVERY_S: Final = 5.0
 SAMPLES_KEPT: Final = 120
@@ -31,7 +31,7 @@ class Sample:
     carts: int
 
 
-class Rates:
+class Traffic:
     """Takes a sample now and then."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Rates:
         """Return what a cart sent and got between the last two samples."""
         return self._carts.get(cart_id, CartRate(0.0, 0.0))
 
-    def sample(self, now: float, relayed_bytes: int, carts: Iterable[Cart]) -> None:
+    def sample(self, now: float, relayed_bytes: int, carts: Iterable[AttachedCart]) -> None:
         """Take note of the counters; ``now`` in seconds that only grow."""
         counted = {cart.cart_id: (cart.received_bytes, cart.delivered_bytes) for cart in carts}
         before, self._before = self._before, (now, relayed_bytes, counted)

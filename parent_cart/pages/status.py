@@ -26,10 +26,10 @@ from cart_common.process.tasks import background, in_thread
 from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord
 
-from ..bridge.hub import Cart, Hub
+from ..bridge.hub import AttachedCart, Hub
 from ..bridge.words import byte_words, duration_words
 from .graph import charts
-from .rates import SAMPLE_EVERY_S, Rates
+from .rates import SAMPLE_EVERY_S, Traffic
 
 FOLDER: Final = Path(__file__).parent
 PAGE: Final = Template((FOLDER / "status.html").read_text("utf-8"))
@@ -76,7 +76,7 @@ class HubCollector(Collector):
         yield events
 
 
-class Status:
+class StatusPages:
     """The bridge's pages.
 
     Args:
@@ -101,7 +101,7 @@ class Status:
         self._neighbours = neighbours
         self._clock = clock
         self._started_at = clock()
-        self._rates = Rates()
+        self._rates = Traffic()
         self._registry, self._process = CollectorRegistry(), CollectorRegistry()
         self._registry.register(HubCollector(hub))
         ProcessCollector(registry=self._process)
@@ -168,10 +168,10 @@ class Status:
         )
         return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
-    def _carts(self) -> list[Cart]:
+    def _carts(self) -> list[AttachedCart]:
         return sorted(self._hub.carts.values(), key=lambda cart: cart.attached_at)
 
-    def _row(self, cart: Cart, now: float) -> str:
+    def _row(self, cart: AttachedCart, now: float) -> str:
         peers = " ".join(peer[:8] for peer in sorted(cart.cluster_peers))
         rate = self._rates.of(cart.cart_id)
         cells = (

@@ -11,7 +11,7 @@ from support.carts.shown import CROISSANT, RYE_BREAD, Shown
 
 from child_cart.db.records import Item
 from child_cart.shop.billing import CATALOGUE
-from child_cart.shop.catalogue_service import CatalogueDesk
+from child_cart.shop.catalogue_service import CatalogueService
 
 HONEY = {"code": "honey-1", "name": "<img src=x onerror=alert(1)>", "category": 5, "price_cents": 420}
 KEPT = Item("HONEY-1", "<img src=x onerror=alert(1)>", 5, 420)
@@ -115,7 +115,7 @@ def test_of_two_who_add_the_same_code_one_is_told(shown: Shown) -> None:
 def test_a_shared_catalogue_is_read_only_and_says_so(shown: Shown) -> None:
     assert shown.get("/api/catalogue")["read_only"] == ""
     assert 'id="read-only"' not in shown.client.get("/admin/catalogue").text
-    shown.desk.catalogue = CatalogueDesk(shown.store, shared=True)
+    shown.desk.catalogue = CatalogueService(shown.store, shared=True)
     sentence = shown.get("/api/catalogue")["read_only"]
     assert "--catalogue" in sentence
     before = shown.store.items()

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.api.login_throttle import ADDRESSES_KEPT, Attempts
+from child_cart.api.login_throttle import ADDRESSES_KEPT, LoginThrottle
 
 
 def test_an_address_has_a_few_tries_and_then_one_each_half_minute() -> None:
-    attempts = Attempts()
+    attempts = LoginThrottle()
     assert [attempts.take("a", 0.0) for _ in range(6)] == [0, 0, 0, 0, 0, 30]
     assert attempts.take("b", 0.0) == 0
     assert attempts.take("a", 29.0) == pytest.approx(1)
@@ -19,13 +19,13 @@ def test_an_address_has_a_few_tries_and_then_one_each_half_minute() -> None:
 
 
 def test_all_addresses_together_have_a_bound() -> None:
-    attempts = Attempts(in_all=3, all_refill_s=3)
+    attempts = LoginThrottle(in_all=3, all_refill_s=3)
     assert [attempts.take(str(number), 0.0) for number in range(4)] == [0, 0, 0, 3]
     assert attempts.take("9", 3.0) == 0
 
 
 def test_a_right_password_gives_the_tries_back() -> None:
-    attempts = Attempts(in_all=2)
+    attempts = LoginThrottle(in_all=2)
     for _ in range(20):
         assert attempts.take("a", 0.0) == 0
         attempts.give_back("a")
@@ -33,7 +33,7 @@ def test_a_right_password_gives_the_tries_back() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3000), st.floats(0, 50)), max_size=400))
 def test_nobody_gets_more_tries_than_time_has_brought(asked: list[tuple[int, float]]) -> None:
-    attempts, now, taken = Attempts(), 0.0, 0
+    attempts, now, taken = LoginThrottle(), 0.0, 0
     for address, pause_s in asked:
         now += pause_s
         wait_s = attempts.take(str(address), now)

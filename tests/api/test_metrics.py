@@ -12,7 +12,7 @@ import cart_common
 from child_cart.api.metrics import resident_bytes
 from child_cart.db.records import Outcome
 from child_cart.db.store import StoreAway
-from child_cart.model.verdict import Reason
+from child_cart.model.verdict import VerdictReason
 
 
 def samples(shown: Shown) -> dict[tuple[str, ...], float]:
@@ -30,7 +30,7 @@ def test_a_new_cart_shows_zeros_and_no_model(shown: Shown) -> None:
     seen = samples(shown)
     assert seen["cart_info", shown.node.id, "shopping", cart_common.__version__] == 1
     assert {seen["cart_rounds_total", outcome] for outcome in Outcome} == {0}
-    assert {seen["cart_verdicts_total", reason] for reason in Reason} == {0}
+    assert {seen["cart_verdicts_total", reason] for reason in VerdictReason} == {0}
     assert seen["cart_stage", "PREPARING"] == 1
     assert sum(value for key, value in seen.items() if key[0] == "cart_stage") == 1
     assert seen["cart_link_attached",] == 0
@@ -44,7 +44,7 @@ def test_the_figures_are_those_of_the_status(shown: Shown) -> None:
     shown.train(0.75)
     shown.process_id = os.getpid()
     shown.rounds.outcomes[Outcome.AGGREGATED] += 2
-    shown.rounds.verdicts[Reason.TOO_WEAK] += 3
+    shown.rounds.verdicts[VerdictReason.TOO_WEAK] += 3
     seen, status = samples(shown), shown.client.get("/api/status").json
     assert seen["cart_model_version",] == status["model"]["number"]
     assert seen["cart_model_accuracy",] == 0.75

@@ -13,12 +13,15 @@ from support.carts.fake_trainer import FakeTrainer
 from support.carts.shown import Shown
 
 from child_cart.db.records import Outcome, RoundRecord, Verdict
-from child_cart.learning.exports import Exports, ExportState, Kind
-from child_cart.model.verdict import Reason
+from child_cart.learning.exports import ExportKind, Exports, ExportState
+from child_cart.model.verdict import VerdictReason
 from child_cart.operation import rounds_csv
 from child_cart.operation.operator_service import failed_in_a_row, figures_of
 
-PEERS = [Verdict("aa" * 16, Reason.ACCEPTED, "", 0.8, 3, 10, 1000), Verdict("bb" * 16, Reason.TOO_WEAK, "", 0.1)]
+PEERS = [
+    Verdict("aa" * 16, VerdictReason.ACCEPTED, "", 0.8, 3, 10, 1000),
+    Verdict("bb" * 16, VerdictReason.TOO_WEAK, "", 0.1),
+]
 
 
 def record(number: int, outcome: Outcome | None = Outcome.AGGREGATED, **changes: object) -> RoundRecord:
@@ -66,13 +69,13 @@ def test_rounds_that_failed_in_a_row() -> None:
 
 def test_the_log_is_shown_newest_first_and_as_text(shown: Shown) -> None:
     logger = logging.getLogger("cart.test")
-    logger.addHandler(shown.log_ring)
+    logger.addHandler(shown.log_buffer)
     logger.setLevel(logging.INFO)
     try:
         logger.info("first")
         logger.warning("<script>alert(%d)</script>", 1)
     finally:
-        logger.removeHandler(shown.log_ring)
+        logger.removeHandler(shown.log_buffer)
     lines = shown.get("/api/log?limit=2")["lines"]
     assert [(line["level"], line["text"]) for line in lines] == [
         ("WARNING", "<script>alert(1)</script>"),
@@ -96,7 +99,7 @@ def test_the_status_warns(shown: Shown) -> None:
 
 def test_an_export_is_asked_for_by_its_kind(shown: Shown) -> None:
     shown.post("/api/exports", {"kind": "tflite"}, 202)
-    assert shown.asked_exports == [Kind.TFLITE]
+    assert shown.asked_exports == [ExportKind.TFLITE]
     for kind in ("", "exe", None, 5, ["h5"], "../h5"):
         assert shown.sentence("/api/exports", {"kind": kind}) == "kind is to be one of h5, keras, tflite."
     assert len(shown.asked_exports) == 1
@@ -125,7 +128,7 @@ def test_a_file_that_is_not_made_yet_is_not_there(shown: Shown) -> None:
     assert "There is no keras file yet" in shown.sentence("/api/exports/keras", status=404)
 
 
-async def exported(exports: Exports, kind: Kind) -> dict[str, object]:
+async def exported(exports: Exports, kind: ExportKind) -> dict[str, object]:
     exports.ask(kind)
     await asyncio.gather(*exports._tasks.values())
     return dict(exports.shown()[kind])
@@ -134,21 +137,21 @@ async def exported(exports: Exports, kind: Kind) -> dict[str, object]:
 async def test_an_export_is_made_once_for_each_version_and_downloaded(shown: Shown) -> None:
     exports, trainer = shown.exports, shown.exports._trainer
     assert isinstance(trainer, FakeTrainer)
-    assert (await exported(exports, Kind.HDF5))["sentence"] == ("There is no trained model yet.")
+    assert (await exported(exports, ExportKind.HDF5))["sentence"] == ("There is no trained model yet.")
     shown.initialise()
     version = shown.train(0.5)
     (shown.versions.stored().path).write_text("weights")
-    assert (await exported(exports, Kind.HDF5))["state"] == ExportState.READY
-    first = exports.file(Kind.HDF5)
-    await exported(exports, Kind.HDF5)
-    assert exports.file(Kind.HDF5) == first
+    assert (await exported(exports, ExportKind.HDF5))["state"] == ExportState.READY
+    first = exports.file(ExportKind.HDF5)
+    await exported(exports, ExportKind.HDF5)
+    assert exports.file(ExportKind.HDF5) == first
     with shown.client.get("/api/exports/h5") as answer:
         assert answer.data == b"weights"
         assert answer.headers["Content-Disposition"] == f"attachment; filename=shopping-version-{version.number}.h5"
-    assert (await exported(exports, Kind.KERAS))["size_bytes"] == len("keras weights")
+    assert (await exported(exports, ExportKind.KERAS))["size_bytes"] == len("keras weights")
     shown.train(0.6)
     (shown.versions.stored().path).write_text("newer weights")
-    assert (await exported(exports, Kind.HDF5))["version"] == version.number + 1
+    assert (await exported(exports, ExportKind.HDF5))["version"] == version.number + 1
     assert first is not None
     assert not first[0].exists()
 
@@ -159,14 +162,14 @@ async def test_an_export_that_fails_says_why_and_leaves_nothing(shown: Shown, tm
     exports = Exports(tmp_path / "failing", shown.versions, trainer)  # type: ignore[arg-type]
     shown.initialise()
     shown.train(0.5)
-    assert await exported(exports, Kind.TFLITE) == {
+    assert await exported(exports, ExportKind.TFLITE) == {
         "state": ExportState.FAILED,
         "version": 1,
         "size_bytes": None,
         "sentence": "It was not converted. export fails as told.",
     }
     assert list((tmp_path / "failing").iterdir()) == []
-    assert exports.file(Kind.TFLITE) is None
+    assert exports.file(ExportKind.TFLITE) is None
     trainer.hold.clear()
-    exports.ask(Kind.TFLITE)
+    exports.ask(ExportKind.TFLITE)
     await exports.close()

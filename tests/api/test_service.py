@@ -14,7 +14,7 @@ from cart_common.wire.messages import Code
 from child_cart.db.records import Origin, Outcome, RoundRecord, Verdict
 from child_cart.model.digits import Digits
 from child_cart.model.trainer import Epoch
-from child_cart.transfers.active import Direction, Progress, TransferView
+from child_cart.transfers.active import Direction, TransferProgress, TransferView
 from child_cart.transfers.assembly import TransferError
 
 TRENDING = {"trending": [{"month": 5, "gender": 1, "shares": [0.1, 0.5, 0.05, 0.2, 0.1, 0.05]}]}
@@ -78,7 +78,7 @@ def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> N
 
 
 def test_transfers_are_shown_with_their_end_and_its_reason(shown: Shown) -> None:
-    view = TransferView("t1", "cd" * 16, Direction.IN, Progress.RUNNING, total_bytes=100, moved_bytes=40)
+    view = TransferView("t1", "cd" * 16, Direction.IN, TransferProgress.RUNNING, total_bytes=100, moved_bytes=40)
     view.end(TransferError(Code.TIMED_OUT, "The next chunk did not come."))
     shown.node.exchange._finished.append(view)
     (transfer,) = shown.get("/api/status")["transfers"]

@@ -20,7 +20,7 @@ from cart_common.wire.messages import Cluster, Credit, Done, Resume, Role
 from parent_cart.bridge.budget import Budget
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.rules import Delivery, Limits
-from parent_cart.config import Settings
+from parent_cart.config import BridgeSettings
 from parent_cart.main import build
 
 CHUNK, WINDOW, MOST, TOTAL, PAIRS = 1024, 16 * 1024, 64 * 1024, 40 * 1024, 12
@@ -206,4 +206,4 @@ async def test_carts_that_read_nothing_leave_room_for_one_that_does(no_blocking:
 
 def test_a_bound_that_holds_no_chunks_is_named() -> None:
     with pytest.raises(SettingError, match=r"--max-buffered-bytes \(BRIDGE_MAX_BUFFERED_BYTES\) is 65536; .* 8 times"):
-        build(Settings(max_buffered_bytes=65536))
+        build(BridgeSettings(max_buffered_bytes=65536))

@@ -343,9 +343,9 @@ class HubMachine(RuleBasedStateMachine):
             for entry in self.hub.carts.values()
             if entry.model_version > 0
         }
-        laid = {(card, *key) for key, deck in self.hub._decks.items() for card in deck._cards}
+        laid = {(card, *key) for key, peer_picker in self.hub._decks.items() for card in peer_picker._cards}
         assert laid == able
-        assert all(len(deck) for deck in self.hub._decks.values())
+        assert all(len(peer_picker) for peer_picker in self.hub._decks.values())
 
     @invariant()
     def bytes_are_counted_once(self) -> None:
@@ -737,7 +737,7 @@ def test_coming_back_refills_nothing(goes: str) -> None:
     # Full again, it is as good as a new one, and not kept.
     fleet.clock.now += 3
     getattr(fleet.hub, goes)(fleet.kernel)
-    assert not len(fleet.hub._away)
+    assert not len(fleet.hub._returning_carts)
 
 
 def test_what_is_kept_of_carts_that_are_away_is_bounded() -> None:
@@ -746,7 +746,7 @@ def test_what_is_kept_of_carts_that_are_away_is_bounded() -> None:
         hub.attach(cart(number), Role.KERNEL, MODEL, 1)
         hub.receive(cart(number), Cluster("ee" * 16, 1, 1))
         hub.leave(cart(number))
-    assert len(hub._away) == LIMITS.max_carts
+    assert len(hub._returning_carts) == LIMITS.max_carts
 
 
 def test_credit_that_lets_no_chunk_pass_is_not_passed_on() -> None:

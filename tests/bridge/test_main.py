@@ -21,7 +21,7 @@ from cart_common.process.settings import SettingError, flag_name
 from cart_common.process.tuning import raise_malloc_thresholds
 from cart_common.wire.identity import Identity
 from parent_cart import main as bridge_main
-from parent_cart.config import Settings
+from parent_cart.config import BridgeSettings
 
 
 def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -124,7 +124,7 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(argv: list[str], environ: 
 def test_the_help_names_every_setting() -> None:
     ended = run("--help")
     assert ended.returncode == 0
-    assert all(flag_name(entry.name) in ended.stdout for entry in fields(Settings))
+    assert all(flag_name(entry.name) in ended.stdout for entry in fields(BridgeSettings))
 
 
 async def test_work_that_crashes_stops_the_bridge_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ async def test_work_that_crashes_stops_the_bridge_loudly(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(bridge_main.Relay, "sweep", crash)
     with pytest.raises(BaseExceptionGroup) as caught:
-        await bridge_main.serve(Settings(port=0))
+        await bridge_main.serve(BridgeSettings(port=0))
     assert caught.group_contains(RuntimeError, match="a bug")
 
 
@@ -150,18 +150,18 @@ def test_a_system_without_mallopt_is_no_failure(monkeypatch: pytest.MonkeyPatch)
 )
 def test_a_public_url_that_is_none_is_named(url: str) -> None:
     with pytest.raises(SettingError, match=r"--public-url \(BRIDGE_PUBLIC_URL\) is"):
-        bridge_main.build(Settings(public_url=url))
+        bridge_main.build(BridgeSettings(public_url=url))
 
 
 @pytest.mark.parametrize(
     ("settings", "url"),
     [
-        (Settings(), "ws://127.0.0.1:9100"),
-        (Settings(host="::1", tls_cert="chain.pem"), "wss://[::1]:9100"),
-        (Settings(host="0.0.0.0", public_url="wss://bridge.example/"), "wss://bridge.example"),
+        (BridgeSettings(), "ws://127.0.0.1:9100"),
+        (BridgeSettings(host="::1", tls_cert="chain.pem"), "wss://[::1]:9100"),
+        (BridgeSettings(host="0.0.0.0", public_url="wss://bridge.example/"), "wss://bridge.example"),
     ],
 )
-def test_where_carts_reach_a_bridge(settings: Settings, url: str) -> None:
+def test_where_carts_reach_a_bridge(settings: BridgeSettings, url: str) -> None:
     assert settings.url(9100) == url
 
 
@@ -201,10 +201,10 @@ def test_a_broken_key_file_is_status_2(tmp_path: Path) -> None:
 def test_a_rate_at_which_nothing_works_is_named(setting: str, least: int) -> None:
     flag = setting.replace("_", "-")
     with pytest.raises(SettingError, match=rf"--{flag} \(BRIDGE_{setting.upper()}\) is {least - 1}; .* {least}: with"):
-        bridge_main.build(Settings(**{setting: least - 1}))
-    bridge_main.build(Settings(**{setting: least}))
+        bridge_main.build(BridgeSettings(**{setting: least - 1}))
+    bridge_main.build(BridgeSettings(**{setting: least}))
 
 
 def test_a_window_that_no_chunk_fits_is_named() -> None:
     with pytest.raises(SettingError, match=r"--max-window-bytes .* is 65536; it must be at least .* 524288"):
-        bridge_main.build(Settings(max_window_bytes=65536))
+        bridge_main.build(BridgeSettings(max_window_bytes=65536))

@@ -410,9 +410,9 @@ async def test_who_never_reads_is_cut_off_and_the_sender_is_not(bridge: Bridge) 
     chunk_bytes, window = 64 * 1024, 1024 * 1024
     async with attached(bridge.url) as shell, attached(bridge.url, role="KERNEL") as deaf:
         opened = await open_transfer(deaf, shell, bytes(window), chunk_bytes)
-        await until(lambda: bridge.relay._connections[deaf.id].outbox is not None)
-        outbox = bridge.relay._connections[deaf.id].outbox
-        outbox._max_chunk_bytes = 4 * chunk_bytes  # the real limit takes 72 MB to reach
+        await until(lambda: bridge.relay._connections[deaf.id].send_queue is not None)
+        send_queue = bridge.relay._connections[deaf.id].send_queue
+        send_queue._max_chunk_bytes = 4 * chunk_bytes  # the real limit takes 72 MB to reach
         await opened.grant(window)
         await deaf.stop_reading()
         sent = 0
@@ -445,7 +445,7 @@ async def test_who_never_reads_is_cut_off_and_the_sender_is_not(bridge: Bridge) 
 async def test_control_that_nobody_reads_ends_the_cart_that_does_not_read(bridge: Bridge) -> None:
     async with attached(bridge.url) as deaf, attached(bridge.url, role="KERNEL") as kernel:
         opened = await open_transfer(kernel, deaf, bytes(5000))
-        bridge.relay._connections[deaf.id].outbox._control_bytes = MAX_CONTROL_BYTES
+        bridge.relay._connections[deaf.id].send_queue._control_bytes = MAX_CONTROL_BYTES
         await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=5000)
         assert (await kernel.hear("CANCEL"))["code"] == "PEER_LEFT"
         assert list(bridge.hub.carts) == [kernel.id]
@@ -467,7 +467,7 @@ async def test_a_violation_of_a_cart_that_does_not_read_leaves_no_socket(
         for transfer in opened:
             for number in range(16):
                 await shell.socket.send_bytes(transfer.frame(number))
-        await until(lambda: bridge.relay._connections[deaf.id].outbox.chunk_bytes > chunk_bytes)
+        await until(lambda: bridge.relay._connections[deaf.id].send_queue.chunk_bytes > chunk_bytes)
         await deaf.say("NOSUCH")
         await until(lambda: deaf.id not in bridge.hub.carts)
         await until(lambda: len(bridge.relay._sockets) == 1)
@@ -544,8 +544,8 @@ async def test_control_overtakes_chunks_that_wait(bridge: Bridge) -> None:
         for transfer in opened:
             for number in range(16):
                 await shell.socket.send_bytes(transfer.frame(number))
-        outbox = bridge.relay._connections[kernel.id].outbox
-        await until(lambda: bridge.hub.relayed_bytes == 12 * window and outbox.chunk_bytes)
+        send_queue = bridge.relay._connections[kernel.id].send_queue
+        await until(lambda: bridge.hub.relayed_bytes == 12 * window and send_queue.chunk_bytes)
         await shell.say("CANCEL", transfer=opened[0].id, code="ABANDONED")
         await until(lambda: bridge.hub.counters["transfers_cancelled"] == 1)
         kernel.socket._response.connection.transport.resume_reading()

@@ -21,14 +21,14 @@ from support.networks.certificates import Authority
 from cart_common.process.settings import SettingError
 from cart_common.process.tls import serving_context
 from child_cart.cart import _tls_of as cart_tls
-from child_cart.config import Settings as CartSettings
-from parent_cart.config import Settings
+from child_cart.config import CartSettings
+from parent_cart.config import BridgeSettings
 from parent_cart.main import build
 
 
 @asynccontextmanager
 async def bridge_with(certificate: tuple[str, str] | None) -> AsyncIterator[int]:
-    settings = Settings(tls_cert=certificate[0], tls_key=certificate[1]) if certificate else Settings()
+    settings = BridgeSettings(tls_cert=certificate[0], tls_key=certificate[1]) if certificate else BridgeSettings()
     bridge = build(settings)
     runner = web.AppRunner(bridge.application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()

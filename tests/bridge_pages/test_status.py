@@ -21,16 +21,16 @@ from support.carts.raw_cart import ask_cluster, attached, open_transfer
 
 from cart_common import __version__
 from cart_common.process.settings import SettingError
-from cart_common.process.token_bucket import Bucket
+from cart_common.process.token_bucket import TokenBucket
 from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord
-from parent_cart.bridge.hub import Cart, Hub, Limits
+from parent_cart.bridge.hub import AttachedCart, Hub, Limits
 from parent_cart.bridge.words import byte_words, duration_words
-from parent_cart.config import Settings
+from parent_cart.config import BridgeSettings
 from parent_cart.main import build
 from parent_cart.pages.graph import HEIGHT, WIDTHS, chart, nice_top
-from parent_cart.pages.rates import SAMPLES_KEPT, CartRate, Rates, Sample
-from parent_cart.pages.status import MOST_ROWS, Status
+from parent_cart.pages.rates import SAMPLES_KEPT, CartRate, Sample, Traffic
+from parent_cart.pages.status import MOST_ROWS, StatusPages
 
 
 async def text_of(web: aiohttp.ClientSession, url: str) -> str:
@@ -168,18 +168,18 @@ def test_a_status_token_that_will_not_do_is_named(tmp_path: Path, content: bytes
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(SettingError, match=words) as refused:
-        build(Settings(status_token_file=str(path)))
+        build(BridgeSettings(status_token_file=str(path)))
     assert str(refused.value).startswith(f"--status-token-file (BRIDGE_STATUS_TOKEN_FILE) is {str(path)!r}; ")
 
 
-def cart(number: int, received: int, delivered: int) -> Cart:
-    requests = Bucket(per_s=1, most=1, counted_at=0.0)
+def cart(number: int, received: int, delivered: int) -> AttachedCart:
+    requests = TokenBucket(per_s=1, most=1, counted_at=0.0)
     counted = {"received_bytes": received, "delivered_bytes": delivered}
-    return Cart(f"{number:032x}", Role.SHELL, "ab" * 16, 1, 0.0, requests, **counted)
+    return AttachedCart(f"{number:032x}", Role.SHELL, "ab" * 16, 1, 0.0, requests, **counted)
 
 
 def test_rates_are_what_passed_between_two_samples() -> None:
-    rates = Rates()
+    rates = Traffic()
     rates.sample(10.0, 5000, [cart(1, 5000, 0), cart(2, 0, 5000)])
     assert (rates.bytes_per_s, rates.of(f"{1:032x}")) == (0.0, CartRate(0.0, 0.0))
     rates.sample(12.0, 9000, [cart(1, 9000, 0), cart(2, 0, 9000), cart(3, 0, 0)])
@@ -192,7 +192,7 @@ def test_rates_are_what_passed_between_two_samples() -> None:
 
 
 def test_old_samples_go() -> None:
-    rates = Rates()
+    rates = Traffic()
     for second in range(SAMPLES_KEPT + 10):
         rates.sample(float(second), 0, [])
     assert len(rates.history) == SAMPLES_KEPT
@@ -225,12 +225,12 @@ async def test_the_page_shows_other_bridges_and_never_their_markup() -> None:
     ]
     request: Any = None
     hub = Hub(Limits(), lambda: 0.0, lambda: "", lambda low, high: low)
-    page = (await Status(hub, b"\0" * 16, neighbours=lambda: records).page(request)).text
+    page = (await StatusPages(hub, b"\0" * 16, neighbours=lambda: records).page(request)).text
     assert page is not None
     assert "ws://&lt;b&gt;full" in page
     assert "<b>" not in page
     assert page.index("1,000 of 10,000") < page.index("9 of 10")  # the one with more room first
-    lone = (await Status(hub, b"\0" * 16).page(request)).text
+    lone = (await StatusPages(hub, b"\0" * 16).page(request)).text
     assert lone is not None
     assert "This bridge knows no other one." in lone
 
@@ -241,7 +241,7 @@ async def test_a_page_of_a_large_fleet_stays_short() -> None:
         hub.attach(f"{number:032x}", Role.SHELL, "ab" * 16, 1)
     clock = itertools.count(0.0, 90.0)
     request: Any = None
-    page = (await Status(hub, b"\0" * 16, clock=lambda: next(clock)).page(request)).text
+    page = (await StatusPages(hub, b"\0" * 16, clock=lambda: next(clock)).page(request)).text
     assert page is not None
     assert page.count("<code title=") == MOST_ROWS
     assert "… and 3 more." in html.unescape(page)

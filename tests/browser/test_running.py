@@ -12,14 +12,14 @@ import pytest
 from support.processes.programs import wait_for
 from support.processes.shop_fleet import PASSWORD, Shopfloor, log_in, shopfloor
 
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 DATASET_SIZE = 12
-ROWS = Shopping().starter_rows(Share(1, 1))
+ROWS = Shopping().starter_rows(Partition(1, 1))
 ANYTHING = ("--accept-backward", "100", "--accept-forward", "100")
 
 

@@ -80,13 +80,13 @@ def test_a_wrong_variable_is_named() -> None:
 
 
 def test_help_teaches_every_setting() -> None:
-    from child_cart.config import Settings
+    from child_cart.config import CartSettings
 
     ended = subprocess.run(
         [sys.executable, "-m", "child_cart", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=30
     )
     assert ended.returncode == 0
-    for name in Settings.__dataclass_fields__:
+    for name in CartSettings.__dataclass_fields__:
         assert flag_name(name) in ended.stdout
 
 

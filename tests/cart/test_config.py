@@ -5,25 +5,25 @@ from pathlib import Path
 import pytest
 
 from cart_common.process.settings import SettingError
-from child_cart.config import Settings, SettingsBook, check
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.config import CartSettings, SettingsBook, check
+from child_cart.db.sqlite import SqliteStore
 
 
 @pytest.fixture
 def store(tmp_path: Path):
-    made = EmbeddedStore(tmp_path / "cart.db")
+    made = SqliteStore(tmp_path / "cart.db")
     yield made
     made.close()
 
 
 def test_a_change_holds_is_kept_and_can_be_taken_back(store) -> None:
-    book = SettingsBook(Settings(dataset_size=50), store)
+    book = SettingsBook(CartSettings(dataset_size=50), store)
     told = []
     book.on_change(lambda: told.append(book.current.dataset_size))
     book.change("dataset_size", "30")
     book.change("accept_backward", 12.5)
     assert (book.current.dataset_size, book.current.accept_backward) == (30, 12.5)
-    again = SettingsBook(Settings(dataset_size=70), store)
+    again = SettingsBook(CartSettings(dataset_size=70), store)
     assert (again.current.dataset_size, again.current.accept_backward) == (30, 12.5)
     again.change("dataset_size", None)
     assert again.current.dataset_size == 70
@@ -50,27 +50,27 @@ def test_a_change_holds_is_kept_and_can_be_taken_back(store) -> None:
     ],
 )
 def test_what_does_not_do_changes_nothing(store, name, value, sentence) -> None:
-    book = SettingsBook(Settings(), store)
+    book = SettingsBook(CartSettings(), store)
     with pytest.raises(SettingError, match=sentence):
         book.change(name, value)
-    assert book.current == Settings()
+    assert book.current == CartSettings()
     assert store.settings() == {}
 
 
 def test_a_kept_change_of_another_program_version_is_passed_over(store) -> None:
     store.put_setting("gone", "1")
-    assert SettingsBook(Settings(), store).current == Settings()
+    assert SettingsBook(CartSettings(), store).current == CartSettings()
 
 
 def test_kept_changes_that_do_not_fit_a_new_start_are_passed_over(store, caplog) -> None:
-    SettingsBook(Settings(), store).change("cluster_size", 1)
-    again = SettingsBook(Settings(cluster_size=5, min_peers=3), store)
+    SettingsBook(CartSettings(), store).change("cluster_size", 1)
+    again = SettingsBook(CartSettings(cluster_size=5, min_peers=3), store)
     assert (again.current.cluster_size, again.current.min_peers) == (5, 3)
     assert "do not fit the start settings" in caplog.text
 
 
 def test_passwords_in_addresses_are_not_shown(store) -> None:
-    settings = Settings(
+    settings = CartSettings(
         store="mongodb://me:s3cret@host:1/cart?authSource=admin",
         catalogue="mongodb://me:s3cret@h/shop",
         camera="rtsp://me:s3cret@lens/one",
@@ -84,4 +84,4 @@ def test_passwords_in_addresses_are_not_shown(store) -> None:
 
 def test_what_cannot_stand_behind_a_price_is_named() -> None:
     with pytest.raises(SettingError, match=r"--currency \(CART_CURRENCY\) is 'pieces of eight'; it must be"):
-        check(Settings(currency="pieces of eight"))
+        check(CartSettings(currency="pieces of eight"))

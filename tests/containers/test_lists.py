@@ -30,7 +30,7 @@ def test_the_example_as_it_stands_can_be_loaded(prefix):
 
 
 def test_what_the_compose_file_sets_of_helpers_are_their_settings():
-    for prefix, settings in (("SLOT", slot.Settings), ("SECRETS", secrets.Settings)):
+    for prefix, settings in (("SLOT", slot.SlotSettings), ("SECRETS", secrets.SecretsSettings)):
         known = {variable_name(prefix, entry.name) for entry in fields(settings)}
         used = set(re.findall(rf"^ +({prefix}_\w+):", COMPOSE.read_text(), re.MULTILINE))
         assert used <= known

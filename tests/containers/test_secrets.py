@@ -9,7 +9,7 @@ import pytest
 from cart_common.process.settings import SettingError
 from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key, read_key
 from child_cart.api.account import check_new
-from containers.secrets import Settings, hand_out
+from containers.secrets import SecretsSettings, hand_out
 from tests.support.processes.programs import ROOT
 
 
@@ -18,7 +18,7 @@ def settings(tmp_path):
     for name in ("carts", "bridges"):
         (tmp_path / name).mkdir()
     given, folders = [tmp_path / "given", tmp_path / "word"], [tmp_path / "carts", tmp_path / "bridges"]
-    return Settings(*map(str, (*given, *folders)), os.getuid())
+    return SecretsSettings(*map(str, (*given, *folders)), os.getuid())
 
 
 def handed_out(tmp_path):

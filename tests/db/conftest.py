@@ -8,7 +8,7 @@ import pytest
 from support.processes.mongod import Mongod, need_mongod, unique
 
 from child_cart.db.mongo import MongoStore
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def reopen(request, tmp_path):
         if server_url:
             opened[name] = MongoStore(f"{server_url}_{name}", "mongodb://here", 5.0)
         else:
-            opened[name] = EmbeddedStore(tmp_path / f"{name}.db")
+            opened[name] = SqliteStore(tmp_path / f"{name}.db")
         return opened[name]
 
     yield open_store

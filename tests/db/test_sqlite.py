@@ -6,13 +6,13 @@ import pytest
 
 from child_cart.db import sqlite as embedded
 from child_cart.db.records import Item
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.db.store import StoreError
 
 
 def test_nobody_else_can_read_it(tmp_path):
     path = tmp_path / "cart.db"
-    store = EmbeddedStore(path)
+    store = SqliteStore(path)
     store.put_setting("a", "1")
     for file in tmp_path.iterdir():
         assert file.stat().st_mode & 0o077 == 0, file
@@ -24,7 +24,7 @@ def test_a_damaged_file_is_named_and_not_replaced(tmp_path):
     path.write_bytes(b"this is no database at all, but it is somebody's only copy" * 100)
     before = path.read_bytes()
     with pytest.raises(StoreError, match=r"cart\.db cannot be used .*restore it from a backup"):
-        EmbeddedStore(path)
+        SqliteStore(path)
     assert path.read_bytes() == before
 
 
@@ -34,11 +34,11 @@ def test_a_store_of_a_later_program_is_left_alone(tmp_path):
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(StoreError, match="schema version 99"):
-        EmbeddedStore(path)
+        SqliteStore(path)
 
 
 def test_history_does_not_slow_the_figures_of_a_page(tmp_path):
-    store = EmbeddedStore(tmp_path / "cart.db")
+    store = SqliteStore(tmp_path / "cart.db")
     for statement in ("SELECT COALESCE(MAX(sequence), 0) FROM cart_data", "SELECT COALESCE(MAX(number), 0) FROM sales"):
         plan = str(store._all(f"EXPLAIN QUERY PLAN {statement}"))
         assert "SEARCH" in plan
@@ -61,26 +61,26 @@ def test_a_store_of_an_earlier_program_is_brought_up_to_date(tmp_path, version):
     connection.execute("INSERT INTO items VALUES ('0200000000103', 'Rye bread', 1, 349)")
     connection.commit()
     connection.close()
-    store = EmbeddedStore(path)
+    store = SqliteStore(path)
     store.record_rows("b", [{"n": 1}])
     store.put_note("owner", "me")
     store.close()
-    store = EmbeddedStore(path)
+    store = SqliteStore(path)
     assert store.items() == [Item("0200000000103", "Rye bread", 1, 349)]
     assert (store.row_count(), store.note("owner")) == (1, "me")
     store.close()
 
 
 def test_a_schema_step_that_fails_changes_nothing_and_is_tried_again(tmp_path, monkeypatch):
-    store = EmbeddedStore(tmp_path / "cart.db")
+    store = SqliteStore(tmp_path / "cart.db")
     store.record_rows("b", [{"n": 1}])
     store.close()
     steps = embedded.MIGRATIONS
     monkeypatch.setattr(embedded, "MIGRATIONS", [*steps, "CREATE TABLE new (a); INSERT INTO nowhere VALUES (1)"])
     with pytest.raises(StoreError, match="nowhere"):
-        EmbeddedStore(tmp_path / "cart.db")
+        SqliteStore(tmp_path / "cart.db")
     monkeypatch.setattr(embedded, "MIGRATIONS", [*steps, "CREATE TABLE new (a); INSERT INTO new VALUES (1)"])
-    store = EmbeddedStore(tmp_path / "cart.db")
+    store = SqliteStore(tmp_path / "cart.db")
     assert store._value("SELECT a FROM new") == store.row_count() == 1
     store.close()
 
@@ -88,7 +88,7 @@ def test_a_schema_step_that_fails_changes_nothing_and_is_tried_again(tmp_path, m
 @pytest.mark.parametrize("damage", ["top", "cut", "noise"])
 def test_a_file_that_was_damaged_later_is_named(tmp_path, damage):
     path = tmp_path / "cart.db"
-    store = EmbeddedStore(path)
+    store = SqliteStore(path)
     store.record_rows("b", [{"n": number} for number in range(3000)])
     store.close()
     content = path.read_bytes()
@@ -96,5 +96,5 @@ def test_a_file_that_was_damaged_later_is_named(tmp_path, damage):
     broken = {"top": b"\0" * 100 + content[100:], "cut": content[:half], "noise": content[:4096] + b"\x5a" * half}
     path.write_bytes(broken[damage])
     with pytest.raises(StoreError, match=r"cart\.db .*(restore|Restore)"):
-        EmbeddedStore(path)
+        SqliteStore(path)
     assert path.read_bytes() == broken[damage]

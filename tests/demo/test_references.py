@@ -3,7 +3,7 @@
 import time
 
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.model.shopping import Shopping
 from child_cart.model.weights_file import write_weights
 from demo.fleet import cart_folder
@@ -17,7 +17,7 @@ def a_stopped_cart(folder, rows, weights):
     """Write what a cart leaves behind that has trained twice and averaged once."""
     (folder / "models").mkdir(parents=True)
     digest = write_weights(folder / "models" / "m.h5", weights)
-    store = EmbeddedStore(folder / "cart.db")
+    store = SqliteStore(folder / "cart.db")
     store.record_rows("a", rows)
     steps = [
         (Origin.INITIAL, 0, 0),

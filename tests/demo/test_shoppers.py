@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping
 from child_cart.model.task import SoldLine
 from child_cart.shop.billing import CATALOGUE, index, price, sale_day
@@ -26,7 +26,7 @@ def rows_of(purchase):
 
 
 def test_bills_make_the_rows_that_they_were_made_of():
-    rows = Shopping().starter_rows(Share(1, 4))[:400]
+    rows = Shopping().starter_rows(Partition(1, 4))[:400]
     made = []
     for purchase in islice(bills(rows, CODES, random.Random(1), "x"), 100):
         assert 1 <= len(purchase.body["lines"]) == purchase.rows <= MOST_LINES
@@ -37,7 +37,7 @@ def test_bills_make_the_rows_that_they_were_made_of():
 
 
 def test_bills_never_run_out_and_have_ids_of_their_own():
-    rows = Shopping().starter_rows(Share(0, 4))[:7]
+    rows = Shopping().starter_rows(Partition(0, 4))[:7]
     made = list(islice(bills(rows, CODES, random.Random(1), "x"), 50))
     assert len({purchase.body["sale_id"] for purchase in made}) == 50
 

@@ -14,7 +14,7 @@ from support.processes.programs import free_port, wait_for
 
 from cart_common.process.settings import SettingError
 from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
-from parent_cart.config import Settings, check
+from parent_cart.config import BridgeSettings, check
 
 
 def neighbours(bridge: StartedBridge) -> dict[str, dict[str, Any]]:
@@ -51,20 +51,20 @@ def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        (Settings(bootstrap="bridge"), r"--bootstrap .* names 'bridge'; it must be host:port"),
-        (Settings(bootstrap="a:1,b:0"), "names 'b:0'"),
-        (Settings(bootstrap="a:99999"), "names 'a:99999'"),
-        (Settings(bootstrap="ws://a:1"), "names 'ws://a:1'"),
-        (Settings(bootstrap="a:1"), r"--dht-port \(BRIDGE_DHT_PORT\) is 0"),
-        (Settings(dht_port=9001, host="0.0.0.0"), r"--host .* is '0\.0\.0\.0'.* --public-url"),
+        (BridgeSettings(bootstrap="bridge"), r"--bootstrap .* names 'bridge'; it must be host:port"),
+        (BridgeSettings(bootstrap="a:1,b:0"), "names 'b:0'"),
+        (BridgeSettings(bootstrap="a:99999"), "names 'a:99999'"),
+        (BridgeSettings(bootstrap="ws://a:1"), "names 'ws://a:1'"),
+        (BridgeSettings(bootstrap="a:1"), r"--dht-port \(BRIDGE_DHT_PORT\) is 0"),
+        (BridgeSettings(dht_port=9001, host="0.0.0.0"), r"--host .* is '0\.0\.0\.0'.* --public-url"),
     ],
 )
-def test_a_setting_with_which_nobody_is_found_is_named(settings: Settings, says: str) -> None:
+def test_a_setting_with_which_nobody_is_found_is_named(settings: BridgeSettings, says: str) -> None:
     with pytest.raises(SettingError, match=says):
         check(settings)
 
 
 def test_bootstrap_peers_are_names_or_addresses() -> None:
-    settings = Settings(bootstrap=" bridge-2.example:9001, 10.0.0.7:1 ,[2001:db8::1]:9001,")
+    settings = BridgeSettings(bootstrap=" bridge-2.example:9001, 10.0.0.7:1 ,[2001:db8::1]:9001,")
     assert settings.bootstrap_peers() == [("bridge-2.example", 9001), ("10.0.0.7", 1), ("2001:db8::1", 9001)]
-    assert Settings().bootstrap_peers() == []
+    assert BridgeSettings().bootstrap_peers() == []

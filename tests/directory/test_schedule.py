@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parent_cart.directory.schedule import Timetable
+from parent_cart.directory.schedule import Schedule
 
 names = st.sampled_from("abcdef")
 steps = st.lists(
@@ -18,7 +18,7 @@ steps = st.lists(
 
 @given(steps, st.integers(1, 4))
 def test_each_name_is_taken_once_when_it_is_due(given_steps: list[tuple[str, str, int]], most: int) -> None:
-    table, model = Timetable(), dict[str, int]()
+    table, model = Schedule(), dict[str, int]()
     for step, name, at in given_steps:
         if step == "put":
             table.put(name, at)
@@ -34,7 +34,7 @@ def test_each_name_is_taken_once_when_it_is_due(given_steps: list[tuple[str, str
 
 
 def test_what_is_put_off_for_ever_takes_no_room() -> None:
-    table = Timetable()
+    table = Schedule()
     for at in range(10_000):
         table.put("cart", float(at))
     assert len(table._heap) < 300

@@ -21,8 +21,8 @@ from cart_common.process.tasks import background
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import MOST_NEIGHBOURS, Code, Credit, Found, PeerList, Role, Whereabouts
 from cart_common.wire.records import make_bridge_record
-from child_cart.network.bridge_probe import Survey
-from child_cart.network.bridge_selection import Bridges, KnownBridge
+from child_cart.network.bridge_probe import BridgeProbe
+from child_cart.network.bridge_selection import BridgeSelection, KnownBridge
 from child_cart.network.link import LinkState
 from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.bridge_requests import NotEnoughPeers
@@ -84,11 +84,11 @@ async def collect(node: Node, size: int = 8, minimum: int = 1) -> dict[str, byte
     """Collect as a round does; return the models by the carts that gave them."""
     node.become(Role.KERNEL)
     try:
-        cluster = await node.visits.find_cluster(size, minimum)
-        models = await asyncio.gather(*map(node.visits.fetch, cluster.peers))
+        cluster = await node.peer_discovery.find_cluster(size, minimum)
+        models = await asyncio.gather(*map(node.peer_discovery.fetch, cluster.peers))
         return {peer.cart_id: await bytes_of(model) for peer, model in zip(cluster.peers, models, strict=True)}
     finally:
-        await node.visits.close()
+        await node.peer_discovery.close()
         node.become(Role.SHELL)
 
 
@@ -152,7 +152,7 @@ async def test_other_bridges_are_measured(fleet: Fleet, monkeypatch: pytest.Monk
     bridges = [await fleet.add() for _ in range(3)]
     node = Node(bridges[0].url, fleet.folder)
     measured: list[str] = []
-    async with running(node), background(Survey(node.bridges, None, measured.append).run()):
+    async with running(node), background(BridgeProbe(node.bridges, None, measured.append).run()):
         await until(lambda: len([bridge for bridge in node.bridges.known() if bridge.round_trip_s]) == 3)
         await until(lambda: set(measured) == {bridge.url for bridge in bridges})
 
@@ -197,10 +197,10 @@ async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_b
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         bridge = KnownBridge(f"ws://127.0.0.1:{runner.addresses[0][1]}", "ab" * 16)
-        assert await Survey(told(bridge.url), None, print)._measure(bridge) is None
+        assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None
     finally:
         await runner.cleanup()
-    assert await Survey(told(bridge.url), None, print)._measure(bridge) is None  # nobody is there any more
+    assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None  # nobody is there any more
 
 
 # Peers at other bridges.
@@ -244,14 +244,14 @@ async def test_a_visitor_is_picked_by_nobody_and_found_by_nobody(fleet: Fleet) -
     async with running(kernel, far):
         kernel.become(Role.KERNEL)
         await until(lambda: first.hub.carts[kernel.id].role is Role.KERNEL)
-        cluster = await kernel.visits.find_cluster(4, 1)
+        cluster = await kernel.peer_discovery.find_cluster(4, 1)
         assert [peer.cart_id for peer in cluster.peers] == [far.id]
         assert kernel.id in second.hub.carts
         assert second.directory is not None
         assert second.directory.carts.get(kernel.id) is None
         far.become(Role.KERNEL)
         assert (await far.exchange.ask_cluster(4, 1)).peers == ()  # only the way to where it is at home
-        await kernel.visits.close()
+        await kernel.peer_discovery.close()
         await until(lambda: kernel.id not in second.hub.carts)
 
 
@@ -284,11 +284,11 @@ async def test_a_cluster_ends_with_the_link_on_which_it_was_picked(fleet: Fleet)
     kernel, near = Node(first.url, fleet.folder), Node(first.url, fleet.folder, model_of(b"near"))
     async with running(kernel, near):
         kernel.become(Role.KERNEL)
-        (peer,) = (await kernel.visits.find_cluster(8, 1)).peers
+        (peer,) = (await kernel.peer_discovery.find_cluster(8, 1)).peers
         kernel.link.move(second.url)  # as when its bridge sends it away while it still looks for peers elsewhere
         await until(lambda: is_at(kernel, second))
         with pytest.raises(TransferError) as lost:
-            await kernel.visits.fetch(peer)
+            await kernel.peer_discovery.fetch(peer)
         assert lost.value.code is Code.LINK_LOST
         await kernel.exchange.home.clusters.seek(near.id, 5.0)  # what was sent before has been read by now
         assert second.hub.counters["violations"] == 0
@@ -341,7 +341,7 @@ async def test_only_records_of_the_fleet_are_gone_to(fleet: Fleet) -> None:
         ]
         await answered_with(kernel, forged)
         assert not visited
-        assert not kernel.visits._resting  # none was even tried
+        assert not kernel.peer_discovery._resting  # none was even tried
 
 
 async def test_a_bridge_that_is_not_the_one_of_the_record_is_left_before_anything_is_proved(fleet: Fleet) -> None:
@@ -351,27 +351,27 @@ async def test_a_bridge_that_is_not_the_one_of_the_record_is_left_before_anythin
         record = fake_record(target.url)
         await answered_with(kernel, [record.encoded.decode()])
         assert target.hub.counters["attached"] == 0
-        assert list(kernel.visits._resting) == [record.bridge_id]
+        assert list(kernel.peer_discovery._resting) == [record.bridge_id]
 
 
 async def test_the_number_of_visits_is_bounded(fleet: Fleet) -> None:
     bridges = [await fleet.add() for _ in range(MOST_VISITS + 3)]
     kernel = Node(bridges[0].url, fleet.folder)
     async with running(kernel):
-        ports = [await kernel.visits._visit(bridge.relay.bridge_id.hex(), bridge.url) for bridge in bridges[1:]]
+        ports = [await kernel.peer_discovery._visit(bridge.relay.bridge_id.hex(), bridge.url) for bridge in bridges[1:]]
         assert [port is not None for port in ports] == [True] * MOST_VISITS + [False] * 2
-        assert await kernel.visits._visit(bridges[0].relay.bridge_id.hex(), bridges[0].url) is None  # at home
-        again = await kernel.visits._visit(bridges[1].relay.bridge_id.hex(), bridges[1].url)
+        assert await kernel.peer_discovery._visit(bridges[0].relay.bridge_id.hex(), bridges[0].url) is None  # at home
+        again = await kernel.peer_discovery._visit(bridges[1].relay.bridge_id.hex(), bridges[1].url)
         assert again is ports[0]
-        await kernel.visits.close()
+        await kernel.peer_discovery.close()
 
 
 async def test_a_cart_that_wants_encrypted_links_visits_no_other(fleet: Fleet) -> None:
     first, second = await fleet.add(), await fleet.add()
     kernel = Node(first.url, fleet.folder)
-    kernel.visits._bridges = Bridges(["wss://home:1"], 1.0, 1.0, time.monotonic, time.time)
+    kernel.peer_discovery._bridges = BridgeSelection(["wss://home:1"], 1.0, 1.0, time.monotonic, time.time)
     async with running(kernel):
-        assert await kernel.visits._visit(second.relay.bridge_id.hex(), second.url) is None
+        assert await kernel.peer_discovery._visit(second.relay.bridge_id.hex(), second.url) is None
 
 
 # Records of carts.
@@ -443,13 +443,13 @@ async def test_only_where_a_cart_itself_says_that_it_is_is_gone_to(fleet: Fleet)
                 )
 
             seeker.exchange.on_message = lie  # type: ignore[method-assign]
-            assert await seeker.visits._seek(sought.id) is None
+            assert await seeker.peer_discovery._seek(sought.id) is None
             seeker.exchange.on_message = arrive  # type: ignore[method-assign]
-        assert not seeker.visits._resting  # nothing was even tried
-        port = await seeker.visits._seek(sought.id)
+        assert not seeker.peer_discovery._resting  # nothing was even tried
+        port = await seeker.peer_discovery._seek(sought.id)
         assert port is not None
         assert port.bridge_id == second.relay.bridge_id.hex()
-        await seeker.visits.close()
+        await seeker.peer_discovery.close()
 
 
 async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Fleet) -> None:
@@ -500,8 +500,8 @@ async def in_the_middle(giver: Node, taker: Node) -> AsyncIterator[asyncio.Task[
 PAYLOAD = os.urandom(3_000_000)
 
 
-def told(url: str, *more: str) -> Bridges:
-    bridges = Bridges([url, *more], 0.02, 0.1, time.monotonic, time.time)
+def told(url: str, *more: str) -> BridgeSelection:
+    bridges = BridgeSelection([url, *more], 0.02, 0.1, time.monotonic, time.time)
     bridges.first = url
     return bridges
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from child_cart.db.records import Origin, RoundRecord
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.learning import backup
 from child_cart.learning.backup import BACKUPS_KEPT, back_up
 from child_cart.learning.versions import Versions
@@ -17,7 +17,7 @@ from child_cart.model.trainer import Trained
 
 @pytest.fixture
 def versions(tmp_path: Path) -> Versions:
-    store = EmbeddedStore(tmp_path / "cart.db")
+    store = SqliteStore(tmp_path / "cart.db")
     versions = Versions(store, tmp_path / "models")
     for number in range(2):
         target = versions.new_target()

@@ -12,9 +12,9 @@ import pytest
 from support.processes.programs import LIGHT_TASK, BridgeProcess, CartProcess, is_running, running, wait_for
 
 from child_cart.db.records import Origin, Outcome
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.db.store import HOLD_OUT_EVERY
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.task import load_task
 from child_cart.model.weights_file import read_weights
 
@@ -27,7 +27,7 @@ class Fed:
     """A cart and the batches that it has acknowledged."""
 
     def __init__(self, folder: Path, bridge: BridgeProcess, number: int, *arguments: str, **environment: str) -> None:
-        self.rows = load_task(LIGHT_TASK).starter_rows(Share(number, 3))
+        self.rows = load_task(LIGHT_TASK).starter_rows(Partition(number, 3))
         self.acknowledged = 0
         self._batches = 0
         sizes = ["--dataset-size", str(SIZE), "--starter-rows", str(STARTER), "--share", f"{number + 1}/3"]
@@ -57,7 +57,7 @@ class Fed:
 
     def check_store(self) -> None:
         """Prove from the contents that every acknowledged row was trained on exactly once, or waits still."""
-        store = EmbeddedStore(self.cart.data / "cart.db")
+        store = SqliteStore(self.cart.data / "cart.db")
         versions = store.versions(10_000)[::-1]
         assert store.row_count() == self.acknowledged
         assert [version.number for version in versions] == list(range(len(versions)))
@@ -113,7 +113,7 @@ def test_a_fleet_learns_and_stops_cleanly(fleet) -> None:
         wait_for(lambda: bridge.health()["carts"] == 0)
         assert bridge.stop() == 0
     for fed in carts:
-        store = EmbeddedStore(fed.cart.data / "cart.db")
+        store = SqliteStore(fed.cart.data / "cart.db")
         assert [record.outcome for record in store.rounds(9)] == [Outcome.AGGREGATED] * 2
         store.close()
 

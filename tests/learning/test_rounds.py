@@ -14,11 +14,11 @@ from support.carts.fake_trainer import FakeTrainer
 from support.carts.node import SIGNATURE, Node, model_of, running
 
 from cart_common.wire.messages import Role
-from child_cart.config import Settings, SettingsBook
+from child_cart.config import CartSettings, SettingsBook
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.learning.activity import Activity, Stage
-from child_cart.learning.bootstrap import Preparation
+from child_cart.learning.bootstrap import Bootstrap
 from child_cart.learning.collection import Accepted
 from child_cart.learning.rounds import Rounds, shares_of
 from child_cart.learning.versions import Versions
@@ -35,18 +35,20 @@ class Learner(Node):
         super().__init__(url, folder)
         self.data = folder / "learner"
         self.data.mkdir(exist_ok=True)
-        self.store = EmbeddedStore(self.data / "cart.db")
+        self.store = SqliteStore(self.data / "cart.db")
         given = {"dataset_size": 10, "cluster_wait_s": 0.2, "join_wait_s": 0.2, **settings}
-        self.book = SettingsBook(Settings(**given), self.store)
+        self.book = SettingsBook(CartSettings(**given), self.store)
         self.versions = Versions(self.store, self.data / "models")
         self.trainer = FakeTrainer()
         self.activity = Activity()
-        self.rounds = Rounds(self.book, self.store, self.versions, self.trainer, self.visits, self.link, self.activity)
-        self.preparation = Preparation(
+        self.rounds = Rounds(
+            self.book, self.store, self.versions, self.trainer, self.peer_discovery, self.link, self.activity
+        )
+        self.preparation = Bootstrap(
             self.book,
             self.versions,
             self.trainer,
-            self.visits,
+            self.peer_discovery,
             self.activity,
             "task",
             self.rounds.become,

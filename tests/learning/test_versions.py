@@ -14,7 +14,7 @@ from support.carts.node import running as peer_running
 from support.processes.programs import BridgeProcess, CartProcess, get, running, wait_for
 
 from child_cart.db.records import Origin
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.learning.versions import Versions
 from child_cart.model import codec
 from child_cart.model.precision import Precision
@@ -27,7 +27,7 @@ DTYPES = {Precision.HALF: ["float16", "float32"], Precision.FULL: ["float32", "f
 
 @pytest.mark.parametrize("precision", Precision)
 async def test_it_is_encoded_as_precisely_as_told(tmp_path: Path, precision: Precision) -> None:
-    store = EmbeddedStore(tmp_path / "cart.db")
+    store = SqliteStore(tmp_path / "cart.db")
     versions = Versions(store, tmp_path / "models", precision)
     first, second = versions.new_target(), versions.new_target()
     versions.add_initial("task", first, write_weights(first, WEIGHTS), "ab" * 16)

@@ -7,7 +7,7 @@ from child_cart.model.aggregation import average
 from child_cart.model.arrays import specs_of
 from child_cart.model.digits import Digits
 from child_cart.model.learner import ExportError, accuracy
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping, purchases
 
 
@@ -49,7 +49,7 @@ def test_shopping_learns_from_a_thousand_rows(learners):
 def test_digits_are_learned_together_but_not_alone(learners):
     task, learner, _ = learners["digits"]
     test = task.arrays(task.test_rows())
-    hands = [task.starter_rows(Share(index, 4)) for index in range(4)]
+    hands = [task.starter_rows(Partition(index, 4)) for index in range(4)]
     start = merged = learner.weights()
     for _ in range(4):
         models = []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from child_cart.model.csv_rows import CsvError, read_rows
 from child_cart.model.digits import Digits
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.shopping import CATEGORIES, Shopping, purchases
 from child_cart.model.task import KerasTask, RowError, SoldLine, TaskError, load_task
 
@@ -34,12 +34,12 @@ def test_purchases_follow_the_rule():
 
 def test_a_share_sees_mainly_a_few_months_and_all_shares_see_everything():
     task = Shopping()
-    hands = [task.starter_rows(Share(index, 4)) for index in range(4)]
+    hands = [task.starter_rows(Partition(index, 4)) for index in range(4)]
     assert sum(map(len, hands)) == 10_000
     for hand in hands:
         common = Counter(row["month"] for row in hand).most_common(3)
         assert sum(rows for _, rows in common) > 0.95 * len(hand)
-    assert len(task.starter_rows(Share())) == 10_000
+    assert len(task.starter_rows(Partition())) == 10_000
 
 
 def test_shopping_arrays_and_sales():
@@ -78,7 +78,7 @@ def test_wrong_fields_are_named_with_their_value(field, value):
 
 def test_digits_keep_test_evaluation_and_training_rows_apart():
     task = Digits()
-    test, evaluation, pool = task.test_rows(), task.evaluation_rows(), task.starter_rows(Share())
+    test, evaluation, pool = task.test_rows(), task.evaluation_rows(), task.starter_rows(Partition())
     assert len(test) + len(evaluation) + len(pool) == 1797
     assert Counter(row["digit"] for row in pool).keys() == set(range(10))
     inputs, targets = task.arrays(pool[:5])

@@ -17,15 +17,15 @@ from support.processes.programs import LIGHT_TASK, is_running
 
 from cart_common.process.tuning import new_event_loop
 from child_cart.model import codec
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.precision import halved
 from child_cart.model.task import load_task
 from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDied, TrainerError, TrainerSetup
-from child_cart.model.verdict import Reason
+from child_cart.model.verdict import VerdictReason
 from child_cart.model.weights_file import read_weights, write_weights
 from child_cart.model.worker import model_signature
 
-ROWS = load_task(LIGHT_TASK).starter_rows(Share())
+ROWS = load_task(LIGHT_TASK).starter_rows(Partition())
 
 
 def setup(tmp_path: Path, **changes: object) -> TrainerSetup:
@@ -101,12 +101,12 @@ async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [
-        (None, Reason.BAD_PAYLOAD),
-        ([np.zeros((2, 3), np.float32)], Reason.WRONG_SHAPE),
-        ([np.zeros((2, 3), np.float64), np.zeros(3, np.float32)], Reason.WRONG_SHAPE),
-        ([np.full((2, 3), np.inf, np.float16), np.zeros(3, np.float16)], Reason.NOT_FINITE),
-        ([np.full((2, 3), np.nan, np.float32), np.zeros(3, np.float32)], Reason.NOT_FINITE),
-        ([np.full((2, 3), 1e9, np.float32), np.zeros(3, np.float32)], Reason.HUGE_WEIGHTS),
+        (None, VerdictReason.BAD_PAYLOAD),
+        ([np.zeros((2, 3), np.float32)], VerdictReason.WRONG_SHAPE),
+        ([np.zeros((2, 3), np.float64), np.zeros(3, np.float32)], VerdictReason.WRONG_SHAPE),
+        ([np.full((2, 3), np.inf, np.float16), np.zeros(3, np.float16)], VerdictReason.NOT_FINITE),
+        ([np.full((2, 3), np.nan, np.float32), np.zeros(3, np.float32)], VerdictReason.NOT_FINITE),
+        ([np.full((2, 3), 1e9, np.float32), np.zeros(3, np.float32)], VerdictReason.HUGE_WEIGHTS),
     ],
 )
 async def test_hostile_models_get_a_reason(trainer: ProcessTrainer, tmp_path: Path, weights, reason) -> None:
@@ -202,7 +202,7 @@ async def test_a_task_that_cannot_be_built_is_told(tmp_path: Path) -> None:
 async def test_an_idle_trainer_ends_after_a_refused_payload_too(tmp_path: Path) -> None:
     trainer = ProcessTrainer(setup(tmp_path, idle_s=0.05))
     (tmp_path / "payload").write_bytes(b"hostile bytes")
-    assert (await trainer.score(tmp_path / "payload", [])).reason is Reason.BAD_PAYLOAD
+    assert (await trainer.score(tmp_path / "payload", [])).reason is VerdictReason.BAD_PAYLOAD
     await until(lambda: trainer.process_id is None)
     await trainer.close()
 

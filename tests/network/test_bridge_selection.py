@@ -19,9 +19,9 @@ from child_cart.network.bridge_selection import (
     FORGET_AFTER_S,
     MOST_BRIDGES,
     SPREAD,
-    Bridges,
+    BridgeSelection,
     KnownBridge,
-    Measured,
+    Measurement,
     as_json,
     from_json,
 )
@@ -42,7 +42,7 @@ class World:
 
     def __init__(self, *urls: str, seed: int = 1, first_s: float = 0.5, cap_s: float = 15.0) -> None:
         self.now = 1000.0
-        self.bridges = Bridges(
+        self.bridges = BridgeSelection(
             urls or (HOME,), first_s, cap_s, lambda: self.now, lambda: 1e9 + self.now, random.Random(seed)
         )
 
@@ -167,8 +167,8 @@ def test_a_near_bridge_draws_more_carts_than_a_far_one() -> None:
         world = World(HOME, seed=seed)
         world.bridges.next_try()
         world.bridges.take_list([Record(OTHER), Record(THIRD)])
-        world.bridges.note_measured(OTHER, Measured(0.02, 0.0))
-        world.bridges.note_measured(THIRD, Measured(0.2, 0.0))
+        world.bridges.note_measured(OTHER, Measurement(0.02, 0.0))
+        world.bridges.note_measured(THIRD, Measurement(0.2, 0.0))
         world.bridges.note_failed(HOME)
         chosen[world.bridges.next_try().url] += 1
     assert chosen[OTHER] > 5 * chosen[THIRD]
@@ -194,7 +194,7 @@ def test_bridges_are_measured_in_turn_those_first_that_never_were() -> None:
         bridge = world.bridges.next_to_measure()
         assert bridge is not None
         turns.append(bridge.url)
-        world.bridges.note_measured(bridge.url, None if bridge.url == THIRD else Measured(0.02, 0.0))
+        world.bridges.note_measured(bridge.url, None if bridge.url == THIRD else Measurement(0.02, 0.0))
     assert not world.bridges.has_unmeasured()
     assert turns == [HOME, OTHER, THIRD] * 2
 
@@ -202,7 +202,7 @@ def test_bridges_are_measured_in_turn_those_first_that_never_were() -> None:
 def test_one_measurement_counts_for_a_part() -> None:
     world = World(HOME)
     world.attach()  # at 10 ms
-    world.bridges.note_measured(HOME, Measured(0.41, 0.5))
+    world.bridges.note_measured(HOME, Measurement(0.41, 0.5))
     (home,) = world.bridges.known()
     assert home.round_trip_s == pytest.approx(0.11)
     assert home.load == 0.5
@@ -211,16 +211,16 @@ def test_one_measurement_counts_for_a_part() -> None:
 @pytest.mark.parametrize(
     ("home", "other", "goes"),
     [
-        (Measured(0.1, 0.0), Measured(0.02, 0.0), True),
-        (Measured(0.03, 0.0), Measured(0.02, 0.0), False),
-        (Measured(0.02, 0.95), Measured(0.02, 0.1), True),
-        (Measured(0.02, 0.4), Measured(0.02, 0.1), False),
-        (Measured(0.02, 0.0), Measured(0.2, 0.0), False),
-        (Measured(0.1, 0.0), None, False),
+        (Measurement(0.1, 0.0), Measurement(0.02, 0.0), True),
+        (Measurement(0.03, 0.0), Measurement(0.02, 0.0), False),
+        (Measurement(0.02, 0.95), Measurement(0.02, 0.1), True),
+        (Measurement(0.02, 0.4), Measurement(0.02, 0.1), False),
+        (Measurement(0.02, 0.0), Measurement(0.2, 0.0), False),
+        (Measurement(0.1, 0.0), None, False),
     ],
 )
 def test_a_cart_at_rest_goes_only_to_a_bridge_that_is_much_better(
-    home: Measured, other: Measured | None, goes: bool
+    home: Measurement, other: Measurement | None, goes: bool
 ) -> None:
     world = World(HOME, OTHER)
     assert not world.bridges.is_much_better(OTHER, HOME)  # nothing is known of either

@@ -18,7 +18,7 @@ async def test_a_cart_that_leaves_is_found_at_no_bridge_any_more(tmp_path: Path)
         far = Peer([near.address])
         async with working(far), running_bridge() as bridge:
             await until(lambda: near.knows(far) and far.knows(near))
-            bridge.relay._guide._neighbourhood._directory = near
+            bridge.relay._neighbour_service._neighbourhood._directory = near
             node = Node(bridge.url, tmp_path)
             async with running(node):
                 async with asyncio.timeout(20):

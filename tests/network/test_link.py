@@ -19,7 +19,7 @@ from cart_common.wire.fleet_key import OPEN
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Cluster, Done, Message, PeerList, Role, Welcome
 from cart_common.wire.records import is_bridge_url
-from child_cart.network.bridge_selection import Bridges
+from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Standing
 from child_cart.network.link import Link, LinkDown, LinkState
 
@@ -55,7 +55,7 @@ class Cart:
         self.standing = STANDING
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
-        self.bridges = Bridges([url], first_s, 60.0, time.monotonic, time.time)
+        self.bridges = BridgeSelection([url], first_s, 60.0, time.monotonic, time.time)
         self.link = Link(self.bridges, self.identity, OPEN, None, lambda: self.standing, 20.0, connect_timeout_s)
 
     @property
@@ -219,7 +219,7 @@ async def test_a_sender_that_waits_for_its_turn_hears_of_the_end(bridge: Bridge)
 
         bridge_side.socket._transport.pause_reading()
         sending = asyncio.create_task(send_for_ever())
-        await until(lambda: cart.link._outbox.chunk_bytes > 900_000)
+        await until(lambda: cart.link._send_queue.chunk_bytes > 900_000)
         bridge_side.abort()
         with pytest.raises(LinkDown):
             await sending
@@ -271,7 +271,7 @@ async def test_a_name_that_no_host_can_have_is_an_address_where_no_bridge_is(nam
 
 async def test_two_carts_with_one_key_are_told(bridge: Bridge) -> None:
     first, second = Cart(bridge.url, first_s=30), Cart(bridge.url)
-    second.link._attaching = first.link._attaching
+    second.link._handshake = first.link._handshake
     async with first.running():
         await first.link.wait_attached()
         async with second.running():

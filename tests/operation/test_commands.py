@@ -18,7 +18,7 @@ from support.processes.programs import LIGHT_TASK, ROOT, CartProcess, running, w
 from child_cart.command_line import COMMANDS
 from child_cart.db.migration import contents_of
 from child_cart.db.records import BillLine, Sale
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.main import main
 
 LINES = (
@@ -62,7 +62,7 @@ def kept(tmp_path_factory) -> Path:
         wait_for(lambda: cart.status()["rounds_ended"] >= 1)
         wait_for(lambda: cart.status()["stage"] == "SERVING")
         cart.stop()
-    store = EmbeddedStore(folder / "cart/cart.db")
+    store = SqliteStore(folder / "cart/cart.db")
     for number in range(30):
         lines = LINES[: 1 + number % 2]
         store.record_sale(Sale(f"sale {number}", 1e9 + number / 3, "2026-05-01", number % 2, lines, 698), [])
@@ -91,7 +91,7 @@ def everything(store) -> dict[str, object]:
 
 
 def in_folder(folder: Path) -> dict[str, object]:
-    store = EmbeddedStore(folder / "cart.db")
+    store = SqliteStore(folder / "cart.db")
     found = everything(store)
     store.close()
     return found

@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cart_common.process.redaction import shown_text
-from child_cart.operation.log_buffer import LINES_KEPT, MAX_LINE_CHARS, LogRing
+from child_cart.operation.log_buffer import LINES_KEPT, MAX_LINE_CHARS, LogBuffer
 
 
 def line_of(message: object, *arguments: object, error: BaseException | None = None) -> str:
-    ring = LogRing()
+    ring = LogBuffer()
     info = (type(error), error, None) if error else None
     ring.emit(logging.LogRecord("cart", logging.INFO, "", 0, message, arguments, info))
     return ring.lines(1)[0].text
 
 
 def test_the_oldest_lines_go() -> None:
-    ring = LogRing()
+    ring = LogBuffer()
     for number in range(LINES_KEPT + 5):
         ring.emit(logging.LogRecord("cart", logging.INFO, "", 0, "line %d", (number,), None))
     lines = ring.lines(LINES_KEPT * 2)

@@ -18,7 +18,7 @@ from support.processes.programs import ROOT, CartProcess, running, wait_for
 from support.skip_loudly import skip_loudly
 
 from child_cart.db.mongo import MongoStore
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.db.store import Store
 from child_cart.shop.billing import CATALOGUE
 from tests.soak.proof import prove, prove_training
@@ -219,7 +219,7 @@ def test_a_full_disk_is_said_and_costs_nothing(tmp_path: Path, small_disk: Path)
         wait_for(lambda: cart.status().get("rows", {}).get("waiting", 99) < 10, what="learning going on")
         serve(cart)
         assert cart.stop() == 0
-    with opened(EmbeddedStore(cart.data / "cart.db")) as store:
+    with opened(SqliteStore(cart.data / "cart.db")) as store:
         prove(store, cart.data / "models", sales | {"before": [11], "after": [12]}, {}, starter=20)
         assert store.sale_count() == len(sales) + 2
 
@@ -244,7 +244,7 @@ def learned(tmp_path: Path, rounds: int = 2) -> CartProcess:
 
 
 def newest_file(cart: CartProcess) -> Path:
-    with opened(EmbeddedStore(cart.data / "cart.db")) as store:
+    with opened(SqliteStore(cart.data / "cart.db")) as store:
         version = store.current_version()
         assert version is not None
         return cart.data / "models" / version.file_name
@@ -261,7 +261,7 @@ def test_damaged_weights_are_replaced_by_those_before_and_their_rows_wait_again(
         wait_for(lambda: cart.status()["rows"]["waiting"] == 0, what="the rows being learned again")
         serve(cart)
         cart.stop()
-    with opened(EmbeddedStore(cart.data / "cart.db")) as store:
+    with opened(SqliteStore(cart.data / "cart.db")) as store:
         newest, copy, damaged, before = store.versions(4)
         assert copy.copy_of == before.number
         assert (copy.trained_to, copy.digest, copy.samples) == (before.trained_to, before.digest, before.samples)

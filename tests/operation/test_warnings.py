@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from child_cart.operation.warnings import Facts, Weight, cautions
+from child_cart.operation.warnings import Severity, WarningFacts, operator_warnings
 
 GB = 1_000_000_000
-FINE = Facts(
+FINE = WarningFacts(
     fleet_open=False,
     sharing=True,
     attached=True,
@@ -30,20 +30,24 @@ FINE = Facts(
 @pytest.mark.parametrize(
     ("change", "weight", "words"),
     [
-        ({"fleet_open": True}, Weight.CAUTION, "The fleet is open"),
-        ({"sharing": False}, Weight.NOTE, "Sharing is paused"),
-        ({"attached": False, "away_s": 120.0, "link_reason": "Why."}, Weight.TROUBLE, "No bridge for 2 min. Why."),
-        ({"decoder_sentence": "No codes."}, Weight.CAUTION, "No codes."),
-        ({"camera_sentence": "No picture."}, Weight.CAUTION, "No picture."),
-        ({"free_bytes": 400_000_000}, Weight.TROUBLE, "The disk is nearly full: 400 MB are free."),
-        ({"store_trouble": "Away."}, Weight.TROUBLE, "Away. What is shown of it is from before."),
-        ({"model_trouble": "Damaged."}, Weight.TROUBLE, "Damaged."),
-        ({"failed_rounds": 2, "failed_sentence": "So."}, Weight.CAUTION, "The last 2 rounds ended without an average."),
-        ({"plain_http_to": "0.0.0.0"}, Weight.CAUTION, "The pages are served on 0.0.0.0 without https"),
+        ({"fleet_open": True}, Severity.CAUTION, "The fleet is open"),
+        ({"sharing": False}, Severity.NOTE, "Sharing is paused"),
+        ({"attached": False, "away_s": 120.0, "link_reason": "Why."}, Severity.TROUBLE, "No bridge for 2 min. Why."),
+        ({"decoder_sentence": "No codes."}, Severity.CAUTION, "No codes."),
+        ({"camera_sentence": "No picture."}, Severity.CAUTION, "No picture."),
+        ({"free_bytes": 400_000_000}, Severity.TROUBLE, "The disk is nearly full: 400 MB are free."),
+        ({"store_trouble": "Away."}, Severity.TROUBLE, "Away. What is shown of it is from before."),
+        ({"model_trouble": "Damaged."}, Severity.TROUBLE, "Damaged."),
+        (
+            {"failed_rounds": 2, "failed_sentence": "So."},
+            Severity.CAUTION,
+            "The last 2 rounds ended without an average.",
+        ),
+        ({"plain_http_to": "0.0.0.0"}, Severity.CAUTION, "The pages are served on 0.0.0.0 without https"),
     ],
 )
-def test_each_fact_has_its_sentence(change: dict[str, object], weight: Weight, words: str) -> None:
-    (told,) = cautions(replace(FINE, **change))  # type: ignore[arg-type]
+def test_each_fact_has_its_sentence(change: dict[str, object], weight: Severity, words: str) -> None:
+    (told,) = operator_warnings(replace(FINE, **change))  # type: ignore[arg-type]
     assert told.weight is weight
     assert told.sentence.startswith(words)
 
@@ -53,9 +57,9 @@ def test_each_fact_has_its_sentence(change: dict[str, object], weight: Weight, w
     [{}, {"attached": False, "away_s": 5.0}, {"failed_rounds": 1}, {"free_bytes": 60_000_000, "total_bytes": 1 * GB}],
 )
 def test_what_is_no_worry_is_not_told(change: dict[str, object]) -> None:
-    assert cautions(replace(FINE, **change)) == []  # type: ignore[arg-type]
+    assert operator_warnings(replace(FINE, **change)) == []  # type: ignore[arg-type]
 
 
 def test_trouble_comes_first() -> None:
-    told = cautions(replace(FINE, fleet_open=True, sharing=False, model_trouble="Damaged."))
-    assert [caution.weight for caution in told] == [Weight.TROUBLE, Weight.CAUTION, Weight.NOTE]
+    told = operator_warnings(replace(FINE, fleet_open=True, sharing=False, model_trouble="Damaged."))
+    assert [caution.weight for caution in told] == [Severity.TROUBLE, Severity.CAUTION, Severity.NOTE]

@@ -10,7 +10,7 @@ from support.carts.shown import Shown
 from cart_common.wire.chunk import MAX_SEQUENCE
 from cart_common.wire.fields import MAX_COUNT
 from cart_common.wire.messages import KINDS, Code
-from child_cart.config import Settings as CartSettings
+from child_cart.config import CartSettings
 from child_cart.model.codec import _OPCODES
 from tests.support.browser import screenshots
 from tests.support.documents import sentences

@@ -17,8 +17,8 @@ from support.processes.programs import ROOT, CartProcess, running, wait_for
 
 import cart_common
 from cart_common.process.settings import variable_name
-from child_cart.config import Settings as CartSettings
-from parent_cart.config import Settings as BridgeSettings
+from child_cart.config import CartSettings
+from parent_cart.config import BridgeSettings
 
 SITE_PACKAGES = Path(aiohttp.__file__).parents[1]
 UNITS = ("parent-cart.service", "child-cart@.service")

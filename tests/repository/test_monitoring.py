@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.processes.programs import ROOT, BridgeProcess, CartProcess, running, wait_for
 
 from child_cart.db.records import Outcome
-from child_cart.model.verdict import Reason
+from child_cart.model.verdict import VerdictReason
 
 MONITORING = ROOT / "deploy/monitoring"
 METRIC = re.compile(r"\b(?:cart|bridge|process)_[a-z_]+\b")
@@ -78,7 +78,7 @@ def test_each_expression_asks_for_what_there_is(expression: str, known: dict[str
 
 
 def test_the_values_that_are_asked_for_exist() -> None:
-    counted = {*Outcome, *Reason, "bridge", "cart"}
+    counted = {*Outcome, *VerdictReason, "bridge", "cart"}
     for path in ROOT.glob("parent_cart/bridge/*.py"):
         counted |= set(re.findall(r'counters\["(\w+)"\]', path.read_text()))
     for expression in [*expressions_of_alerts(), *EXPRESSIONS]:

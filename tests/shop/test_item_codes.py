@@ -13,7 +13,7 @@ from child_cart.shop.billing import CATALOGUE, index
 from child_cart.shop.item_codes import (
     MAX_CODE_CHARS,
     CodeError,
-    Reason,
+    CodeProblem,
     check_digit,
     normal,
     read,
@@ -70,20 +70,28 @@ def test_what_is_no_upc_e_is_not_widened(wrong):
 @pytest.mark.parametrize(
     ("text", "reason", "sentence"),
     [
-        ("", Reason.EMPTY, "The code is empty."),
-        (" \t\n", Reason.EMPTY, "The code is empty."),
-        ("0200000000104", Reason.CHECK_DIGIT, "0200000000104 is no EAN-13: its last digit would be 3. Scan it again."),
-        ("036000291453", Reason.CHECK_DIGIT, "036000291453 is no UPC-A: its last digit would be 2. Scan it again."),
-        ("96385075", Reason.CHECK_DIGIT, "96385075 is no EAN-8: its last digit would be 4. Scan it again."),
-        ("4006381333931", Reason.UNKNOWN, "No item of this shop has the code 4006381333931."),
-        ("SKU-9", Reason.UNKNOWN, "No item of this shop has the code SKU-9."),
-        (GONE.code, Reason.RETIRED, "Baguette is not sold any more."),
-        ("https://a.example/x", Reason.NOT_A_CODE, "“https://a.example/x” is not the code of an item."),
-        ("0200000000103;price=1", Reason.NOT_A_CODE, "“0200000000103;price=1” is not the code of an item."),
-        ("٠٢٠٠٠٠٠٠٠٠١٠٣", Reason.NOT_A_CODE, "“٠٢٠٠٠٠٠٠٠٠١٠٣” is not the code of an item."),
-        ("maß", Reason.NOT_A_CODE, "“maß” is not the code of an item."),
-        ("a\x00b", Reason.NOT_A_CODE, "“a\N{REPLACEMENT CHARACTER}b” is not the code of an item."),
-        ("x" * 25, Reason.NOT_A_CODE, f"“{'x' * 25}” is not the code of an item."),
+        ("", CodeProblem.EMPTY, "The code is empty."),
+        (" \t\n", CodeProblem.EMPTY, "The code is empty."),
+        (
+            "0200000000104",
+            CodeProblem.CHECK_DIGIT,
+            "0200000000104 is no EAN-13: its last digit would be 3. Scan it again.",
+        ),
+        (
+            "036000291453",
+            CodeProblem.CHECK_DIGIT,
+            "036000291453 is no UPC-A: its last digit would be 2. Scan it again.",
+        ),
+        ("96385075", CodeProblem.CHECK_DIGIT, "96385075 is no EAN-8: its last digit would be 4. Scan it again."),
+        ("4006381333931", CodeProblem.UNKNOWN, "No item of this shop has the code 4006381333931."),
+        ("SKU-9", CodeProblem.UNKNOWN, "No item of this shop has the code SKU-9."),
+        (GONE.code, CodeProblem.RETIRED, "Baguette is not sold any more."),
+        ("https://a.example/x", CodeProblem.NOT_A_CODE, "“https://a.example/x” is not the code of an item."),
+        ("0200000000103;price=1", CodeProblem.NOT_A_CODE, "“0200000000103;price=1” is not the code of an item."),
+        ("٠٢٠٠٠٠٠٠٠٠١٠٣", CodeProblem.NOT_A_CODE, "“٠٢٠٠٠٠٠٠٠٠١٠٣” is not the code of an item."),
+        ("maß", CodeProblem.NOT_A_CODE, "“maß” is not the code of an item."),
+        ("a\x00b", CodeProblem.NOT_A_CODE, "“a\N{REPLACEMENT CHARACTER}b” is not the code of an item."),
+        ("x" * 25, CodeProblem.NOT_A_CODE, f"“{'x' * 25}” is not the code of an item."),
     ],
 )
 def test_what_gives_no_item_says_why(text, reason, sentence):
@@ -107,7 +115,7 @@ def test_whatever_is_scanned_gives_an_item_or_a_sentence(text):
         assert not reading.item.retired
         assert reading.item.code.rstrip("0123456789") == text.strip().upper().rstrip("0123456789")
     else:
-        assert reading.reason in Reason
+        assert reading.reason in CodeProblem
         assert reading.sentence.endswith(".")
     assert len(reading.text) <= 41
     assert len(reading.sentence) < 150
@@ -120,7 +128,7 @@ def test_the_one_form_of_a_code_is_its_own(text):
     try:
         code = normal(text)
     except CodeError as error:
-        assert error.reason in Reason
+        assert error.reason in CodeProblem
         return
     assert normal(code) == code
     assert 1 <= len(code) <= MAX_CODE_CHARS

@@ -13,7 +13,7 @@ from support.carts.unsigned_messages import model_parameters
 from cart_common.wire.chunk import MAX_CHUNK_BYTES, MAX_SEQUENCE
 from cart_common.wire.messages import Code, ModelParameters
 from child_cart.transfers.assembly import Assembler, Chunk, Splitter, TransferError, check_offer, chunk_count
-from child_cart.transfers.receive_window import Window
+from child_cart.transfers.receive_window import ReceiveWindow
 
 SIGNATURE = "ab" * 16
 payloads = st.binary(min_size=1, max_size=600)
@@ -53,7 +53,7 @@ def assembler_for(payload: bytes, chunk_bytes: int, window: int) -> tuple[Assemb
     def put(start: int, part: bytes | memoryview) -> None:
         buffer[start : start + len(part)] = part
 
-    return Assembler(offer_of(payload, chunk_bytes), put, Window(chunk_bytes, window)), buffer
+    return Assembler(offer_of(payload, chunk_bytes), put, ReceiveWindow(chunk_bytes, window)), buffer
 
 
 @given(payload=payloads, chunk_bytes=chunk_sizes, window=windows)

@@ -8,7 +8,7 @@ import pytest
 
 from cart_common.wire.messages import Code, ErrorMessage, Found, Message, PeerList
 from child_cart.transfers.assembly import TransferError
-from child_cart.transfers.bridge_requests import Clusters
+from child_cart.transfers.bridge_requests import BridgeRequests
 
 
 class Sent(list[Message]):
@@ -20,7 +20,7 @@ class Sent(list[Message]):
 
 async def test_a_cancellation_that_comes_together_with_the_answer_is_not_lost() -> None:
     sent = Sent()
-    clusters = Clusters("aa" * 16, sent)
+    clusters = BridgeRequests("aa" * 16, sent)
     task = asyncio.create_task(clusters.ask(8, 1, 5.0))
     await asyncio.sleep(0)
     clusters.take_answer(PeerList(sent[0].request, "bb" * 16, ["cc" * 16]))
@@ -31,7 +31,7 @@ async def test_a_cancellation_that_comes_together_with_the_answer_is_not_lost() 
 
 async def test_an_answer_of_another_kind_is_a_failure_with_words() -> None:
     sent = Sent()
-    clusters = Clusters("aa" * 16, sent)
+    clusters = BridgeRequests("aa" * 16, sent)
     task = asyncio.create_task(clusters.ask(8, 1, 5.0))
     await asyncio.sleep(0)
     clusters.take_answer(Found(sent[0].request, "record"))
@@ -42,7 +42,7 @@ async def test_an_answer_of_another_kind_is_a_failure_with_words() -> None:
 @pytest.mark.parametrize("kind", [PeerList, ErrorMessage])
 async def test_a_cart_that_is_not_found_is_no_failure(kind: type[Message]) -> None:
     sent = Sent()
-    clusters = Clusters("aa" * 16, sent)
+    clusters = BridgeRequests("aa" * 16, sent)
     task = asyncio.create_task(clusters.seek("bb" * 16, 5.0))
     await asyncio.sleep(0)
     request = sent[0].request
@@ -54,4 +54,4 @@ async def test_a_cart_that_is_not_found_is_no_failure(kind: type[Message]) -> No
 
 async def test_a_bridge_that_does_not_answer_is_named() -> None:
     with pytest.raises(TransferError, match="did not answer the request SEEK"):
-        await Clusters("aa" * 16, Sent()).seek("bb" * 16, 0.01)
+        await BridgeRequests("aa" * 16, Sent()).seek("bb" * 16, 0.01)

@@ -9,7 +9,7 @@ import pytest
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, NEAR_CHUNK_BYTES, PROVED_BYTES, ChunkHeader
 from cart_common.wire.messages import Welcome
-from child_cart.transfers.channel import Port
+from child_cart.transfers.channel import BridgeChannel
 
 HEADER = ChunkHeader(bytes(16), bytes(16), bytes(16), 0, False)
 WINDOW = 4 * NEAR_CHUNK_BYTES
@@ -25,14 +25,14 @@ class Nothing:
         return lambda *arguments: None
 
 
-def attached(port: Port, round_trip_s: float, max_chunk_bytes: int, max_window_bytes: int) -> None:
+def attached(port: BridgeChannel, round_trip_s: float, max_chunk_bytes: int, max_window_bytes: int) -> None:
     welcome = SimpleNamespace(bridge_id="", max_chunk_bytes=max_chunk_bytes, max_window_bytes=max_window_bytes)
     port.on_attached(cast(Welcome, welcome), round_trip_s)
 
 
 @pytest.mark.parametrize("gives", [True, False])
 async def test_a_near_link_takes_larger_chunks_once_it_has_carried_many_and_until_it_is_lost(gives: bool) -> None:
-    port = Port("", Nothing(), Nothing())
+    port = BridgeChannel("", Nothing(), Nothing())
     attached(port, 0.001, NEAR_CHUNK_BYTES, WINDOW)
     assert port.chunk_bytes == DEFAULT_CHUNK_BYTES
     for _ in range(PROVED_BYTES // NEAR_CHUNK_BYTES):
@@ -59,7 +59,7 @@ async def test_a_near_link_takes_larger_chunks_once_it_has_carried_many_and_unti
 def test_chunks_are_no_larger_than_the_way_and_the_bridge_allow(
     round_trip_s: float, max_chunk_bytes: int, max_window_bytes: int, chunk_bytes: int
 ) -> None:
-    port = Port("", Nothing(), Nothing())
+    port = BridgeChannel("", Nothing(), Nothing())
     attached(port, round_trip_s, max_chunk_bytes, max_window_bytes)
     port.on_chunk(HEADER, memoryview(bytes(PROVED_BYTES)))
     assert port.chunk_bytes == chunk_bytes

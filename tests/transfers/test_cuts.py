@@ -15,7 +15,7 @@ from support.networks.cutting_proxy import cutting_proxy
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, PROVED_BYTES, unpack_header
 from cart_common.wire.messages import Code, ModelParameters
 from child_cart.network.link import LinkState
-from child_cart.transfers.active import Progress
+from child_cart.transfers.active import TransferProgress
 from child_cart.transfers.assembly import TransferError
 
 CUTS = 200
@@ -48,7 +48,7 @@ async def test_two_hundred_cuts_cost_at_most_a_window_each(tmp_path: Path, no_bl
             assert proxy.cuts == CUTS
             assert proxy.resets > 0
             assert proxy.silences > 0
-            await until(lambda: giver.exchange.views()[0].state is Progress.DONE)
+            await until(lambda: giver.exchange.views()[0].state is TransferProgress.DONE)
             sent_again = bytes_sent_again(giver)
             # Every connection but the first two came after a link that was lost.
             assert 0 < len(sent_again) <= proxy.connections - 2

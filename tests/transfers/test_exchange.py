@@ -28,7 +28,7 @@ from cart_common.wire.messages import (
     Role,
 )
 from child_cart.network.link import LinkState
-from child_cart.transfers.active import Direction, Progress
+from child_cart.transfers.active import Direction, TransferProgress
 from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.bridge_requests import NotEnoughPeers
 from child_cart.transfers.exchange import FINISHED_SHOWN
@@ -37,7 +37,7 @@ from child_cart.transfers.outgoing import Offerable
 NARROW = {"max_window_bytes": 2 * DEFAULT_CHUNK_BYTES, "max_chunk_bytes": DEFAULT_CHUNK_BYTES}
 
 
-def states(node: Node) -> list[Progress]:
+def states(node: Node) -> list[TransferProgress]:
     return [view.state for view in node.exchange.views()]
 
 
@@ -48,10 +48,10 @@ async def failure_of(node: Node, peer: Node) -> TransferError:
     error = caught.value
     assert node.spooled == []
     view = node.exchange.views()[0]
-    assert view.state is Progress.FAILED
+    assert view.state is TransferProgress.FAILED
     assert view.reason == f"{error.sentence} ({error.code})"
     assert view.ended_at is not None
-    await until(lambda: Progress.FAILED in states(peer) or not states(peer))
+    await until(lambda: TransferProgress.FAILED in states(peer) or not states(peer))
     return error
 
 
@@ -61,9 +61,9 @@ async def test_a_model_arrives_byte_for_byte(bridge: Bridge, tmp_path: Path, siz
     giver, taker = Node(bridge.url, tmp_path, model_of(payload)), Node(bridge.url, tmp_path)
     async with running(giver, taker):
         assert await taker.fetch_from(giver) == payload
-        await until(lambda: states(giver) == [Progress.DONE])
+        await until(lambda: states(giver) == [TransferProgress.DONE])
         (seen,) = taker.exchange.views()
-        assert (seen.state, seen.direction, seen.peer) == (Progress.DONE, Direction.IN, giver.id)
+        assert (seen.state, seen.direction, seen.peer) == (TransferProgress.DONE, Direction.IN, giver.id)
         assert seen.moved_bytes == seen.total_bytes == taker.exchange.bytes_in == size
         await until(lambda: giver.exchange.bytes_out == size)
         assert bridge.hub.counters["violations"] == 0
@@ -160,7 +160,7 @@ async def test_many_transfers_at_once_in_both_directions(bridge: Bridge, tmp_pat
 
         await asyncio.gather(*(collect(node) for node in nodes))
         await until(lambda: not bridge.hub.transfers.open)
-        assert all(set(states(node)) == {Progress.DONE} for node in nodes)
+        assert all(set(states(node)) == {TransferProgress.DONE} for node in nodes)
         assert bridge.hub.counters["violations"] == 0
 
 
@@ -192,7 +192,7 @@ async def test_a_busy_giver_says_so(bridge: Bridge, tmp_path: Path) -> None:
     first.wire.pass_message = lambda message: not isinstance(message, Credit)  # never gets further
     async with running(giver, first, second):
         waiting = asyncio.create_task(first.fetch_from(giver))
-        await until(lambda: Progress.OFFERED in states(giver))
+        await until(lambda: TransferProgress.OFFERED in states(giver))
         with pytest.raises(TransferError, match="sending 1 models already") as caught:
             await second.fetch_from(giver)
         assert caught.value.code is Code.TOO_MANY_TRANSFERS
@@ -238,7 +238,7 @@ async def test_a_taker_that_falls_silent_is_timed_out(
     taker.wire.pass_message = lambda message: not isinstance(message, kept_back)
     async with running(giver, taker):
         fetching = asyncio.create_task(taker.fetch_from(giver))
-        await until(lambda: Progress.FAILED in states(giver))
+        await until(lambda: TransferProgress.FAILED in states(giver))
         assert missing in giver.exchange.views()[0].reason
         assert Code.TIMED_OUT in giver.exchange.views()[0].reason
         await asyncio.wait((fetching,))
@@ -309,12 +309,12 @@ async def test_a_cart_that_does_not_come_back_is_named(tmp_path: Path, no_blocki
             fetching = await under_way(giver, taker)
             lost.link._leaving.set()
             bridge.relay._connections[lost.id].abort()
-            await until(lambda: states(left) == [Progress.PAUSED])
+            await until(lambda: states(left) == [TransferProgress.PAUSED])
             with pytest.raises(TransferError) as caught:
                 await fetching
             assert taker.spooled == []
             assert caught.value.code in {Code.PEER_LEFT, Code.TIMED_OUT}
-            await until(lambda: states(giver) == [Progress.FAILED])
+            await until(lambda: states(giver) == [TransferProgress.FAILED])
             assert not bridge.hub.transfers.open
 
 
@@ -327,7 +327,7 @@ async def test_a_transfer_goes_on_after_a_lost_link(bridge: Bridge, tmp_path: Pa
         for name in gone:
             bridge.relay._connections[(giver if name == "giver" else taker).id].abort()
         assert await fetching == payload
-        await until(lambda: states(giver) == [Progress.DONE])
+        await until(lambda: states(giver) == [TransferProgress.DONE])
         sent_bytes = sum(len(frame) for frame in giver.wire.frames)
         assert sent_bytes < len(payload) + 2 * taker.limits.window_bytes
         assert bridge.hub.counters["violations"] == 0
@@ -344,7 +344,7 @@ async def test_a_transfer_goes_on_at_a_bridge_that_knows_nothing_of_it(tmp_path:
     try:
         async with running_bridge(port=bridge.port, **NARROW) as later:
             assert await fetching == payload
-            await until(lambda: states(giver) == [Progress.DONE])
+            await until(lambda: states(giver) == [TransferProgress.DONE])
             assert later.hub.counters["violations"] == 0
             assert not later.hub.transfers.open
     finally:
@@ -358,9 +358,9 @@ async def test_a_giver_that_has_missed_the_end_hears_of_it(bridge: Bridge, tmp_p
     async with running(giver, taker):
         assert await taker.fetch_from(giver) == payload
         bridge.relay._connections[taker.id].abort()
-        await until(lambda: states(giver) == [Progress.PAUSED])
+        await until(lambda: states(giver) == [TransferProgress.PAUSED])
         taker.wire.pass_message = lambda message: True
-        await until(lambda: states(giver) == [Progress.DONE])
+        await until(lambda: states(giver) == [TransferProgress.DONE])
 
 
 async def test_givers_that_have_missed_the_end_of_64_transfers_hear_of_each(bridge: Bridge, tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ async def test_givers_that_have_missed_the_end_of_64_transfers_hear_of_each(brid
     async with running(giver, taker):
         cluster = (await taker.cluster()).cluster_id
         await asyncio.gather(*(taker.exchange.fetch(giver.id, cluster) for _ in range(many)))
-        ended: list[Progress] = []
+        ended: list[TransferProgress] = []
         for outgoing in giver.exchange._outgoing.values():
             end = outgoing.view.end
             outgoing.view.end = lambda failure, view=outgoing.view, end=end: (end(failure), ended.append(view.state))  # type: ignore[method-assign,misc]
@@ -379,7 +379,7 @@ async def test_givers_that_have_missed_the_end_of_64_transfers_hear_of_each(brid
         bridge.relay._connections[taker.id].abort()
         taker.wire.pass_message = lambda message: True
         await until(lambda: len(ended) == many)
-        assert set(ended) == {Progress.DONE}
+        assert set(ended) == {TransferProgress.DONE}
 
 
 async def test_a_fetch_that_is_cancelled_tells_the_giver(bridge: Bridge, tmp_path: Path) -> None:
@@ -387,12 +387,12 @@ async def test_a_fetch_that_is_cancelled_tells_the_giver(bridge: Bridge, tmp_pat
     giver.wire.bend = at_chunk(7, lambda frame: None)
     async with running(giver, taker):
         fetching = asyncio.create_task(taker.fetch_from(giver))
-        await until(lambda: taker.exchange.views() and taker.exchange.views()[0].state is Progress.RUNNING)
+        await until(lambda: taker.exchange.views() and taker.exchange.views()[0].state is TransferProgress.RUNNING)
         fetching.cancel()
         await asyncio.wait((fetching,))
         assert fetching.cancelled()
         assert taker.spooled == []
-        await until(lambda: states(giver) == [Progress.FAILED])
+        await until(lambda: states(giver) == [TransferProgress.FAILED])
         assert Code.ABANDONED in giver.exchange.views()[0].reason
 
 
@@ -448,7 +448,7 @@ async def test_messages_that_fit_nothing_are_passed_over(bridge: Bridge, tmp_pat
         node.exchange.on_message(request)  # the same id again
         assert len(node.exchange.views()) == 1
         await node.exchange.close()
-        assert states(node) == [Progress.FAILED]
+        assert states(node) == [TransferProgress.FAILED]
 
 
 async def test_an_offer_from_another_cart_than_the_one_asked_is_refused(bridge: Bridge, tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ async def stalled_fetch(taker: Node, giver: Node) -> tuple[asyncio.Task[bytes], 
     """Start a fetch whose chunks never come; return it and its transfer id."""
     giver.wire.bend = lambda frame: None
     fetching = asyncio.create_task(taker.fetch_from(giver))
-    await until(lambda: Progress.RUNNING in states(taker))
+    await until(lambda: TransferProgress.RUNNING in states(taker))
     return fetching, taker.exchange.views()[0].transfer_id
 
 
@@ -572,7 +572,7 @@ async def test_one_peer_cannot_take_all_places(bridge: Bridge, tmp_path: Path) -
     async with running(giver, taker):
         cluster = await taker.cluster()
         first = asyncio.create_task(taker.exchange.fetch(giver.id, cluster.cluster_id))
-        await until(lambda: states(giver) == [Progress.OFFERED])
+        await until(lambda: states(giver) == [TransferProgress.OFFERED])
         with pytest.raises(TransferError, match="1 of them to the asking one"):
             await taker.exchange.fetch(giver.id, cluster.cluster_id)
         first.cancel()

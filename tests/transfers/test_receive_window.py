@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES
-from child_cart.transfers.receive_window import Window
+from child_cart.transfers.receive_window import ReceiveWindow
 
 KIB = 1024
 CHUNK = DEFAULT_CHUNK_BYTES
 
 
-def run_over_path(window: Window, total_bytes: int, rate_bytes_per_s: float, trip_s: float) -> tuple[float, int]:
+def run_over_path(window: ReceiveWindow, total_bytes: int, rate_bytes_per_s: float, trip_s: float) -> tuple[float, int]:
     """Return the seconds that a transfer takes over a path of this rate and round trip, and the most that was ahead.
 
     The narrowest place serves one chunk after another; credit takes the whole round trip to come back as chunks.
@@ -44,17 +44,17 @@ def run_over_path(window: Window, total_bytes: int, rate_bytes_per_s: float, tri
 )
 def test_a_path_is_filled(rate_bytes_per_s: float, trip_s: float) -> None:
     total_bytes = int(rate_bytes_per_s * 10)
-    took_s, _ = run_over_path(Window(CHUNK, 1024 * KIB), total_bytes, rate_bytes_per_s, trip_s)
+    took_s, _ = run_over_path(ReceiveWindow(CHUNK, 1024 * KIB), total_bytes, rate_bytes_per_s, trip_s)
     assert total_bytes / took_s > 0.9 * rate_bytes_per_s
 
 
 def test_a_narrow_path_is_not_flooded() -> None:
-    _, most_ahead = run_over_path(Window(CHUNK, 64 * 1024 * KIB), 5_000_000, 500e3, 0.2)
+    _, most_ahead = run_over_path(ReceiveWindow(CHUNK, 64 * 1024 * KIB), 5_000_000, 500e3, 0.2)
     assert most_ahead <= 640 * KIB  # 1.2 s of this path, where the round trip of a chunk is 0.46 s
 
 
 def test_a_first_window_of_large_chunks_grows_by_what_has_come() -> None:
-    window = Window(512 * KIB, 8192 * KIB)
+    window = ReceiveWindow(512 * KIB, 8192 * KIB)
     window.note_arrival(512 * KIB, 1.0)
     assert window.size_bytes == 1024 * KIB
     window.note_arrival(1024 * KIB, 1.001)
@@ -63,7 +63,7 @@ def test_a_first_window_of_large_chunks_grows_by_what_has_come() -> None:
 
 @given(chunk=st.integers(1, 2**20), most=st.integers(1, 2**24), steps=st.lists(st.integers(0, 2**22), max_size=30))
 def test_a_window_stays_within_its_limits(chunk: int, most: int, steps: list[int]) -> None:
-    window, position, now_s = Window(chunk, most), 0, 0.0
+    window, position, now_s = ReceiveWindow(chunk, most), 0, 0.0
     for step in steps:
         window.note_grant(position, now_s)
         position, now_s = position + step, now_s + 0.003

@@ -20,7 +20,7 @@ from cart_common.process.settings import (
     parse_value,
     variable_name,
 )
-from parent_cart.config import Settings as BridgeSettings
+from parent_cart.config import BridgeSettings
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cart_common.process.token_bucket import AddressBuckets, Bucket, network_of
+from cart_common.process.token_bucket import AddressBuckets, TokenBucket, network_of
 
 
 def test_a_bucket_is_full_at_first_and_refills_at_its_rate() -> None:
-    bucket = Bucket(per_s=2, most=10, counted_at=5)
+    bucket = TokenBucket(per_s=2, most=10, counted_at=5)
     assert bucket.is_full(5)
     assert bucket.take(8, 5) == 2
     assert bucket.left(6) == 4
@@ -22,7 +22,7 @@ def test_a_bucket_is_full_at_first_and_refills_at_its_rate() -> None:
 
 
 def test_what_is_given_back_is_there_again_and_no_more_than_fits() -> None:
-    bucket = Bucket(per_s=1, most=3, counted_at=0)
+    bucket = TokenBucket(per_s=1, most=3, counted_at=0)
     bucket.take(2, 0)
     bucket.give_back(1)
     assert bucket.left(0) == 2
@@ -33,7 +33,7 @@ def test_what_is_given_back_is_there_again_and_no_more_than_fits() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 20)), max_size=60))
 def test_no_more_is_taken_than_was_there_and_was_earned(steps: list[tuple[float, float]]) -> None:
-    bucket, now, taken = Bucket(per_s=3, most=20, counted_at=0), 0.0, 0.0
+    bucket, now, taken = TokenBucket(per_s=3, most=20, counted_at=0), 0.0, 0.0
     for pause_s, count in steps:
         now += pause_s
         if bucket.wait_s(count, now) == 0:

@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager
 from support.bridges.in_process import until
 
 from cart_common.process.tuning import new_event_loop
-from cart_common.websocket.fair_reading import Turns
+from cart_common.websocket.fair_reading import FairReading
 from cart_common.websocket.frames import BINARY, CLOSE, NORMAL, Frame, FrameReader, client_frame, close_payload
-from cart_common.websocket.send_queue import Lanes
+from cart_common.websocket.send_queue import SendQueue
 from cart_common.websocket.socket import FAREWELL_S, TURN_BYTES, WebSocket
 
 
 async def test_one_goes_on_in_each_pass_in_the_order_of_waiting() -> None:
-    turns, seen = Turns(), list[str]()
+    turns, seen = FairReading(), list[str]()
 
     def again_and_again(name: str) -> Callable[[], None]:
         def go_on() -> None:
@@ -76,7 +76,7 @@ def test_a_socket_with_megabytes_to_read_has_one_turn_in_a_pass() -> None:
         near.setblocking(False)
         writer = threading.Thread(target=lambda: [far.sendall(frame) for _ in range(100)])
         writer.start()
-        made = WebSocket(reads, len(frame), Lanes(0), Turns())
+        made = WebSocket(reads, len(frame), SendQueue(0), FairReading())
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: made, near)
         await until(lambda: reads.read_bytes == total)
         transport.abort()
@@ -91,7 +91,7 @@ def test_a_socket_with_megabytes_to_read_has_one_turn_in_a_pass() -> None:
         assert reads.most_in_a_pass < TURN_BYTES + len(FrameReader(0).buffer())
 
 
-class Queue(Turns):
+class Queue(FairReading):
     """Turns that come when the test says so."""
 
     def _next(self) -> None:
@@ -102,14 +102,14 @@ class Queue(Turns):
 
 
 @asynccontextmanager
-async def opened(reads: Reads, turns: Turns) -> AsyncIterator[tuple[WebSocket, socket.socket]]:
+async def opened(reads: Reads, turns: FairReading) -> AsyncIterator[tuple[WebSocket, socket.socket]]:
     """Open a socket that takes turns; give its other side, too."""
     loop = asyncio.get_running_loop()
     far, near = socket.socketpair()
     for end in (far, near):
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)
-    made = WebSocket(reads, 2 * TURN_BYTES, Lanes(0), turns)
+    made = WebSocket(reads, 2 * TURN_BYTES, SendQueue(0), turns)
     transport, _ = await loop.connect_accepted_socket(lambda: made, near)
     try:
         yield made, far

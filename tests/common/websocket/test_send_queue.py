@@ -12,15 +12,15 @@ from cart_common.process.tasks import background, in_thread
 from cart_common.websocket.send_queue import (
     MAX_CONTROL_BYTES,
     MAX_CONTROL_FRAMES,
-    Lanes,
-    Outbox,
-    OutboxClosed,
-    OutboxFull,
+    SendQueue,
+    SendQueueClosed,
+    SendQueueFull,
+    SharedSendQueue,
 )
 
 
 def test_control_overtakes_chunks_and_each_lane_keeps_its_order() -> None:
-    lanes = Lanes(100)
+    lanes = SendQueue(100)
     lanes.put_chunk(bytearray(b"1"))
     lanes.put_chunk(bytearray(b"22"))
     lanes.put_chunk(bytearray(b"333"))
@@ -35,40 +35,40 @@ def test_control_overtakes_chunks_and_each_lane_keeps_its_order() -> None:
 
 
 def test_too_many_control_frames_are_refused() -> None:
-    lanes = Lanes(1)
+    lanes = SendQueue(1)
     for _ in range(MAX_CONTROL_FRAMES):
         lanes.put_control("x")
-    with pytest.raises(OutboxFull, match=str(MAX_CONTROL_FRAMES)):
+    with pytest.raises(SendQueueFull, match=str(MAX_CONTROL_FRAMES)):
         lanes.put_control("x")
 
 
 def test_too_many_control_bytes_are_refused() -> None:
-    lanes = Lanes(1)
+    lanes = SendQueue(1)
     lanes.put_control("x" * (MAX_CONTROL_BYTES - 1))
     lanes.put_control("x")
-    with pytest.raises(OutboxFull, match=str(MAX_CONTROL_BYTES)):
+    with pytest.raises(SendQueueFull, match=str(MAX_CONTROL_BYTES)):
         lanes.put_control("x")
 
 
 def test_too_many_chunk_bytes_are_refused() -> None:
-    lanes = Lanes(10)
+    lanes = SendQueue(10)
     lanes.put_chunk(bytearray(10))
-    with pytest.raises(OutboxFull, match="10 bytes"):
+    with pytest.raises(SendQueueFull, match="10 bytes"):
         lanes.put_chunk(bytearray(1))
 
 
 async def test_room_is_waited_for_and_everybody_gets_a_turn() -> None:
-    outbox, taken = Outbox(20), b""
+    send_queue, taken = SharedSendQueue(20), b""
 
     async def send(name: bytes) -> None:
         for _ in range(30):
-            await outbox.put_chunk_when_room(bytearray(name * 10))
+            await send_queue.put_chunk_when_room(bytearray(name * 10))
 
     sending = [asyncio.create_task(send(name)) for name in (b"a", b"b", b"c")]
     while not all(task.done() for task in sending):
         await asyncio.sleep(0)
-        taken += b"".join(frame[:1] for frame in outbox.take_chunks(10))
-    taken += b"".join(frame[:1] for frame in outbox.take_chunks(100))
+        taken += b"".join(frame[:1] for frame in send_queue.take_chunks(10))
+    taken += b"".join(frame[:1] for frame in send_queue.take_chunks(100))
     assert len(taken) == 90
     # While all three have something to send, they take strict turns.
     middle = taken[5:80]
@@ -76,16 +76,16 @@ async def test_room_is_waited_for_and_everybody_gets_a_turn() -> None:
 
 
 async def test_those_who_wait_for_room_hear_of_the_end() -> None:
-    outbox = Outbox(10)
-    outbox.put_chunk(bytearray(10))
-    waiting = [asyncio.create_task(outbox.put_chunk_when_room(bytearray(1))) for _ in range(3)]
+    send_queue = SharedSendQueue(10)
+    send_queue.put_chunk(bytearray(10))
+    waiting = [asyncio.create_task(send_queue.put_chunk_when_room(bytearray(1))) for _ in range(3)]
     await asyncio.sleep(0)
-    outbox.close()
+    send_queue.close()
     for task in waiting:
-        with pytest.raises(OutboxClosed):
+        with pytest.raises(SendQueueClosed):
             await task
-    with pytest.raises(OutboxClosed):
-        await outbox.put_chunk_when_room(bytearray())
+    with pytest.raises(SendQueueClosed):
+        await send_queue.put_chunk_when_room(bytearray())
 
 
 async def test_background_ends_its_work_with_the_block_and_passes_errors_on() -> None:

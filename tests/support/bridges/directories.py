@@ -16,7 +16,7 @@ from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord, CartRecord, make_bridge_record, make_cart_record
 from parent_cart.directory.datagrams import Address
 from parent_cart.directory.dht import DhtDirectory, Pace
-from parent_cart.directory.directory import Load
+from parent_cart.directory.directory import BridgeLoad
 from parent_cart.directory.rpc_socket import RequestRates
 
 SIGNATURE = "ab" * 16
@@ -41,7 +41,7 @@ class Peer(DhtDirectory):
     ) -> None:
         self.identity = identity or Identity.generate()
         super().__init__(self.identity, token, (host, port), bootstrap or [], memory_file, pace, rates)
-        self.load = Load(3, 10, {SIGNATURE: 2})
+        self.load = BridgeLoad(3, 10, {SIGNATURE: 2})
 
     @property
     def id(self) -> str:

@@ -15,7 +15,7 @@ from cart_common.process.tasks import background
 from cart_common.wire.identity import Identity
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.relay import Relay
-from parent_cart.config import Settings
+from parent_cart.config import BridgeSettings
 from parent_cart.main import build
 
 from .shared_directory import Board, BoardDirectory
@@ -48,7 +48,7 @@ async def running_bridge(
 
     Bridges with one ``board`` know each other, and need a ``folder`` each.
     """
-    built = build(Settings(**settings), folder)
+    built = build(BridgeSettings(**settings), folder)
     directory = None
     if board is not None:
         assert folder is not None

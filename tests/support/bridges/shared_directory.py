@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cart_common.wire.fleet_key import OPEN, bridge_token
 from cart_common.wire.identity import Identity
 from cart_common.wire.records import BridgeRecord, CartRecord, make_bridge_record
-from parent_cart.directory.directory import Load, OwnCarts
+from parent_cart.directory.directory import BridgeLoad, OwnCarts
 
 TOKEN = bridge_token(OPEN)
 
@@ -31,7 +31,7 @@ class BoardDirectory:
         self.url = ""
         self.live = True
         """Whether others hear of this bridge."""
-        self.load: Callable[[], Load]
+        self.load: Callable[[], BridgeLoad]
         board.directories.append(self)
 
     def neighbours(self) -> list[BridgeRecord]:
@@ -60,7 +60,7 @@ class BoardDirectory:
         found = [record for entry in self._board.directories if (record := entry.carts.get(cart_id)) is not None]
         return max(found, key=lambda record: record.sequence, default=None)
 
-    async def start(self, url: str, load: Callable[[], Load]) -> None:
+    async def start(self, url: str, load: Callable[[], BridgeLoad]) -> None:
         self.url, self.load = url, load
 
     async def stop(self) -> None:

@@ -22,7 +22,7 @@ from support.browser import chromium as browser
 from support.processes.programs import ROOT, wait_for
 from support.processes.shop_fleet import RYE_BREAD, TASK, Shopfloor, log_in, shopfloor
 
-from child_cart.model.partition import Share
+from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def learned(folder: Path, task: str) -> Iterator[Shopfloor]:
     """Run a fleet that has gone through some rounds, each of its carts with rows of its own months."""
     size = ["--dataset-size", str(ROWS_EACH), "--cluster-size", str(PEERS)]
     with shopfloor(folder, *size, "--share", "1/4", peers=PEERS, task=task, starter_rows=400) as floor:
-        rows = Shopping().starter_rows(Share(1, 4))
+        rows = Shopping().starter_rows(Partition(1, 4))
         for number in range(ROUNDS):
             batch = rows[400 + number * ROWS_EACH :][:ROWS_EACH]
             floor.cart.post("/api/rows", {"batch_id": f"rows-{number}", "rows": batch})
@@ -122,7 +122,7 @@ def learned(folder: Path, task: str) -> Iterator[Shopfloor]:
             lines = [{"code": f"020000000{code}", "amount": 1} for code in ("0103", "0509", "1209")]
             floor.cart.post("/api/checkout", {"sale_id": f"sale-{number}", "gender": number % 2, "lines": lines})
         giver = floor.peers[0]  # learns once, so that the cart has given its model away
-        giver.post("/api/rows", {"batch_id": "rows", "rows": Shopping().starter_rows(Share(2, 4))[400:][:100]})
+        giver.post("/api/rows", {"batch_id": "rows", "rows": Shopping().starter_rows(Partition(2, 4))[400:][:100]})
         wait_for(lambda: floor.cart.status()["bytes_out"], what="the cart's model given away")
         yield floor
 

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from child_cart.model.trainer import Epoch, EpochReport, Initial, Row, Score, Stored, Trained, TrainerError
-from child_cart.model.verdict import Reason
+from child_cart.model.verdict import VerdictReason
 
 from .node import SIGNATURE
 
@@ -43,7 +43,7 @@ class FakeTrainer:
     async def score(self, payload: Path, own_rows: list[Row]) -> Score:
         await self._begin("score")
         text = payload.read_text()
-        return Score(reason=Reason(text)) if text.isupper() else Score(float(text))
+        return Score(reason=VerdictReason(text)) if text.isupper() else Score(float(text))
 
     async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         await self._begin("adopt")

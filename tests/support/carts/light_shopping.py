@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from child_cart.model.arrays import Array, Weights
-from child_cart.model.learner import EpochReport
-from child_cart.model.partition import Share
+from child_cart.model.learner import EpochCallback
+from child_cart.model.partition import Partition
 from child_cart.model.shopping import CLASSES, MONTHS, Shopping
 from child_cart.model.task import Row
 
@@ -31,7 +31,7 @@ class Shares:
     def set_weights(self, weights: Weights) -> None:
         self._shares = np.array(weights[0])
 
-    def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+    def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
         months, genders = _places(inputs)
         for epoch in range(EPOCHS):
             time.sleep(self._epoch_s)
@@ -53,7 +53,7 @@ class LightShopping(Shopping):
     def build_learner(self) -> Shares:
         return Shares()
 
-    def starter_rows(self, share: Share) -> list[Row]:
+    def starter_rows(self, share: Partition) -> list[Row]:
         return super().starter_rows(share)[:600]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from child_cart.model.arrays import Array, Weights
-from child_cart.model.learner import EpochReport, ExportError
-from child_cart.model.partition import Share, deal
+from child_cart.model.learner import EpochCallback, ExportError
+from child_cart.model.partition import Partition, partition_rows
 from child_cart.model.task import KerasTask, Row, RowError, whole_number
 
 CLASSES = 3
@@ -36,7 +36,7 @@ class SoftmaxRegression:
     def set_weights(self, weights: Weights) -> None:
         self._weights = [np.array(array) for array in weights]
 
-    def train(self, inputs: Array, targets: Array, report: EpochReport) -> None:
+    def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
         held = np.ones(self._train_bytes, np.uint8)
         for epoch in range(EPOCHS):
             time.sleep(self._epoch_s)
@@ -72,9 +72,11 @@ class LightTask(KerasTask):
             raise RowError("note is not a field of this task")
         return {"degrees": degrees, "third": third}
 
-    def starter_rows(self, share: Share) -> list[Row]:
+    def starter_rows(self, share: Partition) -> list[Row]:
         rows = points(600, seed=1)
-        return [rows[place] for place in deal([row["third"] for row in rows], CLASSES, share, 0.9, 1.0, seed=2)]
+        return [
+            rows[place] for place in partition_rows([row["third"] for row in rows], CLASSES, share, 0.9, 1.0, seed=2)
+        ]
 
     def evaluation_rows(self) -> list[Row]:
         return points(100, seed=3)

@@ -18,13 +18,13 @@ from support.bridges.in_process import until
 from cart_common.wire.fleet_key import OPEN, bridge_token
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Message, Role
-from child_cart.network.bridge_selection import Bridges
+from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Standing
 from child_cart.network.link import Link, LinkState
 from child_cart.transfers.bridge_requests import PickedCluster
 from child_cart.transfers.exchange import Exchange, ExchangeLimits
 from child_cart.transfers.outgoing import Offerable
-from child_cart.transfers.peer_discovery import Visits
+from child_cart.transfers.peer_discovery import PeerDiscovery
 from child_cart.transfers.sealing import AES
 from child_cart.transfers.spool import Spool
 
@@ -76,7 +76,7 @@ class Node:
         fleet_key: bytes = OPEN,
         tls: ssl.SSLContext | None = None,
         heartbeat_s: float = 20.0,
-        bridges: Bridges | None = None,
+        bridges: BridgeSelection | None = None,
         **limits: Any,
     ) -> None:
         self.identity = Identity.generate()
@@ -87,14 +87,14 @@ class Node:
         self.limits = replace(ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 20.0, 1e6), **limits)
         self.folder = folder / self.id
         self.wire = Wire()
-        self.bridges = bridges or Bridges([url], 0.01, 0.05, time.monotonic, time.time)
+        self.bridges = bridges or BridgeSelection([url], 0.01, 0.05, time.monotonic, time.time)
         self.exchange = Exchange(
             *(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self.current),
             *(lambda: self.wanted, lambda: self.limits),
         )
         self.link = Link(self.bridges, self.identity, fleet_key, tls, lambda: self.standing, heartbeat_s, 5.0)
         self.wire.link = self.link
-        self.visits = Visits(self.exchange, self.bridges, bridge_token(fleet_key), self.link.to_visit)
+        self.peer_discovery = PeerDiscovery(self.exchange, self.bridges, bridge_token(fleet_key), self.link.to_visit)
 
     async def current(self) -> Offerable | None:
         return self.model

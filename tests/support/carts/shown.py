@@ -12,11 +12,11 @@ from support.carts.node import SIGNATURE, Node
 
 from child_cart.api.account import Account
 from child_cart.api.app import create_app
-from child_cart.config import Settings, SettingsBook
+from child_cart.config import CartSettings, SettingsBook
 from child_cart.db.records import Json, ModelVersion, Origin, RoundRecord
-from child_cart.db.sqlite import EmbeddedStore
+from child_cart.db.sqlite import SqliteStore
 from child_cart.learning.activity import Activity, Stage
-from child_cart.learning.exports import Exports, Kind
+from child_cart.learning.exports import ExportKind, Exports
 from child_cart.learning.rounds import Rounds
 from child_cart.learning.versions import Versions
 from child_cart.model.shopping import Shopping
@@ -24,13 +24,13 @@ from child_cart.model.task import Task
 from child_cart.model.trainer import Trained
 from child_cart.operation.desk import Desk
 from child_cart.operation.disk import Disk
-from child_cart.operation.log_buffer import LogRing
-from child_cart.operation.operator_service import OperatorDesk
+from child_cart.operation.log_buffer import LogBuffer
+from child_cart.operation.operator_service import OperatorService
 from child_cart.scanner.camera import Camera
 from child_cart.scanner.reader import Reader
-from child_cart.scanner.service import ScanDesk
+from child_cart.scanner.service import ScannerService
 from child_cart.shop.billing import CATALOGUE
-from child_cart.shop.catalogue_service import CatalogueDesk
+from child_cart.shop.catalogue_service import CatalogueService
 
 PASSWORD = "a password for tests"
 OTHER_PAGE = "https://shop.example"
@@ -76,22 +76,22 @@ class Shown:
 
     def __init__(self, folder: Path, task: Task | None = None, camera: Camera | None = None) -> None:
         self.folder = folder
-        self.store = EmbeddedStore(folder / "cart.db")
+        self.store = SqliteStore(folder / "cart.db")
         self.store.put_items(CATALOGUE)
-        self.book = SettingsBook(Settings(port=5099), self.store)
+        self.book = SettingsBook(CartSettings(port=5099), self.store)
         self.versions = Versions(self.store, folder / "models")
         self.activity = Activity()
         self.node = Node("ws://127.0.0.1:9", folder)
         self.rounds = Rounds(
             *(self.book, self.store, self.versions, FakeTrainer()),  # type: ignore[arg-type]
-            *(self.node.visits, self.node.link, self.activity),  # type: ignore[arg-type]
+            *(self.node.peer_discovery, self.node.link, self.activity),  # type: ignore[arg-type]
         )
         self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
         self.process_id: int | None = None
         self.reader = Reader()
-        self.log_ring = LogRing()
+        self.log_buffer = LogBuffer()
         self.exports = Exports(folder / "exports", self.versions, FakeTrainer())  # type: ignore[arg-type]
-        self.asked_exports: list[Kind] = []
+        self.asked_exports: list[ExportKind] = []
         self.desk = Desk(
             self.node.id,
             task or Shopping(),
@@ -103,10 +103,10 @@ class Shown:
             self.node.link,
             self.node.bridges,
             self.activity,
-            CatalogueDesk(self.store),
-            ScanDesk(self.store, camera or Camera(""), self.reader),
-            OperatorDesk(
-                *(self.book, self.store, self.versions, Disk(folder), self.log_ring, self.exports),
+            CatalogueService(self.store),
+            ScannerService(self.store, camera or Camera(""), self.reader),
+            OperatorService(
+                *(self.book, self.store, self.versions, Disk(folder), self.log_buffer, self.exports),
                 ask_export=self.asked_exports.append,
             ),
             on_rows=self.on_rows,

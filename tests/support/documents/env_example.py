@@ -5,8 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from cart_common.process.settings import option_of, variable_name
-from child_cart.config import Settings as CartSettings
-from parent_cart.config import Settings as BridgeSettings
+from child_cart.config import CartSettings
+from parent_cart.config import BridgeSettings
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.yml"

@@ -9,8 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from cart_common.process.settings import flag_name, option_of, variable_name
-from child_cart.config import Settings as CartSettings
-from parent_cart.config import Settings as BridgeSettings
+from child_cart.config import CartSettings
+from parent_cart.config import BridgeSettings
 from tests.support.documents import env_example
 
 

@@ -12,7 +12,7 @@ from kademlia.node import Node
 from support.bridges.directories import cart_record
 
 from cart_common.wire.identity import Identity
-from parent_cart.directory.crawl import AT_ONCE, BUCKET_NODES, ENOUGH_HOLDERS, MOST_ASKED, Crawl, Found
+from parent_cart.directory.lookup import AT_ONCE, BUCKET_NODES, ENOUGH_HOLDERS, MOST_ASKED, Lookup, LookupAnswer
 
 KEY = bytes(20)
 CART = Identity.generate()
@@ -34,7 +34,7 @@ class World:
         self.at_once = self.most_at_once = 0
         self.never = asyncio.Event()
 
-    async def ask(self, asked: Node) -> Found | None:
+    async def ask(self, asked: Node) -> LookupAnswer | None:
         self.asked.append(asked.long_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -42,12 +42,12 @@ class World:
         self.at_once -= 1
         if asked.long_id in self.dead:
             return None
-        return Found(None, [node(each) for each in self.knows.get(asked.long_id, [])])
+        return LookupAnswer(None, [node(each) for each in self.knows.get(asked.long_id, [])])
 
 
 async def test_it_goes_from_node_to_nearer_node() -> None:
     world = World({1000: [900, 800], 800: [500], 500: [100], 900: [], 100: []})
-    crawl = Crawl(KEY, [node(1000)], world.ask)
+    crawl = Lookup(KEY, [node(1000)], world.ask)
     await crawl.run()
     assert [each.long_id for each in crawl.reached()] == [100, 500, 800, 900, 1000]
     assert sorted(world.asked) == [100, 500, 800, 900, 1000]
@@ -64,9 +64,9 @@ def test_it_finds_the_nearest_that_are_alive_in_any_network(seed: int) -> None:
     knows = {each: chance.sample(others, 20) + sorted(numbers)[:2] for each, others in knows.items()}
     dead = set(chance.sample(numbers, 24))
 
-    async def walk() -> tuple[World, Crawl]:
+    async def walk() -> tuple[World, Lookup]:
         world = World(knows, dead)
-        crawl = Crawl(KEY, [node(each) for each in chance.sample(numbers, 12)], world.ask)
+        crawl = Lookup(KEY, [node(each) for each in chance.sample(numbers, 12)], world.ask)
         await crawl.run()
         return world, crawl
 
@@ -83,12 +83,12 @@ def test_it_finds_the_nearest_that_are_alive_in_any_network(seed: int) -> None:
 async def test_one_that_never_answers_holds_nobody_up() -> None:
     world = World({9: [1], 8: [2], 7: [3]})
 
-    async def ask(asked: Node) -> Found | None:
+    async def ask(asked: Node) -> LookupAnswer | None:
         if asked.long_id == 9:
             await world.never.wait()
-        return Found(RECORDS[1]) if asked.long_id < 4 else await world.ask(asked)
+        return LookupAnswer(RECORDS[1]) if asked.long_id < 4 else await world.ask(asked)
 
-    crawl = Crawl(KEY, [node(9), node(8), node(7), node(3)], ask)
+    crawl = Lookup(KEY, [node(9), node(8), node(7), node(3)], ask)
     async with asyncio.timeout(10):
         crawl.holders = ENOUGH_HOLDERS - 2
         await crawl.run()
@@ -98,11 +98,11 @@ async def test_one_that_never_answers_holds_nobody_up() -> None:
 async def test_the_newest_of_several_records_counts_not_the_most_common() -> None:
     held = {1: RECORDS[1], 2: RECORDS[1], 3: RECORDS[2], 4: RECORDS[3]}
 
-    async def ask(asked: Node) -> Found | None:
+    async def ask(asked: Node) -> LookupAnswer | None:
         await asyncio.sleep(0)
-        return Found(held[asked.long_id])
+        return LookupAnswer(held[asked.long_id])
 
-    crawl = Crawl(KEY, [node(each) for each in held], ask)
+    crawl = Lookup(KEY, [node(each) for each in held], ask)
     await crawl.run()
     assert crawl.record == RECORDS[2]  # enough holders have answered before the farthest was asked
     assert crawl.holders == ENOUGH_HOLDERS
@@ -111,13 +111,15 @@ async def test_the_newest_of_several_records_counts_not_the_most_common() -> Non
 async def test_it_ends_however_many_nodes_are_invented() -> None:
     asked = 0
 
-    async def ask(_: Node) -> Found | None:
+    async def ask(_: Node) -> LookupAnswer | None:
         nonlocal asked
         asked += 1
         left = 2**150 - asked * 2**100
-        return Found(None, [Node((left + each).to_bytes(20, "big"), "10.0.0.1", 9) for each in range(BUCKET_NODES)])
+        return LookupAnswer(
+            None, [Node((left + each).to_bytes(20, "big"), "10.0.0.1", 9) for each in range(BUCKET_NODES)]
+        )
 
-    crawl = Crawl(KEY, [Node(os.urandom(20), "10.0.0.1", 9)], ask)
+    crawl = Lookup(KEY, [Node(os.urandom(20), "10.0.0.1", 9)], ask)
     await crawl.run()
     assert asked == crawl.asked == MOST_ASKED
 
@@ -125,12 +127,12 @@ async def test_it_ends_however_many_nodes_are_invented() -> None:
 async def test_it_leaves_no_task_behind_when_it_is_given_up() -> None:
     world = World({})
 
-    async def ask(_: Node) -> Found | None:
+    async def ask(_: Node) -> LookupAnswer | None:
         await world.never.wait()
         return None
 
     before = asyncio.all_tasks()
-    walking = asyncio.create_task(Crawl(KEY, [node(1), node(2)], ask).run())
+    walking = asyncio.create_task(Lookup(KEY, [node(1), node(2)], ask).run())
     await asyncio.sleep(0.01)
     assert len(asyncio.all_tasks() - before) == 3
     walking.cancel()

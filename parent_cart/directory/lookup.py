@@ -24,14 +24,14 @@ ENOUGH_HOLDERS: Final = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class LookupAnswer:
     """What a node has answered: a record, or nodes that are nearer."""
 
     record: Record | None = None
     nodes: list[Node] = field(default_factory=list)
 
 
-class Crawl:
+class Lookup:
     """One walk.
 
     Args:
@@ -45,7 +45,7 @@ class Crawl:
         self,
         key: bytes,
         start: list[Node],
-        ask: Callable[[Node], Coroutine[Any, Any, Found | None]],
+        ask: Callable[[Node], Coroutine[Any, Any, LookupAnswer | None]],
         breadth: int = BUCKET_NODES,
     ) -> None:
         self._ask = ask
@@ -62,7 +62,7 @@ class Crawl:
 
     async def run(self) -> None:
         """Walk until enough holders of the record, or all of the nearest nodes, were asked."""
-        asking: dict[asyncio.Task[Found | None], Node] = {}
+        asking: dict[asyncio.Task[LookupAnswer | None], Node] = {}
         try:
             while self.holders < ENOUGH_HOLDERS:
                 room = min(AT_ONCE - len(asking), MOST_ASKED - self.asked)
@@ -84,7 +84,7 @@ class Crawl:
         """Return the nearest nodes that have answered, the nearest first."""
         return [node for node in self._nearest if node.id in self._answered]
 
-    def _take(self, node: Node, found: Found | None) -> None:
+    def _take(self, node: Node, found: LookupAnswer | None) -> None:
         if found is None:
             self._nearest.remove([node.id])
             return
