@@ -138,16 +138,16 @@ class WorkerProcess:
             return dict(json.loads(self._line(ends_at)))
 
     def _line(self, ends_at: float) -> bytes:
-        searched = 0
-        while (end := self._unread.find(b"\n", searched)) < 0:
+        searched, most = 0, self._most_answer_bytes
+        while (end := self._unread.find(b"\n", searched)) < 0 and len(self._unread) <= most:
             searched = len(self._unread)
-            if searched > self._most_answer_bytes:
-                raise WorkerAnswerTooLong
             _wait_for(self._stdout.fileno(), select.POLLIN, ends_at)
             part = os.read(self._stdout.fileno(), READ_BYTES)
             if not part:
                 raise self._gone(ends_at)
             self._unread += part
+        if not 0 <= end <= most:
+            raise WorkerAnswerTooLong
         line = bytes(self._unread[:end])
         del self._unread[: end + 1]
         return line

@@ -108,8 +108,9 @@ def test_one_that_stands_still_is_silent(start) -> None:
 
 
 def test_a_long_answer_is_cut_off(start) -> None:
-    with pytest.raises(WorkerAnswerTooLong):
-        ask(start(), f"shout {MOST_BYTES + 1}")
+    for length in (MOST_BYTES + 1, 100 * MOST_BYTES):
+        with pytest.raises(WorkerAnswerTooLong):
+            ask(start(), f"shout {length}")
 
 
 def test_its_input_ends_first_and_then_the_process(start) -> None:
