@@ -82,7 +82,7 @@ class MongoStore:
             return list(self._known_items)
 
     def put_items(self, items: Sequence[Item]) -> None:
-        """Make these the catalogue: add, change, and remove what is not among them."""
+        """Make these the catalogue: add and change items, and remove all others."""
         # Removals come last: interrupted, the catalogue has an item too many, but misses none.
         gone = DeleteMany({"_id": {"$nin": [item.code for item in items]}})
         self._write_items([*map(item_change, items), gone])
@@ -96,7 +96,7 @@ class MongoStore:
             self._write_items([item_change(item) for item in items])
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
-        """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
+        """Store a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
         return self._entries.append(sale_key(sale.sale_id), rows, sale)
 
     def sale(self, sale_id: str) -> Sale | None:
@@ -109,21 +109,21 @@ class MongoStore:
         return [sale_of(entry["sale"]) for entry in self._entries.newest_sales(limit)]
 
     def sale_count(self) -> int:
-        """Return how many sales there are."""
+        """Return the number of sales."""
         return self._entries.head().sales_to
 
     # Cart data.
 
     def record_rows(self, batch_id: str, rows: Sequence[Json]) -> bool:
-        """Keep rows that come from no sale; False if this batch id is there already (nothing changes)."""
+        """Store rows that come from no sale; False if this batch id is there already (nothing changes)."""
         return self._entries.append(batch_key(batch_id), rows)
 
     def row_count(self) -> int:
-        """Return how many rows there are, spent or not."""
+        """Return the number of rows, spent or not."""
         return self._entries.head().rows_to
 
     def waiting_count(self) -> int:
-        """Return how many rows are above the current version's ``trained_to``."""
+        """Return the number of rows above the current version's ``trained_to``."""
         with self._lock:
             return self._entries.head().rows_to - self._trained_to()
 
@@ -140,7 +140,7 @@ class MongoStore:
     # Models.
 
     def add_version(self, version: ModelVersion) -> None:
-        """Keep a version: the commit point. From here on its rows are spent.
+        """Store a version: the commit point. From here on its rows are spent.
 
         Raises:
             StoreError: if it does not follow the newest one (``check_follows``).
@@ -177,7 +177,7 @@ class MongoStore:
                 self._asked(self._database.models.delete_many, {})
 
     def prune(self, versions: int, rounds: int) -> None:
-        """Remove the records of all but the newest versions and rounds, at least one of each stays."""
+        """Remove the records of all but the newest versions and rounds; at least one of each stays."""
         for name, kept in (("models", versions), ("rounds", rounds)):
             for newest in self._newest(name, 1):
                 old = {"_id": {"$lte": newest["_id"] - max(kept, 1)}}
@@ -186,7 +186,7 @@ class MongoStore:
     # Rounds, settings and notes.
 
     def save_round(self, record: RoundRecord) -> None:
-        """Keep a round, in place of what was kept of it before."""
+        """Store a round, in place of its earlier record."""
         body = json.dumps(asdict(record))
         self._asked(lambda: self._database.rounds.replace_one({"_id": record.number}, {"body": body}, upsert=True))
 
@@ -200,30 +200,30 @@ class MongoStore:
         return {entry["_id"]: entry["value"] for entry in found}
 
     def put_setting(self, name: str, value: str | None) -> None:
-        """Keep a changed setting; None forgets the change."""
+        """Store a changed setting; None removes the change."""
         self._put("settings", name, value)
 
     def note(self, name: str) -> str | None:
-        """Return what is written on the store itself, as whose it is."""
+        """Return a note on the store itself, such as its owner."""
         found = self._asked(self._database.notes.find_one, {"_id": name})
         return str(found["value"]) if found else None
 
     def put_note(self, name: str, value: str | None) -> None:
-        """Write on the store itself; None wipes it out."""
+        """Write a note on the store itself; None removes it."""
         self._put("notes", name, value)
 
     # Migration.
 
     def every_sale(self) -> Iterator[Sale]:
-        """Give all sales."""
+        """Yield all sales."""
         return (sale_of(entry["sale"]) for entry in self._entries.every({"is_sale": True}, {"sale": 1}))
 
     def every_row(self) -> Iterator[Json]:
-        """Give all rows, spent or not."""
+        """Yield all rows, spent or not."""
         return (json.loads(row) for entry in self._entries.every({}, {"rows": 1}) for row in entry["rows"])
 
     def batch_ids(self) -> Iterator[str]:
-        """Give the ids under which rows were kept that come from no sale."""
+        """Yield the batch ids of rows that come from no sale."""
         entries = self._entries.every({"is_sale": False}, {"entry_id": 1})
         return (key.partition(":")[2] for entry in entries if (key := entry["entry_id"]).startswith("batch:"))
 
@@ -232,7 +232,7 @@ class MongoStore:
         self._entries.load([(sale_key(sale.sale_id), [], sale) for sale in sales])
 
     def load_rows(self, rows: Sequence[Json]) -> None:
-        """Add rows whose sales and batches are known already."""
+        """Add rows whose sales and batches are stored already."""
         parts = [rows[start : start + ROWS_IN_AN_ENTRY] for start in range(0, len(rows), ROWS_IN_AN_ENTRY)]
         self._entries.load([(f"moved:{os.urandom(12).hex()}", part, None) for part in parts])
 
@@ -241,13 +241,13 @@ class MongoStore:
         self._entries.load([(batch_key(batch_id), [], None) for batch_id in batch_ids])
 
     def load_versions(self, versions: Sequence[ModelVersion]) -> None:
-        """Add versions as they are, whatever their numbers, to a store that has none."""
+        """Add versions with the numbers that they have, to a store without versions."""
         if versions:
             documents = [version_document(version) for version in versions]
             self._asked(self._database.models.insert_many, documents)
 
     def close(self) -> None:
-        """Let the store go. Safe to call again."""
+        """Close the store. Safe to call again."""
         self._server.close()
 
     def _write_items(self, changes: Sequence[Any]) -> None:

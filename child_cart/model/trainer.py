@@ -1,4 +1,4 @@
-"""What a cart asks of whatever trains its model: commands that each name all that they need, and their results."""
+"""What a cart asks of its trainer: commands that each name all that they need, and their results."""
 
 from __future__ import annotations
 
