@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from cart_common.process.os_errors import error_words
+
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
 from .store import HOLD_OUT_EVERY, StoreError, check_follows, is_held_out, steps_from
 
@@ -50,7 +52,7 @@ class SqliteStore:
             os.fchmod(descriptor, 0o600)  # one that was copied back may have another mode
             os.close(descriptor)
         except OSError as error:
-            raise StoreError(f"The store {path} cannot be opened: {error.strerror}.") from None
+            raise StoreError(f"The store {path} cannot be opened: {error_words(error)}.") from None
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         with self._naming_the_file():
             self._connection.execute("PRAGMA journal_mode = WAL")

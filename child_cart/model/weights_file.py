@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from cart_common.process.atomic_files import sync_folder
+from cart_common.process.os_errors import error_words
 
 from .arrays import Array, Weights
 
@@ -76,4 +77,4 @@ def _checked(path: Path, digest: str) -> Iterator[BinaryIO]:
             file.seek(0)
             yield file
     except OSError as error:
-        raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from None
+        raise WeightsError(f"The weights file {path} cannot be read ({error_words(error)}).") from None
