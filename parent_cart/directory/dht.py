@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from cart_common.process.backoff import Backoff
+from cart_common.process.backoff import Backoff, jittered
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
@@ -306,9 +306,4 @@ class DhtDirectory:
             await in_thread(write_known_addresses, self._memory_file, self._memory)
             self._saved = self._memory.addresses()
         except OSError as error:
-            log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error)
-
-
-def jittered(seconds: float) -> float:
-    """Return between half of a time and all of it, so that bridges that start together do not go on together."""
-    return random.uniform(seconds / 2, seconds)  # noqa: S311 - no secret
+            log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error_words(error))
