@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from support.bridges.in_process import Bridge, running_bridge
-from support.skip_loudly import skip_loudly
+from support.skip_loudly import report_loud_skips, skip_loudly
 
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("quick")
@@ -22,7 +22,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         (name,) = mark.args
         if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin") is None:
-            skip_loudly(item.config, name, "it is not installed here", fails_on_ci=False)
+            skip_loudly(name, "it is not installed here", fails_on_ci=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what was left out loudly."""
+    report_loud_skips(terminalreporter)
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 # Neither outlives its file: while Playwright runs, its loop is the thread's, and no asynchronous test can have one.
 @pytest.fixture(scope="module")
-def chromium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The browser, with a camera that is held at the label of the rye bread."""
     why_not = browser.why_not()
     if why_not:
-        skip_loudly(request.config, "the pages in a browser", why_not)
+        skip_loudly("the pages in a browser", why_not)
     with browser.chromium(*browser.camera_at(RYE_BREAD, tmp_path_factory.mktemp("camera"))) as running:
         yield running
 
