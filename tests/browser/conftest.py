@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.browser import chromium as browser
-from support.processes.shop_fleet import RYE_BREAD, Shopfloor, shopfloor
+from support.processes.shop_fleet import RYE_BREAD, ShopFleet, running_shop_fleet
 from support.skip_loudly import skip_loudly
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def floor(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopfloor]:
+def fleet(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopFleet]:
     """A cart that many tests use: none leaves it otherwise than it was found, but for what was bought."""
-    with shopfloor(
-        tmp_path_factory.mktemp("floor"), "--dataset-size", "100000", "--max-round-rows", "100000"
+    with running_shop_fleet(
+        tmp_path_factory.mktemp("fleet"), "--dataset-size", "100000", "--max-round-rows", "100000"
     ) as running:
         yield running
 

