@@ -17,6 +17,19 @@ hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("quick")
 
 
+# The files that take longest, in the order in which they start: so all worker processes end at about the same time.
+LONGEST_FIRST = (
+    *("test_benchmarks.py", "test_namespaces.py", "test_fleets.py", "test_cuts.py", "test_kills.py", "test_demo.py"),
+    *("test_crashes.py", "test_store_troubles.py", "test_cart_main.py", "test_commands.py", "test_running.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out loudly what needs a program that is not installed."""
     for mark in item.iter_markers("needs"):
