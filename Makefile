@@ -20,7 +20,7 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 .PHONY: help run test lint bench install use clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 run: .venv/run.stamp
 	@exec $(BIN)/python -m demo --task $(TASK) --carts $(CARTS) --rounds $(ROUNDS) --bridge-port $(PORT) --first-page-port $(PAGES)

@@ -113,7 +113,7 @@ def samples_ms(probe: Probe, count: int) -> list[float]:
 
 
 def through_plain(port: int, streams: int, count: int, nice: int) -> list[float]:
-    """Measure the plain relay while so many bulk streams run."""
+    """Measure the plain relay while this many bulk streams run."""
     pair = PlainStream(port, CHUNK, 0, 0)
     bulk = [PlainStream(port, CHUNK, ENDLESS, 0) for _ in range(streams)]
     request = bytes(REQUEST_BYTES)
@@ -134,7 +134,7 @@ def through_plain(port: int, streams: int, count: int, nice: int) -> list[float]
 
 
 def through_bridge(port: int, streams: int, same_link: bool, count: int, nice: int) -> list[float]:
-    """Measure the bridge while so many bulk transfers run, one of them to the asked cart if ``same_link``."""
+    """Measure the bridge while this many bulk transfers run, one of them to the asked cart if ``same_link``."""
     bulk = [Stream(port, CHUNK, ENDLESS // CHUNK * CHUNK, WINDOW) for _ in range(streams)]
     asked = bulk[0].taker if same_link else RawCart(port, "SHELL")
     askers = [RawCart(port, "KERNEL") for _ in range(-(-count // REQUESTS_EACH))]

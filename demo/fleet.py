@@ -78,7 +78,7 @@ class Fleet:
 
     @property
     def lost(self) -> list[Program]:
-        """The processes that have ended although nobody stopped them."""
+        """The processes that have ended before the demo stopped them."""
         programs = [self.bridge.program, *(cart.program for cart in self.carts)]
         return [program for program in programs if program.ending]
 

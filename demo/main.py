@@ -47,7 +47,7 @@ class Demo:
         console: where the fleet is shown.
 
     Attributes:
-        lost: whether a process ended although nobody stopped it.
+        lost: whether a process ended before the demo stopped it.
     """
 
     def __init__(self, settings: DemoSettings, task: Task, folder: Path, console: Console) -> None:
