@@ -234,7 +234,7 @@ async def test_the_page_shows_other_bridges_and_never_their_markup() -> None:
     assert page.index("1,000 of 10,000") < page.index("9 of 10")  # the one with more room first
     lone = (await StatusPages(hub, b"\0" * 16).page(request)).text
     assert lone is not None
-    assert "This bridge knows no other one." in lone
+    assert "This bridge knows no other bridge." in lone
 
 
 async def test_a_page_of_a_large_fleet_stays_short() -> None:

@@ -1,4 +1,4 @@
-"""Shoppers at carts that somebody else runs, that come later, and that go away."""
+"""Simulated shoppers at carts that already run, that come later, and that go away."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from tests.support.processes.programs import (
 
 
 class SlotCart(CartProcess):
-    """A cart with an address of its own, as in a container, and its name in its slot."""
+    """A cart with its own address, as in a container, whose slot names its host."""
 
     def __init__(self, folder, number, bridge, port):
         self.host = f"127.0.0.{number + 1}"
@@ -57,7 +57,7 @@ def test_shoppers_buy_at_all_carts_whenever_they_come(tmp_path):
             ended = carts[0].status()["rounds_ended"]
             wait_for(lambda: late.has_ended(1) and carts[0].has_ended(ended + 1), what="a round of old and new")
         assert visit.stop() == 0
-        # Other shoppers at the same carts: what they buy has not been bought before.
+        # New shoppers at the same carts: the ids of their purchases are new.
         ended = carts[1].status()["rounds_ended"]
         visit.start()
         wait_for(lambda: carts[1].has_ended(ended + 2), what="rounds with other shoppers")
@@ -77,14 +77,14 @@ def seen(*ended):
     return fleet, now
 
 
-def test_a_cart_that_comes_later_counts_as_if_it_had_been_there():
+def test_rounds_of_a_cart_that_comes_later_count_as_if_it_had_been_there():
     (first, second), now = seen(40, 0)
     assert (first.rounds_ended, second.rounds_ended) == (40, 40)
     second.take(status(1), now)
     assert (first.rounds_ended, second.rounds_ended) == (40, 41)
 
 
-def test_a_cart_whose_model_was_reset_holds_up_nobody():
+def test_no_cart_waits_for_one_whose_model_was_reset():
     (first, second), now = seen(40, 40)
     second.take(status(0), now)
     assert second.rounds_ended == 40
