@@ -13,7 +13,7 @@ PACKAGES = ("cart_common", "parent_cart", "child_cart", "demo", "containers", "l
 TOP = {
     "cart_common": {"__init__"},
     "parent_cart": {"__init__", "__main__", "main", "config"},
-    "child_cart": {"__init__", "__main__", "main", "command_line", "config", "cart"},
+    "child_cart": {"__init__", "__main__", "main", "command_line", "cart"},
 }
 
 
