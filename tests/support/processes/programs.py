@@ -34,7 +34,13 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 class Program:
-    """A process that can be killed and started again."""
+    """A process that can be killed and started again.
+
+    Attributes:
+        cwd: the folder in which it is started.
+    """
+
+    cwd = ROOT
 
     def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
         self._arguments = [sys.executable, *arguments]
@@ -45,7 +51,7 @@ class Program:
     def start(self) -> None:
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                self._arguments, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                self._arguments, cwd=self.cwd, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
