@@ -211,7 +211,7 @@ class SqliteStore:
         """Write on the store itself; None wipes it out."""
         self._put("notes", name, value)
 
-    # Moving house.
+    # Migration and backup.
 
     def every_sale(self) -> Iterator[Sale]:
         """Give all sales."""

@@ -126,7 +126,7 @@ class Store(Protocol):
     def put_note(self, name: str, value: str | None) -> None:
         """Write on the store itself; None wipes it out."""
 
-    # Moving house: everything, oldest first, and many at a time. Nobody else writes meanwhile.
+    # Migration and backup: everything, oldest first, and many at a time. Nothing else writes meanwhile.
 
     def every_sale(self) -> Iterator[Sale]:
         """Give all sales."""

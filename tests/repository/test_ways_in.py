@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -171,3 +173,25 @@ def test_a_number_gives_a_port_and_a_folder_where_none_is_named(
 def test_a_number_that_is_none_is_named_with_its_variable() -> None:
     with pytest.raises(SettingError, match=r"CART_NUMBER is '-1'; it must be a whole number from 0 to 999\."):
         command_line.read([], {"CART_NUMBER": "-1"})
+
+
+def test_the_task_in_the_readme_runs_from_another_folder(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len([line for line in source.splitlines() if line.strip()]) <= 30
+    (command,) = re.findall(r"^PYTHONPATH=.*$", readme, re.MULTILINE)
+    (tmp_path / "machines.py").write_text(source)
+    first = free_port()
+    # Two carts and one round are enough here, without an installation first and with the Python of this test.
+    fewer = f"CARTS=2 ROUNDS=1 PORT={first} PAGES={first + 1} BIN={Path(sys.executable).parent} -o .venv/run.stamp"
+    ended = subprocess.run(
+        f"{command.replace('~/federated-carts', str(ROOT))} {fewer}",
+        shell=True,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.search(r"│ mean of the carts .*│ 0\.\d{3} │ +0\.\d{3} │", ended.stdout)
