@@ -124,7 +124,9 @@ def test_numbered_carts_stand_side_by_side_at_a_bridge(tmp_path: Path) -> None:
         assert parent.ends_well()
 
 
-def test_the_scripts_of_the_first_readme_work_as_written(tmp_path: Path) -> None:
+def test_the_scripts_of_the_documentation_work_as_written(tmp_path: Path) -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    assert [f"```python\n{script}```" in page for script in (BRIDGE_SCRIPT, CART_SCRIPT)] == [True, True]
     (tmp_path / "a_bridge.py").write_text(BRIDGE_SCRIPT)
     (tmp_path / "a_cart.py").write_text(CART_SCRIPT)
     parent = bridge(tmp_path, "a_bridge.py")
