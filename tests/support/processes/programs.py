@@ -34,18 +34,13 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 
 class Program:
-    """A process that can be killed and started again.
-
-    Attributes:
-        cwd: the folder in which it is started.
-    """
-
-    cwd = ROOT
+    """A process that can be killed and started again."""
 
     def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
         self._arguments = [sys.executable, *arguments]
         self._log = log
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.cwd = ROOT
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
