@@ -37,8 +37,8 @@ from .model.codec import CODEC
 from .model.csv_rows import read_rows
 from .model.partition import Partition
 from .model.precision import Precision
+from .model.process_trainer import ProcessTrainer, TrainerSetup
 from .model.task import Task
-from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.bridge_file import BridgeFile
 from .network.bridge_probe import BridgeProbe
 from .network.bridge_selection import BridgeSelection
@@ -383,10 +383,10 @@ def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder
 
 
 def _trainer_setup(settings: CartSettings, folder: Path) -> TrainerSetup:
-    share = Partition.parse(settings.share)
+    partition = Partition.parse(settings.share)
     return TrainerSetup(
         task=settings.task,
-        share=(share.index, share.count),
+        partition=(partition.index, partition.count),
         data=os.path.abspath(settings.data) if settings.data else "",
         starter_rows=settings.starter_rows,
         threads=settings.train_threads,

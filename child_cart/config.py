@@ -23,6 +23,7 @@ from cart_common.wire.records import is_bridge_url
 
 from .db.ownership import is_mongodb, is_store
 from .db.store import Store
+from .model.aggregation.registry import DEFAULT_RULE, RULES
 from .model.partition import Partition
 from .network.bridge_selection import MOST_BRIDGES
 from .shop.catalogue import MAX_CURRENCY_CHARS, is_currency
@@ -108,9 +109,7 @@ class CartSettings:
         maximum=100,
         live=True,
     )
-    weighting: str = option(
-        "accuracy", "what models are weighted by in the average", choices=("accuracy", "samples", "uniform"), live=True
-    )
+    weighting: str = option(DEFAULT_RULE, "what models are weighted by in the average", choices=tuple(RULES), live=True)
     cluster_wait_s: float = option(
         60.0, "seconds to look for peers before a round ends without them", minimum=0, maximum=86400, live=True
     )

@@ -3,7 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield an empty private file to write to; at the end of the block, put it durably in the place of ``path``.
+
+    If the block fails, an earlier file is untouched and nothing else is left. The file's mode is 0600.
+
+    Args:
+        path: the file to make or to replace. What is written beside it meanwhile has its name and ``.partial``.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # a killed process may have left one, with another mode
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield partial
+        os.fsync(descriptor)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -18,8 +18,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from ..db.records import Json
 from . import codec
 from .aggregation import average
 from .arrays import Array, Weights, specs_of, widened
@@ -32,7 +33,6 @@ from .weights_file import WeightsError, read_weights, write_weights
 
 log = logging.getLogger("trainer")
 
-Json = dict[str, Any]
 Report = Callable[[Json], None]
 
 
@@ -41,14 +41,14 @@ class Worker:
 
     Args:
         task: what is learned.
-        share: this cart's part of the starter rows.
+        partition: this cart's part of the starter rows.
         data: a CSV file of the user's own rows instead of the task's starter rows, or None.
         starter_limit: most starter rows to train on.
     """
 
-    def __init__(self, task: Task, share: Partition, data: Path | None, starter_limit: int) -> None:
+    def __init__(self, task: Task, partition: Partition, data: Path | None, starter_limit: int) -> None:
         self._task = task
-        self._share = share
+        self._partition = partition
         self._data = data
         self._starter_limit = starter_limit
         self._learner = task.build_learner()
@@ -74,7 +74,7 @@ class Worker:
 
     def start(self, base: Json, own_rows: list[Row], target: str, report: Report) -> Json:
         """Train the base model on the starter rows and write it to the target."""
-        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._share)
+        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._partition)
         return self.train(base, rows[: self._starter_limit], own_rows, target, report)
 
     def score(self, path: str, own_rows: list[Row], report: Report) -> Json:
@@ -205,8 +205,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     data = Path(setup["data"]) if setup["data"] else None
-    share = Partition(setup["share"][0], setup["share"][1])
-    worker = Worker(load_task(setup["task"]), share, data, setup["starter_rows"])
+    worker = Worker(load_task(setup["task"]), Partition(*setup["partition"]), data, setup["starter_rows"])
     serve(worker, sys.stdin, answers)
 
 

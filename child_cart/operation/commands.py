@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +26,7 @@ from ..db.ownership import EMBEDDED, FILE_NAME, OWNER, check_whose, is_store, ma
 from ..db.records import ModelVersion
 from ..db.store import Store, StoreError
 from ..learning.versions import Versions
-from ..model.task import load_task
+from ..model.task import checked_row, load_task
 from ..model.weights_file import WeightsError, check_weights_file
 
 MODELS = "models"
@@ -78,7 +79,7 @@ class Commands:
         from ..db.archive import read_archive, read_counts  # noqa: PLC0415
 
         promised = read_counts(source)
-        contents = read_archive(source, load_task(self._settings.task))
+        contents = read_archive(source, partial(checked_row, load_task(self._settings.task)))
         with self._opened(self._settings.store) as store, _disk(self._folder):
             here = place(self._settings.store, self._folder)
             check_whose(store, self._settings.store, self._folder, self._owner)

@@ -210,7 +210,7 @@ def test_no_question_is_answered_by_going_through_everything(store, url, mongod:
     with pymongo.MongoClient(mongod.url("admin")) as client:
         database = client[url.rpartition("/")[2]]
         database.command("profile", 2)
-        store._known_head = None
+        store._entries.forget_head()
         store.sale("7"), store.sales(5), store.sale_count(), store.waiting_count(), store.rounds(3)
         assert len(store.waiting_rows(10)) == 10
         assert len(store.held_out_rows(2)) == 2

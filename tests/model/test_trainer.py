@@ -19,8 +19,9 @@ from cart_common.process.tuning import new_event_loop
 from child_cart.model import codec
 from child_cart.model.partition import Partition
 from child_cart.model.precision import halved
+from child_cart.model.process_trainer import ProcessTrainer, TrainerSetup
 from child_cart.model.task import load_task
-from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDied, TrainerError, TrainerSetup
+from child_cart.model.trainer import Initial, Stored, TrainerDied, TrainerError
 from child_cart.model.verdict import VerdictReason
 from child_cart.model.weights_file import read_weights, write_weights
 from child_cart.model.worker import model_signature
@@ -31,7 +32,7 @@ ROWS = load_task(LIGHT_TASK).starter_rows(Partition())
 def setup(tmp_path: Path, **changes: object) -> TrainerSetup:
     given = {
         "task": LIGHT_TASK,
-        "share": (0, 1),
+        "partition": (0, 1),
         "data": "",
         "starter_rows": 50,
         "threads": 1,

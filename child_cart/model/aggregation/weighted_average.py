@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from .arrays import Array, Weights, fit, specs_of
+from ..arrays import Array, Weights, fit, specs_of
 
 # Elements of all models that are averaged at a time: as float64 they stay in the cache, so the models are read from
-# memory once. They take half of a tensor's bytes at most, or 8 KiB a model where that is more. With fewer, what an
-# operation of NumPy costs beside its elements tells.
+# memory once. They take at most half of a tensor's bytes, or 8 KiB a model where that is more: in smaller blocks the
+# fixed cost of each NumPy call shows.
 STACK_ELEMENTS: Final = 256 * 1024
 LEAST_BLOCK_ELEMENTS: Final = 1024
 
@@ -24,15 +24,16 @@ class AggregationError(ValueError):
 def average(models: Sequence[Weights], shares: Sequence[float]) -> list[Array]:
     """Return the average of the models, weighted by their shares.
 
-    Each element is summed in float64 and rounded once, to the dtype of the first model. One pass; memory for the
-    result beside the models (which may be views of files).
+    Each element is summed in float64 and rounded once, to the dtype of the first model. The models, which may be views
+    of files, are read once; memory is needed for the result alone.
 
     Args:
-        models: arrays of the same shapes for each model, in the dtypes of the first or in such as these hold exactly.
-        shares: one weight a model, at least 0, of any scale.
+        models: arrays of the same shapes for each model, in dtypes that those of the first model hold exactly.
+        shares: one a model, at least 0, of any scale.
 
     Raises:
-        AggregationError: for no models, models that do not fit, or shares that are negative, not finite or all zero.
+        AggregationError: if there are no models, the models do not fit, or a share is negative or not finite, or all
+            are zero.
     """
     parts = normalised(shares)
     if not models or len(models) != len(parts):
@@ -66,7 +67,7 @@ def _average_tensor(tensors: Sequence[Array], parts: Sequence[float]) -> Array:
     whole_numbers = result.dtype.kind in "iu"
     flat_result = result.reshape(-1)
     flat = [np.ascontiguousarray(tensor).reshape(-1) for tensor in tensors]
-    # A product of the shares with the stacked blocks: one pass to make them float64, and one over what is in the cache.
+    # Shares times stacked blocks: one pass makes the elements float64, a second one runs over the cache alone.
     stacked = min(STACK_ELEMENTS, flat_result.nbytes // 16)
     block = min(max(stacked // len(flat), LEAST_BLOCK_ELEMENTS), flat_result.size)
     weights, stack = np.array(parts), np.empty((len(flat), block))
