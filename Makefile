@@ -26,7 +26,7 @@ run: .venv/run.stamp
 	@exec $(BIN)/python -m demo --task $(TASK) --carts $(CARTS) --rounds $(ROUNDS) --bridge-port $(PORT) --first-page-port $(PAGES)
 
 test: lint
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

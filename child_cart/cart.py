@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cart_common.process.backoff import Backoff
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.process.tls import serving_context
@@ -356,7 +357,7 @@ def _tls_of(settings: CartSettings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise SettingError(
             f"--bridge-ca (CART_BRIDGE_CA) is {settings.bridge_ca!r}; it is to name a CA certificate "
-            f"({error.strerror or error})."
+            f"({error_words(error)})."
         ) from None
     return context
 

@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Final
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load, option
 
 HOLDER: Final = "slot"
@@ -59,7 +60,7 @@ def claim(folder: Path, wanted: int, host: str) -> tuple[int, IO[str]]:
             slot.mkdir(mode=0o700, exist_ok=True)
             holder = open(slot / HOLDER, "a")  # noqa: SIM115 - held as long as the program runs
         except OSError as error:
-            raise SettingError(f"The slot {slot} cannot be used: {error.strerror}.") from None
+            raise SettingError(f"The slot {slot} cannot be used: {error_words(error)}.") from None
         try:
             fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -17,6 +17,7 @@ from typing import Final
 import aiohttp
 from rich.console import Console
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load
 from cart_common.process.tasks import background, in_thread
 from child_cart.model.partition import Partition
@@ -168,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"demo: The folder {error.filename} cannot be made: {error.strerror}.", file=sys.stderr)
+        print(f"demo: The folder {error.filename} cannot be made: {error_words(error)}.", file=sys.stderr)
         return 2
     demo = Demo(settings, task, folder, console)
     status, keep = 1, True

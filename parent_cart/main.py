@@ -23,6 +23,7 @@ if __name__ == "__main__":
 from aiohttp import web
 
 from cart_common.process.data_folder import claimed
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load
 from cart_common.process.tls import serving_context
 from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
@@ -137,8 +138,7 @@ def _status_token_of(settings: BridgeSettings) -> str:
     try:
         token = Path(settings.status_token_file).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise SettingError(f"{name}; it cannot be read ({why}).") from None
+        raise SettingError(f"{name}; it cannot be read ({error_words(error)}).") from None
     if len(token) < MIN_TOKEN_CHARS:
         raise SettingError(f"{name}; its token has {len(token)} characters, {MIN_TOKEN_CHARS} are needed.")
     return token
@@ -164,10 +164,8 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
         try:
             await web.TCPSite(runner, settings.host, settings.port, backlog=1024, ssl_context=tls).start()
         except OSError as error:
-            # asyncio puts the address in the place of the system's words
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
             raise SettingError(
-                f"The bridge cannot listen on {settings.host} port {settings.port}: {why}. "
+                f"The bridge cannot listen on {settings.host} port {settings.port}: {error_words(error)}. "
                 "Stop what uses it, or choose another with --host and --port (BRIDGE_HOST, BRIDGE_PORT)."
             ) from None
         port = runner.addresses[0][1]

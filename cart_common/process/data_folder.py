@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .os_errors import error_words
 from .settings import SettingError, flag_name, variable_name
 
 
@@ -25,7 +26,7 @@ def claimed(folder: Path, program: str) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = open(folder / "lock", "w")  # noqa: SIM115 - held for the length of the block
     except OSError as error:
-        raise SettingError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
+        raise SettingError(f"The data folder {folder} cannot be used: {error_words(error)}.") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

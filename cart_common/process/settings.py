@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
@@ -26,7 +26,7 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True)
 class Option:
-    """What a person is told about one setting, and what its value must satisfy."""
+    """The help text of one setting, and the rules for its value."""
 
     help: str
     minimum: float | None = None
@@ -38,6 +38,8 @@ class Option:
     """True for several values with commas between them; its flag may be given several times instead."""
     secret: bool = False
     """True where a value may hold a password, and so is never shown."""
+    check: Callable[[Any], str | None] | None = None
+    """Takes the value and returns None, or what it must be instead, as words that complete "it must be …"."""
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
@@ -89,6 +91,26 @@ def parse_value(entry: Field[Any], text: object, shown_name: str) -> Any:
     if too_small or too_large or not (whole or math.isfinite(number)):
         raise SettingError(f"{shown_name} is {text!r}; it must be {expected}.")
     return number
+
+
+def check_values(settings: Any, prefix: str) -> None:
+    """Check each value with the function that its field declares, if any.
+
+    Args:
+        settings: the dataclass with all values.
+        prefix: of the program's environment variables.
+
+    Raises:
+        SettingError: for the first wrong value, with the setting's names and what it must be.
+    """
+    for entry in fields(settings):
+        declared, value = option_of(entry), getattr(settings, entry.name)
+        must_be = None if declared.check is None else declared.check(value)
+        if must_be is not None:
+            if isinstance(value, str):
+                value = ",".join(map(shown, value.split(","))) if declared.listed else shown(value)
+            name = f"{flag_name(entry.name)} ({variable_name(prefix, entry.name)})"
+            raise SettingError(f"{name} is {value!r}; it must be {must_be}.")
 
 
 def _range_words(declared: Option) -> str:

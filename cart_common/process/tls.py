@@ -11,6 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
+from .os_errors import error_words
 from .settings import SettingError, flag_name, variable_name
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
     try:
         context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for one
     except (OSError, ssl.SSLError) as error:
-        why = error.strerror or str(error)
+        why = error_words(error)
         raise SettingError(f"{cert_name} is {certificate!r}; it cannot be served ({why}).") from None
     return context
 
@@ -51,7 +52,7 @@ def _loaded(what: str, file: str, load: Callable[[bytes], T], kind: str) -> T:
     try:
         return load(Path(file).read_bytes())
     except OSError as error:
-        raise SettingError(f"{what}; it cannot be read ({error.strerror}).") from None
+        raise SettingError(f"{what}; it cannot be read ({error_words(error)}).") from None
     except TypeError:
         raise SettingError(f"{what}; it is under a passphrase. Give one that is not, in a file of its own.") from None
     except (ValueError, UnsupportedAlgorithm):

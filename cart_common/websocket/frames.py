@@ -10,8 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-# The C extension that aiohttp unmasks with, or the same in Python where there is none.
-from aiohttp._websocket.helpers import websocket_mask
+from .aiohttp_adapter import websocket_mask
 
 CONTINUATION: Final = 0
 TEXT: Final = 1

@@ -13,7 +13,7 @@ MAX_CLUSTER_SIZE: Final = 256
 MAX_RECORD_CHARS: Final = 1500
 MAX_COUNT: Final = 2**53 - 1  # what every JSON reader holds exactly
 
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
+_HEX: Final = re.compile(r"[0-9a-f]+")
 
 
 def text_field(max_chars: int, **default: Any) -> Any:

@@ -15,6 +15,8 @@ from typing import Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ..process.os_errors import error_words
+
 KEY_BYTES: Final = 32
 OPEN: Final = bytes(KEY_BYTES)
 """The key of a fleet that has none: known to everybody."""
@@ -74,7 +76,7 @@ def read_key(path: Path, kind: Secret) -> bytes:
     try:
         return parse_key(path.read_text("ascii"), kind)
     except (OSError, UnicodeDecodeError) as error:
-        raise FleetKeyError(f"it cannot be read ({getattr(error, 'strerror', None) or 'it is not text'})") from None
+        raise FleetKeyError(f"it cannot be read ({error_words(error)})") from None
 
 
 def _encoded(key: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
 from .secret_files import read_text, token_of, write_secret
@@ -94,7 +95,7 @@ class Account:
         try:
             self._keep(generate_password_hash(password, METHOD))
         except OSError as error:
-            raise PasswordRefused(f"The new password cannot be kept: {error.strerror}.") from error
+            raise PasswordRefused(f"The new password cannot be kept: {error_words(error)}.") from error
 
     def end_sessions(self) -> None:
         """Log out: whatever cookie is shown from now on, it is none of this account."""

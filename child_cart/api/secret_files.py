@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
 TOKEN_BYTES: Final = 32
@@ -53,5 +54,4 @@ def read_text(path: Path) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read(MAX_BYTES).strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise SettingError(f"The file {path} cannot be read: {why}.") from None
+        raise SettingError(f"The file {path} cannot be read: {error_words(error)}.") from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -19,6 +18,7 @@ from typing import Any, Final
 from aiohttp import web
 from flask import Flask
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
 from .app import MAX_BODY_BYTES
@@ -110,7 +110,7 @@ class PageServer:
         except BlockingIOError:  # it has given up in the meantime
             return
         except OSError as error:
-            log.warning("no connection can be taken for now: %s", error.strerror or error)
+            log.warning("no connection can be taken for now: %s", error_words(error))
             self._loop.remove_reader(self._listening)
             self._loop.call_later(NO_FILES_S, self._watch)
             return
@@ -222,10 +222,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None) or 0  # a name that cannot be resolved has one below zero
-        why = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise SettingError(
-            f"The pages cannot listen on {host} port {port}: {why}. "
+            f"The pages cannot listen on {host} port {port}: {error_words(error)}. "
             "Stop what uses it, or choose another with --host and --port (CART_HOST, CART_PORT)."
         ) from None
     listening.setblocking(False)

@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 
 import pandas as pd
 
+from cart_common.process.os_errors import error_words
+
 from .migration import Contents, ProgressCallback, RecordCounts, parts_of
 from .records import BillLine, Item, Json, Sale, round_of, version_of
 from .store import StoreError
@@ -163,7 +165,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     place += 1
                     yield place, {str(name): text for name, text in line.items() if text != ""}
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
     except ValueError as error:  # what pandas rejects, and bytes that are not UTF-8
         raise ArchiveError(f"{path} is no CSV file ({str(error).strip()[:200]}).") from None
 
@@ -256,6 +258,6 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
     except (ValueError, RecursionError):
         raise ArchiveError(f"{path} is no JSON file.") from None

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cart_common.process.os_errors import error_words
+
 from .store import StoreError
 
 
@@ -39,7 +41,7 @@ class SqliteFile:
             os.fchmod(descriptor, 0o600)  # a file that was copied back may have another mode
             os.close(descriptor)
         except OSError as error:
-            raise StoreError(f"The store {path} cannot be opened: {error.strerror}.") from None
+            raise StoreError(f"The store {path} cannot be opened: {error_words(error)}.") from None
         self.connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         with self._naming_the_file():
             self.connection.execute("PRAGMA journal_mode = WAL")

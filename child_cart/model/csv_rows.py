@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from cart_common.process.os_errors import error_words
+
 from .task import Row, RowError, Task, checked_row
 
 
@@ -36,7 +38,7 @@ def read_rows(task: Task, path: Path) -> list[Row]:
                 except RowError as error:
                     raise CsvError(f"{path}, line {reader.line_num}: {error}.") from None
     except OSError as error:
-        raise CsvError(f"{path} cannot be read: {error.strerror}.") from None
+        raise CsvError(f"{path} cannot be read: {error_words(error)}.") from None
     except UnicodeDecodeError as error:
         raise CsvError(f"{path} is not UTF-8 text (byte {error.start} is {error.object[error.start]:#x}).") from None
     except csv.Error as error:

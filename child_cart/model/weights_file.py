@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from cart_common.process.atomic_files import replacing
+from cart_common.process.os_errors import error_words
 
 from .arrays import Array, Weights
 
@@ -68,4 +69,4 @@ def _checked(path: Path, digest: str) -> Iterator[BinaryIO]:
             file.seek(0)
             yield file
     except OSError as error:
-        raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from None
+        raise WeightsError(f"The weights file {path} cannot be read ({error_words(error)}).") from None

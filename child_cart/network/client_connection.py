@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from aiohappyeyeballs import start_connection
 
+from cart_common.process.os_errors import error_words
 from cart_common.websocket.frames import Frame, FrameError
 from cart_common.websocket.send_queue import SharedSendQueue
 from cart_common.websocket.socket import ClientSocket, accept_key
@@ -29,7 +30,6 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 CLOSE_S: Final = 1.0
 NEXT_ADDRESS_S: Final = 0.25
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
-_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class NoBridge(Exception):
@@ -242,7 +242,7 @@ async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnec
         sentence = f"{url} does not speak TLS. If the bridge has no certificate, use ws:// instead."
         raise NoBridge(sentence) from None
     except OSError as error:
-        raise NoBridge(f"No bridge answers at {url} ({_words(error)}).") from None
+        raise NoBridge(f"No bridge answers at {url} ({error_words(error)}).") from None
     except UnicodeError:  # of the resolver; records of strangers may hold such names
         raise NoBridge(f"{url} names no host: a part of its name is empty or has more than 63 characters.") from None
     try:
@@ -281,11 +281,3 @@ def _address_of(url: str) -> tuple[SplitResult, int]:
 @functools.cache
 def _system_trust() -> ssl.SSLContext:
     return ssl.create_default_context()
-
-
-def _words(error: OSError) -> str:
-    # asyncio puts the address in the place of the system's words, and several errors into one; resolving a name has its
-    # own numbers, below zero.
-    found = _ERRNO.search(str(error))
-    number = error.errno or (int(found[1]) if found else 0)
-    return os.strerror(number) if number > 0 else str(error.strerror or error)

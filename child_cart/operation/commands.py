@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.redaction import shown
 from cart_common.process.settings import SettingError
 from cart_common.wire.identity import Identity
@@ -211,4 +212,4 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SettingError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from None
+        raise SettingError(f"{error.filename or path} cannot be written: {error_words(error)}.") from None

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from contextlib import suppress
-from enum import StrEnum
-from itertools import islice
 
 from aiohttp import web
 
 from cart_common.websocket.fair_reading import FairReading
 from cart_common.websocket.frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from cart_common.websocket.send_queue import SendQueue, SendQueueFull
-from cart_common.websocket.socket import FAREWELL_S, WebSocket
+from cart_common.websocket.socket import FAREWELL_S
 from cart_common.wire.chunk import MAX_FRAME_BYTES, ChunkError, unpack_header
-from cart_common.wire.identity import attach_statement, cart_id_of, signature_is_valid
+from cart_common.wire.identity import cart_id_of
 from cart_common.wire.messages import (
     PROTOCOL_VERSION,
-    Attach,
     Attached,
     Code,
     ErrorMessage,
@@ -39,6 +35,8 @@ from cart_common.wire.messages import (
 
 from .admission import Admission
 from .allowance import Allowance, RateLimits
+from .cart_connection import CartConnection, Phase
+from .departure import Departure
 from .hub import Hub
 from .neighbour_service import NeighbourService
 from .neighbourhood import Neighbourhood
@@ -49,72 +47,7 @@ from .websocket import accept
 log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
 UNATTACHED_MOST = 500
-# As many carts go elsewhere in a second as their new bridges can take.
-SENT_AWAY_AT_ONCE = 200
-SEND_AWAY_EVERY_S = 0.1
 CLOSE_SPARE_S = 0.5
-MAX_ATTACH_BYTES = 128 * 1024  # whoever has proved nothing gets little memory
-
-
-class Phase(StrEnum):
-    """The life of a connection."""
-
-    GREETED = "GREETED"
-    ATTACHED = "ATTACHED"
-    LEAVING = "LEAVING"
-
-
-class CartConnection:
-    """One cart's socket, and where it stands with the bridge."""
-
-    __slots__ = (
-        "_relay",
-        "address",
-        "allowance",
-        "attach_timer",
-        "cart_id",
-        "keeps_transfers",
-        "nonce",
-        "phase",
-        "socket",
-    )
-
-    def __init__(self, relay: Relay, address: str, send_queue: SendQueue, allowance: Allowance | None) -> None:
-        self._relay = relay
-        self.address = address
-        self.allowance = allowance
-        self.phase = Phase.GREETED
-        self.nonce = os.urandom(32)
-        self.cart_id = ""
-        self.keeps_transfers = True
-        """Whether its cart's transfers wait for it to come back when it is gone."""
-        self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, relay.turns)
-
-    @property
-    def send_queue(self) -> SendQueue:
-        """What waits to be written."""
-        return self.socket.send_queue
-
-    def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None:
-        """Take what was read."""
-        self._relay.take(self, messages, frames, read_bytes)
-
-    def on_drained(self) -> None:
-        """Let the hub know that there is room."""
-        self._relay.note_waiting(self)
-
-    def on_error(self, error: FrameError) -> None:
-        """Let a cart go that does not speak WebSocket."""
-        self._relay.refuse(self, Violation(Code.BAD_MESSAGE, str(error)), error.close_code)
-
-    def on_lost(self, reason: str) -> None:
-        """Forget the connection."""
-        self._relay.forget(self, reason)
-
-    def abort(self) -> None:
-        """Break the link at once."""
-        self.socket.abort()
 
 
 class Relay:
@@ -222,6 +155,10 @@ class Relay:
         connection.socket.hold(wait_s)
         asyncio.get_running_loop().call_later(wait_s, self._say_goodbye, connection, violation, close_code)
 
+    def break_protocol(self, connection: CartConnection, error: FrameError) -> None:
+        """Let a cart go that does not keep to RFC 6455."""
+        self.refuse(connection, Violation(Code.BAD_MESSAGE, str(error)), error.close_code)
+
     def _say_goodbye(self, connection: CartConnection, why: Violation, close_code: int = POLICY_VIOLATION) -> None:
         self._leave(connection, f"{why} ({why.code})")
         connection.socket.close(encode(ErrorMessage(why.code, why.sentence)), close_code, why.code)
@@ -231,9 +168,7 @@ class Relay:
         if connection.phase is Phase.LEAVING:
             return
         was_attached = connection.phase is Phase.ATTACHED
-        connection.phase = Phase.LEAVING
-        if connection.attach_timer is not None:
-            connection.attach_timer.cancel()
+        connection.move_to(Phase.LEAVING)
         if was_attached:
             log.info("cart %s left: %s", connection.cart_id, reason)
             del self._connections[connection.cart_id]
@@ -293,17 +228,17 @@ class Relay:
             self._deliver(self._hub.receive(connection.cart_id, message))
 
     def _attach(self, connection: CartConnection, message: Message) -> None:
-        attach = self._proved(connection, message)
+        attach = self._admission.check(message, connection.nonce, self.bridge_id)
+        if self._stopping:
+            raise _stopping()
         cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
         earlier = self._connections.get(cart_id)
         if earlier is not None:
             # Most often it is dead, but a copied key is worth a word.
             self._say_goodbye(earlier, Violation(Code.REPLACED, "The same cart has attached again."))
         waiting = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
-        if connection.attach_timer is not None:
-            connection.attach_timer.cancel()
-            connection.attach_timer = None
-        connection.phase, connection.cart_id, connection.nonce = Phase.ATTACHED, cart_id, b""
+        connection.move_to(Phase.ATTACHED)
+        connection.cart_id, connection.nonce = cart_id, b""
         connection.allowance = self._returning_carts.come_back(cart_id) or connection.allowance
         connection.socket.take_up_to(MAX_FRAME_BYTES)
         self._connections[cart_id] = connection
@@ -311,29 +246,6 @@ class Relay:
         self._say(connection, Attached(cart_id))
         self._deliver(waiting)
         self._neighbour_service.tell(connection.cart_id)
-
-    def _proved(self, connection: CartConnection, message: Message) -> Attach:
-        """Return an ATTACH whose key and proof are right.
-
-        Raises:
-            Violation: if it is something else.
-        """
-        if not isinstance(message, Attach):
-            raise Violation(Code.UNEXPECTED_MESSAGE, f"The first message is to be ATTACH; {message.KIND} came.")
-        if message.version != PROTOCOL_VERSION:
-            raise Violation(
-                Code.WRONG_VERSION, f"This bridge speaks version {PROTOCOL_VERSION}, the cart {message.version}."
-            )
-        statement = attach_statement(connection.nonce, self.bridge_id)
-        public_key = bytes.fromhex(message.public_key)
-        # The proof first: it takes a fiftieth of the signature's time, which strangers are not to cost.
-        if not self._admission.proves(bytes.fromhex(message.proof), statement + public_key):
-            raise Violation(Code.NOT_ADMITTED, "The cart does not hold the key of the fleet that this bridge serves.")
-        if not signature_is_valid(public_key, bytes.fromhex(message.signature), statement):
-            raise Violation(Code.BAD_SIGNATURE, "The signature over nonce and bridge id is not this key's.")
-        if self._stopping:
-            raise _stopping()
-        return message
 
     # Frames go.
 
@@ -390,22 +302,11 @@ class Relay:
         # One timer for all of them: a timer a cart would cost more than the pings.
         while True:
             await asyncio.sleep(min(SWEEP_S, self._heartbeat_s / 4))
-            self._beat(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            for connection in list(self._sockets):
+                connection.check_alive(now, self._heartbeat_s)
             self._deliver(self._hub.expire())
             self._neighbour_service.sweep(self._connections.keys())
-
-    def _beat(self, now: float) -> None:
-        ping_before = now - self._heartbeat_s
-        dead_before = now - 1.5 * self._heartbeat_s
-        for connection in list(self._sockets):
-            socket = connection.socket
-            if socket.heard_at > ping_before or socket.closing or socket.held:
-                continue
-            if not socket.pinged:
-                socket.ping()
-            elif socket.heard_at < dead_before:
-                log.info("cart %s does not answer pings", connection.cart_id)
-                connection.abort()
 
     async def send_away(self, most_s: float, hurried: asyncio.Event) -> None:
         """Take no more carts and begin no more clusters; send the carts to other bridges as their transfers end.
@@ -417,35 +318,12 @@ class Relay:
             hurried: ends it when it is set.
         """
         self._stopping = self._hub.is_closing = True
-        if self._neighbour_service.knows_others():
-            log.info("sending %d carts to other bridges", len(self._connections))
-            step = self._send_some_away
-        else:
-            busy = sum(map(self._is_busy, self._connections.values()))
-            if busy:
-                log.info("waiting for the transfers of %d carts, for %g s at most", busy, most_s)
-            step = self._wait_for_transfers
-        with suppress(TimeoutError):
-            async with asyncio.timeout(most_s):
-                while step() and not hurried.is_set():
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(SEND_AWAY_EVERY_S):
-                            await hurried.wait()
+        departure = Departure(self._connections, self._hub.transfers.is_busy, self._send_elsewhere)
+        await departure.run(self._neighbour_service.knows_others(), most_s, hurried)
 
-    def _send_some_away(self) -> bool:
-        """Send idle carts away; tell whether there are more carts."""
-        idle = (entry for entry in self._connections.values() if not self._is_busy(entry))
-        for connection in list(islice(idle, SENT_AWAY_AT_ONCE)):
-            self._neighbour_service.tell(connection.cart_id)
-            self._say_goodbye(connection, _stopping())
-        return bool(self._connections)
-
-    def _wait_for_transfers(self) -> bool:
-        """Tell whether any cart has a transfer under way: there is nowhere to send it."""
-        return any(map(self._is_busy, self._connections.values()))
-
-    def _is_busy(self, connection: CartConnection) -> bool:
-        return self._hub.transfers.is_busy(connection.cart_id)
+    def _send_elsewhere(self, connection: CartConnection) -> None:
+        self._neighbour_service.tell(connection.cart_id)
+        self._say_goodbye(connection, _stopping())
 
     async def close(self) -> None:
         """Refuse new carts, tell the attached ones that the bridge stops, and close their sockets."""

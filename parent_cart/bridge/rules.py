@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cart_common.wire.chunk import MIN_CHUNK_BYTES
 from cart_common.wire.messages import Code, Message
 
 
@@ -29,6 +30,27 @@ class Limits:
     resume_timeout_s: float = 90.0
     requests_per_s: float = 20.0
     requests_at_once: int = 128
+
+    def chunk_size_error(self, chunk_bytes: int) -> str:
+        """Return why chunks of this size are not taken, as a sentence; empty if they are."""
+        if MIN_CHUNK_BYTES <= chunk_bytes <= self.max_chunk_bytes:
+            return ""
+        return (
+            f"The transfer's chunks have {chunk_bytes} bytes; "
+            f"this bridge takes {MIN_CHUNK_BYTES} to {self.max_chunk_bytes}."
+        )
+
+    def check_window(self, ahead_bytes: int) -> None:
+        """Check how far ahead of what has passed credit reaches.
+
+        Raises:
+            Violation: if that is too far.
+        """
+        if ahead_bytes > self.max_window_bytes:
+            raise Violation(
+                Code.OVERRUN,
+                f"Credit for {ahead_bytes} bytes ahead was granted; this bridge allows {self.max_window_bytes}.",
+            )
 
 
 @dataclass(frozen=True)

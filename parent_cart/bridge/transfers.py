@@ -6,14 +6,11 @@ transfer name it with RESUME, and it goes on where the receiver says.
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-from cart_common.wire.chunk import MIN_CHUNK_BYTES, ChunkHeader
+from cart_common.wire.chunk import ChunkHeader
 from cart_common.wire.messages import (
     Cancel,
     Code,
@@ -26,68 +23,11 @@ from cart_common.wire.messages import (
     Resume,
 )
 
-from .budget import Budget
+from .credit_grants import CreditGrants
 from .rules import Delivery, Limits, Violation
+from .transfer import Transfer, TransferState
 
-LOOKED_AT: Final = 16  # transfers that wait for credit, each time that there is room
 MOST_NAMED: Final = 4  # times its own limit: how many transfers others may name a cart in
-
-
-class TransferState(StrEnum):
-    """The life of a transfer as the bridge sees it; it is forgotten when it ends."""
-
-    REQUESTED = "REQUESTED"
-    OFFERED = "OFFERED"
-    OPEN = "OPEN"
-
-
-TRANSITIONS: Final = {
-    TransferState.REQUESTED: {TransferState.OFFERED},
-    TransferState.OFFERED: {TransferState.OPEN},
-    TransferState.OPEN: {TransferState.OPEN},
-}
-
-
-@dataclass(slots=True)
-class Transfer:
-    """A model on its way from ``sender`` to ``receiver``."""
-
-    transfer_id: str
-    sender: str
-    receiver: str
-    touched_at: float
-    state: TransferState = TransferState.REQUESTED
-    wanted_bytes: int = 0
-    """Up to where the receiver has granted credit."""
-    granted_bytes: int = 0
-    """Up to where the sender has been told so."""
-    passed_bytes: int = 0
-    total_bytes: int = 0
-    chunk_bytes: int = 0
-    awaited: set[str] = field(default_factory=set)
-    """The carts that must RESUME before anything passes."""
-    resumed: bool = False
-    """Whether it has been taken up again: chunks from before may still be under way."""
-
-    def move_to(self, state: TransferState, by: str) -> None:
-        """Change the state.
-
-        Raises:
-            Violation: if the message that asks for it does not fit the present one.
-        """
-        if state not in TRANSITIONS[self.state]:
-            raise Violation(
-                Code.UNEXPECTED_MESSAGE, f"{by} came for transfer {self.transfer_id} while it is {self.state}."
-            )
-        self.state = state
-
-    def is_due(self, header: ChunkHeader) -> bool:
-        """Tell whether this is the chunk that comes next."""
-        return header.sequence * self.chunk_bytes == self.passed_bytes
-
-    def other_than(self, cart_id: str) -> str:
-        """Return the cart at the other end."""
-        return self.sender if cart_id == self.receiver else self.receiver
 
 
 class Transfers:
@@ -109,9 +49,7 @@ class Transfers:
         self._attached = attached
         self._counters = counters
         self._of_cart: dict[str, set[str]] = {}
-        self._budget = Budget(limits.max_buffered_bytes)
-        self._short: OrderedDict[str, Transfer] = OrderedDict()
-        """Those whose senders have not been told of all credit: there was no room for it."""
+        self.credit_grants = CreditGrants(limits.max_buffered_bytes)
 
     def of_cart(self, cart_id: str) -> list[Transfer]:
         """Return the transfers that a cart is at one end of."""
@@ -161,8 +99,9 @@ class Transfers:
         ends = (message.source, message.destination)
         if ends != (transfer.sender, transfer.receiver) or message.source != cart_id:
             raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
-        if not self._takes_chunks_of(message.chunk_bytes):
-            raise Violation(Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
+        wrong_chunks = self._limits.chunk_size_error(message.chunk_bytes)
+        if wrong_chunks:
+            raise Violation(Code.BAD_OFFER, wrong_chunks)
         transfer.move_to(TransferState.OFFERED, message.KIND)
         transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
         return self._tell(transfer.receiver, message)
@@ -179,50 +118,21 @@ class Transfers:
         if cart_id != transfer.receiver:
             raise Violation(Code.WRONG_SOURCE, f"Only the receiver of transfer {transfer.transfer_id} grants credit.")
         transfer.move_to(TransferState.OPEN, message.KIND)
-        self._check_window(message.up_to_bytes - transfer.passed_bytes)
+        self._limits.check_window(message.up_to_bytes - transfer.passed_bytes)
         transfer.wanted_bytes = max(transfer.wanted_bytes, message.up_to_bytes)
-        return self._tell_credit(transfer) if self._extend(transfer) else []
-
-    def _extend(self, transfer: Transfer) -> bool:
-        """Take over the receiver's credit, as far as there is room for it; tell whether a further chunk may pass."""
-        self._short.pop(transfer.transfer_id, None)
-        if transfer.awaited:
-            return False
-        room = self._budget.room_for(transfer.receiver, transfer.chunk_bytes)
-        up_to = min(transfer.wanted_bytes, transfer.granted_bytes + max(room, 0))
-        if up_to < transfer.wanted_bytes:
-            self._short[transfer.transfer_id] = transfer
-            up_to -= up_to % transfer.chunk_bytes
-        # What lets no further chunk pass is not passed on: a receiver must not flood a sender with crumbs.
-        next_end = min(
-            transfer.granted_bytes // transfer.chunk_bytes * transfer.chunk_bytes + transfer.chunk_bytes,
-            transfer.total_bytes,
-        )
-        if up_to < next_end or up_to <= transfer.granted_bytes:
-            return False
-        self._set_credit(transfer, transfer.passed_bytes, up_to)
-        return True
+        return self._tell_credit(transfer) if self.credit_grants.extend(transfer) else []
 
     def _tell_credit(self, transfer: Transfer) -> list[Delivery]:
         return self._tell(transfer.sender, Credit(transfer.transfer_id, transfer.granted_bytes))
 
-    def _set_credit(self, transfer: Transfer, passed_bytes: int, granted_bytes: int) -> None:
-        before = transfer.granted_bytes - transfer.passed_bytes
-        transfer.passed_bytes, transfer.granted_bytes = passed_bytes, granted_bytes
-        self._budget.promise(transfer.receiver, granted_bytes - passed_bytes - before)
-
     def note_waiting(self, cart_id: str, waiting_bytes: int) -> list[Delivery]:
         """Take note of how much waits for a cart now; return the credit that there is room for at last."""
-        self._budget.wait(cart_id, waiting_bytes - self._budget.waiting[cart_id])
+        self.credit_grants.note_waiting(cart_id, waiting_bytes)
         return self.release()
 
     def release(self) -> list[Delivery]:
         """Return the credit that there is room for at last."""
-        told: list[Delivery] = []
-        for transfer in list(itertools.islice(self._short.values(), LOOKED_AT)):
-            if self._extend(transfer):
-                told += self._tell_credit(transfer)
-        return told
+        return [delivery for transfer in self.credit_grants.release() for delivery in self._tell_credit(transfer)]
 
     def route(self, cart_id: str, header: ChunkHeader, payload_bytes: int) -> Transfer | None:
         """Return the transfer that a chunk belongs to, or None if it is to be dropped.
@@ -257,8 +167,7 @@ class Transfers:
                 f"A chunk ends at byte {end} of transfer {transfer.transfer_id}; "
                 f"credit reaches {transfer.granted_bytes}.",
             )
-        self._set_credit(transfer, end, transfer.granted_bytes)
-        self._budget.wait(transfer.receiver, payload_bytes)
+        self.credit_grants.pass_on(transfer, payload_bytes)
         transfer.touched_at = self._clock()
         return transfer
 
@@ -294,8 +203,7 @@ class Transfers:
             else:
                 transfer.touched_at = self._clock()
                 # Nothing comes meanwhile: what was promised is room for others.
-                self._short.pop(transfer.transfer_id, None)
-                self._set_credit(transfer, transfer.passed_bytes, transfer.passed_bytes)
+                self.credit_grants.take_back(transfer)
                 told += self._tell(other, Paused(transfer.transfer_id))
         return told
 
@@ -332,8 +240,9 @@ class Transfers:
             if not self._has_place_for(cart_id, other) or not may_claim():
                 sentence = "This bridge takes up no such transfer now."
                 return self.refuse(cart_id, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
-            if not self._takes_chunks_of(message.chunk_bytes):
-                return self.refuse(cart_id, message.transfer, Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
+            wrong_chunks = self._limits.chunk_size_error(message.chunk_bytes)
+            if wrong_chunks:
+                return self.refuse(cart_id, message.transfer, Code.BAD_OFFER, wrong_chunks)
             transfer = self._claimed(message)
             told += self._tell(transfer.other_than(cart_id), Paused(message.transfer))
         shape = (message.sender, message.receiver, message.total_bytes, message.chunk_bytes)
@@ -347,7 +256,7 @@ class Transfers:
         transfer.resumed, transfer.touched_at = True, self._clock()
         if transfer.awaited:
             return told + self._tell(cart_id, Paused(message.transfer))
-        self._extend(transfer)
+        self.credit_grants.extend(transfer)
         position, granted = transfer.passed_bytes, transfer.granted_bytes
         return self._tell(transfer.sender, Resume(message.transfer, *shape, position, granted))
 
@@ -368,12 +277,12 @@ class Transfers:
         position, up_to = message.position_bytes, message.up_to_bytes
         if position > transfer.total_bytes or (position % transfer.chunk_bytes and position != transfer.total_bytes):
             raise Violation(Code.BAD_OFFER, f"RESUME of transfer {transfer.transfer_id} goes on at byte {position}.")
-        self._check_window(up_to - position)
+        self._limits.check_window(up_to - position)
         # Never less than before, since chunks under that credit are under way; never more than a window.
         transfer.wanted_bytes = min(max(transfer.wanted_bytes, up_to), position + self._limits.max_window_bytes)
         if transfer.wanted_bytes:
-            transfer.state = TransferState.OPEN
-        self._set_credit(transfer, position, position)
+            transfer.move_to(TransferState.OPEN, message.KIND)
+        self.credit_grants.start_at(transfer, position)
 
     # Ends.
 
@@ -417,8 +326,7 @@ class Transfers:
 
     def _forget(self, transfer: Transfer) -> None:
         del self.open[transfer.transfer_id]
-        self._short.pop(transfer.transfer_id, None)
-        self._set_credit(transfer, transfer.passed_bytes, transfer.passed_bytes)
+        self.credit_grants.take_back(transfer)
         for cart_id in (transfer.sender, transfer.receiver):
             self._of_cart[cart_id].discard(transfer.transfer_id)
             if not self._of_cart[cart_id]:
@@ -441,23 +349,6 @@ class Transfers:
             return None
         transfer.touched_at = self._clock()
         return transfer
-
-    def _check_window(self, ahead_bytes: int) -> None:
-        if ahead_bytes > self._limits.max_window_bytes:
-            raise Violation(
-                Code.OVERRUN,
-                f"Credit for {ahead_bytes} bytes ahead was granted; "
-                f"this bridge allows {self._limits.max_window_bytes}.",
-            )
-
-    def _takes_chunks_of(self, chunk_bytes: int) -> bool:
-        return MIN_CHUNK_BYTES <= chunk_bytes <= self._limits.max_chunk_bytes
-
-    def _wrong_chunks(self, chunk_bytes: int) -> str:
-        return (
-            f"The transfer's chunks have {chunk_bytes} bytes; "
-            f"this bridge takes {MIN_CHUNK_BYTES} to {self._limits.max_chunk_bytes}."
-        )
 
     def _tell(self, cart_id: str, message: Message) -> list[Delivery]:
         return [Delivery(cart_id, message)] if cart_id in self._attached else []

@@ -9,8 +9,8 @@ import logging
 from typing import Final, NoReturn
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
+from cart_common.websocket.aiohttp_adapter import HttpProcessingError, open_transports, switch_protocol
 from cart_common.websocket.socket import WebSocket, accept_key
 
 HTTP_MOST_S: Final = 30.0
@@ -36,10 +36,10 @@ async def cut_off_others(server: web.Server) -> NoReturn:
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         now = asyncio.get_running_loop().time()
-        since = {connection: since.get(connection, now) for connection in server.connections}
-        for connection in server.connections:
-            transport = connection.transport
-            if transport is not None and now - since[connection] > HTTP_MOST_S:
+        transports = open_transports(server)
+        since = {connection: since.get(connection, now) for connection in transports}
+        for connection, transport in transports.items():
+            if now - since[connection] > HTTP_MOST_S:
                 transport.abort()
 
 
@@ -68,9 +68,5 @@ async def accept(request: web.Request, socket: WebSocket) -> web.StreamResponse:
     await answer.prepare(request)
     if transport is None or transport.is_closing():
         raise ConnectionResetError("The connection was lost in the opening handshake.")
-    transport.set_protocol(socket)
-    socket.connection_made(transport)
-    # For aiohttp the connection ends here. It would close the transport, so that is taken away from it first.
-    earlier.transport = None
-    earlier.connection_lost(None)
+    switch_protocol(transport, earlier, socket)
     return answer

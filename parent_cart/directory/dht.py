@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from cart_common.process.backoff import Backoff
+from cart_common.process.backoff import Backoff, jittered
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.wire.fleet_key import OPEN, bridge_token
@@ -168,7 +169,7 @@ class DhtDirectory:
             await self.node.wire.listen(host, port)
         except OSError as error:
             raise SettingError(
-                f"The bridge cannot take datagrams on {host} port {port}: {error.strerror or error}. Stop what uses "
+                f"The bridge cannot take datagrams on {host} port {port}: {error_words(error)}. Stop what uses "
                 "it, or choose another with --dht-host and --dht-port (BRIDGE_DHT_HOST, BRIDGE_DHT_PORT)."
             ) from None
         if self._memory_file is not None:
@@ -305,9 +306,4 @@ class DhtDirectory:
             await in_thread(write_known_addresses, self._memory_file, self._memory)
             self._saved = self._memory.addresses()
         except OSError as error:
-            log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error)
-
-
-def jittered(seconds: float) -> float:
-    """Return between half of a time and all of it, so that bridges that start together do not go on together."""
-    return random.uniform(seconds / 2, seconds)  # noqa: S311 - no secret
+            log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error_words(error))

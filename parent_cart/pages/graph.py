@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ..bridge.words import byte_words
 from .rates import SAMPLE_EVERY_S, SAMPLES_KEPT, Sample
+from .words import byte_words
 
 WIDTHS: Final = {"wide": 1100, "middle": 720, "narrow": 340}
 """Of the charts for screens of three widths, so that their words are about as large as the page's."""

@@ -27,9 +27,9 @@ from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord
 
 from ..bridge.hub import AttachedCart, Hub
-from ..bridge.words import byte_words, duration_words
 from .graph import charts
 from .rates import SAMPLE_EVERY_S, Traffic
+from .words import byte_words, duration_words
 
 FOLDER: Final = Path(__file__).parent
 PAGE: Final = Template((FOLDER / "status.html").read_text("utf-8"))

@@ -34,7 +34,7 @@ from cart_common.wire.messages import (
 )
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.rules import Delivery, Limits, Violation
-from parent_cart.bridge.transfers import Transfer, TransferState
+from parent_cart.bridge.transfer import Transfer, TransferState
 
 MODEL, OTHER_MODEL = "aa" * 16, "bb" * 16
 CHUNK, WINDOW, IDLE_S, RESUME_S = 1024, 4096, 10.0, 15.0

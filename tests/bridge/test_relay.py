@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from contextlib import AsyncExitStack, suppress
 
 import aiohttp
@@ -124,16 +123,16 @@ async def test_the_same_key_again_replaces_the_earlier_link(bridge: Bridge) -> N
         await until(lambda: list(bridge.relay._connections) == [later.id])
 
 
-async def test_a_replaced_link_that_is_dead_holds_up_nobody(bridge: Bridge) -> None:
+async def test_a_replaced_link_that_is_dead_holds_up_nobody(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_module, "FAREWELL_S", 3600.0)  # the dead link stays for as long as the test runs
     async with attached(bridge.url) as dead, attached(bridge.url, role="KERNEL") as kernel:
         opened = await open_transfer(kernel, dead, bytes(5000))
         await dead.stop_reading()
-        began = time.monotonic()
         async with attached(bridge.url, dead.key) as later:
             assert (await kernel.hear("PAUSED"))["transfer"] == opened.id
             assert (await later.hear("PAUSED"))["transfer"] == opened.id
             await open_transfer(kernel, later, b"works")
-            assert time.monotonic() - began < 1
+            assert len(bridge.relay._sockets) == 3  # the dead link is still being closed
         await until(lambda: not bridge.hub.carts.get(dead.id))
 
 
@@ -238,8 +237,9 @@ async def test_exit_is_answered_after_the_cart_is_deregistered(bridge: Bridge) -
 
 @pytest.mark.parametrize("dies", ["sender", "receiver"])
 async def test_the_transfers_of_a_cart_that_dies_without_a_word_wait_for_it_and_no_longer(
-    no_blocking: BlockBuster, dies: str
+    no_blocking: BlockBuster, monkeypatch: pytest.MonkeyPatch, dies: str
 ) -> None:
+    monkeypatch.setattr(relay_module, "SWEEP_S", 0.02)
     async with (
         running_bridge(resume_timeout_s=0.1) as bridge,
         attached(bridge.url) as shell,
@@ -248,7 +248,7 @@ async def test_the_transfers_of_a_cart_that_dies_without_a_word_wait_for_it_and_
         opened = await open_transfer(kernel, shell, bytes(50_000), granted=50_000)
         dead, other = (shell, kernel) if dies == "sender" else (kernel, shell)
         dead.abort()
-        assert (await other.hear("PAUSED", timeout_s=1))["transfer"] == opened.id
+        assert (await other.hear("PAUSED"))["transfer"] == opened.id
         assert list(bridge.hub.carts) == [other.id]
         cancel = await other.hear("CANCEL")
         assert (cancel["transfer"], cancel["code"]) == (opened.id, "PEER_LEFT")
@@ -320,7 +320,7 @@ async def test_a_bridge_stops_while_somebody_opens_connections_without_end(
 
     async with background(come()):
         await until(lambda: bridge.relay._sockets)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await bridge.relay.close()
 
 
@@ -388,7 +388,7 @@ async def test_a_slow_reader_holds_up_only_its_own_transfer(bridge: Bridge) -> N
         await slow.stop_reading()
         for number in range(window // chunk_bytes):
             await shell.socket.send_bytes(to_slow.frame(number))
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):  # the slow one stays: it is first pinged after 20 s of silence
             for number in range(window // chunk_bytes):
                 await shell.socket.send_bytes(to_fast.frame(number))
                 assert await fast.hear_bytes() == to_fast.frame(number)
@@ -669,7 +669,7 @@ async def test_a_connection_that_becomes_no_websocket_is_cut_off(
         ):
             reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
             writer.write(begun)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 with suppress(ConnectionResetError):
                     while await reader.read(1000):
                         pass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from support.browser import code_pictures as pictures
 from support.browser.chromium import scan_with_keys
-from support.processes.shop_fleet import RYE_BREAD, Shopfloor, open_shop, shopfloor
+from support.processes.shop_fleet import RYE_BREAD, ShopFleet, open_shop, running_shop_fleet
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -16,10 +16,10 @@ GOUDA = "0200000000509"
 UNKNOWN = "4000000000013"
 
 
-def test_the_browsers_camera_reads_a_label_once_for_as_long_as_it_is_in_sight(page: Page, floor: Shopfloor) -> None:
+def test_the_browsers_camera_reads_a_label_once_for_as_long_as_it_is_in_sight(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     button = page.get_by_role("button", name="This device")
     button.click()
     expect(page.get_by_text("Rye bread, 3.49: 1 in the bill.")).to_be_visible()
@@ -34,21 +34,21 @@ def test_the_browsers_camera_reads_a_label_once_for_as_long_as_it_is_in_sight(pa
     assert page.evaluate("document.querySelector('#scan-video').srcObject") is None, "the camera still films"
 
 
-def test_a_camera_that_is_not_allowed_is_said_so(context: BrowserContext, floor: Shopfloor) -> None:
+def test_a_camera_that_is_not_allowed_is_said_so(context: BrowserContext, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
     context.clear_permissions()
     page = context.new_page()
-    open_shop(page, floor)
+    open_shop(page, fleet)
     page.get_by_role("button", name="This device").click()
     expect(page.get_by_text("The camera was not allowed.")).to_be_visible()
     expect(page.locator("#scan-view")).to_be_hidden()
 
 
-def test_a_photo_is_read_and_one_without_codes_is_said_so(page: Page, floor: Shopfloor) -> None:
+def test_a_photo_is_read_and_one_without_codes_is_said_so(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     shelf = pictures.on_a_shelf(pictures.ean_13(RYE_BREAD), pictures.qr(GOUDA), size=(1000, 500))
     for picture, sentence in (
         (shelf, "Gouda, 4.89: 1 in the bill."),
@@ -61,10 +61,10 @@ def test_a_photo_is_read_and_one_without_codes_is_said_so(page: Page, floor: Sho
     expect(page.get_by_label("Total")).to_have_text("8.38")
 
 
-def test_a_file_that_is_no_picture_is_refused_with_a_sentence(page: Page, floor: Shopfloor) -> None:
+def test_a_file_that_is_no_picture_is_refused_with_a_sentence(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     page.locator("#scan-photo").set_input_files(
         {"name": "photo.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>" * 100}
     )
@@ -73,11 +73,11 @@ def test_a_file_that_is_no_picture_is_refused_with_a_sentence(page: Page, floor:
 
 
 def test_a_hand_scanner_types_into_the_bill_and_not_into_the_field_that_has_the_focus(
-    page: Page, floor: Shopfloor
+    page: Page, fleet: ShopFleet
 ) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     search = page.get_by_role("searchbox")
     search.fill("oat")
     scan_with_keys(page, RYE_BREAD)
@@ -97,8 +97,8 @@ def test_the_carts_own_camera_is_shown_and_read(chromium: Browser, page: Page, t
 
     film = tmp_path / "film.avi"
     pictures.film(str(film), [pictures.on_a_shelf(pictures.ean_13(GOUDA))] * 3)
-    with shopfloor(tmp_path, "--camera", str(film), "--currency", "€", peers=0) as floor:
-        open_shop(page, floor)
+    with running_shop_fleet(tmp_path, "--camera", str(film), "--currency", "€", peers=0) as fleet:
+        open_shop(page, fleet)
         page.get_by_role("button", name="The cart").click()
         expect(page.get_by_text("Gouda, 4.89\N{NO-BREAK SPACE}€: 1 in the bill.")).to_be_visible()
         expect(page.get_by_label("Total")).to_have_text("4.89\N{NO-BREAK SPACE}€")

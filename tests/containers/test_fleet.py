@@ -48,8 +48,8 @@ for slot in Path("/data").iterdir():
 
 
 @pytest.fixture(scope="module")
-def compose(tmp_path_factory, pytestconfig: pytest.Config) -> Iterator[list[str]]:
-    with engine.engine(tmp_path_factory.mktemp("engine"), pytestconfig) as command:
+def compose(tmp_path_factory) -> Iterator[list[str]]:
+    with engine.engine(tmp_path_factory.mktemp("engine")) as command:
         engine.build_images()
         yield command
 

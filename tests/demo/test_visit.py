@@ -13,7 +13,7 @@ from tests.support.processes.programs import (
     ROOT,
     BridgeProcess,
     CartProcess,
-    Program,
+    RestartableProcess,
     get,
     running,
     wait_for,
@@ -40,7 +40,7 @@ class SlotCart(CartProcess):
         return self.status().get("rounds_ended", 0) >= rounds
 
 
-class Visit(Program):
+class Visit(RestartableProcess):
     def __init__(self, folder, port):
         given = ["--folder", str(folder), "--port", str(port), "--task", LIGHT_TASK]
         super().__init__(["-m", "demo.visit", *given], folder.with_suffix(".log"))

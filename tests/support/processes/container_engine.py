@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from tests.support.processes.programs import ROOT, free_port, get
 from tests.support.skip_loudly import skip_loudly
 
@@ -47,7 +45,7 @@ class NotHere(Exception):
 
 
 @contextmanager
-def engine(folder: Path, config: pytest.Config) -> Iterator[list[str]]:
+def engine(folder: Path) -> Iterator[list[str]]:
     """Have an engine that answers, with the base images, and give the command for compose files.
 
     Without one that runs, the installed one is started for the length of the block, where that may be done: only root
@@ -57,7 +55,7 @@ def engine(folder: Path, config: pytest.Config) -> Iterator[list[str]]:
         with _ready(folder) as compose:
             yield compose
     except NotHere as why:
-        skip_loudly(config, "containers", str(why), fails_on_ci=False)
+        skip_loudly("containers", str(why), fails_on_ci=False)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..carts.light_task import points
-from .programs import BridgeProcess, CartProcess, Program, free_port, get, wait_for
+from .programs import BridgeProcess, CartProcess, RestartableProcess, free_port, get, wait_for
 
 ALL_ACCEPTED = ("--accept-backward", "100", "--accept-forward", "100")
 
@@ -122,7 +122,7 @@ class Fleet:
         ]
 
     @property
-    def programs(self) -> list[Program]:
+    def programs(self) -> list[RestartableProcess]:
         return [*self.bridges, *self.carts]
 
     def let_bridges_meet(self) -> None:

@@ -33,7 +33,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     raise AssertionError("no port is free")
 
 
-class Program:
+class RestartableProcess:
     """A process that can be killed and started again."""
 
     def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
@@ -65,7 +65,7 @@ class Program:
         return self._log.read_text(errors="replace")
 
 
-class BridgeProcess(Program):
+class BridgeProcess(RestartableProcess):
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.port = free_port()
         super().__init__(["parent_cart/main.py", "--port", str(self.port), *arguments], folder / "bridge.log")
@@ -84,7 +84,7 @@ class BridgeProcess(Program):
         return False
 
 
-class CartProcess(Program):
+class CartProcess(RestartableProcess):
     def __init__(self, folder: Path, bridge_url: str, *arguments: str, **environment: str) -> None:
         self.port = free_port()
         self.data = folder
@@ -144,7 +144,7 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 90.0, what: str = 
 
 
 @contextmanager
-def running(*programs: Program) -> Iterator[None]:
+def running(*programs: RestartableProcess) -> Iterator[None]:
     """Start programs and end them, whatever happens."""
     try:
         for program in programs:

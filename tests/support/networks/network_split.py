@@ -66,7 +66,7 @@ class HalfCart(FleetCart):
         return sum(verdict["reason"] == "ACCEPTED" for verdict in record["verdicts"])
 
 
-def run_partition(folder: Path) -> None:
+def run_network_split(folder: Path) -> None:
     """Tell the story; raises ``AssertionError`` where it does not go as it should."""
     everybody = 2 * CARTS_A_HALF - 1
     with netlab.halves() as net:

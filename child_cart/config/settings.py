@@ -1,38 +1,62 @@
-"""The cart's settings: their names, defaults and help in one table, and the changes made while it runs."""
+"""The cart's settings in one table: their names, defaults, help and checks."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable
-from dataclasses import Field, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
-from cart_common.process.redaction import shown
-from cart_common.process.settings import (
-    SettingError,
-    field_named,
-    flag_name,
-    option,
-    option_of,
-    parse_value,
-    variable_name,
-)
+from cart_common.process.settings import SettingError, check_values, option
 from cart_common.wire.records import is_bridge_url
 
-from .db.ownership import is_mongodb, is_store
-from .db.store import Store
-from .model.aggregation.registry import DEFAULT_RULE, RULES
-from .model.partition import Partition
-from .network.bridge_selection import MOST_BRIDGES
-from .shop.catalogue import MAX_CURRENCY_CHARS, is_currency
-from .transfers.exchange import ExchangeLimits
+from ..db.ownership import is_mongodb, is_store
+from ..model.aggregation.registry import DEFAULT_RULE, RULES
+from ..model.partition import Partition
+from ..network.bridge_selection import MOST_BRIDGES
+from ..shop.catalogue import MAX_CURRENCY_CHARS, is_currency
+from ..transfers.exchange import ExchangeLimits
 
-log = logging.getLogger("cart.config")
-MIB = 1024 * 1024
-LEAST_TRAINER_BYTES = 64 * MIB
-STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
+MIB: Final = 1024 * 1024
+LEAST_TRAINER_BYTES: Final = 64 * MIB
+STREAMS: Final = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
+
+# Each returns what a value must be, or None if it is right.
+
+
+def _check_bridge(text: str) -> str | None:
+    urls = _urls_in(text)
+    if urls and all(map(is_bridge_url, urls)):
+        return None
+    return "like ws://127.0.0.1:9000, or several such with commas between them"
+
+
+def _check_store(text: str) -> str | None:
+    return None if is_store(text) else "embedded or like mongodb://HOST/DATABASE"
+
+
+def _check_catalogue(text: str) -> str | None:
+    return None if not text or is_mongodb(text) else "like mongodb://HOST/DATABASE"
+
+
+def _check_currency(text: str) -> str | None:
+    is_right = is_currency(text)
+    return None if is_right else f"a sign or a word as € or CHF, of at most {MAX_CURRENCY_CHARS} characters"
+
+
+def _check_trainer_memory(size_bytes: int) -> str | None:
+    if not 0 < size_bytes < LEAST_TRAINER_BYTES:
+        return None
+    return f"at least {LEAST_TRAINER_BYTES}, in which a process can start, or 0 for no limit"
+
+
+def _check_camera(text: str) -> str | None:
+    """Check the form alone; whether the camera is there is seen when it is used, again and again."""
+    try:
+        is_stream = urlsplit(text).scheme in STREAMS and bool(urlsplit(text).hostname)
+    except ValueError:
+        is_stream = False
+    is_right = len(text) <= 3 if text.isdecimal() else "://" not in text or is_stream
+    return None if is_right else f"a number as 0, a video file, or the URL of a stream ({', '.join(STREAMS)})"
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,7 @@ class CartSettings:
         "the bridge to attach to, as ws://host:port or wss://host:port, or several with commas between them: one of "
         "them, by chance. Others are learned from it",
         listed=True,
+        check=_check_bridge,
     )
     bridge_ca: str = option("", "file with the CA certificate (PEM) to trust a wss:// bridge by, beside the system's")
     fleet_key_file: str = option("", "file with the fleet key that keygen has printed; without it the fleet is open")
@@ -61,9 +86,12 @@ class CartSettings:
         listed=True,
     )
     camera: str = option(
-        "", "the cart's own camera: a number as 0, a video file, or a stream as rtsp://host/path", secret=True
+        "",
+        "the cart's own camera: a number as 0, a video file, or a stream as rtsp://host/path",
+        secret=True,
+        check=_check_camera,
     )
-    currency: str = option("", "what stands behind each price on pages and labels, as € or CHF")
+    currency: str = option("", "what stands behind each price on pages and labels, as € or CHF", check=_check_currency)
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
     number: int = option(
         0,
@@ -77,10 +105,14 @@ class CartSettings:
         "where sales, rows and records are kept: embedded (a file in the data folder) or mongodb://HOST/DATABASE, a "
         "database of this cart's own",
         secret=True,
+        check=_check_store,
     )
     store_timeout_s: float = option(5.0, "seconds for a MongoDB server to answer", minimum=0.1, maximum=300)
     catalogue: str = option(
-        "", "database with a catalogue that carts share, as mongodb://HOST/DATABASE; each keeps a copy", secret=True
+        "",
+        "database with a catalogue that carts share, as mongodb://HOST/DATABASE; each keeps a copy",
+        secret=True,
+        check=_check_catalogue,
     )
     catalogue_every_s: float = option(60.0, "seconds between looks at the shared catalogue", minimum=0.1, maximum=86400)
     task: str = option("shopping", "what to learn: shopping, digits, or your own class as package.module:Class")
@@ -163,6 +195,7 @@ class CartSettings:
         "most memory of the trainer process, in bytes, not counting the libraries that it maps; 0 for no limit",
         minimum=0,
         maximum=1 << 50,
+        check=_check_trainer_memory,
     )
     trainer_idle_s: float = option(
         60.0, "seconds after which a trainer process without work ends", minimum=0, maximum=86400
@@ -174,48 +207,29 @@ class CartSettings:
 
 
 def check(settings: CartSettings) -> None:
-    """Hold against each other what single values cannot tell.
+    """Check each setting, and those that must fit each other.
 
     Raises:
-        SettingError: for the first thing that does not fit.
+        SettingError: for the first one that is wrong.
     """
+    check_values(settings, "CART")
     urls = bridge_urls(settings)
-    if not urls or not all(map(is_bridge_url, urls)):
-        given = ",".join(map(shown, settings.bridge.split(",")))
-        raise SettingError(
-            f"--bridge (CART_BRIDGE) is {given!r}; it must be like ws://127.0.0.1:9000, or several such with commas "
-            "between them."
-        )
     if len(urls) > MOST_BRIDGES:
         raise SettingError(f"--bridge (CART_BRIDGE) names {len(urls)} bridges; {MOST_BRIDGES} are the most.")
-    if not is_store(settings.store):
-        raise SettingError(
-            f"--store (CART_STORE) is {shown(settings.store)!r}; it must be embedded or like mongodb://HOST/DATABASE."
-        )
-    if settings.catalogue and not is_mongodb(settings.catalogue):
-        raise SettingError(
-            f"--catalogue (CART_CATALOGUE) is {shown(settings.catalogue)!r}; it must be like mongodb://HOST/DATABASE."
-        )
     try:
         Partition.parse(settings.share)
     except ValueError as error:
         raise SettingError(f"--share (CART_SHARE): {error}") from None
-    if not _is_camera(settings.camera):
-        raise SettingError(
-            f"--camera (CART_CAMERA) is {shown(settings.camera)!r}; it must be a number as 0, a video file, or the "
-            f"URL of a stream ({', '.join(STREAMS)})."
-        )
-    _check_currency(settings)
-    _check_origins(settings)
+    for origin in origins_of(settings):
+        if not _is_origin(origin):
+            raise SettingError(
+                f"--api-origins (CART_API_ORIGINS) names {origin!r}; an origin is like https://shop.example:8443, "
+                "with nothing behind it."
+            )
     if settings.min_peers > settings.cluster_size:
         raise SettingError(
             f"min_peers is {settings.min_peers}, but cluster_size is {settings.cluster_size}: "
             "a round could never have enough peers."
-        )
-    if 0 < settings.trainer_memory_bytes < LEAST_TRAINER_BYTES:
-        raise SettingError(
-            f"--trainer-memory-bytes (CART_TRAINER_MEMORY_BYTES) is {settings.trainer_memory_bytes}; it must be at "
-            f"least {LEAST_TRAINER_BYTES}, in which a process can start, or 0 for no limit."
         )
     if settings.max_round_rows < settings.dataset_size:
         raise SettingError(
@@ -224,26 +238,19 @@ def check(settings: CartSettings) -> None:
         )
 
 
+def bridge_urls(settings: CartSettings) -> list[str]:
+    """Return the addresses of the bridges in the settings, each once."""
+    return _urls_in(settings.bridge)
+
+
 def origins_of(settings: CartSettings) -> list[str]:
     """Return the origins whose pages may read what is open to all."""
     return [origin.strip() for origin in settings.api_origins.split(",") if origin.strip()]
 
 
-def _check_currency(settings: CartSettings) -> None:
-    if not is_currency(settings.currency):
-        raise SettingError(
-            f"--currency (CART_CURRENCY) is {settings.currency!r}; it must be a sign or a word as € or CHF, of at most "
-            f"{MAX_CURRENCY_CHARS} characters."
-        )
-
-
-def _check_origins(settings: CartSettings) -> None:
-    for origin in origins_of(settings):
-        if not _is_origin(origin):
-            raise SettingError(
-                f"--api-origins (CART_API_ORIGINS) names {origin!r}; an origin is like https://shop.example:8443, "
-                "with nothing behind it."
-            )
+def _urls_in(text: str) -> list[str]:
+    urls = (url.strip().rstrip("/") for url in text.split(","))
+    return list(dict.fromkeys(url for url in urls if url))
 
 
 def _is_origin(text: str) -> bool:
@@ -252,27 +259,6 @@ def _is_origin(text: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and text == f"{parts.scheme}://{parts.netloc}"
     except ValueError:
         return False
-
-
-def _is_camera(text: str) -> bool:
-    """Return whether this can be a camera; whether it is there is seen when somebody looks, again and again."""
-    if text.isdecimal():
-        return len(text) <= 3
-    try:
-        return "://" not in text or (urlsplit(text).scheme in STREAMS and bool(urlsplit(text).hostname))
-    except ValueError:
-        return False
-
-
-def bridge_urls(settings: CartSettings) -> list[str]:
-    """Return the bridges that the cart was told, each once."""
-    urls = (url.strip().rstrip("/") for url in settings.bridge.split(","))
-    return list(dict.fromkeys(url for url in urls if url))
-
-
-def _shown_value(settings: CartSettings, entry: Field[Any]) -> Any:
-    value = getattr(settings, entry.name)
-    return shown(value) if option_of(entry).secret else value
 
 
 def exchange_limits(settings: CartSettings) -> ExchangeLimits:
@@ -285,83 +271,3 @@ def exchange_limits(settings: CartSettings) -> ExchangeLimits:
         resume_timeout_s=settings.resume_timeout_s,
         slowest_bytes_per_s=settings.slowest_bytes_per_s,
     )
-
-
-class SettingsBook:
-    """The settings as they hold now: those of the start, with the changes that were made on the admin page.
-
-    A change outlives a restart, and wins over flags and environment until it is taken back: whoever changed it did so
-    later than whoever wrote the start-up command.
-    """
-
-    def __init__(self, start: CartSettings, store: Store) -> None:
-        self._start = start
-        self._store = store
-        self._lock = threading.Lock()
-        self._listeners: list[Callable[[], None]] = []
-        self.current = self._at_start(store.settings())
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call this after each change, from the thread that makes it."""
-        self._listeners.append(listener)
-
-    def change(self, name: str, value: object) -> None:
-        """Change a live setting, now and for later starts; None takes an earlier change back.
-
-        Raises:
-            SettingError: if there is no such setting, it needs a restart, or the value does not do.
-        """
-        entry = field_named(fields(CartSettings), name)
-        if not option_of(entry).live:
-            raise SettingError(f"{name} can only be set when the cart starts.")
-        with self._lock:
-            changes = self._store.settings()
-            changes.pop(name, None)
-            if value is not None:
-                changes[name] = str(parse_value(entry, value, name))
-            changed = self._with_changes(changes)
-            check(changed)
-            self._store.put_setting(name, changes.get(name))
-            self.current = changed
-        for listener in self._listeners:
-            listener()
-
-    def describe(self) -> list[dict[str, object]]:
-        """Return every setting with its value, its help, and whether it was changed here."""
-        changes = self._store.settings()
-        return [
-            {
-                "name": entry.name,
-                "value": _shown_value(self.current, entry),
-                "start_value": _shown_value(self._start, entry),
-                "flag": flag_name(entry.name),
-                "variable": variable_name("CART", entry.name),
-                "changed": entry.name in changes,
-                "live": declared.live,
-                "help": declared.help,
-                "type": entry.type,
-                "choices": list(declared.choices),
-                "minimum": declared.minimum,
-                "maximum": declared.maximum,
-            }
-            for entry in fields(CartSettings)
-            for declared in (option_of(entry),)
-        ]
-
-    def _with_changes(self, changes: dict[str, str]) -> CartSettings:
-        known = {entry.name: entry for entry in fields(CartSettings)}
-        # A change kept by another version of the program may name a setting that is gone.
-        parsed = {name: parse_value(known[name], text, name) for name, text in changes.items() if name in known}
-        return replace(self._start, **parsed)
-
-    def _at_start(self, changes: dict[str, str]) -> CartSettings:
-        """Return the start settings with the kept changes, or without them if together they no longer make sense."""
-        try:
-            changed = self._with_changes(changes)
-            check(changed)
-        except SettingError as error:
-            log.warning(
-                "the changes made on the admin page do not fit the start settings and are passed over: %s", error
-            )
-            return self._start
-        return changed
