@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.processes.programs import LIGHT_TASK, ROOT, Program, free_port, get, running, wait_for
+from support.processes.programs import LIGHT_TASK, ROOT, RestartableProcess, free_port, get, running, wait_for
 
 from cart_common.process.settings import SettingError
 from child_cart import command_line
@@ -24,7 +24,7 @@ BRIDGE_SCRIPT = "from parent_cart.main import *\n\nparent_cart()\n"
 CART_SCRIPT = "from child_cart.main import *\n\nmainFunc()\n"
 
 
-class Started(Program):
+class Started(RestartableProcess):
     """A program that is started in a folder of its own, as a person starts it."""
 
     def __init__(self, folder: Path, *arguments: str, port: int, **environment: str) -> None:
