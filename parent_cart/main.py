@@ -42,6 +42,8 @@ from parent_cart.directory.directory import BridgeLoad, Directory, LoneDirectory
 from parent_cart.directory.pages import DirectoryCollector, DirectoryPage
 from parent_cart.pages.status import StatusPages
 
+__all__ = ["parent_cart"]
+
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
 MIN_TOKEN_CHARS = 16
@@ -215,6 +217,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bridge: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def parent_cart() -> None:
+    """Run a bridge with the flags of the command line and the variables of the environment, until it is told to stop.
+
+    For a script of one's own: ``from parent_cart.main import *``, then ``parent_cart()``. It has the package's name.
+
+    Raises:
+        SystemExit: with status 2 if the bridge cannot start; the reason is on stderr.
+    """
+    if status := main():
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,13 @@ class CartSettings:
     )
     currency: str = option("", "what stands behind each price on pages and labels, as € or CHF", check=_check_currency)
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
+    number: int = option(
+        0,
+        "which of several carts on one machine this is: 3 takes port 5003 and the folder data/cart-3 where no others "
+        "are given; 0 for the only one",
+        minimum=0,
+        maximum=999,
+    )
     store: str = option(
         "embedded",
         "where sales, rows and records are kept: embedded (a file in the data folder) or mongodb://HOST/DATABASE, a "

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 RENEW = "python -m tests.support.documents.setting_tables"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
 SHOWN = {"": '`""`', 0: "0", (): "`[]`"}
 
 
@@ -44,8 +45,8 @@ def test_the_lists_of_settings_for_containers_are_the_settings():
         assert with_lists(file.read_text(), lists) == file.read_text(), RENEW
 
 
-def test_the_settings_table_of_the_readme_is_right():
-    rows = re.findall(r"^\| `--([a-z-]+)` \| (`.*?`|none) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_the_settings_table_of_the_operators_page_is_right():
+    rows = re.findall(r"^\| `--([a-z-]+)` \| (`.*?`|none) \|", OPERATIONS, re.MULTILINE)
     assert len(rows) > 8
     for flag, shown in rows:
         default = getattr(CartSettings(), flag.replace("-", "_"))
@@ -145,7 +146,6 @@ def test_the_example_task_of_the_docs_works(tmp_path, monkeypatch):
     assert targets.tolist() == [1, 1]
 
 
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
 ERRORS = {"SettingError", "StoreError", "StoreAway", "IdentityError", "TaskError", "CsvError", "FleetKeyError"}
 ERRORS |= {"ArchiveError", "TrainerDied"}
 

@@ -40,12 +40,13 @@ class RestartableProcess:
         self._arguments = [sys.executable, *arguments]
         self._log = log
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.cwd = ROOT
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                self._arguments, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                self._arguments, cwd=self.cwd, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
