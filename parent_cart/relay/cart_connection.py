@@ -13,7 +13,7 @@ from cart_common.websocket.frames import Frame, FrameError
 from cart_common.websocket.send_queue import SendQueue
 from cart_common.websocket.socket import WebSocket
 
-from .allowance import Allowance
+from ..bridge.allowance import Allowance
 
 log = logging.getLogger("bridge.relay")
 MAX_ATTACH_BYTES: Final = 128 * 1024  # a cart that has proved nothing gets little memory
