@@ -116,8 +116,8 @@ def _directory_of(settings: BridgeSettings, identity: Identity, token: bytes | N
     if not settings.dht_port:
         return LoneDirectory(token)
     listen = (settings.dht_host or settings.host, settings.dht_port)
-    memory_file = folder / "neighbours.json" if folder else None
-    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), memory_file)
+    addresses_file = folder / "neighbours.json" if folder else None
+    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), addresses_file)
 
 
 def _token_of(settings: BridgeSettings) -> bytes | None:

@@ -37,7 +37,7 @@ TRANSITIONS: Final = {
 class ConnectionOwner(Protocol):
     """Takes what arrives on the connections of carts."""
 
-    turns: FairReading
+    fair_reading: FairReading
     """Shared by all connections."""
 
     def take(self, connection: CartConnection, messages: list[Frame], frames: int, read_bytes: int) -> None:
@@ -88,7 +88,7 @@ class CartConnection:
         self.keeps_transfers = True
         """Whether the cart's transfers wait for it to come back when the connection is gone."""
         self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, owner.turns)
+        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, owner.fair_reading)
 
     def move_to(self, phase: Phase) -> None:
         """Change the phase; the only place where it changes."""

@@ -84,7 +84,7 @@ class Relay:
         self._sockets: set[CartConnection] = set()
         self._returning_carts: ReturningCarts[Allowance] = ReturningCarts(hub.limits.max_carts)
         self._emptied = asyncio.Event()
-        self.turns = FairReading()
+        self.fair_reading = FairReading()
         self._stopping = False
         self.url = ""
         """Where carts reach this bridge, once that is known."""
