@@ -74,7 +74,7 @@ class Bridge:
     @property
     def address(self) -> Address:
         """Where it listens."""
-        return Address("127.0.0.1", self.node.wire.port)
+        return Address("127.0.0.1", self.node.rpc_socket.port)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ async def joined(size: int) -> list[Bridge]:
     bridges: list[Bridge] = []
     for _ in range(size):
         bridge = Bridge()
-        await bridge.node.wire.listen("127.0.0.1", 0)
+        await bridge.node.rpc_socket.listen("127.0.0.1", 0)
         if bridges:
             await bridge.node.join([CHANCE.choice(bridges).address])
             await bridge.node.find_self()

@@ -33,14 +33,14 @@ from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.allowance import RateLimits
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.neighbourhood import Neighbourhood
-from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
-from parent_cart.bridge.websocket import cut_off_others, is_ours
 from parent_cart.config import BridgeSettings, check
 from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import BridgeLoad, Directory, LoneDirectory
-from parent_cart.directory.pages import DirectoryCollector, DirectoryPage
+from parent_cart.pages.neighbours import DirectoryCollector, DirectoryPage
 from parent_cart.pages.status import StatusPages
+from parent_cart.relay.http_connections import cut_off_others, is_ours
+from parent_cart.relay.relay import Relay
 
 __all__ = ["parent_cart"]
 
@@ -118,8 +118,8 @@ def _directory_of(settings: BridgeSettings, identity: Identity, token: bytes | N
     if not settings.dht_port:
         return LoneDirectory(token)
     listen = (settings.dht_host or settings.host, settings.dht_port)
-    memory_file = folder / "neighbours.json" if folder else None
-    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), memory_file)
+    addresses_file = folder / "neighbours.json" if folder else None
+    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), addresses_file)
 
 
 def _token_of(settings: BridgeSettings) -> bytes | None:

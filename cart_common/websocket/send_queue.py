@@ -45,7 +45,7 @@ class SendQueue:
         """Append a control frame.
 
         Raises:
-            OutboxFull: if too many wait.
+            SendQueueFull: if too many wait.
         """
         if len(self._control) >= MAX_CONTROL_FRAMES or self._control_bytes + len(text) > MAX_CONTROL_BYTES:
             raise SendQueueFull(f"{len(self._control)} control frames ({self._control_bytes} bytes) wait to be read.")
@@ -56,7 +56,7 @@ class SendQueue:
         """Append a chunk frame.
 
         Raises:
-            OutboxFull: if the bytes that wait would pass the limit.
+            SendQueueFull: if the bytes that wait would pass the limit.
         """
         if self._chunk_bytes + len(frame) > self._max_chunk_bytes:
             raise SendQueueFull(f"{self._chunk_bytes} bytes of chunks wait to be read.")
@@ -103,7 +103,7 @@ class SharedSendQueue(SendQueue):
         """Append a chunk frame, after waiting until there is room for one more.
 
         Raises:
-            OutboxClosed: if the socket is gone.
+            SendQueueClosed: if the socket is gone.
         """
         # The lock wakes in the order of asking; the event alone always wakes the same sender first.
         async with self._turn:

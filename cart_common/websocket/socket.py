@@ -65,10 +65,11 @@ class WebSocket(asyncio.BufferedProtocol):
         handler: is told what arrives.
         max_message_bytes: the largest message that is taken.
         send_queue: what waits to be written.
-        turns: shared by the sockets among which each is to have its turn; None for a socket that is alone.
+        fair_reading: shared by the sockets among which each is to have its turn; None for a socket that is alone.
     """
 
     __slots__ = (
+        "_fair_reading",
         "_handler",
         "_loop",
         "_paused",
@@ -77,7 +78,6 @@ class WebSocket(asyncio.BufferedProtocol):
         "_timer",
         "_transport",
         "_turn_bytes",
-        "_turns",
         "_waits",
         "close_code",
         "closing",
@@ -87,7 +87,11 @@ class WebSocket(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, handler: SocketHandler, max_message_bytes: int, send_queue: SendQueue, turns: FairReading | None = None
+        self,
+        handler: SocketHandler,
+        max_message_bytes: int,
+        send_queue: SendQueue,
+        fair_reading: FairReading | None = None,
     ) -> None:
         self.send_queue = send_queue
         self.closing = True
@@ -103,7 +107,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._paused = False
-        self._turns = turns
+        self._fair_reading = fair_reading
         self._turn_bytes = 0
         self._waits = False
         self._reason = "its link broke"
@@ -148,10 +152,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._handler.on_error(self._reader.error)
         self._turn_bytes += nbytes
         due = self._turn_bytes >= TURN_BYTES and not self._waits and not self._transport.is_closing()
-        if self._turns is not None and due:
+        if self._fair_reading is not None and due:
             self._waits = True
             self._transport.pause_reading()
-            self._turns.wait(self._next_turn)
+            self._fair_reading.wait(self._next_turn)
 
     def eof_received(self) -> bool:
         """Let the connection close."""

@@ -83,7 +83,7 @@ class Hub:
         self._new_id = new_id
         self._randrange = randrange
         self._elsewhere = elsewhere
-        self._decks: dict[tuple[str, Role], PeerPicker] = {}
+        self._peer_pickers: dict[tuple[str, Role], PeerPicker] = {}
         self._returning_carts: ReturningCarts[TokenBucket] = ReturningCarts(limits.max_carts)
 
     # A cart comes, changes and goes.
@@ -103,7 +103,7 @@ class Hub:
         requests = self._returning_carts.come_back(cart_id) or fresh
         cart = AttachedCart(cart_id, role, model_signature, model_version, now, requests)
         self.carts[cart_id] = cart
-        self._lay_in_deck(cart)
+        self._make_pickable(cart)
         self.counters["attached"] += 1
         return self.transfers.remind(cart_id)
 
@@ -122,7 +122,7 @@ class Hub:
     def _deregister(self, cart_id: str) -> bool:
         cart = self.carts.pop(cart_id, None)
         if cart is not None:
-            self._take_from_deck(cart)
+            self._make_unpickable(cart)
             self._returning_carts.leave(cart_id, cart.requests, self._clock())
         return cart is not None
 
@@ -185,10 +185,10 @@ class Hub:
         # Laid anew only where it must be: a new version is no reason for a new turn in the dealing.
         moves = cart.role is not message.role or (cart.model_version > 0) != (message.model_version > 0)
         if moves:
-            self._take_from_deck(cart)
+            self._make_unpickable(cart)
         cart.role, cart.model_version = message.role, message.model_version
         if moves:
-            self._lay_in_deck(cart)
+            self._make_pickable(cart)
         if message.role is Role.SHELL:
             cart.cluster, cart.cluster_peers = "", frozenset()
         return []
@@ -217,28 +217,28 @@ class Hub:
             return [Delivery(cart.cart_id, refusal)]
         # Other KERNELs fill up what SHELLs are too few for: they answer requests too, and if all carts of a small
         # fleet collect at the same moment, none of them must wait for another to stop.
-        peers = shells.deal(message.size, without=cart.cart_id)
-        peers += kernels.deal(message.size - len(peers), without=cart.cart_id)
+        peers = shells.pick(message.size, without=cart.cart_id)
+        peers += kernels.pick(message.size - len(peers), without=cart.cart_id)
         cart.cluster, cart.cluster_peers = self._new_id(), frozenset(peers)
         self.counters["clusters"] += 1
         return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers), elsewhere))]
 
     def _peer_picker(self, model_signature: str, role: Role) -> PeerPicker:
-        return self._decks.get((model_signature, role)) or PeerPicker(self._randrange)
+        return self._peer_pickers.get((model_signature, role)) or PeerPicker(self._randrange)
 
-    def _lay_in_deck(self, cart: AttachedCart) -> None:
+    def _make_pickable(self, cart: AttachedCart) -> None:
         if cart.model_version > 0:  # a cart without a trained model has nothing to give
             key = (cart.model_signature, cart.role)
-            self._decks.setdefault(key, PeerPicker(self._randrange)).add(cart.cart_id)
+            self._peer_pickers.setdefault(key, PeerPicker(self._randrange)).add(cart.cart_id)
 
-    def _take_from_deck(self, cart: AttachedCart) -> None:
+    def _make_unpickable(self, cart: AttachedCart) -> None:
         key = (cart.model_signature, cart.role)
-        peer_picker = self._decks.get(key)
+        peer_picker = self._peer_pickers.get(key)
         if peer_picker is not None:
             peer_picker.discard(cart.cart_id)
             if not len(peer_picker):
                 # Model signatures come from outside: an empty deck kept would be memory that never returns.
-                del self._decks[key]
+                del self._peer_pickers[key]
 
     # Transfers.
 

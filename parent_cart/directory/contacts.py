@@ -51,7 +51,7 @@ class Contacts:
 
     Args:
         own_id: this node's id.
-        wire: asks.
+        rpc_socket: asks.
         check: returns what a record says; raises ``RecordError``.
         kept: gives what is kept under a key, first of all by what a bridge has taken itself back.
         counters: counts what was dropped and refused.
@@ -60,7 +60,7 @@ class Contacts:
     def __init__(
         self,
         own_id: bytes,
-        wire: RpcSocket,
+        rpc_socket: RpcSocket,
         check: Callable[[bytes], Record],
         kept: Callable[[bytes], bytes | None],
         counters: Counter[str],
@@ -69,7 +69,7 @@ class Contacts:
         self.on_new: Callable[[Contact], None] = lambda _: None
         """Called with whoever is met for the first time."""
         self._own_id = own_id
-        self._wire = wire
+        self._rpc_socket = rpc_socket
         self._check = check
         self._kept = kept
         self._counters = counters
@@ -123,7 +123,7 @@ class Contacts:
             tries: how often to ask.
         """
         nonce = os.urandom(NONCE_BYTES)
-        body = await self._wire.ask(address, Rpc.INTRODUCE, self._own_id, nonce, tries=tries)
+        body = await self._rpc_socket.ask(address, Rpc.INTRODUCE, self._own_id, nonce, tries=tries)
         record: BridgeRecord | None = None
         if body is not None:
             try:

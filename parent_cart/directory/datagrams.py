@@ -22,7 +22,7 @@ NODE_ID_BYTES: Final = 20
 NONCE_BYTES: Final = 16
 TAG_BYTES: Final = 16
 MESSAGE_ID_BYTES: Final = 20
-# What a crawl takes of one answer: as many as there are in a bucket.
+# What a lookup takes of one answer: as many as there are in a bucket.
 MOST_NODES: Final = 20
 # The same addresses come again and again; taking one apart costs more than all the rest of an answer.
 REMEMBERED: Final = 8192

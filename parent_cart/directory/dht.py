@@ -77,7 +77,7 @@ class DhtDirectory:
         token: the bridge token of the fleet; None for the open one.
         listen: where to take datagrams.
         bootstrap: host names or addresses, with ports, of bridges to meet first.
-        memory_file: where to keep the addresses of others; None to keep none.
+        addresses_file: where to keep the addresses of others; None to keep none.
         pace: how often things are done.
         rates: what is answered at most.
     """
@@ -88,7 +88,7 @@ class DhtDirectory:
         token: bytes | None,
         listen: tuple[str, int],
         bootstrap: Sequence[tuple[str, int]],
-        memory_file: Path | None = None,
+        addresses_file: Path | None = None,
         pace: Pace = Pace(),
         rates: RequestRates = DEFAULT_RATES,
     ) -> None:
@@ -97,8 +97,8 @@ class DhtDirectory:
         self._record_token = token if token is not None else bridge_token(OPEN)
         self._listen = listen
         self._bootstrap = bootstrap
-        self._memory_file = memory_file
-        self._memory = KnownAddresses([])
+        self._addresses_file = addresses_file
+        self._known_addresses = KnownAddresses([])
         self._saved: list[Address] = []
         self._pace = pace
         self._carts = OwnCarts(token)
@@ -166,15 +166,15 @@ class DhtDirectory:
         self._own_record()
         host, port = self._listen
         try:
-            await self.node.wire.listen(host, port)
+            await self.node.rpc_socket.listen(host, port)
         except OSError as error:
             raise SettingError(
                 f"The bridge cannot take datagrams on {host} port {port}: {error_words(error)}. Stop what uses "
                 "it, or choose another with --dht-host and --dht-port (BRIDGE_DHT_HOST, BRIDGE_DHT_PORT)."
             ) from None
-        if self._memory_file is not None:
-            self._memory = await in_thread(read_known_addresses, self._memory_file)
-        log.info("other bridges find this one at UDP port %d, as %s", self.node.wire.port, url)
+        if self._addresses_file is not None:
+            self._known_addresses = await in_thread(read_known_addresses, self._addresses_file)
+        log.info("other bridges find this one at UDP port %d, as %s", self.node.rpc_socket.port, url)
 
     async def run(self) -> None:
         """Join, publish and watch, until it is cancelled."""
@@ -219,7 +219,7 @@ class DhtDirectory:
 
     def _on_new_contact(self, contact: Contact) -> None:
         log.info("met the bridge %s at %s port %d", contact.record.url, *contact.address)
-        self._memory.note(contact.address)
+        self._known_addresses.note(contact.address)
         # Whoever is near, or one of few, may know others that this node should.
         nearest = self.node.contacts.nearest(self.node.id)
         if len(nearest) < BUCKET_NODES or any(Address(node.ip, node.port) == contact.address for node in nearest):
@@ -249,7 +249,7 @@ class DhtDirectory:
         """
         resolved = await asyncio.gather(*(self._resolve(host, port) for host, port in self._bootstrap))
         known = {contact.address for contact in self.node.contacts.by_id.values()}
-        remembered = [address for address in self._memory.addresses() if address not in known]
+        remembered = [address for address in self._known_addresses.addresses() if address not in known]
         some = random.sample(remembered, min(len(remembered), 4 if known else 16))
         wanted = [address for addresses in resolved for address in addresses] + some
         return list(dict.fromkeys(address for address in wanted if address not in known))
@@ -299,11 +299,11 @@ class DhtDirectory:
 
     async def _save(self) -> None:
         for contact in self.node.contacts.by_id.values():
-            self._memory.note(contact.address)
-        if self._memory_file is None or self._memory.addresses() == self._saved:
+            self._known_addresses.note(contact.address)
+        if self._addresses_file is None or self._known_addresses.addresses() == self._saved:
             return
         try:
-            await in_thread(write_known_addresses, self._memory_file, self._memory)
-            self._saved = self._memory.addresses()
+            await in_thread(write_known_addresses, self._addresses_file, self._known_addresses)
+            self._saved = self._known_addresses.addresses()
         except OSError as error:
-            log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error_words(error))
+            log.warning("the neighbours cannot be kept in %s: %s", self._addresses_file, error_words(error))

@@ -77,7 +77,7 @@ class Liar(Peer):
         super().__init__(bootstrap, **other)
         honest = self.node._answer
         self.lie: Callable[[Request], Any] = lie
-        self.node.wire._answer = lambda address, request: (
+        self.node.rpc_socket._answer = lambda address, request: (
             honest(address, request) if (answer := self.lie(request)) is None else answer
         )
 

@@ -22,7 +22,7 @@ from cart_common.wire.records import (
     make_withdrawal,
 )
 from parent_cart.directory.directory import LoneDirectory, OwnCarts
-from parent_cart.directory.pages import DirectoryPage
+from parent_cart.pages.neighbours import DirectoryPage
 
 TOKEN = bridge_token(OPEN)
 

@@ -35,12 +35,12 @@ class Peer(DhtDirectory):
         identity: Identity | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
-        memory_file: Path | None = None,
+        addresses_file: Path | None = None,
         pace: Pace = SOON,
         rates: RequestRates = GENEROUS,
     ) -> None:
         self.identity = identity or Identity.generate()
-        super().__init__(self.identity, token, (host, port), bootstrap or [], memory_file, pace, rates)
+        super().__init__(self.identity, token, (host, port), bootstrap or [], addresses_file, pace, rates)
         self.load = BridgeLoad(3, 10, {SIGNATURE: 2})
 
     @property
@@ -49,7 +49,7 @@ class Peer(DhtDirectory):
 
     @property
     def address(self) -> Address:
-        return Address("127.0.0.1", self.node.wire.port)
+        return Address("127.0.0.1", self.node.rpc_socket.port)
 
     @property
     def url(self) -> str:

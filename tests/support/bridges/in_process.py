@@ -14,9 +14,9 @@ from aiohttp import web
 from cart_common.process.tasks import background
 from cart_common.wire.identity import Identity
 from parent_cart.bridge.hub import Hub
-from parent_cart.bridge.relay import Relay
 from parent_cart.config import BridgeSettings
 from parent_cart.main import build
+from parent_cart.relay.relay import Relay
 
 from .shared_directory import SharedDirectory, SharedDirectoryView
 

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from cart_common.wire.records import BridgeRecord
 
-from .directory import Directory
+from ..directory.directory import Directory
 
 HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 

@@ -13,7 +13,7 @@ from cart_common.websocket.frames import Frame, FrameError
 from cart_common.websocket.send_queue import SendQueue
 from cart_common.websocket.socket import WebSocket
 
-from .allowance import Allowance
+from ..bridge.allowance import Allowance
 
 log = logging.getLogger("bridge.relay")
 MAX_ATTACH_BYTES: Final = 128 * 1024  # a cart that has proved nothing gets little memory
@@ -37,7 +37,7 @@ TRANSITIONS: Final = {
 class ConnectionOwner(Protocol):
     """Takes what arrives on the connections of carts."""
 
-    turns: FairReading
+    fair_reading: FairReading
     """Shared by all connections."""
 
     def take(self, connection: CartConnection, messages: list[Frame], frames: int, read_bytes: int) -> None:
@@ -88,7 +88,7 @@ class CartConnection:
         self.keeps_transfers = True
         """Whether the cart's transfers wait for it to come back when the connection is gone."""
         self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, owner.turns)
+        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, owner.fair_reading)
 
     def move_to(self, phase: Phase) -> None:
         """Change the phase; the only place where it changes."""

@@ -33,16 +33,16 @@ from cart_common.wire.messages import (
     parse,
 )
 
-from .admission import Admission
-from .allowance import Allowance, RateLimits
+from ..bridge.admission import Admission
+from ..bridge.allowance import Allowance, RateLimits
+from ..bridge.hub import Hub
+from ..bridge.neighbourhood import Neighbourhood
+from ..bridge.returning_carts import ReturningCarts
+from ..bridge.rules import Delivery, Violation
 from .cart_connection import CartConnection, Phase
 from .departure import Departure
-from .hub import Hub
+from .http_connections import accept
 from .neighbour_service import NeighbourService
-from .neighbourhood import Neighbourhood
-from .returning_carts import ReturningCarts
-from .rules import Delivery, Violation
-from .websocket import accept
 
 log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
@@ -84,7 +84,7 @@ class Relay:
         self._sockets: set[CartConnection] = set()
         self._returning_carts: ReturningCarts[Allowance] = ReturningCarts(hub.limits.max_carts)
         self._emptied = asyncio.Event()
-        self.turns = FairReading()
+        self.fair_reading = FairReading()
         self._stopping = False
         self.url = ""
         """Where carts reach this bridge, once that is known."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from cart_common.wire.messages import Code, ErrorMessage, Found, Message, Seek, Whereabouts
 
-from .hub import Hub
-from .neighbourhood import Neighbourhood
+from ..bridge.hub import Hub
+from ..bridge.neighbourhood import Neighbourhood
 
 SEEK_S: Final = 5.0
 SEEKING_MOST: Final = 100

@@ -17,9 +17,9 @@ from support.carts.raw_cart import RawCart, ask_cluster, attached, chunk, greete
 from cart_common.process.tasks import background
 from cart_common.websocket import socket as websocket_module
 from cart_common.websocket.send_queue import MAX_CONTROL_BYTES
-from parent_cart.bridge import relay as relay_module
-from parent_cart.bridge import websocket as accepting_module
-from parent_cart.bridge.websocket import cut_off_others
+from parent_cart.relay import http_connections as accepting_module
+from parent_cart.relay import relay as relay_module
+from parent_cart.relay.http_connections import cut_off_others
 
 SMALL_CHUNKS = {"max_chunk_bytes": 65536}
 
