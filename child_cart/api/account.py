@@ -14,9 +14,10 @@ from typing import Final
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from cart_common.process.atomic_files import write_whole
 from cart_common.process.settings import SettingError
 
-from .secret_files import read_text, token_of, write_secret
+from .secret_files import read_text, token_of
 
 MIN_PASSWORD_CHARS: Final = 10
 MAX_PASSWORD_CHARS: Final = 200
@@ -68,7 +69,7 @@ class Account:
         Called when a made-up password is sure to be shown: who has kept an account shows none at its next start.
         """
         if not self._path.exists():
-            write_secret(self._path, _written(self._hash, self._sessions))
+            write_whole(self._path, _written(self._hash, self._sessions))
 
     @property
     def user_id(self) -> str:
@@ -100,12 +101,12 @@ class Account:
         """Log out: whatever cookie is shown from now on, it is none of this account."""
         with self._writing:
             self._sessions = _new_sessions()  # first: it holds even where the disk is full
-            write_secret(self._path, _written(self._hash, self._sessions))
+            write_whole(self._path, _written(self._hash, self._sessions))
 
     def _keep(self, password_hash: str) -> None:
         with self._writing:
             sessions = _new_sessions()
-            write_secret(self._path, _written(password_hash, sessions))
+            write_whole(self._path, _written(password_hash, sessions))
             self._hash, self._sessions = password_hash, sessions
 
 
@@ -113,8 +114,8 @@ def _new_sessions() -> str:
     return secrets.token_urlsafe(16)
 
 
-def _written(password_hash: str, sessions: str) -> str:
-    return json.dumps({"password_hash": password_hash, "sessions": sessions}) + "\n"
+def _written(password_hash: str, sessions: str) -> bytes:
+    return f"{json.dumps({'password_hash': password_hash, 'sessions': sessions})}\n".encode()
 
 
 def new_password() -> str:
