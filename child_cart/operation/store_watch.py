@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from ..db.records import Json, RoundRecord
+from ..db.records import RoundRecord
 from ..db.store import Store, StoreError
 
 RECENT_ROUNDS = 10
@@ -23,9 +23,10 @@ class StoreFigures:
     """Seconds since the epoch."""
     trouble: str = ""
 
-    def state(self) -> Json:
-        """Return what anybody may know: whether the store answers, and of when the figures are."""
-        return {"answers": not self.trouble, "seen_at": self.seen_at}
+    @property
+    def answers(self) -> bool:
+        """Whether the store answers."""
+        return not self.trouble
 
 
 class StoreWatch:

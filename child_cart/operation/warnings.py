@@ -12,7 +12,7 @@ AWAY_S: Final = 60.0
 
 
 class Severity(StrEnum):
-    """How much a caution matters."""
+    """How much a warning matters."""
 
     NOTE = "NOTE"
     """As somebody has chosen it."""
@@ -24,13 +24,13 @@ class Severity(StrEnum):
 class OperatorWarning:
     """One thing to know."""
 
-    weight: Severity
+    severity: Severity
     sentence: str
 
 
 @dataclass(frozen=True)
 class WarningFacts:
-    """What cautions follow from. Sentences are empty where there is nothing to say."""
+    """What warnings follow from. Sentences are empty where there is nothing to say."""
 
     fleet_open: bool
     sharing: bool
@@ -51,7 +51,7 @@ class WarningFacts:
 
 
 def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
-    """Return what there is to know, the weightiest first."""
+    """Return what there is to know, the most severe first."""
     nearly_full = facts.free_bytes < min(NEARLY_FULL_BYTES, NEARLY_FULL_SHARE * facts.total_bytes)
     every = (
         (nearly_full, Severity.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
@@ -87,4 +87,4 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             "Sharing is paused: this cart trains alone, and gives its model to nobody.",
         ),
     )
-    return [OperatorWarning(weight, sentence) for holds, weight, sentence in every if holds]
+    return [OperatorWarning(severity, sentence) for holds, severity, sentence in every if holds]

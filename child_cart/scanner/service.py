@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Final
 
-from ..db.records import Json
+from prometheus_client import Counter
+
 from ..db.store import Store
-from ..operation.counters import Counters
 from ..shop import item_codes as codes
 from ..shop.billing import index
 from ..shop.item_codes import CodeProblem, Reading
-from .camera import Camera, CameraFrame
+from .camera import Camera, CameraFrame, CameraStatus
 from .decode import decoder
 from .opencv import opencv
 from .picture import WORKING_SIDE
@@ -30,6 +30,17 @@ class ScannerAway(Exception):
     """The scanner cannot answer now; the message is a sentence for whoever asked."""
 
 
+@dataclass(frozen=True)
+class ScannerStatus:
+    """What reads codes at this cart, which formats, and how its camera is."""
+
+    decoder: str | None
+    formats: tuple[str, ...]
+    sentence: str
+    """What an operator should know of the decoder; empty if there is nothing to say."""
+    camera: CameraStatus
+
+
 class ScannerService:
     """The scanner as the pages see it.
 
@@ -39,24 +50,28 @@ class ScannerService:
         reader: asks the process that decodes pictures.
 
     Attributes:
-        counters: how many codes of photos and hand scanners were read, or why they gave no item.
+        codes: counts codes of photos and hand scanners: read ones, and the others by reason.
     """
 
     def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
         self._store = store
         self._camera = camera
         self._reader = reader
-        self.counters = Counters([READ, *map(str, CodeProblem)])
+        self.codes = Counter(
+            "cart_codes",
+            "Codes of photos and hand scanners since the start: READ, or why there was no item.",
+            ["reason"],
+            registry=None,
+        )
+        for reason in (READ, *CodeProblem):
+            self.codes.labels(reason)  # a rate can be told from the first event only where a 0 stands before it
 
-    def status(self) -> Json:
+    def status(self) -> ScannerStatus:
         """Return what reads codes here, which ones, and how the camera is."""
         found = decoder()
-        return {
-            "decoder": found.name if found else None,
-            "formats": list(found.formats) if found else [],
-            "sentence": found.sentence if found else NO_DECODER,
-            "camera": asdict(self._camera.status),
-        }
+        if found is None:
+            return ScannerStatus(None, (), NO_DECODER, self._camera.status)
+        return ScannerStatus(found.name, tuple(found.formats), found.sentence, self._camera.status)
 
     def read_text(self, text: str) -> Reading:
         """Return the item of a code that was typed or scanned by hand, or why there is none."""
@@ -111,7 +126,7 @@ class ScannerService:
 
     def _counted(self, readings: list[Reading]) -> list[Reading]:
         for reading in readings:
-            self.counters.add(str(reading.reason or READ))
+            self.codes.labels(reading.reason or READ).inc()
         return readings
 
     def _frame(self, after: int) -> CameraFrame:

@@ -18,6 +18,7 @@ SHOPPERS: Final = {0: "Woman", 1: "Man"}
 MAX_AMOUNT: Final = 999
 MAX_LINES: Final = 200
 EARLIEST_SALE: Final = date(2000, 1, 1)
+DESCRIBED_CHARS: Final = 80
 
 # Codes are EAN-13 of the range that GS1 leaves to shops themselves (prefix 020 to 029).
 CATALOGUE: Final = (
@@ -78,6 +79,27 @@ def price(lines: object, catalogue: Mapping[str, Item]) -> Bill:
             raise BillError(f"{amounts[code]} pieces of {catalogue[code].name}: at most {MAX_AMOUNT} can be bought.")
     priced = tuple(_priced(catalogue[code], amount) for code, amount in amounts.items())
     return Bill(priced, sum(line.price_cents * line.amount for line in priced))
+
+
+def shopper(value: object) -> int:
+    """Return the shopper's gender, one of ``SHOPPERS``.
+
+    Raises:
+        BillError: for anything else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value not in SHOPPERS:
+        raise BillError(f"gender is {described(value)}; it must be 0 or 1.")
+    return value
+
+
+def described(value: object) -> str:
+    """Return a value from a request as an error sentence shows it: short, whatever its type and size."""
+    if value is None:
+        return "missing"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= DESCRIBED_CHARS else f"{text[:DESCRIBED_CHARS]}…"
 
 
 def sale_day(text: object, today: date) -> date:

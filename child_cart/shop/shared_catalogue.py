@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cart_common.process.redaction import shown
@@ -11,7 +11,6 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import Item
 from ..db.store import Store, StoreError
-from ..learning.activity import Activity
 from .billing import index
 from .catalogue import MAX_ITEMS, CatalogueError, item_of
 
@@ -27,13 +26,14 @@ class SharedCatalogue:
     Args:
         url: ``mongodb://…/database``.
         store: takes the copy.
+        note: is told, in a sentence, what has changed or does not work.
         timeout_s: for finding the server, and for its answer.
     """
 
-    def __init__(self, url: str, store: Store, activity: Activity, timeout_s: float) -> None:
+    def __init__(self, url: str, store: Store, note: Callable[[str], None], timeout_s: float) -> None:
         self._url = url
         self._store = store
-        self._activity = activity
+        self._note = note
         self._timeout_s = timeout_s
         self._sentence = ""
         self._refused: list[str] = []
@@ -46,9 +46,9 @@ class SharedCatalogue:
         except StoreError as error:
             changed, sentence = 0, f"{error} Selling goes on with the items that this cart knows."
         if changed:
-            self._activity.note(f"The shared catalogue has changed: {changed} items.")
+            self._note(f"The shared catalogue has changed: {changed} items.")
         if sentence and sentence != self._sentence:
-            self._activity.note(sentence)
+            self._note(sentence)
         self._sentence = sentence
 
     def _take_over(self) -> int:
