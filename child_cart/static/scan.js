@@ -2,7 +2,7 @@
 
 import { get, post, postFile } from "./api.js";
 import { byId, mark, say } from "./dom.js";
-import { closeCamera, frameOf, openCamera, photoOf, whyNoCamera } from "./lens.js";
+import { closeCamera, frameOf, openCamera, photoOf, whyNoCamera } from "./camera_capture.js";
 import { watchWedge } from "./wedge.js";
 
 const PAUSE_MS = 120;
