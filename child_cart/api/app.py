@@ -65,7 +65,7 @@ def create_app(
         services: what stands behind the pages.
         account: the operator's.
         known_hosts: names of this cart, beside addresses and localhost, in lower case.
-        api_origins: origins whose pages may read what is open to all.
+        api_origins: origins whose pages may read what needs no login.
     """
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -141,7 +141,7 @@ def _out_of_order(error: Exception) -> Any:
 
 
 def _http_error(error: HTTPException) -> Any:
-    """Say an error as who asked reads it: JSON at the API, the cart's own page in a browser."""
+    """Answer an error in the form that the client reads: JSON at the API, a page of the cart in a browser."""
     if error.response is not None or error.code is None or error.code < 400:
         return error
     response = error.get_response()  # with the headers that belong to its status

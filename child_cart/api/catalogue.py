@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: its items, files of them, and their shelf labels."""
+"""The catalogue over HTTP: items, CSV files and shelf labels."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def catalogue(service: CatalogueService) -> Blueprint:  # noqa: C901 - one short
     @blueprint.get("/catalogue/<code>/label.<kind>")
     def label(code: str, kind: str) -> Response:
         if kind not in LABEL_TYPES:
-            abort(404, f"Labels are there as {' and '.join(LABEL_TYPES)}.")
+            abort(404, f"Labels are available as {' and '.join(LABEL_TYPES)}.")
         drawn = service.label(code, kind)
         if drawn is None:
             _no_such(code)

@@ -1,4 +1,4 @@
-"""The pages of a cart; they fill themselves from ``/api``, but for the labels: those are there to be printed."""
+"""The pages of a cart. They load their data from ``/api``, except the label sheet, which is ready to print."""
 
 from __future__ import annotations
 

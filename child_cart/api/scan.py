@@ -1,4 +1,4 @@
-"""Scanning over HTTP: pictures, typed codes and the cart's own camera in; items or reasons out."""
+"""Scanning over HTTP: pictures, typed codes or frames of the cart's camera in, items or reasons out."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ MAX_BYTES: Final = 4096
 
 
 def token_of(path: Path) -> str:
-    """Return the token that a file holds, made on first use.
+    """Return the token in a file; make it if there is no file.
 
     Raises:
-        SettingError: if the file is there and holds none.
+        SettingError: if the file exists and holds no token.
     """
     if not path.exists():
         write_whole(path, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n".encode())

@@ -1,4 +1,4 @@
-"""What the pages may ask of the scanner. Every method may be called from any thread."""
+"""Read codes from text, pictures and the cart's camera. Every method may be called from any thread."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FRAME_WAIT_S: Final = 1.5
 PREVIEW_WIDTH: Final = 640
 READ: Final = "READ"
 NO_DECODER: Final = (
-    "This cart can read no codes from pictures: neither pyzbar with libzbar nor OpenCV is installed. "
+    "This cart cannot read codes from pictures: neither pyzbar with libzbar nor OpenCV is installed. "
     "Scan with a hand scanner, or type the code."
 )
 
 
 class ScannerAway(Exception):
-    """The scanner cannot answer now; the message is a sentence for whoever asked."""
+    """The scanner cannot answer now; the message is a sentence for the shopper."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ScannerStatus:
 
 
 class ScannerService:
-    """The scanner as the pages see it.
+    """The scanner of a cart.
 
     Args:
         store: holds the catalogue.
@@ -67,7 +67,7 @@ class ScannerService:
             self.codes.labels(reason)  # a rate can be told from the first event only where a 0 stands before it
 
     def status(self) -> ScannerStatus:
-        """Return what reads codes here, which ones, and how the camera is."""
+        """Return the decoder, its formats, and the state of the camera."""
         found = decoder()
         if found is None:
             return ScannerStatus(None, (), NO_DECODER, self._camera.status)
@@ -78,30 +78,30 @@ class ScannerService:
         return self._counted(self._readings([text]))[0]
 
     def read_picture(self, data: bytes, thorough: bool) -> list[Reading]:
-        """Return what became of each code in a picture.
+        """Return the result of each code in a picture.
 
         Args:
             data: a JPEG, PNG or WebP.
-            thorough: look again where nothing is found at once.
+            thorough: try harder if the first look finds nothing.
 
         Raises:
-            PictureError: if the bytes are no picture, or one that is too large or takes too long.
+            PictureError: if the bytes are not a picture, or it is too large or takes too long.
             ReaderBusy: if other pictures are being read.
-            ScannerAway: if nothing here reads codes.
+            ScannerAway: if no decoder is installed.
         """
         self._check_decoder()
         readings = self._readings(self._reader.texts(data, thorough))
         return self._counted(readings) if thorough else readings  # a camera shows one label many times a second
 
     def read_camera(self, after: int) -> tuple[int, list[Reading]]:
-        """Return the number of the camera's next frame, and what became of each code in it.
+        """Return the number of the camera's next frame, and the result of each code in it.
 
         Args:
             after: the number of the last frame that was read.
 
         Raises:
             ReaderBusy: if other pictures are being read.
-            ScannerAway: if the camera gives no frame now, or nothing here reads codes.
+            ScannerAway: if the camera gives no frame now, or no decoder is installed.
         """
         self._check_decoder()
         frame = self._frame(after)
@@ -141,7 +141,7 @@ class ScannerService:
 
 
 def _grey_pixels(frame: CameraFrame) -> tuple[int, int, bytes]:
-    """Return width, height and grey pixels of a frame, no larger than codes are looked for in."""
+    """Return width, height and grey pixels of a frame, scaled down to the size that the decoder needs."""
     cv = opencv()
     pixels = frame.pixels if frame.pixels.ndim == 2 else cv.cvtColor(frame.pixels, cv.COLOR_BGR2GRAY)
     height, width = pixels.shape

@@ -1,6 +1,6 @@
-"""Selling, without I/O: the catalogue that comes with the cart, and lines of codes and amounts to a priced bill.
+"""Bills, without I/O: the first catalogue of a cart, and prices for lines of codes and amounts.
 
-Prices come from the catalogue alone, never from what was scanned or sent.
+Prices come from the catalogue alone, never from a scan or a request.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from ..db.records import BillLine, Item
 
 CATEGORIES: Final = {1: "Bakery", 2: "Dairy", 3: "Fruit & vegetables", 4: "Drinks", 5: "Sweets", 6: "Household"}
-# The words are the page's alone: bills and rows hold the number.
+# Only the page shows these words: bills and rows hold the number.
 SHOPPERS: Final = {0: "Woman", 1: "Man"}
 MAX_AMOUNT: Final = 999
 MAX_LINES: Final = 200
@@ -50,7 +50,7 @@ CATALOGUE: Final = (
 
 
 class BillError(ValueError):
-    """What was sent is no bill; the message is a sentence for the shopper."""
+    """A request makes no bill; the message is a sentence for the shopper."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Bill:
 
 
 def price(lines: object, catalogue: Mapping[str, Item]) -> Bill:
-    """Return the priced bill of ``[{"code": ..., "amount": ...}, ...]``; lines of one item are put together.
+    """Return the priced bill of ``[{"code": ..., "amount": ...}, ...]``; lines of the same item are added up.
 
     Raises:
-        BillError: for anything else, an unknown code, or an amount that nobody buys.
+        BillError: for anything else, an unknown code, or an amount out of bounds.
     """
     if not isinstance(lines, list) or not 1 <= len(lines) <= MAX_LINES:
         raise BillError(f"A bill has 1 to {MAX_LINES} lines.")
@@ -106,7 +106,7 @@ def sale_day(text: object, today: date) -> date:
     """Return the day of a sale: today, or an earlier one given as ``2026-07-31``.
 
     Raises:
-        BillError: for a day that is none, or lies in the future or long ago.
+        BillError: for anything else, a day in the future, or one before ``EARLIEST_SALE``.
     """
     if text is None:
         return today
@@ -114,7 +114,7 @@ def sale_day(text: object, today: date) -> date:
         day = date.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         day = None
-    # A till whose clock is a time zone ahead is not wrong by more than a day.
+    # A till may be a time zone ahead of us, which is less than a day.
     if day is None or not EARLIEST_SALE <= day <= today + timedelta(days=1):
         raise BillError(f"The day of sale {str(text)[:40]!r} is not a day like 2026-07-31, at most today.")
     return day
