@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from cart_common import __version__
 from cart_common.process.backoff import Backoff
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
@@ -26,12 +27,13 @@ from cart_common.wire.records import CART_LIFE_S
 from .api.account import Account
 from .api.app import create_app
 from .api.server import PageServer
+from .api.services import Services, build_services
 from .config import CartSettings, SettingsBook, bridge_urls, exchange_limits, origins_of
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store, StoreError
 from .learning.activity import Activity
 from .learning.bootstrap import BEFORE_STARTER, Bootstrap
-from .learning.exports import ExportKind, Exports
+from .learning.exports import Exports
 from .learning.rounds import Rounds
 from .learning.versions import Versions
 from .model.codec import CODEC
@@ -45,15 +47,14 @@ from .network.bridge_probe import BridgeProbe
 from .network.bridge_selection import BridgeSelection
 from .network.handshake import Standing
 from .network.link import Link, LinkDown, LinkState
-from .operation.desk import Desk
-from .operation.disk import Disk
 from .operation.log_buffer import LogBuffer
-from .operation.operator_service import OperatorService
+from .operation.operator_service import CartRequests
+from .operation.status import CartInfo
+from .operation.status_service import LearningSources, NetworkSources
 from .scanner.camera import Camera
 from .scanner.reader import Reader
 from .scanner.service import ScannerService
 from .shop.billing import CATALOGUE
-from .shop.catalogue_service import CatalogueService
 from .shop.shared_catalogue import SharedCatalogue
 from .transfers.assembly import TransferError
 from .transfers.exchange import Exchange, ExchangeLimits
@@ -130,7 +131,7 @@ class Cart:
         if repaired:
             self._activity.note(repaired)
         self._catalogue = (
-            SharedCatalogue(settings.catalogue, self._store, self._activity, settings.store_timeout_s)
+            SharedCatalogue(settings.catalogue, self._store, self._activity.note, settings.store_timeout_s)
             if settings.catalogue
             else None
         )
@@ -151,34 +152,34 @@ class Cart:
         self._camera, self._reader = Camera(settings.camera), Reader()
         self._log_buffer = LogBuffer()
         self._exports = Exports(folder / "exports", self._versions, self._trainer)
-        self._desk = Desk(
-            identity.cart_id.hex(),
-            task,
-            self._book,
-            self._store,
-            self._versions,
-            self._rounds,
-            self._exchange,
-            self._link,
-            self._bridges,
-            self._activity,
-            CatalogueService(self._store, shared=self._catalogue is not None, currency=settings.currency),
-            ScannerService(self._store, self._camera, self._reader),
-            OperatorService(
-                *(self._book, self._store, self._versions, Disk(folder), self._log_buffer, self._exports),
-                ask_export=self._ask_export,
-                over_https=bool(settings.tls_cert),
-            ),
-            on_rows=lambda: self._in_loop(self._rounds.wake.set),
-            ask_training=lambda: self._in_loop(self._ask_training),
-            ask_reset=lambda: self._in_loop(self._reset_asked.set),
-            trainer_process=lambda: self._trainer.process_id,
-        )
         self._book.on_change(lambda: self._in_loop(self._take_settings))
         tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
-        application = create_app(self._desk, self._account, _page_hosts(settings), origins_of(settings))
+        services = self._services(CartInfo(__version__, task.name, owner), task)
+        application = create_app(services, self._account, _page_hosts(settings), origins_of(settings))
         self._pages = PageServer(application, settings.host, settings.port, tls)
         self._account.keep()  # last: a start that fails above shows no password, so it must not keep one either
+
+    def _services(self, info: CartInfo, task: Task) -> Services:
+        """Return what stands behind the pages; it runs in their threads, and reaches the loop by requests alone."""
+        return build_services(
+            info,
+            task,
+            self._folder,
+            self._book,
+            self._store,
+            ScannerService(self._store, self._camera, self._reader),
+            self._log_buffer,
+            LearningSources(
+                self._rounds, self._versions, self._activity, self._exports, lambda: self._trainer.process_id
+            ),
+            NetworkSources(self._link, self._bridges, self._exchange),
+            CartRequests(
+                rows_added=lambda: self._in_loop(self._rounds.wake.set),
+                training=lambda: self._in_loop(self._ask_training),
+                reset=lambda: self._in_loop(self._reset_asked.set),
+                export=lambda kind: self._in_loop(lambda: self._exports.ask(kind)),
+            ),
+        )
 
     @property
     def page_url(self) -> str:
@@ -322,9 +323,6 @@ class Cart:
         """Let what waits for something look at the settings anew, and the bridge know if sharing was switched."""
         self._rounds.wake.set()
         self._rounds.become(self._rounds.role)
-
-    def _ask_export(self, kind: ExportKind) -> None:
-        self._in_loop(lambda: self._exports.ask(kind))
 
     def _ask_training(self) -> None:
         self._rounds.train_now = True

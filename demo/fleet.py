@@ -11,8 +11,8 @@ from typing import Final
 
 import aiohttp
 
+from cart_common.process.atomic_files import write_whole
 from child_cart.api.account import new_password
-from child_cart.api.secret_files import write_secret
 
 from .config import MOST_CLUSTER, DemoSettings, Plan
 from .processes import ROOT, Program, last_line, stop_all
@@ -65,7 +65,7 @@ class Fleet:
         Raises:
             FleetError: if one of them ends or does not answer, with the last line of its log.
         """
-        write_secret(self.password_file, self.password)
+        write_whole(self.password_file, self.password.encode())
         await self.bridge.program.start()
         await _answering(self.bridge, web)
         for cart in self.carts:

@@ -1,6 +1,6 @@
 """The operator's account: the hash of its password, the key that sessions are signed with, the token of programs.
 
-All of it lies in the data folder, each in a file that only the cart's user can read; the password itself nowhere.
+Each lies in a file of the data folder that only the cart's user can read. The password itself is stored nowhere.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import Final
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from cart_common.process.atomic_files import write_whole
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
-from .secret_files import read_text, token_of, write_secret
+from .secret_files import read_text, token_of
 
 MIN_PASSWORD_CHARS: Final = 10
 MAX_PASSWORD_CHARS: Final = 200
 METHOD: Final = "scrypt"
 GROUPS: Final = 4
 GROUP_CHARS: Final = 5
-LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"  # none that is mistaken for another
+LETTERS: Final = "abcdefghijkmnpqrstuvwxyz23456789"  # without those that look alike, as l and 1
 
 
 class PasswordRefused(ValueError):
-    """A new password that will not do; the message says why."""
+    """A new password is rejected; the message says why."""
 
 
 class Account:
@@ -36,12 +37,12 @@ class Account:
 
     Args:
         folder: the data folder.
-        password_file: a file with the password to begin with; without it one is made up.
+        password_file: a file with the first password; without it the cart makes one up.
 
     Attributes:
-        made_password: the password that was made up at this start, to be shown once; else None.
+        made_password: the password made up at this start, which must be shown once; else None.
         session_key: what session cookies are signed with.
-        token: what programs show instead of a password.
+        token: programs send it instead of a password.
 
     Raises:
         SettingError: if one of the files cannot be used.
@@ -64,20 +65,20 @@ class Account:
         self._hash, self._sessions = generate_password_hash(password, METHOD), _new_sessions()
 
     def keep(self) -> None:
-        """Write the account down, if it is a new one.
+        """Write a new account to the disk.
 
-        Called when a made-up password is sure to be shown: who has kept an account shows none at its next start.
+        Call this when nothing can keep a made-up password from being shown: the next start shows none.
         """
         if not self._path.exists():
-            write_secret(self._path, _written(self._hash, self._sessions))
+            write_whole(self._path, _written(self._hash, self._sessions))
 
     @property
     def user_id(self) -> str:
-        """What a session must name to be one of this account; another one after each logout and new password."""
+        """The id that a valid session carries; it changes with each logout and each new password."""
         return self._sessions
 
     def is_password(self, password: str) -> bool:
-        """Return whether this is the password. Takes some 50 ms of a processor, on purpose."""
+        """Return whether this is the password. Costs about 50 ms of CPU on purpose, which slows guessing down."""
         with self._checking:  # one at a time: each takes 32 MiB
             return len(password) <= MAX_PASSWORD_CHARS and check_password_hash(self._hash, password)
 
@@ -86,10 +87,10 @@ class Account:
         return hmac.compare_digest(token.encode(), self.token.encode())
 
     def change_password(self, password: str) -> None:
-        """Take another password; every session ends.
+        """Change the password and end every session.
 
         Raises:
-            PasswordRefused: if it is too short or too long, or cannot be kept; nothing changes then.
+            PasswordRefused: if it is too short or too long, or the disk does not take it; nothing changes then.
         """
         check_new(password)
         try:
@@ -98,15 +99,15 @@ class Account:
             raise PasswordRefused(f"The new password cannot be kept: {error_words(error)}.") from error
 
     def end_sessions(self) -> None:
-        """Log out: whatever cookie is shown from now on, it is none of this account."""
+        """Log out: every session cookie made so far becomes invalid, copies too."""
         with self._writing:
-            self._sessions = _new_sessions()  # first: it holds even where the disk is full
-            write_secret(self._path, _written(self._hash, self._sessions))
+            self._sessions = _new_sessions()  # before the write, so that it holds even when the disk is full
+            write_whole(self._path, _written(self._hash, self._sessions))
 
     def _keep(self, password_hash: str) -> None:
         with self._writing:
             sessions = _new_sessions()
-            write_secret(self._path, _written(password_hash, sessions))
+            write_whole(self._path, _written(password_hash, sessions))
             self._hash, self._sessions = password_hash, sessions
 
 
@@ -114,18 +115,18 @@ def _new_sessions() -> str:
     return secrets.token_urlsafe(16)
 
 
-def _written(password_hash: str, sessions: str) -> str:
-    return json.dumps({"password_hash": password_hash, "sessions": sessions}) + "\n"
+def _written(password_hash: str, sessions: str) -> bytes:
+    return f"{json.dumps({'password_hash': password_hash, 'sessions': sessions})}\n".encode()
 
 
 def new_password() -> str:
-    """Return a password that is easy to type and has 100 bits."""
+    """Return a random password of 100 bits that is easy to type."""
     groups = ("".join(secrets.choice(LETTERS) for _ in range(GROUP_CHARS)) for _ in range(GROUPS))
     return "-".join(groups)
 
 
 def check_new(password: str) -> None:
-    """Make sure that a new password will do.
+    """Check the length of a new password.
 
     Raises:
         PasswordRefused: if it is too short or too long.

@@ -1,4 +1,4 @@
-"""Who may ask for what: everything needs a login or the token of programs, but for views that are marked as open."""
+"""Authentication: every view needs a login or the token of programs, unless it is marked as open."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ View = TypeVar("View", bound=Callable[..., object])
 SESSION_HOURS: Final = 12
 BEARER: Final = "bearer"
 PROGRAMS: Final = ("/api/", "/metrics")
-"""What programs ask for: they are told that they may not, and are not led to the login."""
+"""Addresses that programs use: without authentication they answer 401, and do not redirect to the login."""
 READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def open_to_all(view: View) -> View:
-    """Mark a view as one that shoppers, other programs and strangers may ask for."""
+    """Mark a view as open: it needs no login."""
     view.is_open = True  # type: ignore[attr-defined]
     return view
 
 
 class Operator(UserMixin):  # type: ignore[misc]
-    """Whoever has logged in; there is one account."""
+    """The user of a session; there is one account."""
 
     def __init__(self, user_id: str) -> None:
         self.id = user_id
 
 
 class _Sessions(SecureCookieSessionInterface):
-    """Session cookies that a browser sends over https only, where they came that way."""
+    """Session cookies; one that was set over https is sent over https only."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
 
 def install_auth(application: Flask, account: Account, cart_name: str) -> None:
-    """Let the application ask who somebody is before each view that is not open.
+    """Make the application authenticate each request to a view that is not open.
 
     Args:
-        application: gets its sessions, CSRF tokens and checks.
+        application: gets sessions, CSRF tokens and the check.
         account: the operator's.
-        cart_name: tells this cart's cookie from others' on the same host: a cookie knows no ports.
+        cart_name: part of the cookie's name. Cookies ignore ports, so carts on one host need names of their own.
     """
     application.config.update(
         SECRET_KEY=account.session_key,
@@ -56,8 +56,8 @@ def install_auth(application: Flask, account: Account, cart_name: str) -> None:
         SESSION_COOKIE_SAMESITE="Strict",
         PERMANENT_SESSION_LIFETIME=SESSION_HOURS * 3600,
         SESSION_REFRESH_EACH_REQUEST=False,
-        WTF_CSRF_CHECK_DEFAULT=False,  # checked below, where a cookie is what lets somebody in
-        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: an admin page stays open for hours
+        WTF_CSRF_CHECK_DEFAULT=False,  # checked below, for requests that a cookie authenticates
+        WTF_CSRF_TIME_LIMIT=None,  # valid as long as the session: an admin page stays open for hours
     )
     application.session_interface = _Sessions()
     manager = LoginManager(application)
@@ -73,7 +73,7 @@ def install_auth(application: Flask, account: Account, cart_name: str) -> None:
 
 
 def is_known() -> bool:
-    """Return whether the request comes from somebody who has logged in, or from a program with the token."""
+    """Return whether the request comes from a logged-in user or from a program with the token."""
     return g.get("has_token", False) or bool(current_user.is_authenticated)
 
 
@@ -90,7 +90,7 @@ def _check(account: Account, csrf: Any) -> Response | None:
     if not is_known():
         return _turn_away(changes)
     if changes and not g.has_token:
-        csrf.protect()  # a browser sends its cookie whoever made it ask; the token only the cart's own pages have
+        csrf.protect()  # other sites can make a browser send its cookie, but only the cart's pages hold this token
     return None
 
 

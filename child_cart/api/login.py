@@ -1,4 +1,4 @@
-"""Logging in, logging out, and another password: plain forms, each with its CSRF token."""
+"""Log in, log out, change the password: plain forms, each with a CSRF token."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
     again = PasswordField(validators=[Length(max=MAX_PASSWORD_CHARS)])
 
 
-class Door:
-    """Takes passwords, as often as they may be tried."""
+class PasswordCheck:
+    """Checks passwords, within the limits of a throttle."""
 
-    def __init__(self, account: Account, attempts: LoginThrottle) -> None:
+    def __init__(self, account: Account, throttle: LoginThrottle) -> None:
         self._account = account
-        self._attempts = attempts
+        self._throttle = throttle
         self._taking = threading.Lock()
 
     def refusal(self, password: str) -> tuple[str, int]:
-        """Return why this password does not open, and after how many seconds to try again; nothing if it does."""
+        """Return why a password is refused, and the seconds to wait before the next try; ``("", 0)`` if it is not."""
         address = request.remote_addr or ""
         with self._taking:
-            wait_s = math.ceil(self._attempts.take(address, time.monotonic()))
+            wait_s = math.ceil(self._throttle.take(address, time.monotonic()))
         if wait_s:
             log.warning("a password from %s was not looked at: too many tries", address)
             return f"Too many tries. Wait {wait_s} s, then try again.", wait_s
@@ -60,14 +60,14 @@ class Door:
             log.warning("a wrong password came from %s", address)
             return "This is not the password.", 0
         with self._taking:
-            self._attempts.give_back(address)
+            self._throttle.give_back(address)
         return "", 0
 
 
 def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for each address
     """Return the blueprint of ``/login``, ``/logout`` and ``/admin/password``."""
     blueprint = Blueprint("login", __name__)
-    door = Door(account, LoginThrottle())
+    passwords = PasswordCheck(account, LoginThrottle())
 
     @blueprint.get("/login")
     @open_to_all
@@ -81,11 +81,11 @@ def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for
     @takes_form
     def log_in() -> Any:
         sent = LoginForm()
-        error, wait_s = door.refusal(sent.password.data or "")
+        error, wait_s = passwords.refusal(sent.password.data or "")
         if error:
             return _refused("login.html", error, wait_s, form=sent, next=_next())
         login_user(Operator(account.user_id))
-        log.info("somebody has logged in from %s", request.remote_addr)
+        log.info("an operator has logged in from %s", request.remote_addr)
         return redirect(_next())
 
     @blueprint.post("/logout")
@@ -103,7 +103,7 @@ def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for
     @takes_form
     def change_password() -> Any:
         sent = PasswordForm()
-        error, wait_s = door.refusal(sent.password.data or "")
+        error, wait_s = passwords.refusal(sent.password.data or "")
         if not error and sent.new.data != sent.again.data:
             error = "The two new passwords are not the same."
         if not error:
@@ -133,6 +133,6 @@ def _refused(template: str, error: str, wait_s: int, **shown: Any) -> Any:
 
 
 def _next() -> str:
-    """Return the page that was asked for before the login, if it is one of ours; never another site's."""
+    """Return the page to show after the login: the one first requested, if it is an admin page of this cart."""
     wanted = request.values.get("next", "")
     return wanted if OWN_PAGE.fullmatch(wanted) else HOME

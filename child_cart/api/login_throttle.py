@@ -1,4 +1,4 @@
-"""How often a password may be tried: by one address, and by all together. Decides with no I/O and no clock."""
+"""Limits how often passwords are tried, from one address and from all together. Has no I/O and no clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADDRESSES_KEPT: Final = 1024
 
 
 class LoginThrottle:
-    """Token buckets: some tries at once, then one each so many seconds.
+    """Token buckets: a burst of tries, then one more every few seconds.
 
     Args:
         per_address: tries at once from one address (of IPv6, one network); one more each ``address_refill_s`` seconds.
@@ -30,11 +30,11 @@ class LoginThrottle:
         all_refill_s: float = ALL_REFILL_S,
     ) -> None:
         self._all = TokenBucket(1 / all_refill_s, in_all, -math.inf)
-        # What a flood of addresses can push out, the bound over all still holds.
+        # A flood of addresses can push others out of here; the bound over all still holds.
         self._addresses = AddressBuckets(1 / address_refill_s, per_address, ADDRESSES_KEPT)
 
     def take(self, address: str, now: float) -> float:
-        """Take one try; returns 0, or how many seconds to wait if there is none left (nothing is taken then)."""
+        """Take one try and return 0; if none is left, take nothing and return the seconds to wait."""
         buckets = (self._addresses.of(address, now), self._all)
         wait_s = max(bucket.wait_s(1, now) for bucket in buckets)
         if wait_s == 0:
@@ -43,6 +43,6 @@ class LoginThrottle:
         return wait_s
 
     def give_back(self, address: str) -> None:
-        """Forget the tries of an address whose password was right."""
+        """Forget the tries of an address that has sent the right password."""
         self._addresses.forget(address)
         self._all.give_back(1)

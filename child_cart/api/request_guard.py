@@ -1,4 +1,4 @@
-"""Keeps other sites' pages from acting on a cart through its user's browser."""
+"""Keeps pages of other sites from acting on a cart through the browser of its user."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flask import abort, current_app, request
 View = TypeVar("View", bound=Callable[..., object])
 
 FORM_TYPES: Final = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
-"""What a page of another site can send without being asked for permission first; never taken."""
+"""Body types that a page of another site can send without a CORS preflight; never accepted."""
 
 
 def takes(*types: str) -> Callable[[View], View]:
-    """Mark a view as one that takes bodies of these types instead of JSON."""
+    """Mark a view as accepting bodies of these types instead of JSON."""
     if FORM_TYPES & set(types):
         raise ValueError(f"a form of another site could send one of {types}")
 
@@ -28,7 +28,7 @@ def takes(*types: str) -> Callable[[View], View]:
 
 
 def takes_form(view: View) -> View:
-    """Mark a view as one that takes a form of the cart's own pages; its CSRF token is checked before it is asked."""
+    """Mark a view as accepting a form of the cart's own pages; its CSRF token is checked before the view runs."""
     view.is_form = True  # type: ignore[attr-defined]
     return view
 
@@ -36,9 +36,8 @@ def takes_form(view: View) -> View:
 def refuse_foreign_host(known_hosts: frozenset[str]) -> Callable[[], None]:
     """Return a check that refuses requests for a host name that is not this cart's.
 
-    A name that somebody else owns can be pointed at this address (DNS rebinding), and their page would then be of the
-    same origin. An address cannot be pointed anywhere, so addresses are let through, and so are localhost and the known
-    names.
+    The owner of another name can point it at this address (DNS rebinding), and their page then has the same origin as
+    ours. Addresses cannot be pointed anywhere, so they are allowed, as are localhost and the known names.
     """
 
     def check() -> None:
@@ -47,7 +46,9 @@ def refuse_foreign_host(known_hosts: frozenset[str]) -> Callable[[], None]:
         except ValueError:
             name = ""
         if name != "localhost" and name not in known_hosts and not _is_address(name):
-            abort(403, f"These pages are not asked for as {name[:100]!r}. Add the name to --page-hosts to allow it.")
+            abort(
+                403, f"This cart does not answer to the name {name[:100]!r}. Add the name to --page-hosts to allow it."
+            )
 
     return check
 
@@ -63,9 +64,8 @@ def _is_address(name: str) -> bool:
 def refuse_foreign_origin() -> None:
     """Refuse requests that change something and come from a page of another origin.
 
-    Browsers name the origin of such requests; programs that are no browsers name none and are let through. JSON alone
-    is taken as a body, or what a view says that it takes, so that a plain HTML form of another site cannot speak to
-    the API either.
+    Browsers send the origin with such requests. Other programs send none and are allowed. A body must be JSON, or of a
+    type that the view accepts, so that a plain HTML form of another site cannot use the API either.
     """
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return

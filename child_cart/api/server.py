@@ -1,6 +1,6 @@
-"""The pages on aiohttp's server, in a thread with a loop of its own; the application runs in threads beside it.
+"""The page server: aiohttp in a thread with its own event loop, and the application in worker threads.
 
-Requests are read and answers are sent without a thread to each client, so that slow ones hold up nobody.
+No client holds a thread while it sends or receives, so a slow one does not delay the others.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ NO_FILES_S: Final = 0.5
 
 
 class PageServer:
-    """Serve an application from the moment of entering the block to its end.
+    """Serve an application while the ``with`` block runs.
 
     Args:
         application: what to serve.
         host: the address, or a name of it.
         port: 0 takes a free one.
-        tls: how to serve https://, and nothing else then; None for http://.
+        tls: serve only https:// with this; None for http://.
 
     Raises:
-        SettingError: when built, if the address cannot be listened on.
+        SettingError: on construction, if it cannot listen on the address.
     """
 
     def __init__(self, application: Flask, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
@@ -84,7 +84,7 @@ class PageServer:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        """Take connections until told to stop; then answer the requests under way and close all connections."""
+        """Accept connections until the stop; then finish the running requests and close all connections."""
         server = web.Server(self._answer, request_factory=_Request)
         self._new_connection = partial(_Connection, server)
         with self._listening:
@@ -92,7 +92,7 @@ class PageServer:
             await self._stop.wait()
             self._loop.remove_reader(self._listening)
         server.pre_shutdown()
-        await server.shutdown(ANSWER_S / 2)  # once for the answers, and once more for what holds them up
+        await server.shutdown(ANSWER_S / 2)  # waits once for handlers and once for connections, half of it each
         if self._clients:
             await asyncio.wait(self._clients, timeout=CLOSE_S)
         for client in self._clients:
@@ -104,10 +104,10 @@ class PageServer:
             self._loop.add_reader(self._listening, self._take)
 
     def _take(self) -> None:
-        """Give the next connection a place; while all are taken, the others wait in the system's queue."""
+        """Accept the next connection. When all places are taken, others wait in the queue of the system."""
         try:
             client, _ = self._listening.accept()
-        except BlockingIOError:  # it has given up in the meantime
+        except BlockingIOError:  # the client has given up in the meantime
             return
         except OSError as error:
             log.warning("no connection can be taken for now: %s", error_words(error))
@@ -126,7 +126,7 @@ class PageServer:
         self._watch()
 
     async def _hold(self, client: socket.socket) -> None:
-        """Stay with a connection from its handshake to its end."""
+        """Hold one connection from its handshake to its end."""
         limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": CLOSE_S} if self._tls else {}
         try:
             transport, connection = await self._loop.connect_accepted_socket(
@@ -154,7 +154,7 @@ class PageServer:
             return await self._run_application(connection, request, await request.read())
 
     async def _run_application(self, connection: _Connection, request: web.BaseRequest, body: bytes) -> web.Response:
-        connection.stop_clock()  # what the application takes is not the client's fault
+        connection.stop_clock()  # the time of the application does not count against the client
         try:
             return await self._workers.answer(environ_of(request, body, self._shared))
         except Exception:
@@ -165,7 +165,7 @@ class PageServer:
 
 
 class _Connection(web.RequestHandler):
-    """One connection, with a clock that runs while it is the client's turn: to send a request, or to take an answer."""
+    """One connection, with a clock that runs while it waits for the client to send a request or take an answer."""
 
     __slots__ = ("_clock", "_open", "closed")
 
@@ -192,11 +192,11 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log quietly what aiohttp finds wrong: any client can cause it."""
+        """Log aiohttp's complaints at DEBUG: any client can cause them."""
         log.debug(*args, **kw)
 
     def start_clock(self) -> None:
-        """Give the client time for an answer and a whole request, and cut it off after that."""
+        """Give the client time to take an answer and send a whole request; then cut the connection."""
         self.stop_clock()
         if not self.closed.is_set():
             self._clock = asyncio.get_running_loop().call_later(REQUEST_S, self._open.abort)
@@ -218,7 +218,7 @@ class _Request(web.BaseRequest):
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        # To one address: a name like localhost may have two, and a free port of one need not be free at the other.
+        # One address only: localhost may have two, and a port that is free on one may be taken on the other.
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:

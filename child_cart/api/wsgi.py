@@ -1,6 +1,6 @@
-"""Between HTTP requests of an event loop and a WSGI application (PEP 3333) that runs in threads.
+"""Run a WSGI application (PEP 3333) in threads, behind the HTTP requests of an event loop.
 
-An application sees each request whole, and its answers are gathered whole: no client can hold one of its threads.
+The application gets each request whole, and its answer is collected whole: no client can hold one of its threads.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SETTLED = (b"transfer-encoding", b"expect")  # between client and server: the bo
 
 
 class Workers:
-    """Threads that run an application, one request each at a time."""
+    """Threads that run an application, each one request at a time."""
 
     def __init__(self, application: WSGIApplication, count: int) -> None:
         self._application = application
         self._jobs: queue.SimpleQueue[tuple[Environ, Answer] | None] = queue.SimpleQueue()
-        # Daemons: a request that never ends must not keep the process from ending.
+        # Daemon threads: a request that never ends must not keep the process alive.
         self._threads = [threading.Thread(target=self._work, name="page", daemon=True) for _ in range(count)]
 
     def start(self) -> None:
@@ -40,7 +40,7 @@ class Workers:
             thread.start()
 
     def stop(self) -> None:
-        """Let each thread end after the requests that wait; returns at once."""
+        """Make each thread end after the waiting requests; return at once."""
         for _ in self._threads:
             self._jobs.put(None)
 
@@ -59,7 +59,7 @@ class Workers:
                 tell = _unless_done(answer, answer.set_result, response)
             except Exception as error:
                 tell = _unless_done(answer, answer.set_exception, error)
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped waiting
                 answer.get_loop().call_soon_threadsafe(tell)
 
 
@@ -94,11 +94,11 @@ def run(application: WSGIApplication, environ: Environ) -> web.Response:
 
 
 def environ_of(request: web.BaseRequest, body: bytes, server: Environ) -> Environ:
-    """Return a request as WSGI has it.
+    """Return the WSGI environment of a request.
 
     Args:
         request: as it came from the client's own connection.
-        body: all of it; nothing where the application is to refuse it by its length.
+        body: the whole body; empty where the application refuses it by its length.
         server: the entries that are the same for all requests: scheme, name and port.
     """
     environ = {
@@ -119,12 +119,12 @@ def environ_of(request: web.BaseRequest, body: bytes, server: Environ) -> Enviro
     }
     for raw_name, raw_value in request.raw_headers:
         name, value = raw_name.lower(), raw_value.decode("latin-1")
-        # With an underscore a name could pass for another one, as WSGI writes both the same way.
+        # WSGI writes - and _ the same way, so a name with an underscore could pass for another header.
         if b"_" in name or name in SETTLED:
             continue
         key = UNPREFIXED.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
         separator = "; " if name == b"cookie" else ", "
         environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
-    if body:  # came in chunks, maybe
+    if body:  # a chunked body came without a length
         environ.setdefault("CONTENT_LENGTH", str(len(body)))
     return environ

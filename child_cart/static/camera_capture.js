@@ -1,18 +1,18 @@
-// This device's camera and its photos, as JPEGs of a size that codes are read at.
+// The camera of this device and its photos, as JPEGs in a size at which codes can be read.
 
 const FRAME_SIDE = 1280;
 const PHOTO_SIDE = 2000;
 const FRAME_QUALITY = 0.8;
 const PHOTO_QUALITY = 0.9;
 
-/** Why this browser gives the page no camera, or nothing if it does. */
+/** Return why this browser gives the page no camera; empty if it does. */
 export function whyNoCamera() {
   if (!window.isSecureContext) return "This browser gives pages a camera only over https or on localhost. Take a photo instead.";
   if (!navigator.mediaDevices?.getUserMedia) return "This browser has no camera for pages. Take a photo instead.";
   return "";
 }
 
-/** Film with this device's camera, the one at the back if there are two; returns the stream. */
+/** Start this device's camera, the one at the back if there are two; return the stream. */
 export async function openCamera(video) {
   let stream;
   try {
@@ -41,10 +41,10 @@ const REASONS = {
 
 export const closeCamera = (stream) => stream.getTracks().forEach((track) => track.stop());
 
-/** The picture that the video shows now. */
+/** Return the picture that the video shows now. */
 export const frameOf = (video) => drawn(video, video.videoWidth, video.videoHeight, FRAME_SIDE, FRAME_QUALITY);
 
-/** A photo, made smaller where it is large; as it is where this browser cannot read it. */
+/** Return a photo, scaled down if it is large; unchanged if this browser cannot read it. */
 export async function photoOf(file) {
   let picture;
   try {
