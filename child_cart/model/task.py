@@ -123,7 +123,7 @@ def load_task(name: str) -> Task:
     module_name, colon, class_name = BUILT_IN.get(name, name).partition(":")
     if not colon:
         known = " or ".join(BUILT_IN)
-        raise TaskError(f"There is no task {name!r}: choose {known}, or give your own class as package.module:Class.")
+        raise TaskError(f"There is no task {name!r}: it is {known}, or your own class as package.module:Class.")
     try:
         task = getattr(importlib.import_module(module_name), class_name)()
     except Exception as error:  # the module is the user's, and may raise anything
