@@ -80,7 +80,7 @@ def read_counts(folder: Path) -> RecordCounts:
     path = folder / "archive.json"
     about = _read_json(path)
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ArchiveError(f"{path} is not of an archive that this program reads (format {FORMAT}).")
+        raise ArchiveError(f"{path} does not belong to an archive that this program reads (format {FORMAT}).")
     try:
         return RecordCounts(**about["counts"])
     except (KeyError, TypeError):
@@ -167,7 +167,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
     except ValueError as error:  # what pandas rejects, and bytes that are not UTF-8
-        raise ArchiveError(f"{path} is no CSV file ({str(error).strip()[:200]}).") from None
+        raise ArchiveError(f"{path} is not a CSV file ({str(error).strip()[:200]}).") from None
 
 
 def _read_sales(path: Path) -> Iterator[Sale]:
@@ -247,7 +247,7 @@ def _records(path: Path, record_of: Any) -> list[Any]:
     try:
         return [record_of(body) for body in bodies]
     except (TypeError, ValueError, KeyError) as error:
-        raise ArchiveError(f"{path} holds something else than expected ({error}).") from None
+        raise ArchiveError(f"{path} does not hold what was expected ({error}).") from None
 
 
 def _write_json(path: Path, body: object) -> None:
@@ -260,4 +260,4 @@ def _read_json(path: Path) -> Any:
     except OSError as error:
         raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
     except (ValueError, RecursionError):
-        raise ArchiveError(f"{path} is no JSON file.") from None
+        raise ArchiveError(f"{path} is not a JSON file.") from None

@@ -122,7 +122,7 @@ def finish(store: Store, moved: RecordCounts, place: str) -> None:
     found = counts_of(store)
     if found != moved:
         raise StoreError(
-            f"The store {place} holds {found}, and {moved} was to be moved there. The source is untouched."
+            f"The store {place} holds {found}, and {moved} should have been moved there. The source is untouched."
         )
     store.put_note(UNFINISHED, None)
 

@@ -93,7 +93,7 @@ class EntryLog:
                 if self._known_head is head:
                     self._known_head = head_of(document)
                 return True
-        raise StoreError(f"The store {self._shown} is written by somebody else: every number was taken.")
+        raise StoreError(f"The store {self._shown} is written by another program: every number was taken.")
 
     def load(self, entries: list[tuple[str, Sequence[Json], Sale | None]]) -> None:
         """Add many entries, given as id, rows and sale, while nothing else writes."""

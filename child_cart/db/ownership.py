@@ -72,7 +72,7 @@ def check_whose(store: Store, name: str, folder: Path, owner: str) -> None:
     unfinished = store.note(UNFINISHED)
     if unfinished is not None:
         raise StoreError(
-            f"The store {here} holds only part of what was to be moved there from {unfinished}. "
+            f"The store {here} holds only part of what should have been moved there from {unfinished}. "
             "Remove it and move again."
         )
     found, marked = store.note(OWNER), _read(mark)

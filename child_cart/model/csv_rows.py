@@ -1,4 +1,4 @@
-"""A user's own rows from a CSV file; what is wrong with it is named by line."""
+"""Read a user's own rows from a CSV file; errors name the line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_rows(task: Task, path: Path) -> list[Row]:
     """Read a CSV file with a header line into rows of the task. Column names may be in any case and order.
 
     Raises:
-        CsvError: for a file that cannot be read, or the first line that makes no row.
+        CsvError: if the file cannot be read, or for the first line that is not a row of the task.
     """
     rows: list[Row] = []
     try:

@@ -220,9 +220,9 @@ class ProcessTrainer:
     def _death(self, gone: WorkerGone) -> TrainerDied:
         how = str(gone)
         if gone.status == -signal.SIGKILL:
-            how += " (so the kernel ends it when the memory is used up)"
+            how += " (as the kernel does when memory runs out)"
         return TrainerDied(
-            f"The trainer process ended {how}; its last words are in {self._setup.log_path}.{self._may_take()}"
+            f"The trainer process ended {how}; its last output is in {self._setup.log_path}.{self._may_take()}"
         )
 
     def _may_take(self) -> str:

@@ -21,7 +21,7 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 
 class ReaderBusy(Exception):
-    """The decoding process cannot be asked now; the message is for the sender of the picture."""
+    """The decoding process cannot take a picture now; the message is for the sender of the picture."""
 
 
 class Reader:
@@ -39,7 +39,7 @@ class Reader:
 
     @property
     def process_id(self) -> int | None:
-        """The process, if one runs."""
+        """The id of the process, or None while there is none."""
         process = self._process
         return process.pid if process is not None and process.is_running else None
 
@@ -48,7 +48,7 @@ class Reader:
 
         Args:
             data: the bytes of a JPEG, PNG or WebP, or grey pixels.
-            thorough: look again where nothing is found at once.
+            thorough: search again if nothing is found at once.
             size: width and height, of grey pixels.
 
         Raises:

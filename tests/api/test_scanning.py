@@ -113,8 +113,8 @@ def test_the_status_says_what_reads_codes(shown: Shown, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("data", "status", "sentence"),
     [
-        (b"", 400, "This is no picture in JPEG, PNG or WebP."),
-        (b"GIF89a" + bytes(100), 400, "This is no picture in JPEG, PNG or WebP."),
+        (b"", 400, "This is not a picture in JPEG, PNG or WebP."),
+        (b"GIF89a" + bytes(100), 400, "This is not a picture in JPEG, PNG or WebP."),
         (LABEL[:200], 400, "The picture is damaged."),
         (b"\x89PNG" + bytes(4 * 1024 * 1024), 413, "larger"),
     ],

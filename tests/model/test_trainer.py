@@ -142,7 +142,7 @@ async def test_a_killed_trainer_costs_its_command(tmp_path: Path, monkeypatch) -
     work = asyncio.create_task(trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None))
     await asyncio.sleep(0.05)
     os.kill(trainer.process_id, signal.SIGKILL)
-    with pytest.raises(TrainerDied, match=r"by signal 9 \(so the kernel.*trainer\.log"):
+    with pytest.raises(TrainerDied, match=r"by signal 9 \(as the kernel.*trainer\.log"):
         await work
     monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "0")
     await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
