@@ -28,7 +28,7 @@ def serve() -> None:
     """Serve a page and a status on the cart's page server."""
     from flask import Flask, Response  # noqa: PLC0415 - the load does not import it
 
-    from child_cart.api.server import PageServer  # noqa: PLC0415
+    from child_cart.api.serving.page_server import PageServer  # noqa: PLC0415
 
     application = Flask("watched")
 

@@ -24,10 +24,10 @@ from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Code, Role
 from cart_common.wire.records import CART_LIFE_S
 
-from .api.account import Account
+from .api.access.account import Account
 from .api.app import create_app
-from .api.server import PageServer
 from .api.services import Services, build_services
+from .api.serving.page_server import PageServer
 from .config import CartSettings, SettingsBook, bridge_urls, exchange_limits, origins_of
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store, StoreError

@@ -12,7 +12,7 @@ from typing import Final
 import aiohttp
 
 from cart_common.process.atomic_files import write_whole
-from child_cart.api.account import new_password
+from child_cart.api.access.account import new_password
 
 from .config import MOST_CLUSTER, DemoSettings, Plan
 from .processes import ROOT, Program, last_line, stop_all

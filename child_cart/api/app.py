@@ -23,15 +23,15 @@ from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
 from ..shop.billing import BillError
 from ..shop.catalogue import CatalogueError, ReadOnlyCatalogue
-from .account import Account
-from .auth import install_auth
+from .access.account import Account
+from .access.auth import install_auth
+from .access.login import login
+from .access.request_guard import refuse_foreign_host, refuse_foreign_origin
 from .catalogue import catalogue
 from .learning import add_learning
-from .login import login
 from .metrics import metrics, new_refusals
 from .operator import operator
 from .pages import pages
-from .request_guard import refuse_foreign_host, refuse_foreign_origin
 from .request_parsing import RequestError
 from .scan import scan
 from .services import Services

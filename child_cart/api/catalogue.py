@@ -11,7 +11,7 @@ from ..shop.billing import CATEGORIES
 from ..shop.catalogue import MAX_NAME_CHARS
 from ..shop.catalogue_csv import CsvRefused
 from ..shop.catalogue_service import CatalogueService
-from .request_guard import takes
+from .access.request_guard import takes
 from .request_parsing import json_body
 
 LABEL_TYPES: Final = {"svg": "image/svg+xml", "png": "image/png"}

@@ -10,7 +10,7 @@ from ..shop import labels
 from ..shop.billing import CATEGORIES
 from ..shop.catalogue import written_price
 from ..shop.catalogue_service import CatalogueService
-from .auth import open_to_all
+from .access.auth import open_to_all
 from .request_parsing import number
 
 MAX_LABELS: Final = 300

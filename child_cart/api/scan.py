@@ -10,8 +10,8 @@ from flask import Blueprint, Response, jsonify, request
 from ..scanner.picture import TYPES
 from ..scanner.service import ScannerService
 from ..shop.item_codes import Reading
-from .auth import open_to_all
-from .request_guard import takes
+from .access.auth import open_to_all
+from .access.request_guard import takes
 from .request_parsing import RequestError, json_body, number
 
 MAX_FRAMES: Final = 999_999_999

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify
 from ..shop.billing import CATEGORIES, MAX_AMOUNT, SHOPPERS
 from ..shop.checkout_service import CheckoutService
 from ..shop.trending import TrendingService
-from .auth import open_to_all
+from .access.auth import open_to_all
 from .request_parsing import json_body, number, text_id
 
 

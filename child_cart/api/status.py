@@ -10,7 +10,7 @@ from ..db.records import Json, ModelVersion
 from ..operation.status import CartStatus, CartSummary
 from ..operation.status_service import StatusService
 from ..operation.warnings import OperatorWarning
-from .auth import is_known, open_to_all
+from .access.auth import is_known, open_to_all
 
 
 def add_status(blueprint: Blueprint, service: StatusService) -> None:

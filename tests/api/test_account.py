@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cart_common.process.settings import SettingError
-from child_cart.api import account as account_module
-from child_cart.api.account import Account, PasswordRefused
+from child_cart.api.access import account as account_module
+from child_cart.api.access.account import Account, PasswordRefused
 
 FILES = ("admin.json", "session-key", "api-token")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parent_cart.bridge.relay import CLOSE_SPARE_S
 from support.bridges.command import MODULE, started
 from support.carts.raw_cart import attached, greeted
 from support.processes.programs import ROOT
@@ -23,7 +24,6 @@ from cart_common.process.tuning import raise_malloc_thresholds
 from cart_common.websocket.socket import FAREWELL_S
 from cart_common.wire.identity import Identity
 from parent_cart import main as bridge_main
-from parent_cart.bridge.relay import CLOSE_SPARE_S
 from parent_cart.config import BridgeSettings
 
 

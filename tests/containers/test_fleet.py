@@ -40,7 +40,7 @@ print(urllib.request.urlopen("https://127.0.0.1:5001/api/status", context=trusti
 """
 PASSWORD = """
 from pathlib import Path
-from child_cart.api.account import Account
+from child_cart.api.access.account import Account
 password = Path("/secrets/carts/admin.password").read_text().strip()
 for slot in Path("/data").iterdir():
     print(Account(slot).is_password(password))

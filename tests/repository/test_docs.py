@@ -126,7 +126,7 @@ def test_links_and_pictures_lead_somewhere(page):
 
 def test_files_that_the_architecture_names_exist():
     text = (ROOT / "docs/architecture.md").read_text()
-    named = re.findall(r"`([a-z_]+/\w+\.py)", text)
+    named = re.findall(r"`((?:[a-z_]+/)+\w+\.py)", text)
     assert named
     for name in named:
         assert any((ROOT / part / name).exists() for part in ("", "cart_common", "child_cart", "parent_cart")), name

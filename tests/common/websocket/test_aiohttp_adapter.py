@@ -29,11 +29,11 @@ USED = [
     (
         *("aiohttp.web:BaseRequest", "__init__"),
         ["self", "message", "payload", "protocol", "payload_writer", "task", "loop", "client_max_size"],
-        "child_cart/api/server.py makes requests of its own with it",
+        "child_cart/api/serving/page_server.py makes requests of its own with it",
     ),
     (
         *("aiohttp.web:RequestHandler", "log_exception", ["self", "args", "kw"]),
-        "child_cart/api/server.py keeps what any client can cause out of the log by it",
+        "child_cart/api/serving/page_server.py keeps what any client can cause out of the log by it",
     ),
     ("aiohttp.web:AppRunner", "server", None, "a bridge breaks HTTP connections that stay too long by it"),
 ]

@@ -11,7 +11,7 @@ from support.carts.fake_trainer import FakeTrainer
 from support.carts.node import SIGNATURE, Node
 
 from cart_common import __version__
-from child_cart.api.account import Account
+from child_cart.api.access.account import Account
 from child_cart.api.app import create_app
 from child_cart.api.services import build_services
 from child_cart.config import CartSettings, SettingsBook

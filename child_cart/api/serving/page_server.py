@@ -21,7 +21,7 @@ from flask import Flask
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
-from .app import MAX_BODY_BYTES
+from ..app import MAX_BODY_BYTES
 from .wsgi import Workers, environ_of
 
 log = logging.getLogger("cart.pages")
