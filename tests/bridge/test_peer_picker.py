@@ -1,4 +1,4 @@
-"""Nobody is dealt twice before everybody was dealt once, whoever comes, goes or asks meanwhile."""
+"""No cart is picked twice before each was picked once, whichever carts come, go or ask meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo as a person starts it: real processes, from the first line to the last process."""
+"""The demo as a user starts it: real processes, from the first line to the last process."""
 
 import os
 import re
@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes.programs import LIGHT_TASK, ROOT, get, is_running, wait_for
+from tests.support.processes.programs import LIGHT_TASK, ROOT, free_port, get, is_running, wait_for
 
 
 def free_stretch(length):
-    """Return the first of some neighbouring ports that nobody listens on."""
-    for first in range(20000 + os.getpid() % 5000, 60000, length):
+    """Return the first of ``length`` consecutive free ports."""
+    for _ in range(100):
+        first = free_port()
         try:
-            for port in range(first, first + length):
+            for port in range(first + 1, first + length):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
@@ -67,6 +68,7 @@ class RunningDemo:
     def end(self):
         if self.process.poll() is None:
             self.process.kill()
+        self.process.wait()
         self.process.stdout.close()
 
 

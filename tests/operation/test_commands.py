@@ -1,4 +1,4 @@
-"""Backup and moving house, on the command line: everything arrives, once, and nothing else is touched."""
+"""Backup and migration on the command line: everything arrives once, and nothing else changes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_a_cart_leaves_learning_to_its_trainer() -> None:
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     large = {"tensorflow", "keras", "sklearn", "scipy", "cv2", "PIL", "pyzbar", "segno"}
     assert large.isdisjoint(ended.stdout.split())
-    # Only for who asks for them: a store on a server, files of the catalogue, and moving house.
+    # Imported on first use: a store on a server, catalogue files, and migration.
     assert {"pymongo", "bson", "pandas", "rich"}.isdisjoint(ended.stdout.split())
 
 
