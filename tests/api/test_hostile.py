@@ -75,7 +75,7 @@ def test_a_giant_body_is_refused(shown: Shown) -> None:
     assert "error" in response.json
 
 
-# Numbers and texts that nobody means.
+# Absurd numbers and texts.
 
 
 @pytest.mark.parametrize(

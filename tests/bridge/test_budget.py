@@ -1,4 +1,4 @@
-"""What waits in the bridge is bounded, whoever does not read; and whoever reads gets on."""
+"""What waits in the bridge is bounded, whichever receivers do not read; those that read go on."""
 
 from __future__ import annotations
 

@@ -812,7 +812,7 @@ def test_a_visit_that_ends_ends_nothing_that_its_cart_goes_on_with_elsewhere() -
     assert fleet.hub.attach(shell, Role.KERNEL, MODEL, 0) == [Delivery(shell, Paused(transfer))]
     assert fleet.hub.leave(shell) == []
     assert list(fleet.hub.transfers.open) == [transfer]
-    assert fleet.hub.leave(fleet.kernel) == []  # nobody is left
+    assert fleet.hub.leave(fleet.kernel) == []  # no cart is left
     assert not fleet.hub.transfers.open
 
 

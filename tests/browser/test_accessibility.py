@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     scope="module", params=[(390, "light"), (820, "light"), (1440, "dark")], ids=["phone", "tablet", "desktop-dark"]
 )
 def looked_at(request: pytest.FixtureRequest, chromium: Browser, fleet: ShopFleet) -> Iterator[Page]:
-    """A page of somebody who has logged in."""
+    """A page, logged in."""
     width, colours = request.param
     context = chromium.new_context(
         viewport={"width": width, "height": 900}, color_scheme=colours, reduced_motion="reduce"

@@ -1,4 +1,4 @@
-"""What somebody tries who means harm, against a real cart: names that are markup, forms of other sites, forged cookies,
+"""Attacks on a real cart: names that are markup, forms of other sites, forged cookies,
 uploads that are too large, ways out of the folder."""
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ ANYTHING = ("--accept-backward", "100", "--accept-forward", "100")
 
 @pytest.fixture(scope="module")
 def fleet(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopFleet]:
-    """A cart of this file's own, that goes through a round for every twelve rows, and takes its time in training."""
+    """A fleet of this file's own: its cart starts a round every twelve rows and trains slowly."""
     size = ("--dataset-size", str(DATASET_SIZE), *ANYTHING)
     with running_shop_fleet(tmp_path_factory.mktemp("run"), *size, peers=2, LIGHT_TASK_EPOCH_S="0.4") as running:
         yield running

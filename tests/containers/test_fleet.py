@@ -128,7 +128,7 @@ def check_stores(fleet: ComposedFleet, carts: int) -> None:
 
 
 def wait_for_rounds(fleet: ComposedFleet, carts: int, more_than: dict[str, dict[str, Any]] | None = None) -> Any:
-    """Wait until there are so many carts and each has ended a round, or one more than before; return their statuses."""
+    """Wait until this many carts have each ended a round, or one more than before; return their statuses."""
 
     def ended() -> dict[str, dict[str, Any]] | None:
         sleep(1)  # each look starts programs

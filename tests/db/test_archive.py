@@ -1,4 +1,4 @@
-"""Archives come back as they were, and what is none is refused in a sentence, whatever its bytes."""
+"""Archives come back as they were; anything else is rejected with a readable error, whatever its bytes."""
 
 from __future__ import annotations
 

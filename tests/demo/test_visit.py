@@ -14,6 +14,7 @@ from tests.support.processes.programs import (
     BridgeProcess,
     CartProcess,
     RestartableProcess,
+    free_port,
     get,
     running,
     wait_for,
@@ -48,11 +49,12 @@ class Visit(RestartableProcess):
 
 def test_shoppers_buy_at_all_carts_whenever_they_come(tmp_path):
     folder, bridge = tmp_path / "carts", BridgeProcess(tmp_path)
-    carts = [SlotCart(folder, number, bridge.url, 5901) for number in (1, 2)]
-    visit = Visit(folder, 5901)
+    port = free_port()  # of all carts, each at an address of its own
+    carts = [SlotCart(folder, number, bridge.url, port) for number in (1, 2)]
+    visit = Visit(folder, port)
     with running(bridge, *carts, visit):
         wait_for(lambda: all(cart.has_ended(2) for cart in carts), what="two rounds of each")
-        late = SlotCart(folder, 3, bridge.url, 5901)
+        late = SlotCart(folder, 3, bridge.url, port)
         with running(late):
             ended = carts[0].status()["rounds_ended"]
             wait_for(lambda: late.has_ended(1) and carts[0].has_ended(ended + 1), what="a round of old and new")

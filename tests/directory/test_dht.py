@@ -1,4 +1,4 @@
-"""Bridges find each other, whatever the order in which they start, and lose sight of nobody but the dead."""
+"""Bridges find each other in whatever order they start, and lose sight only of dead ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bridge that is alone: it finds its own carts, knows nobody else, and says so."""
+"""A bridge without others: it finds its own carts, and says that it knows no other bridge."""
 
 from __future__ import annotations
 

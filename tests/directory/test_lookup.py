@@ -1,4 +1,4 @@
-"""A walk comes nearer, waits for nobody, ends, and takes the newest record."""
+"""A lookup comes nearer, waits for no silent node, ends, and takes the newest record."""
 
 from __future__ import annotations
 

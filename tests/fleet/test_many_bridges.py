@@ -49,7 +49,7 @@ class Bridges:
         return bridge
 
     async def kill(self, bridge: Bridge) -> None:
-        """End a bridge as SIGKILL does: nothing is said, and nobody listens any more."""
+        """End a bridge as SIGKILL does: it says nothing, and its port is closed."""
         assert bridge.directory is not None
         bridge.directory.live = False
         for site in list(bridge.runner.sites):
@@ -171,7 +171,7 @@ async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Bridges) ->
         await until(lambda: is_at(node, second))
         await until(lambda: not first.hub.carts)
         assert first.hub.counters["violations"] == 0
-        node.link.move("ws://127.0.0.1:9")  # nobody is there
+        node.link.move("ws://127.0.0.1:9")  # no bridge is there
         await until(lambda: is_at(node, second) and node.link.status.url == second.url)
 
 
@@ -186,7 +186,7 @@ async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Bridges) ->
         b'{"bridge_id": "%s", "carts": NaN, "max_carts": 2}' % (b"ab" * 16),
         b'{"bridge_id": "%s", "carts": Infinity, "max_carts": Infinity}' % (b"ab" * 16),
         b'{"bridge_id": "%s", "carts": -1, "max_carts": 2}' % (b"ab" * 16),
-        # Nobody asked for that. The same bytes at any time, as the test is named after them.
+        # An encoding that was not accepted. The same bytes at any time, as the test is named after them.
         gzip.compress(b'{"bridge_id": "%s", "carts": 1, "max_carts": 2}' % (b"ab" * 16), mtime=0),
     ],
 )
@@ -205,7 +205,7 @@ async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_b
         assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None
     finally:
         await runner.cleanup()
-    assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None  # nobody is there any more
+    assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None  # no bridge is there any more
 
 
 # Peers at other bridges.
@@ -318,7 +318,7 @@ def fake_record(
 
 
 async def answered_with(kernel: Node, records: list[str]) -> None:
-    """Let the kernel's bridge name these bridges, and nobody else."""
+    """Let the kernel's bridge name exactly these bridges."""
     arrive = kernel.exchange.on_message
 
     def change(message):  # type: ignore[no-untyped-def]
@@ -587,7 +587,7 @@ async def test_a_bridge_that_stops_sends_idle_carts_away_and_lets_transfers_end(
     giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
     idle = [Node(first.url, fleet.folder) for _ in range(3)]
     for node in idle:
-        node.standing = replace(node.standing, model_version=0)  # nobody asks them
+        node.standing = replace(node.standing, model_version=0)  # no cart asks them
     async with running(giver, taker, *idle):
         held = HeldTransfer(giver, taker)
         collecting = asyncio.create_task(collect(taker, size=16))

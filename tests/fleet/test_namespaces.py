@@ -1,4 +1,4 @@
-"""Rounds over networks as they are: NAT, delay, losses, a narrow line, an address that changes, a line that is down.
+"""Rounds over real networks: NAT, delay, losses, a narrow line, an address that changes, a line that is down.
 
 A real bridge and real carts, each in a network namespace of its own.
 """
@@ -94,7 +94,7 @@ Disturbance = Callable[[SiteCart, SiteCart], None]
 
 
 def nothing(collector: SiteCart, giver: SiteCart) -> None:
-    """Let the line be as bad as it is."""
+    """Leave the line as it is."""
 
 
 def new_address(collector: SiteCart, giver: SiteCart) -> None:
@@ -166,7 +166,7 @@ async def fetch_and_note_windows(url: str, folder: Path, giver: NetworkCart) -> 
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
-    """All stories of this file, told at the same time: they mostly wait for their lines."""
+    """Run all stories of this file at the same time: they mostly wait for their lines."""
     why_not, by_kernel = netlab.missing(), False
     if not why_not:
         why_not, by_kernel = netlab.refused(), True

@@ -159,7 +159,7 @@ async def test_messages_go_both_ways(bridge: Bridge) -> None:
 
 async def test_a_changed_standing_is_announced_once(bridge: Bridge) -> None:
     cart = Cart(bridge.url)
-    cart.link.announce()  # without a link there is nobody to tell
+    cart.link.announce()  # without a link this does nothing
     async with cart.running():
         await cart.link.wait_attached()
         cart.standing = Standing(Role.KERNEL, "ab" * 16, 7)
@@ -366,7 +366,7 @@ async def test_leaving_a_link_that_takes_no_more_raises_nothing(bridge: Bridge) 
         await cart.link.leave(1)
 
 
-# Bridges that are none, or speak nonsense: each is named, none breaks the link's loop.
+# Servers that are no bridge or speak nonsense: the link names each, and its loop goes on.
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ async def test_the_heartbeat_finds_a_dead_cart(no_blocking: BlockBuster) -> None
 
         reading = asyncio.create_task(keep_reading())
         await dead.stop_reading()
-        await until(lambda: dead.id not in bridge.hub.carts, timeout_s=2)
+        await until(lambda: dead.id not in bridge.hub.carts)
         assert live.id in bridge.hub.carts
         assert bridge.hub.counters["violations"] == 0
         reading.cancel()
@@ -601,7 +601,7 @@ async def test_coming_back_is_no_new_allowance(no_blocking: BlockBuster, limit: 
     async with running_bridge(**limit) as bridge:
         async with attached(bridge.url, key) as cart:
             spent = bridge.relay._connections[cart.id].allowance
-            await send_raw(cart, masked(0x8A, bytes(100)) * 3000)  # pongs that nobody asked for
+            await send_raw(cart, masked(0x8A, bytes(100)) * 3000)  # unsolicited pongs
             await until(lambda: bridge.relay._connections[cart.id].socket.held)
             cart.abort()
         # The bridge does not see the end of a link from which it reads nothing: this one takes its place.

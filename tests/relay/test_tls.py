@@ -99,7 +99,7 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
     wrong.write_text("no certificate")
     certificate, key = Authority(tmp_path).vouch()
     _, other_key = Authority(tmp_path).vouch()
-    locked = tmp_path / "locked.key"  # under a passphrase, which nobody is asked for
+    locked = tmp_path / "locked.key"  # under a passphrase, for which the bridge does not ask
     loaded = serialization.load_pem_private_key(Path(key).read_bytes(), None)
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     locked.write_bytes(loaded.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"word")))

@@ -98,7 +98,7 @@ def test_the_protocol_explains_every_code_and_the_programs_use_it():
     sources = source_of("child_cart") + source_of("parent_cart")
     for code in Code:
         assert f"| `{code}` |" in PROTOCOL, code
-        assert f"Code.{code}" in sources, f"{code} is said by nobody"
+        assert f"Code.{code}" in sources, f"{code} is never sent"
 
 
 def test_the_api_page_lists_every_address_once(tmp_path):
@@ -179,5 +179,5 @@ def test_the_operators_page_says_what_to_do_about_every_error():
     for sentence in said:
         assert any(pattern.fullmatch(sentence) for pattern in patterns.values()), sentence
     for cell, pattern in patterns.items():
-        assert any(pattern.fullmatch(sentence) for sentence in said) or cell in set(Code), f"nobody says: {cell}"
+        assert any(pattern.fullmatch(sentence) for sentence in said) or cell in set(Code), f"no source says: {cell}"
     assert set(Code) <= set(cells)

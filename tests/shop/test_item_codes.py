@@ -37,7 +37,7 @@ def test_a_upc_a_is_the_ean_13_that_it_is():
     assert read("036000291452", ITEMS).item == UPC
 
 
-# Examples of GS1's general specifications and of labels that everybody has at home.
+# Examples from GS1's general specifications and from labels of common goods.
 @pytest.mark.parametrize("code", ["4006381333931", "9780201379624", "0614141999996", "96385074", "73513537"])
 def test_check_digits_are_those_of_the_standard(code):
     assert normal(code) == code

@@ -1,4 +1,4 @@
-"""Whoever has read much waits: one goes on in each pass of the loop, and small messages never wait for megabytes."""
+"""A socket that has read much waits: one goes on in each pass of the loop; small messages never wait for megabytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_one_goes_on_in_each_pass_in_the_order_of_waiting() -> None:
     assert "".join(seen) == "abcabcabc"
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert len(seen) == 11  # those who still waited had their turn, and nobody else
+    assert len(seen) == 11  # only those that still waited had a turn
 
 
 class Reads:

@@ -1,4 +1,4 @@
-"""A cart keeps its key, nobody takes its id, and a broken key file is named."""
+"""A cart keeps its key, no other cart can take its id, and a broken key file is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bridge's command: a process that takes a free port and tells it."""
+"""The bridge's command as a process: it listens on a free port and says which."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULE = (sys.executable, "-m", "parent_cart")
 
 
 class StartedBridge:
-    """A bridge process, what it has written so far, and the port that it has told."""
+    """A bridge process, its log so far, and its port."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
@@ -35,10 +35,10 @@ class StartedBridge:
         return f"ws://127.0.0.1:{self.port}"
 
     def has_told(self) -> bool:
-        """Tell whether its port is known; an end without it is a failure."""
+        """Return whether its log names its port; a process that ended before fails the test."""
         ended = self.process.poll() is not None
         found = re.search(r"bridge is at wss?://[\d.]+:(\d+) ", self.log)
-        assert found or not ended, f"the bridge has ended without telling its port:\n{self.log}"
+        assert found or not ended, f"the bridge has ended before it named its port:\n{self.log}"
         self.port = int(found[1]) if found else 0
         return found is not None
 
@@ -70,7 +70,7 @@ def started(
         )
         try:
             bridge = StartedBridge(process, Path(log.name))
-            wait_for(bridge.has_told, 30, "the bridge telling its port")
+            wait_for(bridge.has_told, 30, "the bridge naming its port")
             yield bridge
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""Real nodes of the DHT on the loopback, in the test's own event loop, that do everything sooner."""
+"""Real DHT nodes on the loopback, in the test's own event loop, with short intervals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GENEROUS = RequestRates(1e6, 1e6)
 
 
 class Peer(DhtDirectory):
-    """A directory with what tests ask of it."""
+    """A directory with shortcuts for tests."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ async def working(*peers: Peer) -> AsyncIterator[None]:
 
 
 async def kill(peer: Peer) -> None:
-    """Let a peer be gone from one moment to the next, as with SIGKILL: it says nothing."""
+    """End a peer as SIGKILL does: it says nothing."""
     await peer.node.close()
 
 

@@ -30,7 +30,7 @@ class SharedDirectoryView:
         self.carts = OwnCarts(TOKEN)
         self.url = ""
         self.live = True
-        """Whether others hear of this bridge."""
+        """Whether other bridges see this one."""
         self.load: Callable[[], BridgeLoad]
         shared_directory.views.append(self)
 

@@ -1,4 +1,4 @@
-"""A fleet in two networks that are cut apart, each of which goes on, and joined again."""
+"""A fleet in two networks: they are cut apart, each half goes on, and they are joined again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class HalfCart(FleetCart):
             return super().put(path, body)
 
     def run_round(self, min_peers: int) -> int:
-        """Have a round with so many peers at least; return how many models were accepted."""
+        """Run a round with at least ``min_peers`` peers; return how many models were accepted."""
         self.put("/api/settings/min_peers", {"value": min_peers})
         before = self.rounds_ended()
         self.feed()
@@ -67,8 +67,8 @@ class HalfCart(FleetCart):
 
 
 def run_network_split(folder: Path) -> None:
-    """Tell the story; raises ``AssertionError`` where it does not go as it should."""
-    everybody = 2 * CARTS_A_HALF - 1
+    """Cut a fleet in two and join it again; raises ``AssertionError`` where it does not go on as it should."""
+    all_others = 2 * CARTS_A_HALF - 1
     with netlab.halves() as net:
         homes = list(zip((net.left, net.right), net.addresses, strict=True))
         ports = [free_port(socket.SOCK_DGRAM) for _ in range(BRIDGES_A_HALF)]
@@ -90,7 +90,7 @@ def run_network_split(folder: Path) -> None:
             let_meet(all_bridges)
             with running(*all_carts):
                 let_know_all(all_carts, all_bridges)
-                assert carts[0][0].run_round(everybody) == everybody
+                assert carts[0][0].run_round(all_others) == all_others
                 net.cut()
                 for half in carts:
                     assert half[0].run_round(1) == CARTS_A_HALF - 1
@@ -101,4 +101,4 @@ def run_network_split(folder: Path) -> None:
                 net.join()
                 let_meet(all_bridges, 180)
                 for half in carts:
-                    assert half[0].run_round(everybody) == everybody
+                    assert half[0].run_round(all_others) == all_others

@@ -1,4 +1,4 @@
-"""A real ``mongod`` for tests, from a wheel: on a free port, with its own folder, killed and started as asked."""
+"""A real ``mongod`` from a wheel, on a free port and with its own folder; tests kill and restart it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bridge and carts that shoppers and operators use in a browser: real processes, a model that learns at once."""
+"""A bridge and carts for browsers: real processes, with a model that learns at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASK = "tests.support.carts.light_shopping:LightShopping"
 
 @dataclass(frozen=True)
 class ShopFleet:
-    """The cart that people use, its peers, and their bridge."""
+    """The cart whose pages are used, its peers, and their bridge."""
 
     bridge: BridgeProcess
     cart: CartProcess
@@ -63,7 +63,7 @@ def open_shop(page: Page, fleet: ShopFleet) -> None:
 
 
 def log_in(page: Page, fleet: ShopFleet, address: str = "/admin") -> None:
-    """Go to a page of the operator's by way of the login."""
+    """Open an operator page through the login."""
     page.goto(fleet.url + address)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
