@@ -1,7 +1,7 @@
 """Give carts the fleet key and a password, and bridges the key's token: ``python -m containers.secrets``.
 
-Runs to its end before any of them starts. What was handed in as a secret is taken; what was not is made on the first
-start and kept from then on.
+It ends before any of them starts. A secret that was given is used; one that was not is made at the first start, and
+kept from then on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def hand_out(settings: SecretsSettings) -> list[str]:
     """Write key, password and token where they are read; return what was done, as sentences.
 
     Raises:
-        SettingError: if a key cannot be used, or the folders not be written.
+        SettingError: if a key cannot be used, or a folder cannot be written.
     """
     carts, bridges = Path(settings.carts), Path(settings.bridges)
     try:

@@ -1,6 +1,6 @@
-"""What the bridge shows of itself: ``/healthz``, ``/metrics`` for Prometheus, ``/status.json``, and a page at ``/``.
+"""The bridge's pages: ``/healthz``, ``/metrics`` for Prometheus, ``/status.json``, and a page at ``/``.
 
-Read-only. With a status token, all but ``/healthz`` is shown to those alone that have it.
+Read-only. With a status token, everything but ``/healthz`` needs it.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class StatusPages:
     Args:
         hub: what is shown.
         bridge_id: the bridge's.
-        token: what whoever looks must show; empty for everybody.
-        neighbours: gives the other bridges that are live.
+        token: the status token that requests need; empty for none.
+        neighbours: returns the other bridges that are live.
         clock: seconds that only grow.
     """
 
@@ -107,7 +107,7 @@ class StatusPages:
         ProcessCollector(registry=self._process)
 
     def add_figures(self, collector: Collector) -> None:
-        """Let Prometheus have the figures of another part of the bridge."""
+        """Add the figures of another part of the bridge to ``/metrics``."""
         self._registry.register(collector)
 
     def add_routes(self, application: web.Application) -> None:
@@ -122,7 +122,7 @@ class StatusPages:
         application.cleanup_ctx.append(self._sampling)
 
     async def health(self, _: web.Request) -> web.Response:
-        """Answer that the loop turns."""
+        """Answer that the event loop runs."""
         places = {"carts": len(self._hub.carts), "max_carts": self._hub.limits.max_carts}
         return web.json_response({"status": "ok", **places, "bridge_id": self._bridge_id}, headers=HEADERS)
 
@@ -221,7 +221,7 @@ class StatusPages:
         }
 
     def guarded(self, handler: Handler) -> Handler:
-        """Return a handler that answers those alone who have the status token."""
+        """Return a handler that answers only requests with the status token."""
 
         async def guard(request: web.Request) -> web.StreamResponse:
             if self._token and not shows_token(request.headers.get("Authorization", ""), self._token):
@@ -249,7 +249,7 @@ def _bridge_row(record: BridgeRecord) -> str:
 
 
 def shows_token(authorization: str, token: str) -> bool:
-    """Return whether a request's ``Authorization`` holds the token: as a bearer's, or as a password (browsers)."""
+    """Tell whether a request's ``Authorization`` holds the token: as a bearer token, or as a password (browsers)."""
     scheme, _, shown = authorization.partition(" ")
     if scheme.lower() == "basic":
         try:
