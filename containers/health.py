@@ -24,7 +24,7 @@ def answers(prefix: str, port: str, path: str, environ: Mapping[str, str]) -> bo
     port = environ.get(f"{prefix}_PORT") or port
     connection: http.client.HTTPConnection
     if environ.get(f"{prefix}_TLS_CERT"):
-        # The certificate names the public host, not the loopback, where only this container's program can answer.
+        # The certificate has the host's public name, and the server on the loopback is in this container anyway.
         trusting = ssl._create_unverified_context()  # noqa: S323
         connection = http.client.HTTPSConnection("127.0.0.1", int(port), timeout=TIMEOUT_S, context=trusting)
     else:

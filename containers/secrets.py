@@ -1,7 +1,7 @@
 """Give carts the fleet key and a password, and bridges the key's token: ``python -m containers.secrets``.
 
-Runs to its end before the first bridge or cart starts. It uses the secrets that it is given; it generates missing ones
-on the first start, and keeps them from then on.
+It ends before any of them starts. A secret that was given is used; one that was not is made at the first start, and
+kept from then on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def hand_out(settings: SecretsSettings) -> list[str]:
     """Write key, password and token to the folders of carts and bridges; return what was done, as sentences.
 
     Raises:
-        SettingError: if the key is invalid, or a file cannot be read or written.
+        SettingError: if a key cannot be used, or a folder cannot be written.
     """
     carts, bridges = Path(settings.carts), Path(settings.bridges)
     try:

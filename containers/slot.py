@@ -1,10 +1,10 @@
 """Run a program in the first data folder that no other replica holds: ``python -m containers.slot cart``.
 
-Replicas of a service get the same volumes and the same environment, and a new container knows nothing of the one that
-it replaces. So all carts share one volume that contains slots: folders named 1, 2, 3 and so on. A cart locks the lowest
-free slot. The kernel releases the lock when the cart ends for any reason, and the next cart continues with the key, the
-weights and the database in that slot. Scaling down leaves the upper slots unchanged, and scaling up uses them again.
-The same holds for bridges.
+Replicas of a service get the same volumes and the same environment, and a container that replaces another one knows
+nothing of it. So all carts share one volume with slots: folders named 1, 2, 3 and so on. A cart locks the lowest slot
+that is free. The kernel releases the lock when its holder ends, for whatever reason, and the next cart goes on with
+what is in the slot: key, weights, database. With fewer carts the upper slots stay as they are; with more carts they are
+used again. The same holds for bridges.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load, option
 
 HOLDER: Final = "slot"
-"""The locked file in a slot. It names the host (the container) that holds the slot, so that programs find the carts."""
+"""The file in a slot that is locked; it holds the name of the host (the container) that has the slot."""
 PROGRAMS: Final = {"bridge": "parent_cart.main", "cart": "child_cart.main"}
 
 
@@ -47,9 +47,9 @@ def claim(folder: Path, wanted: int, host: str) -> tuple[int, IO[str]]:
     """Lock a slot; return its number and its locked file, whose closing releases the slot.
 
     Args:
-        folder: the folder that contains the slots.
-        wanted: the slot's number; 0 for the lowest free one.
-        host: the name at which others reach this replica.
+        folder: holds the slots.
+        wanted: the slot's number; 0 for the lowest one that is free.
+        host: the name of this replica on the network.
 
     Raises:
         SettingError: if the folder cannot be used, or another replica holds the wanted slot.
@@ -75,12 +75,12 @@ def claim(folder: Path, wanted: int, host: str) -> tuple[int, IO[str]]:
 
 
 def environment_of(number: int, host: str, shares: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return a program's settings for one slot, with ``<slot>`` and ``<host>`` in the values replaced.
+    """Return a program's settings for one slot, with its number for ``<slot>`` and the host's name for ``<host>``.
 
     Args:
-        number: the slot's number, which replaces ``<slot>``.
-        host: the name of this replica, which replaces ``<host>``.
-        shares: number of partitions of the starter data; 0 leaves ``CART_SHARE`` unset.
+        number: of the slot.
+        host: the name of this replica.
+        shares: into how many parts the starter data is split; 0 to leave CART_SHARE alone.
         environ: the environment of all replicas.
     """
     changed = {

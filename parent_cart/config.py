@@ -45,7 +45,7 @@ class BridgeSettings:
     dht_host: str = option("", "address to take datagrams of other bridges at; without it that of --host")
     bootstrap: str = option(
         "",
-        "bridges to meet first, as host:port of their --dht-port, separated by commas; tried for ever",
+        "bridges to meet first, as host:port of their --dht-port, separated by commas; tried again and again",
         listed=True,
     )
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve wss:// and https:// instead")
@@ -113,7 +113,7 @@ class BridgeSettings:
         """Return the hosts and ports of the bridges to meet first.
 
         Raises:
-            SettingError: if one of them is none.
+            SettingError: if one of them is not host:port.
         """
         peers = []
         for text in filter(None, (part.strip() for part in self.bootstrap.split(","))):
@@ -154,7 +154,7 @@ def check(settings: BridgeSettings) -> None:
 
 
 def _check_directory(settings: BridgeSettings) -> None:
-    """Refuse a DHT that nobody could use."""
+    """Reject settings with which other bridges cannot reach this one."""
     peers = settings.bootstrap_peers()
     if peers and not settings.dht_port:
         raise SettingError(

@@ -65,9 +65,9 @@ class Bridge:
     neighbourhood: Neighbourhood
 
     def load(self) -> BridgeLoad:
-        """Tell what the bridge carries now."""
+        """Return the bridge's present load."""
         carts = self.hub.carts.values()
-        # In either role: where every bridge has few carts, those that collect at the same time may not miss each other.
+        # In either role: where every bridge has few carts, carts that collect at the same time must find each other.
         givers = Counter(cart.model_signature for cart in carts if cart.model_version)
         return BridgeLoad(len(carts), self.hub.limits.max_carts, givers)
 
@@ -77,7 +77,7 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
 
     Args:
         settings: all of them.
-        folder: what ``data_dir`` names, claimed; without one the bridge keeps nothing.
+        folder: the locked data folder; without one the bridge keeps nothing.
 
     Raises:
         SettingError: if a setting, or a token file, cannot be used.
@@ -93,7 +93,7 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
         transfer_idle_s=settings.transfer_idle_s,
         resume_timeout_s=settings.resume_timeout_s,
     )
-    # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
+    # The system's random source: a cart that could predict the choice could get into every cluster.
     chance = random.SystemRandom()
     token = _token_of(settings)
     identity = Identity.load_or_create(folder / "key.pem") if folder else Identity.generate()
@@ -194,7 +194,7 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
 
 
 def raise_open_file_limit(max_carts: int) -> None:
-    """Let the process hold a socket for each cart, as far as the system allows; say so where that is not enough."""
+    """Allow one socket for each cart, as far as the system does; log a warning if that is not enough."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

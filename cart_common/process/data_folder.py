@@ -1,4 +1,4 @@
-"""The folder in which a program keeps what is its own, claimed for as long as it runs."""
+"""The folder in which a program keeps its data, locked for as long as it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import SettingError, flag_name, variable_name
 
 @contextmanager
 def claimed(folder: Path, program: str) -> Iterator[Path]:
-    """Make the data folder and keep other programs of this kind off it for the length of the block.
+    """Make the data folder, and lock it against other programs of this kind for the length of the block.
 
     Args:
         folder: what ``data_dir`` names.

@@ -1,4 +1,4 @@
-"""TLS for what listens: a certificate and its key, checked at the start."""
+"""TLS for servers: a certificate and its key, checked at the start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext | None:
-    """Return how to serve with this certificate; None where neither file is named, to serve without TLS.
+    """Return the context for serving with this certificate; None, to serve without TLS, if neither file is named.
 
     Args:
         certificate: file with the certificate chain (PEM), as ``tls_cert`` names it.
@@ -26,7 +26,7 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
         prefix: of the program's environment variables, for the error's words.
 
     Raises:
-        SettingError: if they are no certificate and its key, or the key is under a passphrase.
+        SettingError: if they are not a certificate and its key, or the key has a passphrase.
     """
     if not certificate and not key:
         return None
@@ -48,7 +48,7 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
 
 
 def _loaded(what: str, file: str, load: Callable[[bytes], T], kind: str) -> T:
-    """Return what a file holds; name the one that is wrong, which OpenSSL does not."""
+    """Return what a file holds; the error names the wrong file, which OpenSSL's does not."""
     try:
         return load(Path(file).read_bytes())
     except OSError as error:

@@ -50,7 +50,7 @@ def _check_trainer_memory(size_bytes: int) -> str | None:
 
 
 def _check_camera(text: str) -> str | None:
-    """Check the form alone; whether the camera is there is seen when it is used, again and again."""
+    """Check only the form: a camera may come and go while the cart runs."""
     try:
         is_stream = urlsplit(text).scheme in STREAMS and bool(urlsplit(text).hostname)
     except ValueError:
@@ -262,7 +262,7 @@ def _is_origin(text: str) -> bool:
 
 
 def exchange_limits(settings: CartSettings) -> ExchangeLimits:
-    """Return what the settings say of transfers."""
+    """Return the limits of transfers in the settings."""
     return ExchangeLimits(
         max_model_bytes=settings.max_model_bytes,
         window_bytes=settings.window_bytes,

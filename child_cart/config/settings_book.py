@@ -27,8 +27,8 @@ log = logging.getLogger("cart.config")
 class SettingsBook:
     """The settings as they hold now: those of the start, with the changes that were made on the admin page.
 
-    A change outlives a restart, and wins over flags and environment until it is taken back: whoever changed it did so
-    later than whoever wrote the start-up command.
+    A change outlives a restart, and takes precedence over flags and environment until it is taken back, as it was made
+    later than the start-up command.
     """
 
     def __init__(self, start: CartSettings, store: Store) -> None:
@@ -46,7 +46,7 @@ class SettingsBook:
         """Change a live setting, now and for later starts; None takes an earlier change back.
 
         Raises:
-            SettingError: if there is no such setting, it needs a restart, or the value does not do.
+            SettingError: if there is no such setting, it needs a restart, or the value is wrong.
         """
         entry = field_named(fields(CartSettings), name)
         if not option_of(entry).live:

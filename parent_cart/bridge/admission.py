@@ -1,4 +1,4 @@
-"""Who may attach: carts that prove the fleet's token. An address that fails often waits for its answers. Pure."""
+"""Which carts may attach: those that prove the fleet's token. An address that fails often waits for answers. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FAILURES_PER_S: Final = 0.2
 
 
 class Admission:
-    """The door of a bridge.
+    """Decides who may connect and attach.
 
     Args:
         token: the bridge token; None admits every cart.
         clock: seconds that only grow.
-        max_connections: the most that one address (of IPv6, one network) may have at once; 0 is no limit.
+        max_connections: how many one address (of IPv6, one network) may have at once; 0 is no limit.
     """
 
     def __init__(self, token: bytes | None, clock: Callable[[], float], max_connections: int = 0) -> None:
@@ -46,7 +46,7 @@ class Admission:
             Violation: if it is something else.
         """
         if not isinstance(message, Attach):
-            raise Violation(Code.UNEXPECTED_MESSAGE, f"The first message is to be ATTACH; {message.KIND} came.")
+            raise Violation(Code.UNEXPECTED_MESSAGE, f"The first message must be ATTACH; {message.KIND} came.")
         if message.version != PROTOCOL_VERSION:
             raise Violation(
                 Code.WRONG_VERSION, f"This bridge speaks version {PROTOCOL_VERSION}, the cart {message.version}."
@@ -73,16 +73,16 @@ class Admission:
         self._connections[network_of(address)] += 1
 
     def leave(self, address: str) -> None:
-        """Count a connection less."""
+        """Stop counting a connection of an address."""
         network = network_of(address)
         self._connections[network] -= 1
         if self._connections[network] <= 0:
             del self._connections[network]
 
     def note_failure(self, address: str) -> float:
-        """Count a failed attach of an address; return for how many seconds its answer is held back.
+        """Count a failed attach of an address; return for how many seconds to delay the answer.
 
-        Only failures wait: behind one address, of a NAT or a proxy, there may be good carts as well as a bad one.
+        Only failures wait: one address, of a NAT or a proxy, may be that of good carts as well as of a bad one.
         """
         now = self._clock()
         left = self._failures.of(address, now).take(1, now)

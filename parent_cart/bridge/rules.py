@@ -1,4 +1,4 @@
-"""What the parts of the bridge that decide have in common: limits, what is to be delivered, and who must go."""
+"""What the deciding parts of the bridge share: limits, deliveries and violations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cart_common.wire.messages import Code, Message
 
 
 class Violation(Exception):
-    """A cart has broken the protocol and is to be detached."""
+    """A cart has broken the protocol and must be detached."""
 
     def __init__(self, code: Code, sentence: str) -> None:
         super().__init__(sentence)
@@ -19,7 +19,7 @@ class Violation(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one cart, and all of them together, may take of the bridge."""
+    """What one cart, and all carts together, may use of the bridge."""
 
     max_carts: int = 10_000
     max_transfers_per_cart: int = 64

@@ -1,6 +1,6 @@
-"""A Kademlia node: it answers others, keeps some records for them, and walks to where a record is kept.
+"""A Kademlia node: it answers others, keeps some of their records, and looks records up.
 
-A bridge's node id is the key of its own record, so whoever has it as a contact can ask the bridge itself.
+A bridge's node id is the key of its own record, so any node that has it as a contact can ask the bridge itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOKUP_S: Final = 15.0
 
 @dataclass(frozen=True)
 class LookupResult:
-    """What a walk to a record has found, and what it took."""
+    """What a lookup has found, and what it took."""
 
     record: Record | None
     hops: int
@@ -43,13 +43,13 @@ class DhtNode:
     Args:
         identity: the bridge's own.
         token: the bridge token of its fleet; None for the open one.
-        own_record: gives the bridge's record as it is now.
-        own_value: gives the record of a cart that is attached here, by its key.
-        storage: what is kept for others.
+        own_record: returns the bridge's present record.
+        own_value: returns the record of a cart that is attached here, by its key.
+        storage: the records kept for others.
         counters: counts what was dropped and refused.
         now: seconds since the epoch.
         wait_s: seconds to wait for an answer before asking once more.
-        rates: what is answered at most.
+        rates: how many requests are answered at most.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class DhtNode:
             self.contacts.drop(key, contact.address)
         return True
 
-    # Walking.
+    # Asking others.
 
     async def lookup(self, name: str) -> LookupResult:
-        """Look the record of this name up; the newest that is found counts, also one that takes others back."""
+        """Return the newest record of this name that is found; it may be a withdrawal."""
         key = dht_key(name)
         lookup = await self._walk(key, Rpc.FIND_VALUE, lambda value: self._check(value, name))
         own = self._value(key)
@@ -125,25 +125,25 @@ class DhtNode:
         return LookupResult(record, lookup.hops, lookup.asked)
 
     async def put(self, record: Record) -> int:
-        """Have the nodes that are nearest to a record keep it; return how many do."""
+        """Store a record at the nodes nearest to its key; return how many keep it."""
         key = dht_key(record.name)
         lookup = await self._walk(key, Rpc.FIND_NODE, None, 2 * COPIES)
         return await self._store(key, record.encoded, lookup.reached()[:COPIES])
 
     async def spread(self, record: Record) -> int:
-        """Have all contacts keep a record; return how many do."""
+        """Store a record at all contacts; return how many keep it."""
         return await self._store(dht_key(record.name), record.encoded, self.contacts.nodes(), tries=1)
 
     async def find_self(self) -> None:
-        """Walk towards the own id: whoever is on the way gets to know this node, and is got to know."""
+        """Look up the own id, so that the nodes on the way and this one become contacts."""
         await self.walk_to(self.id)
 
     async def walk_to(self, key: bytes) -> None:
-        """Walk towards a key, and get to know the nodes on the way."""
+        """Look up a key to meet the nodes on the way."""
         await self._walk(key, Rpc.FIND_NODE, None)
 
     async def join(self, addresses: Iterable[Address]) -> int:
-        """Ask who is at these addresses; return how many have proved themselves."""
+        """Ask the nodes at these addresses for their proof; return how many are right."""
         return sum(await asyncio.gather(*(self.contacts.introduce(address) for address in addresses)))
 
     async def _store(self, key: bytes, encoded: bytes, nodes: list[Node], tries: int = 2) -> int:
@@ -168,7 +168,7 @@ class DhtNode:
         self, node: Node, rpc: Rpc, key: bytes, read: Callable[[bytes], Record] | None
     ) -> LookupAnswer | None:
         address = Address(node.ip, node.port)
-        # Asked once: a walk has others to ask.
+        # Asked once: a lookup has other nodes to ask.
         body = await self.rpc_socket.ask(address, rpc, self.id, key, tries=1)
         if body is None:
             self.contacts.doubt(node.id, address)

@@ -1,4 +1,4 @@
-"""What is shown of the directory: ``/bridge/neighbours``, the bridges that are live, and figures for Prometheus."""
+"""The directory's page, ``/bridge/neighbours``, and its figures for Prometheus."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ SAMPLES_KEPT: Final = 120
 
 @dataclass(frozen=True)
 class CartRate:
-    """The rates at which one cart sends and receives, in bytes per second."""
+    """What one cart sends and receives, in bytes per second."""
 
     sent: float
     got: float
@@ -32,7 +32,7 @@ class Sample:
 
 
 class Traffic:
-    """The rates between the last two samples, and the history of samples."""
+    """Takes samples of the hub's byte counters, and makes rates of them."""
 
     def __init__(self) -> None:
         self.history: deque[Sample] = deque(maxlen=SAMPLES_KEPT)

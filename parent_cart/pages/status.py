@@ -1,6 +1,6 @@
-"""The bridge's status: ``/healthz``, ``/metrics`` for Prometheus, ``/status.json``, and a page at ``/``.
+"""The bridge's pages: ``/healthz``, ``/metrics`` for Prometheus, ``/status.json``, and a page at ``/``.
 
-Read-only. With a status token, only clients that have it see more than ``/healthz``.
+Read-only. With a status token, everything but ``/healthz`` needs it.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class StatusPages:
     """The bridge's status pages.
 
     Args:
-        hub: the hub whose state they show.
-        bridge_id: the bridge's id.
-        token: the status token that a client must send; empty if the pages are public.
-        neighbours: returns the records of the other live bridges.
-        clock: returns monotonic seconds.
+        hub: what is shown.
+        bridge_id: the bridge's.
+        token: the status token that requests need; empty for none.
+        neighbours: returns the other bridges that are live.
+        clock: seconds that only grow.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class StatusPages:
         ProcessCollector(registry=self._process)
 
     def add_figures(self, collector: Collector) -> None:
-        """Add the metrics of another part of the bridge to ``/metrics``."""
+        """Add the figures of another part of the bridge to ``/metrics``."""
         self._registry.register(collector)
 
     def add_routes(self, application: web.Application) -> None:
@@ -122,7 +122,7 @@ class StatusPages:
         application.cleanup_ctx.append(self._sampling)
 
     async def health(self, _: web.Request) -> web.Response:
-        """Answer that the event loop runs, with the number of carts."""
+        """Answer that the event loop runs."""
         places = {"carts": len(self._hub.carts), "max_carts": self._hub.limits.max_carts}
         return web.json_response({"status": "ok", **places, "bridge_id": self._bridge_id}, headers=HEADERS)
 
@@ -221,7 +221,7 @@ class StatusPages:
         }
 
     def guarded(self, handler: Handler) -> Handler:
-        """Return a handler that answers only clients that have the status token."""
+        """Return a handler that answers only requests with the status token."""
 
         async def guard(request: web.Request) -> web.StreamResponse:
             if self._token and not shows_token(request.headers.get("Authorization", ""), self._token):
@@ -249,7 +249,7 @@ def _bridge_row(record: BridgeRecord) -> str:
 
 
 def shows_token(authorization: str, token: str) -> bool:
-    """Return whether an ``Authorization`` header contains the token: as a bearer token, or as a password (RFC 7617)."""
+    """Tell whether a request's ``Authorization`` holds the token: as a bearer token, or as a password (browsers)."""
     scheme, _, shown = authorization.partition(" ")
     if scheme.lower() == "basic":
         try:

@@ -1,4 +1,4 @@
-"""Connections that aiohttp has accepted: the opening handshake of a WebSocket (RFC 6455), or an end in time."""
+"""HTTP connections: they become WebSockets (RFC 6455), or are broken after some time."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ LOOK_EVERY_S: Final = 1.0
 
 
 def is_ours(record: logging.LogRecord) -> bool:
-    """Tell whether a line of aiohttp's log is to be kept: it also logs what strangers send that is no HTTP.
+    """Tell whether to keep a line of aiohttp's log, which also reports requests that are not HTTP.
 
-    They get status 400; with a traceback for each such request anybody could fill the log. At DEBUG all is kept.
+    Their clients get status 400; with a traceback for each, anyone could fill the log. At DEBUG all lines are kept.
     """
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     return not isinstance(error, HttpProcessingError) or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
 async def cut_off_others(server: web.Server) -> NoReturn:
-    """Break each connection that has not become a WebSocket in time, for ever.
+    """Break each connection that has not become a WebSocket in time, until it is cancelled.
 
-    aiohttp waits without end for a first request, for the rest of one, and for somebody to read an answer. Pages are
-    asked for again over a new connection.
+    aiohttp waits without limit for a request, for the rest of one, and for a client to read its answer. Browsers open a
+    new connection for the next page.
     """
     since: dict[object, float] = {}
     while True:
@@ -60,7 +60,7 @@ async def accept(request: web.Request, socket: WebSocket) -> web.StreamResponse:
         raise web.HTTPBadRequest(text="Carts attach here by WebSocket; this request does not ask for one.")
     if headers.get("Sec-WebSocket-Version") != "13" or key_bytes != 16:
         raise web.HTTPBadRequest(text="This is not the opening handshake of WebSocket version 13 (RFC 6455).")
-    # No extension is agreed on: permessage-deflate would cost many times the relaying, and weights barely shrink.
+    # No extension: permessage-deflate would cost many times the CPU of relaying, and weights barely shrink.
     answer = web.StreamResponse(
         status=101, headers={"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept_key(key)}
     )

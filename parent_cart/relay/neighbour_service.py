@@ -1,4 +1,4 @@
-"""What a bridge says to its carts of other bridges, and does in the directory for those that ask."""
+"""Tells carts about other bridges, and looks carts up in the directory for them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..bridge.neighbourhood import Neighbourhood
 
 SEEK_S: Final = 5.0
 SEEKING_MOST: Final = 100
-# Lists of bridges are long: ten thousand at once would hold up what else is to be sent.
+# Lists of bridges are long: ten thousand at once would delay everything else.
 TOLD_AT_ONCE: Final = 200
 
 
 class NeighbourService:
-    """Answers carts out of the neighbourhood.
+    """Answers carts from the neighbourhood.
 
     Args:
-        neighbourhood: knows of other bridges, and who is where.
-        hub: says how often a cart may ask, and counts.
-        say: sends a message to a cart, if it is attached still.
+        neighbourhood: knows other bridges, and which cart is where.
+        hub: decides how often a cart may ask, and counts.
+        say: sends a message to a cart if it is still attached.
     """
 
     def __init__(self, neighbourhood: Neighbourhood, hub: Hub, say: Callable[[str, Message], None]) -> None:
@@ -45,11 +45,11 @@ class NeighbourService:
             self._say(cart_id, message)
 
     def forget(self, cart_id: str) -> None:
-        """Let nobody find a cart here any more."""
+        """Stop publishing that a cart is here."""
         self._neighbourhood.forget(cart_id)
 
     def take(self, cart_id: str, message: Whereabouts | Seek) -> None:
-        """Do what takes a signature to be checked, or a walk through the directory, as often as a cart may ask."""
+        """Take a cart's record or look for another cart, as often as the cart may ask."""
         may_ask = self._hub.may_ask(cart_id) and len(self._seeking) < SEEKING_MOST
         if not may_ask:
             self._hub.counters["requests_refused"] += 1
@@ -65,7 +65,7 @@ class NeighbourService:
                 self._hub.counters[f"record_refused_{refusal.lower()}"] += 1
 
     def sweep(self, attached: Collection[str]) -> None:
-        """Tell some more of the carts that bridges have come or gone; called now and then."""
+        """Tell some more carts that bridges have come or gone; called regularly."""
         if self._neighbourhood.has_changed():
             self._untold = list(attached)
         for cart_id in self._untold[:TOLD_AT_ONCE]:
@@ -90,4 +90,4 @@ class NeighbourService:
             self._say_not_found(cart_id, message)
 
     def _say_not_found(self, cart_id: str, message: Seek) -> None:
-        self._say(cart_id, ErrorMessage(Code.NOT_FOUND, "Nobody knows where that cart is.", message.request))
+        self._say(cart_id, ErrorMessage(Code.NOT_FOUND, "No bridge knows where that cart is.", message.request))

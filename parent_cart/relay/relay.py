@@ -1,6 +1,6 @@
-"""The carts' connections: what comes is taken to the hub, what the hub decides is sent. Decides nothing by itself.
+"""Moves frames between the carts' connections and the hub, which decides what passes.
 
-A chunk is passed on in the buffer that it came in; only its header is read.
+A chunk is passed on in the buffer in which it came; only its header is read.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Relay:
     """Accept carts at ``/v1/cart`` and move their frames.
 
     Args:
-        bridge_id: who this bridge is, 16 bytes.
+        bridge_id: this bridge's id, 16 bytes.
         hub: decides what may pass.
-        admission: decides who may come in.
+        admission: decides which carts may attach.
         neighbourhood: knows of other bridges.
         attach_timeout_s: seconds in which a new connection must attach.
         heartbeat_s: seconds between pings to a silent cart.
-        rates: what one cart may send.
+        rates: how much one cart may send.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class Relay:
             most = self._admission.max_connections
             raise web.HTTPTooManyRequests(text=f"This address has {most} connections, the most that one may have.")
         limits = self._hub.limits
-        # Credit bounds what can wait for one cart; the outbox holds that much and no more.
+        # Credit bounds what can wait for one cart; the queue holds that much and no more.
         send_queue = SendQueue(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
         loop = asyncio.get_running_loop()
         limited = self._rates.frames_per_s or self._rates.bytes_per_s
         allowance = Allowance(self._rates, loop.time()) if limited else None
         connection = CartConnection(self, address, send_queue, allowance)
-        # Counted before the handshake, which may wait: many at once must not slip in together.
+        # Counted before the handshake, which may wait: many at once must not pass the limit together.
         self._sockets.add(connection)
         self._admission.enter(address)
         try:
@@ -137,7 +137,7 @@ class Relay:
         self.refuse(connection, late)
 
     def refuse(self, connection: CartConnection, violation: Violation, close_code: int = POLICY_VIOLATION) -> None:
-        """Tell a cart what it has done, and close its connection."""
+        """Tell a cart what it did wrong, and close its connection."""
         if violation.code is not Code.BRIDGE_STOPPING:
             self._hub.counters["violations"] += 1
             self._hub.counters[f"violations_{violation.code.lower()}"] += 1
@@ -148,7 +148,7 @@ class Relay:
             log.warning("refused a connection from %s: %s (%s)", connection.address, violation, violation.code)
             self._say_goodbye(connection, violation, close_code)
             return
-        # Not a line each: whoever fails so often would fill the log.
+        # Without a log line: an address that fails this often would fill the log.
         self._hub.counters["answers_held_back"] += 1
         self._leave(connection, f"{violation} ({violation.code})")
         wait_s = min(wait_s, self._attach_timeout_s)
@@ -164,7 +164,7 @@ class Relay:
         connection.socket.close(encode(ErrorMessage(why.code, why.sentence)), close_code, why.code)
 
     def _leave(self, connection: CartConnection, reason: str) -> None:
-        """Take a connection out of the game; tell the peers of its cart."""
+        """End the part of a connection in the bridge; tell the peers of its cart."""
         if connection.phase is Phase.LEAVING:
             return
         was_attached = connection.phase is Phase.ATTACHED
@@ -179,7 +179,7 @@ class Relay:
             self._neighbour_service.forget(connection.cart_id)
 
     def forget(self, connection: CartConnection, reason: str) -> None:
-        """Take note that a connection is gone; more than once changes nothing."""
+        """Forget a connection that is gone; a second call changes nothing."""
         if connection not in self._sockets:
             return
         self._leave(connection, reason)
@@ -191,7 +191,7 @@ class Relay:
     # Frames come.
 
     def take(self, connection: CartConnection, messages: list[Frame], frames: int, read_bytes: int) -> None:
-        """Take what was read from a connection at once."""
+        """Take what one read of a connection brought."""
         if connection.allowance is not None:
             wait_s = connection.allowance.spend(frames, read_bytes, asyncio.get_running_loop().time())
             if wait_s:
@@ -208,7 +208,7 @@ class Relay:
                     self._take_message(connection, _message_of(frame))
         except Violation as violation:
             broken = violation
-        # Once for all that was read: one write of many chunks costs little more than one of one.
+        # Once for all that was read: writing many chunks costs little more than writing one.
         for receiver in touched.values():
             receiver.socket.flush()
             self.note_waiting(receiver)
@@ -234,7 +234,7 @@ class Relay:
         cart_id = cart_id_of(bytes.fromhex(attach.public_key)).hex()
         earlier = self._connections.get(cart_id)
         if earlier is not None:
-            # Most often it is dead, but a copied key is worth a word.
+            # Most often the earlier link is dead; if the key was copied, its cart should know.
             self._say_goodbye(earlier, Violation(Code.REPLACED, "The same cart has attached again."))
         waiting = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
         connection.move_to(Phase.ATTACHED)
@@ -250,7 +250,7 @@ class Relay:
     # Frames go.
 
     def note_waiting(self, connection: CartConnection) -> None:
-        """Tell the hub how much waits for a cart, and others of the credit that this makes room for."""
+        """Tell the hub how much waits for a cart, and send the credit that has room now."""
         if connection.phase is Phase.ATTACHED:
             self._deliver(self._hub.note_waiting(connection.cart_id, connection.socket.waiting_bytes))
 
@@ -288,7 +288,7 @@ class Relay:
             self._say(connection, message)
 
     def _cut_off(self, connection: CartConnection, full: SendQueueFull) -> None:
-        """Break the link of a cart that does not read; the one that sent is not disturbed."""
+        """Break the link of a cart that does not read; the sender is not disturbed."""
         if not connection.socket.closing:
             self._hub.counters["slow_readers"] += 1
             log.warning("cart %s is cut off: %s (%s)", connection.cart_id, full, Code.SLOW_READER)
@@ -298,8 +298,8 @@ class Relay:
     # Time passes.
 
     async def sweep(self) -> None:
-        """Ping silent carts, break dead links and end silent transfers, for ever."""
-        # One timer for all of them: a timer a cart would cost more than the pings.
+        """Ping silent carts, break dead links and end idle transfers, until it is cancelled."""
+        # One timer for all: a timer for each cart would cost more than the pings.
         while True:
             await asyncio.sleep(min(SWEEP_S, self._heartbeat_s / 4))
             now = asyncio.get_running_loop().time()
@@ -309,9 +309,9 @@ class Relay:
             self._neighbour_service.sweep(self._connections.keys())
 
     async def send_away(self, most_s: float, hurried: asyncio.Event) -> None:
-        """Take no more carts and begin no more clusters; send the carts to other bridges as their transfers end.
+        """Accept no more carts, begin no more clusters, and send the carts to other bridges as their transfers end.
 
-        Without another bridge, wait for the transfers alone. What is left at the end is for ``close``.
+        Without another bridge, only wait for the transfers. ``close`` ends what is left.
 
         Args:
             most_s: seconds after which it ends, whatever is still under way.
@@ -332,7 +332,7 @@ class Relay:
             self._say_goodbye(connection, _stopping())
         await self._neighbour_service.close()
         with suppress(TimeoutError):
-            # Each of these sockets is gone by then. Those that come meanwhile are not waited for: there may be no end.
+            # Each of these sockets is gone by then. New ones are not waited for: there might be no end of them.
             async with asyncio.timeout(FAREWELL_S + CLOSE_SPARE_S):
                 while self._sockets:
                     self._emptied.clear()
