@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parent_cart.bridge.relay import CLOSE_SPARE_S
 from support.bridges.command import MODULE, started
 from support.carts.raw_cart import attached, greeted
 from support.processes.programs import ROOT
@@ -25,6 +24,7 @@ from cart_common.websocket.socket import FAREWELL_S
 from cart_common.wire.identity import Identity
 from parent_cart import main as bridge_main
 from parent_cart.config import BridgeSettings
+from parent_cart.relay.relay import CLOSE_SPARE_S
 
 
 def run(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -61,7 +61,7 @@ class Bridges:
 @pytest.fixture
 async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bridges]:
     monkeypatch.setattr("parent_cart.bridge.neighbourhood.TELL_EVERY_S", 0.05)
-    monkeypatch.setattr("parent_cart.bridge.relay.SWEEP_S", 0.02)
+    monkeypatch.setattr("parent_cart.relay.relay.SWEEP_S", 0.02)
     monkeypatch.setattr("child_cart.transfers.exchange.SEEK_EVERY_S", 0.1)
     made = Bridges(tmp_path)
     async with made.stack:
