@@ -10,30 +10,27 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
-from cart_common.process.backoff import Backoff
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.process.tls import serving_context
 from cart_common.wire.fleet_key import OPEN, FleetKeyError, Secret, bridge_token, read_key
 from cart_common.wire.identity import Identity
-from cart_common.wire.messages import Code, Role
-from cart_common.wire.records import CART_LIFE_S
 
 from .api.account import Account
 from .api.app import create_app
 from .api.server import PageServer
-from .config import CartSettings, SettingsBook, bridge_urls, exchange_limits, origins_of
+from .config import CartSettings, SettingsBook, bridge_urls, origins_of
 from .db.ownership import check_whose, make_own, open_store
-from .db.store import Store, StoreError
+from .db.store import Store
 from .learning.activity import Activity
 from .learning.bootstrap import BEFORE_STARTER, Bootstrap
 from .learning.exports import ExportKind, Exports
+from .learning.lifecycle import Lifecycle
 from .learning.rounds import Rounds
+from .learning.sharing import Sharing
 from .learning.versions import Versions
-from .model.codec import CODEC
 from .model.csv_rows import read_rows
 from .model.partition import Partition
 from .model.precision import Precision
@@ -42,8 +39,9 @@ from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.bridge_file import BridgeFile
 from .network.bridge_probe import BridgeProbe
 from .network.bridge_selection import BridgeSelection
-from .network.handshake import Standing
-from .network.link import Link, LinkDown, LinkState
+from .network.bridge_upkeep import BridgeUpkeep
+from .network.link import Link
+from .network.link_interface import LinkDown
 from .operation.desk import Desk
 from .operation.disk import Disk
 from .operation.log_buffer import LogBuffer
@@ -54,19 +52,14 @@ from .scanner.service import ScannerService
 from .shop.billing import CATALOGUE
 from .shop.catalogue_service import CatalogueService
 from .shop.shared_catalogue import SharedCatalogue
-from .transfers.assembly import TransferError
-from .transfers.exchange import Exchange, ExchangeLimits
-from .transfers.outgoing import Offerable
+from .transfers.cipher_choice import fastest_cipher
+from .transfers.exchange import Exchange
 from .transfers.peer_discovery import PeerDiscovery
-from .transfers.sealing import best_cipher
 from .transfers.spool import Spool
 
 log = logging.getLogger("cart")
 
 LEAVE_S = 2.0
-RETRY_FIRST_S = 1.0
-RETRY_CAP_S = 60.0
-KEEP_BRIDGES_S = 2.0
 
 
 class Cart:
@@ -84,11 +77,7 @@ class Cart:
 
     def __init__(self, settings: CartSettings, task: Task, folder: Path) -> None:
         self._loop = asyncio.get_running_loop()
-        self._folder = folder
         self._account = Account(folder, settings.admin_password_file)
-        self._model_known = asyncio.Event()
-        self._reset_asked = asyncio.Event()
-        self._forgetting = False
         identity = Identity.load_or_create(folder / "key.pem")
         owner = identity.cart_id.hex()
         self._store: Store = open_store(settings.store, folder, settings.store_timeout_s)
@@ -100,32 +89,26 @@ class Cart:
         _check_folder(self._versions, task, settings, folder)
         repaired = self._versions.repair()
         make_own(self._store, settings.store, folder, owner)
-        self._signature = self._versions.newest.signature if self._versions.current else ""
         self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
         fleet_key = _fleet_key_of(settings)
-        self._bridge_file = BridgeFile(folder / "bridges.json")
+        bridge_file = BridgeFile(folder / "bridges.json")
         self._bridges = BridgeSelection(
             *(bridge_urls(settings), settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time)
         )
-        self._bridges.remember(self._bridge_file.load())
+        self._bridges.remember(bridge_file.load())
         times = (settings.heartbeat_s, settings.connect_timeout_s)
         tls = _tls_of(settings)
-        self._link = Link(self._bridges, identity, fleet_key, tls, self._standing, *times)
+        self._link = Link(self._bridges, identity, fleet_key, tls, *times)
+        self._sharing = Sharing(self._book, self._versions, self._link)
         self._exchange = Exchange(
-            identity,
-            fleet_key,
-            best_cipher(cpu_flags()),
-            self._link,
-            Spool(folder / "incoming"),
-            self._offer,
-            lambda: (self._signature, CODEC),
-            self._limits,
+            *(identity, fleet_key, fastest_cipher(), self._link, Spool(folder / "incoming"), self._sharing)
         )
-        self._bridge_probe = BridgeProbe(self._bridges, tls, self._consider)
-        self._peer_discovery = PeerDiscovery(
-            self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit
-        )
+        peer_discovery = PeerDiscovery(self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit)
         self._activity = Activity()
+        self._bridge_upkeep = BridgeUpkeep(
+            *(self._bridges, bridge_file, self._link, lambda: self._exchange.is_busy, self._activity)
+        )
+        self._bridge_probe = BridgeProbe(self._bridges, tls, self._bridge_upkeep.consider)
         if repaired:
             self._activity.note(repaired)
         self._catalogue = (
@@ -134,19 +117,19 @@ class Cart:
             else None
         )
         self._rounds = Rounds(
-            self._book, self._store, self._versions, self._trainer, self._peer_discovery, self._link, self._activity
+            self._book, self._store, self._versions, self._trainer, peer_discovery, self._sharing, self._activity
         )
-        self._preparation = Bootstrap(
+        bootstrap = Bootstrap(
             self._book,
             self._versions,
             self._trainer,
-            self._peer_discovery,
+            peer_discovery,
             self._activity,
             task.name,
-            self._rounds.become,
+            self._sharing,
             self._link.wait_attached,
-            self._on_model_known,
         )
+        self._lifecycle = Lifecycle(self._versions, bootstrap, self._rounds, self._activity, folder / "backups")
         self._camera, self._reader = Camera(settings.camera), Reader()
         self._log_buffer = LogBuffer()
         self._exports = Exports(folder / "exports", self._versions, self._trainer)
@@ -169,11 +152,12 @@ class Cart:
                 over_https=bool(settings.tls_cert),
             ),
             on_rows=lambda: self._in_loop(self._rounds.wake.set),
-            ask_training=lambda: self._in_loop(self._ask_training),
-            ask_reset=lambda: self._in_loop(self._reset_asked.set),
+            ask_training=lambda: self._in_loop(self._rounds.ask_training),
+            ask_reset=lambda: self._in_loop(self._lifecycle.ask_reset),
             trainer_process=lambda: self._trainer.process_id,
         )
-        self._book.on_change(lambda: self._in_loop(self._take_settings))
+        self._book.on_change(lambda: self._in_loop(self._rounds.wake.set))
+        self._book.on_change(lambda: self._in_loop(self._sharing.announce))
         tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
         application = create_app(self._desk, self._account, _page_hosts(settings), origins_of(settings))
         self._pages = PageServer(application, settings.host, settings.port, tls)
@@ -199,11 +183,10 @@ class Cart:
                 async with asyncio.TaskGroup() as group:
                     link = group.create_task(self._stay_attached(), name="link")
                     others = [
-                        group.create_task(self._learn(), name="learning"),
+                        group.create_task(self._lifecycle.run(), name="learning"),
                         group.create_task(self._keep_catalogue(), name="catalogue"),
-                        group.create_task(self._keep_bridges(), name="bridges"),
-                        group.create_task(self._stay_published(), name="publishing"),
-                        group.create_task(self._bridge_probe.run(), name="survey"),
+                        group.create_task(self._bridge_upkeep.run(), name="bridge upkeep"),
+                        group.create_task(self._bridge_probe.run(), name="bridge probe"),
                     ]
                     await stop.wait()
                     log.info("stopping")
@@ -224,110 +207,20 @@ class Cart:
             logging.getLogger().removeHandler(self._log_buffer)
 
     async def _stay_attached(self) -> None:
-        await self._model_known.wait()
-        await self._link.run(self._exchange)
+        await self._sharing.model_known.wait()
+        await self._link.run(self._exchange.home)
 
     async def _keep_catalogue(self) -> None:
         while self._catalogue is not None:
             await self._catalogue.refresh()
             await asyncio.sleep(self._book.current.catalogue_every_s)
 
-    async def _keep_bridges(self) -> None:
-        kept, home = 0, ""
-        while True:
-            await asyncio.sleep(KEEP_BRIDGES_S)
-            link = self._link.status
-            if link.state is LinkState.ATTACHED and link.url != home:
-                if home:
-                    self._activity.note(f"The cart has moved from the bridge {home} to {link.url}.")
-                home = link.url
-            if kept != self._bridges.changes:
-                kept = self._bridges.changes
-                await in_thread(self._bridge_file.save, self._bridges.known())
-
-    def _consider(self, url: str) -> None:
-        """Go to a bridge that has turned out to be much better, when nothing is under way."""
-        at_rest = self._rounds.role is Role.SHELL and not self._exchange.is_busy
-        if at_rest and self._bridges.is_much_better(url, self._link.status.url):
-            self._link.move(url)
-
-    async def _stay_published(self) -> None:
-        while True:
-            await asyncio.sleep(CART_LIFE_S / 2)
-            with suppress(LinkDown):
-                self._link.publish()
-
-    async def _learn(self) -> None:
-        """Prepare and go through rounds; begin anew after each reset."""
-        while True:
-            async with asyncio.TaskGroup() as group:
-                learning = group.create_task(self._prepare_and_learn(), name="rounds")
-                await self._reset_asked.wait()
-                learning.cancel()
-            self._reset_asked.clear()
-            self._forgetting = True
-
-    async def _prepare_and_learn(self) -> None:
-        """Learn for ever; a store or a disk that fails for a while costs the round, and nothing that was kept."""
-        backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
-        while True:
-            try:
-                if self._forgetting:
-                    backup = await in_thread(self._versions.forget, self._folder / "backups")
-                    self._forgetting = False
-                    self._activity.note(
-                        "The model was reset; sales and rows are kept, and all rows wait again. "
-                        f"What was removed lies in {backup}."
-                    )
-                else:
-                    await in_thread(self._versions.reload)
-                await self._preparation.run()
-                await self._rounds.run()
-            except (StoreError, OSError) as error:
-                delay_s = backoff.next_delay_s()
-                self._activity.note(f"Learning is held up: {error} Trying again in {delay_s:.0f} s.")
-                await asyncio.sleep(delay_s)
-
     async def _leave(self) -> None:
         with suppress(LinkDown, OSError):  # on the way out, a link that is broken is as good as one that was left
             await self._link.leave(LEAVE_S)
 
-    def _limits(self) -> ExchangeLimits:
-        limits = exchange_limits(self._book.current)
-        # A transfer may take as long as its size says: one that is made huge would hold up the round for hours.
-        return replace(limits, max_model_bytes=min(limits.max_model_bytes, self._versions.most_encoded_bytes()))
-
-    async def _offer(self) -> Offerable | None:
-        if not self._is_sharing:
-            raise TransferError(Code.NO_MODEL, "This cart shares no models now: its operator has paused that.")
-        await self._rounds.training_done(self._book.current.answer_timeout_s / 3)
-        return await self._versions.offerable()
-
-    def _on_model_known(self) -> None:
-        self._signature = self._versions.newest.signature
-        self._model_known.set()
-
-    def _standing(self) -> Standing:
-        version = self._versions.current
-        # A bridge picks no cart without a trained version: while sharing is paused, this one is as good as without.
-        number = version.number if version and self._is_sharing else 0
-        return Standing(self._rounds.role, self._signature, number)
-
-    @property
-    def _is_sharing(self) -> bool:
-        return self._book.current.sharing == "on"
-
-    def _take_settings(self) -> None:
-        """Let what waits for something look at the settings anew, and the bridge know if sharing was switched."""
-        self._rounds.wake.set()
-        self._rounds.become(self._rounds.role)
-
     def _ask_export(self, kind: ExportKind) -> None:
         self._in_loop(lambda: self._exports.ask(kind))
-
-    def _ask_training(self) -> None:
-        self._rounds.train_now = True
-        self._rounds.wake.set()
 
     def _in_loop(self, call: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(call)
@@ -359,15 +252,6 @@ def _tls_of(settings: CartSettings) -> ssl.SSLContext | None:
             f"({error.strerror or error})."
         ) from None
     return context
-
-
-def cpu_flags() -> str:
-    """Return what the processor can do, as the kernel names it; nothing where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder: Path) -> None:

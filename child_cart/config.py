@@ -26,7 +26,7 @@ from .db.store import Store
 from .model.partition import Partition
 from .network.bridge_selection import MOST_BRIDGES
 from .shop.catalogue import MAX_CURRENCY_CHARS, is_currency
-from .transfers.exchange import ExchangeLimits
+from .transfers.limits import ExchangeLimits
 
 log = logging.getLogger("cart.config")
 MIB = 1024 * 1024

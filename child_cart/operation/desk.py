@@ -108,7 +108,7 @@ class Desk:
 
     def _summary(self, kept: StoreFigures) -> Json:
         activity, version, settings = self._activity, self._versions.current, self._book.current
-        record, epoch = self._rounds.record, activity.epoch
+        record, epoch = self._rounds.log.record, activity.epoch
         return {
             "cart_id": self.cart_id,
             "program_version": __version__,
@@ -116,7 +116,7 @@ class Desk:
             "started_at": self._started_at,
             "now": time.time(),
             "link": {"state": self._link.status.state},
-            "role": self._rounds.role,
+            "role": self._rounds.sharing.role,
             "sharing": settings.sharing == "on",
             "stage": activity.stage,
             "stage_since": activity.since,
@@ -140,20 +140,21 @@ class Desk:
     def counts(self) -> EventCounts:
         """Return what has happened how often since the start."""
         failures = {str(code): count for code, count in self._exchange.failures.items()}
-        return EventCounts(self._rounds.outcomes, self._rounds.verdicts, failures, self.scanner.counters.counts())
+        rounds = self._rounds.log
+        return EventCounts(rounds.outcomes, rounds.verdicts, failures, self.scanner.counters.counts())
 
     def status(self) -> Json:
         """Return all of what the cart is and does now, for its operator."""
         kept = self._watch.look()
         summary, now, link = self._summary(kept), time.time(), self._link.status
-        version, record = self._versions.current, self._rounds.record
+        version, record = self._versions.current, self._rounds.log.record
         return {
             **summary,
             "share": self._book.current.share,
             "link": asdict(link),
             "bridges": [asdict(bridge) for bridge in self._bridges.known()],
             "fleet": "closed" if self._book.current.fleet_key_file else "open",
-            "role_since": self._rounds.role_since,
+            "role_since": self._rounds.sharing.role_since,
             "trainer_process": self.trainer_process(),
             "model": _model_facts(version) if version else None,
             "sales": kept.sales,

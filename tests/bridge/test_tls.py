@@ -60,7 +60,7 @@ async def test_carts_learn_from_each_other_over_tls(tmp_path: Path) -> None:
 async def reason_of(node: Node) -> str:
     import asyncio
 
-    task = asyncio.create_task(node.link.run(node.exchange))
+    task = asyncio.create_task(node.link.run(node.exchange.home))
     await until(lambda: "Trying again" in node.link.status.reason)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

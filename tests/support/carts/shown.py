@@ -18,6 +18,7 @@ from child_cart.db.sqlite import SqliteStore
 from child_cart.learning.activity import Activity, Stage
 from child_cart.learning.exports import ExportKind, Exports
 from child_cart.learning.rounds import Rounds
+from child_cart.learning.sharing import Sharing
 from child_cart.learning.versions import Versions
 from child_cart.model.shopping import Shopping
 from child_cart.model.task import Task
@@ -84,7 +85,7 @@ class Shown:
         self.node = Node("ws://127.0.0.1:9", folder)
         self.rounds = Rounds(
             *(self.book, self.store, self.versions, FakeTrainer()),  # type: ignore[arg-type]
-            *(self.node.peer_discovery, self.node.link, self.activity),  # type: ignore[arg-type]
+            *(self.node.peer_discovery, Sharing(self.book, self.versions, self.node.link), self.activity),
         )
         self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
         self.process_id: int | None = None
@@ -138,7 +139,7 @@ class Shown:
 
     def run_round(self, record: RoundRecord) -> None:
         self.store.save_round(record)
-        self.rounds.record = record
+        self.rounds.log.record = record
 
     # Who asks.
 
