@@ -28,14 +28,13 @@ from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
 from cart_common.wire.fleet_key import OPEN
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Role
-from child_cart.cart import cpu_flags
 from child_cart.config import CartSettings, exchange_limits
 from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Standing
 from child_cart.network.link import Link
+from child_cart.transfers.cipher_choice import fastest_cipher
 from child_cart.transfers.exchange import Exchange
 from child_cart.transfers.outgoing import Offerable
-from child_cart.transfers.sealing import best_cipher
 from child_cart.transfers.spool import Spool
 
 SIGNATURE = "cd" * 16
@@ -44,16 +43,16 @@ AT_ONCE = 64
 
 
 class _Network:
-    """The network side of a cart, wired as in a cart, with a cart's default settings."""
+    """The network side of a cart, wired as in a cart, with a cart's default settings; the source of its exchange."""
 
     def __init__(self, url: str, model_bytes: int, folder: Path) -> None:
         payload = os.urandom(model_bytes)
         digest = blake3(payload).hexdigest()
         self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1, samples=1, accuracy=0.5)
-        self._role = Role.SHELL
         settings = CartSettings()
         # As many transfers between two carts as the benchmark wants: a fleet would spread them over many carts.
-        limits = replace(exchange_limits(settings), max_outgoing=AT_ONCE, max_outgoing_per_peer=AT_ONCE)
+        self.limits = replace(exchange_limits(settings), max_outgoing=AT_ONCE, max_outgoing_per_peer=AT_ONCE)
+        self.wanted = (SIGNATURE, CODEC)
         identity = Identity.generate()
         self.cart_id = identity.cart_id.hex()
         self.link = Link(
@@ -61,28 +60,18 @@ class _Network:
             identity,
             OPEN,
             None,
-            lambda: Standing(self._role, SIGNATURE, 1),
             settings.heartbeat_s,
             settings.connect_timeout_s,
         )
-        self.exchange = Exchange(
-            identity,
-            OPEN,
-            best_cipher(cpu_flags()),
-            self.link,
-            Spool(folder),
-            self._current,
-            lambda: (SIGNATURE, CODEC),
-            lambda: limits,
-        )
+        self.link.announce(Standing(Role.SHELL, SIGNATURE, 1))
+        self.exchange = Exchange(identity, OPEN, fastest_cipher(), self.link, Spool(folder), self)
 
-    async def _current(self) -> Offerable:
+    async def offer(self) -> Offerable:
         return self._model
 
     async def fetch(self, peer: str, at_once: int, times: int) -> dict[str, Any]:
         """Fetch the peer's model ``times`` times in each of ``at_once`` streams; return the seconds and the bytes."""
-        self._role = Role.KERNEL
-        self.link.announce()
+        self.link.announce(Standing(Role.KERNEL, SIGNATURE, 1))
         cluster = await self.exchange.ask_cluster(size=256, minimum=1)
 
         taken = set()
@@ -105,7 +94,7 @@ class _Network:
 
 async def _serve(url: str, model_bytes: int, folder: Path) -> None:
     network = _Network(url, model_bytes, folder)
-    running = asyncio.create_task(network.link.run(network.exchange))
+    running = asyncio.create_task(network.link.run(network.exchange.home))
     await network.link.wait_attached()
     print(json.dumps({"id": network.cart_id}), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):

@@ -14,7 +14,7 @@ from ..model.aggregation.registry import DEFAULT_RULE, RULES
 from ..model.partition import Partition
 from ..network.bridge_selection import MOST_BRIDGES
 from ..shop.catalogue import MAX_CURRENCY_CHARS, is_currency
-from ..transfers.exchange import ExchangeLimits
+from ..transfers.limits import ExchangeLimits
 
 MIB: Final = 1024 * 1024
 LEAST_TRAINER_BYTES: Final = 64 * MIB

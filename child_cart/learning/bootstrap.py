@@ -1,4 +1,4 @@
-"""The first minutes of a cart: starting weights, the model of peers if there are any, and starter training."""
+"""The first minutes of a cart: starting weights, a peer's model if there is one, and starter training."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..transfers.bridge_requests import NotEnoughPeers
 from ..transfers.peer_discovery import PeerDiscovery
 from .activity import Activity, Stage
 from .collection import Collection
+from .sharing import Sharing
 from .versions import Versions
 
 BEFORE_STARTER: Final = (Origin.INITIAL, Origin.JOINED)
@@ -27,13 +28,12 @@ RETRY_CAP_S: Final = 60.0
 
 
 class Bootstrap:
-    """Bring a cart to its first trained version; a cart that has one needs nothing.
+    """Brings a cart to its first trained version; for a cart that has one it does nothing.
 
     Args:
         task_name: kept with the model.
-        become: takes a role and lets the bridge know.
+        sharing: takes the cart's role, and the model's signature as soon as it is known.
         wait_attached: returns when the link is attached.
-        on_model_known: is called as soon as the model's shapes are known, so that the link may attach.
     """
 
     def __init__(
@@ -44,9 +44,8 @@ class Bootstrap:
         peer_discovery: PeerDiscovery,
         activity: Activity,
         task_name: str,
-        become: Callable[[Role], None],
+        sharing: Sharing,
         wait_attached: Callable[[], Awaitable[None]],
-        on_model_known: Callable[[], None],
     ) -> None:
         self._book = book
         self._versions = versions
@@ -54,12 +53,11 @@ class Bootstrap:
         self._peer_discovery = peer_discovery
         self._activity = activity
         self._task_name = task_name
-        self._become = become
+        self._sharing = sharing
         self._wait_attached = wait_attached
-        self._on_model_known = on_model_known
 
     async def run(self) -> None:
-        """Do what is left to do, trying again for as long as the trainer fails."""
+        """Do what is left to do, and try again while the trainer fails."""
         backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
         while True:
             self._activity.move_to(Stage.PREPARING)
@@ -77,7 +75,7 @@ class Bootstrap:
             initial = await self._trainer.initialise(target)
             await in_thread(self._versions.add_initial, self._task_name, target, initial.digest, initial.signature)
             self._activity.note(f"The model has {initial.parameters:,} parameters.")
-        self._on_model_known()
+        self._sharing.take_signature()
         if self._versions.newest.origin is Origin.INITIAL:
             self._activity.move_to(Stage.JOINING)
             await self._join()
@@ -86,15 +84,15 @@ class Bootstrap:
             await self._start()
 
     async def _join(self) -> None:
-        """Take over the best model that peers have; in a fleet that is only starting, nobody has one."""
-        if self._book.current.sharing == "off":
+        """Take over the best model that peers have; in a new fleet there is none."""
+        if not self._sharing.is_on:
             self._activity.note("Starting without peers: sharing is paused.")
             return
         collection = Collection(self._peer_discovery, self._trainer, [], lambda _: VerdictReason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):
                 await self._wait_attached()
-            self._become(Role.KERNEL)
+            self._sharing.become(Role.KERNEL)
             await collection.ask(await self._peer_discovery.find_cluster(self._book.current.cluster_size, minimum=1))
             if collection.accepted:
                 best = max(collection.accepted, key=lambda model: model.accuracy)
@@ -107,13 +105,13 @@ class Bootstrap:
         finally:
             collection.close()
             await self._peer_discovery.close()
-            self._become(Role.SHELL)
+            self._sharing.become(Role.SHELL)
 
     async def _start(self) -> None:
         target = self._versions.new_target()
         trained = await self._trainer.start(self._versions.stored(), [], target, self._activity.report_epoch)
         version = await in_thread(self._versions.add, Origin.STARTER, target, trained)
-        self._become(Role.SHELL)
+        self._sharing.become(Role.SHELL)
         self._activity.note(f"Starter training on {trained.rows} rows done, accuracy {version.accuracy:.3f}.")
 
     async def _note(self, verdict: Verdict) -> None:

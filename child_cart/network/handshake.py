@@ -1,4 +1,4 @@
-"""The first words on a connection: the bridge says who it is, the cart proves who it is."""
+"""Attach to a bridge: it sends WELCOME, the cart proves its identity with ATTACH, the bridge answers ATTACHED."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cart_common.websocket.frames import BINARY, Frame, FrameError, text_of
-from cart_common.websocket.send_queue import SharedSendQueue
 from cart_common.wire.fleet_key import admission_proof
 from cart_common.wire.identity import Identity, attach_statement
 from cart_common.wire.messages import (
@@ -44,7 +43,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Attachment:
-    """What came of the first words."""
+    """The result of a handshake."""
 
     welcome: Welcome
     url: str
@@ -53,12 +52,12 @@ class Attachment:
 
 
 class Handshake:
-    """Says a cart's part.
+    """The cart's side of the handshake.
 
     Args:
         identity: the cart's key pair.
         token: the bridge token; proves that the cart belongs to the fleet.
-        only: the id of the bridge that it must be, in hexadecimal; empty for any.
+        only: the id of the one bridge to accept, in hexadecimal; empty for any.
     """
 
     def __init__(self, identity: Identity, token: bytes, only: str) -> None:
@@ -66,13 +65,11 @@ class Handshake:
         self._token = token
         self._only = only
 
-    async def attach(
-        self, connection: ClientConnection, send_queue: SharedSendQueue, url: str, standing: Standing
-    ) -> Attachment:
+    async def attach(self, connection: ClientConnection, url: str, standing: Standing) -> Attachment:
         """Attach with this standing.
 
         Raises:
-            Refused: with a sentence that says why that cannot be.
+            BridgeRefused: if the bridge refuses or breaks the protocol; the sentence says why.
         """
         welcome = await _expect(connection, url, Welcome)
         if welcome.version != PROTOCOL_VERSION:
@@ -90,8 +87,7 @@ class Handshake:
             proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
         )
         asked_at = time.monotonic()
-        send_queue.put_control(encode(attach))
-        connection.socket.flush()
+        connection.send_control(encode(attach))
         await _expect(connection, url, Attached)
         own_url = welcome.url if is_bridge_url(welcome.url) else url
         return Attachment(welcome, own_url, time.monotonic() - asked_at)
@@ -114,7 +110,7 @@ def message_of(frame: Frame) -> Message:
     """Return the control message that a frame holds.
 
     Raises:
-        Refused: if it holds none.
+        BridgeRefused: if it holds none.
     """
     if frame.opcode == BINARY:
         raise BridgeRefused("The bridge sent a frame that is no control message.")

@@ -1,6 +1,6 @@
-"""A cart's connection to a bridge: attach, read, write, and come back by itself, here or elsewhere, for ever.
+"""A cart's link to a bridge: attach, read, write, and reattach, here or at another bridge, until the cart leaves.
 
-Knows nothing of models. What arrives goes to a ``LinkHandler``; what is to leave goes through ``send``.
+The link knows nothing of models. A ``LinkHandler`` gets what arrives; ``send`` and ``send_chunk`` carry what leaves.
 """
 
 from __future__ import annotations
@@ -9,33 +9,37 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from cart_common.process.tasks import background
 from cart_common.websocket.frames import BINARY, Frame
-from cart_common.websocket.send_queue import SendQueueClosed, SendQueueFull, SharedSendQueue
-from cart_common.wire.chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, ChunkHeader, unpack_header
+from cart_common.websocket.send_queue import SendQueueClosed, SendQueueFull
+from cart_common.wire.chunk import HEADER_BYTES, MAX_FRAME_BYTES, ChunkError, unpack_header
 from cart_common.wire.fleet_key import bridge_token
 from cart_common.wire.identity import Identity
-from cart_common.wire.messages import ErrorMessage, Exit, ExitDone, Message, NbrList, PeerType, Role, Welcome, encode
+from cart_common.wire.messages import ErrorMessage, Exit, ExitDone, Message, NbrList, PeerType, Role, encode
+from cart_common.wire.records import CART_LIFE_S
 
 from .bridge_selection import Attempt, BridgeSelection
-from .client_connection import ClientConnection, ConnectionEnded, NoBridge, connect
+from .client_connection import ClientConnection, ConnectionEnded
 from .handshake import Attachment, BridgeRefused, Handshake, Standing, message_of
+from .link_interface import LinkDown, LinkHandler
+from .opening_handshake import NoBridge, connect
 from .presence import Presence
 from .record_checks import checked_bridges
 
 log = logging.getLogger("cart.link")
 
-# What waits on this side before a sending transfer pauses: enough to keep the socket busy, little enough that
-# several transfers take turns.
+# A sending transfer pauses when this much is queued: enough to keep the socket busy, little enough that several
+# transfers take turns.
 CHUNKS_AHEAD_BYTES: Final = 1024 * 1024
-# A link that breaks at once, as when two carts run with one key, is no reason to come back quickly.
+# A link that breaks sooner, as when two carts run with one key, does not reset the delays before the next try.
 STEADY_S: Final = 5.0
+# Well before the last record of this cart expires in the directory.
+PUBLISH_EVERY_S: Final = CART_LIFE_S / 2
 
 
 class LinkState(StrEnum):
@@ -48,24 +52,16 @@ class LinkState(StrEnum):
     CLOSED = "CLOSED"
 
 
-class LinkDown(Exception):
-    """There is no attached link to send on."""
-
-
-class LinkHandler(Protocol):
-    """Who is told what arrives."""
-
-    def on_attached(self, welcome: Welcome, round_trip_s: float) -> None:
-        """Take note that messages can be sent, and how long the bridge took to answer."""
-
-    def on_message(self, message: Message) -> None:
-        """Take a control message."""
-
-    def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
-        """Take a chunk."""
-
-    def on_lost(self) -> None:
-        """Take note that the link is gone, with all that was under way on it."""
+# From every state a link can fall back to WAITING (it broke) or end as CLOSED (the cart leaves).
+TRANSITIONS: Final = {
+    LinkState.WAITING: {LinkState.CONNECTING},
+    LinkState.CONNECTING: {LinkState.ATTACHING},
+    LinkState.ATTACHING: {LinkState.ATTACHED},
+    LinkState.ATTACHED: set[LinkState](),
+    LinkState.CLOSED: set[LinkState](),
+}
+ALWAYS: Final = {LinkState.WAITING, LinkState.CLOSED}
+NO_STANDING: Final = Standing(Role.SHELL, "", 0)
 
 
 @dataclass(frozen=True)
@@ -77,21 +73,24 @@ class LinkStatus:
     since: float
     """When the state began, in seconds since the epoch."""
     reason: str
-    """Why the last link ended or could not be made; empty while attached."""
+    """Why the last link ended or was not made; empty while attached."""
 
 
 class Link:
-    """The connection to a bridge, and to another one when that is lost.
+    """The connection to a bridge, or to another one when that is lost.
 
     Args:
-        bridges: say where to attach, and when.
+        bridges: decides where to attach, and when.
         identity: the cart's key pair.
-        fleet_key: the fleet's, or ``OPEN``; proves to the bridge that the cart belongs to it.
-        tls: how to trust a ``wss://`` bridge; None for what the system trusts.
-        standing: gives what to attach with, asked anew at each attach.
+        fleet_key: the fleet's, or ``OPEN``; proves to the bridge that the cart belongs to the fleet.
+        tls: how to trust a ``wss://`` bridge; None for the system's trust store.
         heartbeat_s: seconds between pings.
         connect_timeout_s: seconds for connecting and attaching.
-        only: the id of the bridge that it must be, in hexadecimal; empty for any.
+        only: the id of the one bridge to accept, in hexadecimal; empty for any.
+
+    Attributes:
+        standing: what the bridge is told at each attach; ``announce`` changes it.
+        status: the link as a page shows it.
     """
 
     def __init__(
@@ -100,7 +99,6 @@ class Link:
         identity: Identity,
         fleet_key: bytes,
         tls: ssl.SSLContext | None,
-        standing: Callable[[], Standing],
         heartbeat_s: float,
         connect_timeout_s: float,
         only: str = "",
@@ -113,25 +111,29 @@ class Link:
         self._token = bridge_token(fleet_key)
         self._handshake = Handshake(identity, self._token, only)
         self._presence = Presence(identity, self._token)
-        self._standing = standing
         self._heartbeat_s = heartbeat_s
         self._connect_timeout_s = connect_timeout_s
         self._handler: LinkHandler
         self._logged_reason = ""
         self._reason = ""
         self._connection: ClientConnection | None = None
-        self._send_queue = SharedSendQueue(0)
         self._told: Standing | None = None
         self._attachment: Attachment | None = None
         self._held = False
         self._leaving = asyncio.Event()
         self._exit_done = asyncio.Event()
         self._attached = asyncio.Event()
+        self.standing = NO_STANDING
         self.status = LinkStatus(LinkState.WAITING, self._url, time.time(), "not started yet")
 
     async def run(self, handler: LinkHandler) -> None:
-        """Keep the cart attached until ``leave`` has been called; the handler is told what arrives."""
+        """Keep the cart attached until ``leave`` is called; the handler gets what arrives."""
         self._handler = handler
+        async with background(self._stay_published()):
+            await self._stay_attached()
+        self._move_to(LinkState.CLOSED, "the cart is stopping")
+
+    async def _stay_attached(self) -> None:
         while not self._leaving.is_set():
             following = self._bridges.next_try()
             await self._wait_to_try(following)
@@ -141,20 +143,17 @@ class Link:
             self._reason = await self._attach_once()
             if not self._held:
                 self._bridges.note_failed(self._url)
-        self._move_to(LinkState.CLOSED, "the cart is stopping")
 
     def to_visit(self, url: str, bridge_id: str) -> Link:
-        """Return a link of the same cart to another bridge, on which it has nothing to offer: nobody is to pick it."""
-
-        def standing() -> Standing:
-            return Standing(Role.KERNEL, self._standing().model_signature, 0)
-
+        """Return a link of the same cart to another bridge; it offers no model there, so no peer is given this cart."""
         only_there = BridgeSelection([url], 1.0, 1.0, time.monotonic, time.time)
         times = (self._heartbeat_s, self._connect_timeout_s)
-        return Link(only_there, self._identity, self._fleet_key, self._tls, standing, *times, bridge_id)
+        link = Link(only_there, self._identity, self._fleet_key, self._tls, *times, bridge_id)
+        link.standing = Standing(Role.KERNEL, self.standing.model_signature, 0)
+        return link
 
     async def visit(self, handler: LinkHandler) -> str:
-        """Attach once, until the link ends or is left; return why it has ended, as a sentence."""
+        """Attach once and hold the link until it ends; return why it ended, as a sentence."""
         self._handler = handler
         self._url = self._bridges.next_try().url
         reason = await self._attach_once()
@@ -177,21 +176,18 @@ class Link:
         """Send a control message.
 
         Raises:
-            LinkDown: if the cart is not attached, or its link does not take any more.
+            LinkDown: if the cart is not attached, or the bridge does not read.
         """
         connection = self._connection
         if connection is None:
             raise LinkDown("The cart is not attached to a bridge.")
         try:
-            self._send_queue.put_control(encode(message))
+            connection.send_control(encode(message))
         except SendQueueFull as full:
-            # A message that is lost may be one that a transfer waits for; a link that is lost is taken up again.
-            connection.break_off("the bridge does not read")
             raise LinkDown(f"The link to the bridge is stuck: {full}") from None
-        connection.socket.flush()
 
     async def send_chunk(self, frame: bytearray) -> None:
-        """Send a chunk frame, after waiting for its turn. What is in ``frame`` is masked on its way.
+        """Send a chunk frame, after waiting for its turn. The socket masks ``frame`` in place.
 
         Raises:
             LinkDown: if the cart is not attached.
@@ -200,25 +196,32 @@ class Link:
         if connection is None:
             raise LinkDown("The cart is not attached to a bridge.")
         try:
-            await self._send_queue.put_chunk_when_room(frame)
+            await connection.send_chunk(frame)
         except SendQueueClosed:
             raise LinkDown("The link to the bridge broke.") from None
-        connection.socket.flush()
-        # A socket that takes all at once is no reason to send all of one transfer before the next one's turn.
-        await asyncio.sleep(0)
 
-    def announce(self) -> None:
-        """Tell the bridge the present role and model version; without a link the next attach tells it."""
-        standing = self._standing()
+    def announce(self, standing: Standing) -> None:
+        """Tell the bridge the cart's role and model version; without a link the next attach tells it.
+
+        Raises:
+            LinkDown: if the bridge does not read.
+        """
+        self.standing = standing
         if self._connection is not None and standing != self._told:
             self.send(PeerType(standing.role, standing.model_version))
             self._told = standing
             self._tell_presence()
 
-    def publish(self) -> None:
-        """Let other carts go on finding this one; called well before its last record expires."""
+    def _publish(self) -> None:
+        """Publish a new record of where this cart is, so that other carts go on finding it."""
         self._presence.renew()
         self._tell_presence()
+
+    async def _stay_published(self) -> None:
+        while True:
+            await asyncio.sleep(PUBLISH_EVERY_S)
+            with suppress(LinkDown):
+                self._publish()
 
     def _tell_presence(self) -> None:
         told, there = self._told, self._attachment
@@ -230,13 +233,13 @@ class Link:
             self.send(news)
 
     def move(self, url: str) -> None:
-        """Go from the bridge where the cart is attached to another one; without a link there is nothing to do."""
+        """Go from the bridge where the cart is attached to another one; without a link this does nothing."""
         if self._connection is not None:
             self._bridges.first = url
             self._connection.end(f"This cart goes to {url}, which is nearer or has more room.")
 
     async def leave(self, timeout_s: float) -> None:
-        """Tell the bridge that the cart goes, and stop coming back."""
+        """Tell the bridge that the cart leaves, and stop reattaching."""
         self._leaving.set()
         if self._connection is None:
             return
@@ -254,17 +257,16 @@ class Link:
             log.info("the bridge was not told EXIT: %s", down)
 
     async def _attach_once(self) -> str:
-        """Hold one connection from its beginning to its end; return why it ended, as a sentence."""
+        """Make one connection and hold it until it ends; return why it ended, as a sentence."""
         self._move_to(LinkState.CONNECTING, self.status.reason)
-        self._send_queue = SharedSendQueue(CHUNKS_AHEAD_BYTES)
         try:
             async with asyncio.timeout(self._connect_timeout_s) as deadline:
-                connection = ClientConnection(MAX_FRAME_BYTES, self._send_queue)
+                connection = ClientConnection(MAX_FRAME_BYTES, CHUNKS_AHEAD_BYTES)
                 await connect(self._url, self._tls, connection)
                 try:
                     self._move_to(LinkState.ATTACHING, self.status.reason)
-                    self._told = self._standing()
-                    self._attachment = await self._handshake.attach(connection, self._send_queue, self._url, self._told)
+                    self._told = self.standing
+                    self._attachment = await self._handshake.attach(connection, self._url, self._told)
                     deadline.reschedule(None)
                     if self._leaving.is_set():
                         return "The cart is stopping."
@@ -303,18 +305,17 @@ class Link:
 
         try:
             async with background(connection.watch(self._heartbeat_s)):
-                self.publish()
-                self.announce()  # it may have changed during the handshake
+                self._publish()
+                self.announce(self.standing)  # it may have changed during the handshake
                 self._handler.on_attached(there.welcome, there.round_trip_s)
                 await connection.hand_over(take)
         except ConnectionEnded as end:
             return f"The bridge ended the link: {last_words.sentence} ({last_words.code})" if last_words else str(end)
         finally:
             held.cancel()
-            self._send_queue.close()
             self._connection = None
             self._attached.clear()
-            self._exit_done.set()  # nobody will answer an EXIT any more
+            self._exit_done.set()  # an EXIT gets no answer any more
             self._bridges.note_lost(self._url, last_words.code if last_words else None)
             self._handler.on_lost()
         raise AssertionError("a link that is handed over ends with an exception")
@@ -327,8 +328,11 @@ class Link:
         self._handler.on_chunk(header, frame.payload[HEADER_BYTES:])
 
     def _move_to(self, state: LinkState, reason: str) -> None:
+        """Change the state, and log that; the only place where it changes."""
+        if state not in TRANSITIONS[self.status.state] | ALWAYS:
+            raise RuntimeError(f"A link does not go from {self.status.state} to {state}.")
         self.status = LinkStatus(state, self._url, time.time(), reason)
-        # A bridge that is away for a night is one line, not thousands: the tries themselves are for DEBUG.
+        # A bridge that is away for a night gives one line, not thousands: the single tries are logged at DEBUG.
         what = reason.partition(" Trying ")[0]
         news = state in (LinkState.ATTACHED, LinkState.CLOSED) or (
             state is LinkState.WAITING and what != self._logged_reason

@@ -96,7 +96,7 @@ class StatusService:
         """
         learning = self._learning
         return self._summary(
-            self._watch.look(), learning.versions.current, learning.rounds.record, self._network.link.status
+            self._watch.look(), learning.versions.current, learning.rounds.log.record, self._network.link.status
         )
 
     def status(self) -> CartStatus:
@@ -106,7 +106,7 @@ class StatusService:
             StoreError: if the store has not answered yet.
         """
         figures, settings, link = self._watch.look(), self._book.current, self._network.link.status
-        version, record = self._learning.versions.current, self._learning.rounds.record
+        version, record = self._learning.versions.current, self._learning.rounds.log.record
         return CartStatus(
             summary=self._summary(figures, version, record, link),
             share=settings.share,
@@ -122,7 +122,9 @@ class StatusService:
     def counts(self) -> EventCounts:
         """Return how often what has happened since the start; needs no store."""
         rounds, failures = self._learning.rounds, self._network.exchange.failures
-        return EventCounts(rounds.outcomes, rounds.verdicts, {str(code): count for code, count in failures.items()})
+        return EventCounts(
+            rounds.log.outcomes, rounds.log.verdicts, {str(code): count for code, count in failures.items()}
+        )
 
     def trainer_process(self) -> int | None:
         """Return the id of the trainer process, or None while there is none."""
@@ -137,7 +139,7 @@ class StatusService:
             started_at=self._started_at,
             now=time.time(),
             link_state=link.state,
-            role=self._learning.rounds.role,
+            role=self._learning.rounds.sharing.role,
             sharing=settings.sharing == "on",
             stage=activity.stage,
             stage_since=activity.since,
@@ -154,7 +156,7 @@ class StatusService:
     def _learning_status(self, version: ModelVersion | None, record: RoundRecord | None) -> LearningStatus:
         learning = self._learning
         return LearningStatus(
-            role_since=learning.rounds.role_since,
+            role_since=learning.rounds.sharing.role_since,
             trainer_process=learning.trainer_process(),
             model=version,
             model_trouble=learning.versions.trouble,

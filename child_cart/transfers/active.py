@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Final
 
-from cart_common.wire.messages import Code, Message, ModelParameters, Resume
+from cart_common.wire.messages import Cancel, Code, Message, ModelParameters, Resume
 
-from ..network.link import LinkDown
+from ..network.link_interface import LinkDown
 from .assembly import TransferError
+from .channel import BridgeChannel
+from .limits import Patience
 
-if TYPE_CHECKING:
-    from .channel import BridgeChannel
+log = logging.getLogger("cart.exchange")
 
 
 class Direction(StrEnum):
@@ -37,6 +40,19 @@ class TransferProgress(StrEnum):
     FAILED = "FAILED"
 
 
+TRANSITIONS: Final = {
+    TransferProgress.REQUESTED: {TransferProgress.OFFERED, TransferProgress.FAILED},
+    # A receiver that has everything says so to a sender that waits for its link, or has not sent yet.
+    TransferProgress.OFFERED: {
+        *(TransferProgress.RUNNING, TransferProgress.PAUSED, TransferProgress.DONE, TransferProgress.FAILED)
+    },
+    TransferProgress.RUNNING: {TransferProgress.PAUSED, TransferProgress.DONE, TransferProgress.FAILED},
+    TransferProgress.PAUSED: {TransferProgress.RUNNING, TransferProgress.DONE, TransferProgress.FAILED},
+    TransferProgress.DONE: set[TransferProgress](),
+    TransferProgress.FAILED: set[TransferProgress](),
+}
+
+
 @dataclass
 class TransferView:
     """A transfer as a page shows it. Times in seconds since the epoch."""
@@ -51,97 +67,106 @@ class TransferView:
     started_at: float = field(default_factory=time.time)
     ended_at: float | None = None
 
+    def move_to(self, state: TransferProgress, reason: str = "") -> None:
+        """Change the state, and log that; the only place where it changes. Staying in a state changes the reason."""
+        if state is not self.state:
+            if state not in TRANSITIONS[self.state]:
+                raise RuntimeError(f"A transfer does not go from {self.state} to {state}.")
+            log.debug("transfer %s: %s -> %s", self.transfer_id[:8], self.state, state)
+            self.state = state
+        self.reason = reason
+
     def end(self, failure: TransferError | None) -> None:
         """Close the view."""
-        self.state = TransferProgress.FAILED if failure else TransferProgress.DONE
-        self.reason = f"{failure.sentence} ({failure.code})" if failure else ""
+        if failure is None:
+            self.move_to(TransferProgress.DONE)
+        else:
+            self.move_to(TransferProgress.FAILED, f"{failure.sentence} ({failure.code})")
         self.ended_at = time.time()
 
 
-class MessageSender(Protocol):
-    """The part of the link that transfers use."""
-
-    def send(self, message: Message) -> None:
-        """Send a control message; raises ``LinkDown``."""
-
-    async def send_chunk(self, frame: bytearray) -> None:
-        """Send a chunk when it is its turn; raises ``LinkDown``."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a transfer may take: nothing for so long ends it, and so does a whole that is slower than this."""
-
-    stall_timeout_s: float
-    resume_timeout_s: float
-    slowest_bytes_per_s: float
-
-    def whole_s(self, total_bytes: int) -> float:
-        """Return how long a transfer of this size may take in all."""
-        return self.stall_timeout_s + self.resume_timeout_s + total_bytes / self.slowest_bytes_per_s
-
-
-class ActiveTransfer:
-    """A transfer under way. Its task waits; the link's reader tells it the news.
+class ActiveTransfer(ABC):
+    """A transfer under way. Its task waits; what arrives on its channel wakes it.
 
     Attributes:
-        port: the link that it goes through now.
+        view: the transfer as a page shows it.
+        channel: the way that it takes now; it hears nothing of other channels.
     """
 
-    def __init__(self, view: TransferView, port: BridgeChannel, patience: Patience) -> None:
+    def __init__(self, view: TransferView, channel: BridgeChannel, patience: Patience) -> None:
         self.view = view
-        self.port = port
+        self.channel = channel
         self._patience = patience
         self._failure: TransferError | None = None
         self._paused = self._was_paused = False
         self._paused_at = 0.0
-        # The offer, once both carts know what is sent, in which chunks, under which key: from then on there is
-        # something to go on with on another link.
+        # The offer, once both carts know what is sent, in which chunks, under which key: only from then on can the
+        # transfer go on over another link.
         self._agreed: ModelParameters | None = None
         self._news = asyncio.Event()
 
+    @abstractmethod
+    def take(self, message: Message) -> None:
+        """Handle a control message of this transfer; one that does not fit the transfer is ignored."""
+
+    @abstractmethod
+    def take_up(self, window_bytes: int) -> None:
+        """Say on a new link that the transfer can go on.
+
+        Args:
+            window_bytes: how far a sender may run ahead on this link.
+        """
+
     def fail(self, failure: TransferError) -> None:
-        """Let the transfer end with this failure; the first one counts."""
+        """End the transfer with this failure; the first one counts."""
         self._failure = self._failure or failure
         self._news.set()
 
+    def cancel(self, failure: TransferError) -> None:
+        """Tell the other cart that the transfer is over on this channel, and why."""
+        self.channel.cancel(self.view.transfer_id, failure.code, failure.sentence)
+
     def pause(self, why: str) -> None:
-        """Let the transfer wait for a lost link to come back; what is not agreed yet is not worth waiting for."""
+        """Wait for a lost link to come back; a transfer that is not agreed yet does not pause."""
         if self._agreed is None:
             return
         if not self._paused:
             self._paused_at = time.monotonic()
         self._paused = self._was_paused = True
-        self.view.state, self.view.reason = TransferProgress.PAUSED, why
+        self.view.move_to(TransferProgress.PAUSED, why)
         self._news.set()
 
     def paused_s(self) -> float:
-        """Return for how many seconds the transfer has waited for a lost link; 0 while it waits for none."""
+        """Return for how many seconds the transfer has waited for a lost link; 0 while it does not wait."""
         return time.monotonic() - self._paused_at if self._paused else 0.0
 
     def lose_link(self) -> None:
-        """Wait for the cart's own link to come back; what is not agreed yet has nothing to go on from."""
+        """Wait for the cart's own link to come back; a transfer that is not agreed yet fails."""
         if self._agreed is not None:
             self.pause("The link to the bridge broke; the transfer goes on when it is back.")
         else:
             self.fail(TransferError(Code.LINK_LOST, "The link to the bridge broke."))
 
+    def _take_cancel(self, message: Cancel) -> None:
+        # The other cart's lost link is not this cart's; a round would take LINK_LOST as a reason to ask again.
+        code = Code.PEER_LEFT if message.code is Code.LINK_LOST else message.code
+        self.fail(TransferError(code, message.sentence or "It was cancelled without a word."))
+
     def _say_resume(self, position_bytes: int, up_to_bytes: int) -> None:
-        """Say on a new link that the transfer can go on."""
         offer = self._agreed
         if offer is None:
             return
         ends = (offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes)
         with suppress(LinkDown):  # said again on the next link
-            self.port.link.send(Resume(*ends, position_bytes, up_to_bytes))
+            self.channel.link.send(Resume(*ends, position_bytes, up_to_bytes))
 
     def _go_on(self) -> None:
         self._paused = False
-        self.view.state, self.view.reason = TransferProgress.RUNNING, ""
+        self.view.move_to(TransferProgress.RUNNING)
 
     @asynccontextmanager
     async def _deadline(self, total_bytes: int) -> AsyncIterator[None]:
-        """End a block that takes longer than a transfer of this size may: a trickle must not hold a round."""
+        """End a block that takes longer than a transfer of this size may: a trickle must not hold up a round."""
         whole_s = self._patience.whole_s(total_bytes)
         deadline = asyncio.timeout(whole_s)
         try:
@@ -157,7 +182,7 @@ class ActiveTransfer:
             TransferError: the failure that came, or ``TIMED_OUT`` naming what is missing.
         """
         if self._was_paused:
-            # Also while chunks come: word of a lost link overtakes those that were sent before it.
+            # Also while chunks come: word of a lost link overtakes the chunks that were sent before it.
             timeout_s = max(timeout_s, self._patience.resume_timeout_s)
             missing = "The link that was lost" if self._paused else missing
         try:

@@ -1,7 +1,7 @@
 """One model on its way: bytes to chunks and back, under credit. Pure: no socket, no clock, no file.
 
-A chunk that is lost, cut, repeated or out of order never changes the bytes that come out: a transfer ends in exactly
-what was sent, or in a ``TransferError`` that names what went wrong.
+A chunk that is lost, cut, repeated or out of order never changes the bytes that come out: a transfer ends with exactly
+the bytes that were sent, or with a ``TransferError`` that names what went wrong.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_by
     """Decide whether a receiver takes an offer.
 
     Raises:
-        TransferError: with the code and the numbers to refuse it with.
+        TransferError: if it does not, with the code and the numbers for the refusal.
     """
     if offer.model_signature != model_signature:
         raise TransferError(
@@ -44,7 +44,7 @@ def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_by
     if offer.codec != codec:
         raise TransferError(Code.UNKNOWN_CODEC, f"The offer is in codec {offer.codec!r}; this cart reads {codec!r}.")
     if offer.model_version == 0:
-        raise TransferError(Code.BAD_OFFER, "The offered model has version 0, which is none that was trained.")
+        raise TransferError(Code.BAD_OFFER, "The offered model has version 0, which is not a trained one.")
     if offer.total_bytes > max_bytes:
         raise TransferError(
             Code.MODEL_TOO_LARGE, f"The offered model has {offer.total_bytes} bytes; this cart takes {max_bytes}."
@@ -69,7 +69,7 @@ class Chunk:
 
 
 class Splitter:
-    """Give the chunks of a payload, in order, as far as credit reaches."""
+    """Gives the chunks of a payload, in order, as far as credit reaches."""
 
     def __init__(self, payload: memoryview, chunk_bytes: int = DEFAULT_CHUNK_BYTES) -> None:
         self._payload = payload
@@ -90,22 +90,22 @@ class Splitter:
         return self._sequence == self._chunks
 
     def grant(self, up_to_bytes: int) -> bool:
-        """Take credit and tell whether it is more than before.
+        """Take credit and return whether it is more than before.
 
-        It is a position in the payload, so a repeated or late one changes nothing.
+        Credit is a position in the payload, so a repeated or late message changes nothing.
         """
         more = up_to_bytes > self._granted_bytes
         self._granted_bytes = max(self._granted_bytes, up_to_bytes)
         return more
 
     def go_on_from(self, position_bytes: int, up_to_bytes: int) -> None:
-        """Go to where the receiver has come to, with the credit that it now gives.
+        """Go to the receiver's position, with the credit that it now gives.
 
-        Mostly back; but after two losses in quick succession also forward, since chunks from before the first may have
-        come through between the two.
+        Mostly this goes back; after two losses in quick succession it can also go forward, since chunks from before the
+        first loss may have arrived between the two.
 
         Raises:
-            TransferError: for a position that is none of a chunk that has ever been given out.
+            TransferError: for a position that is not the end of a chunk that was given out.
         """
         sequence = chunk_count(position_bytes, self._chunk_bytes)
         if position_bytes > self._furthest_bytes or position_bytes != min(
@@ -129,11 +129,11 @@ class Splitter:
 
 
 class Assembler:
-    """Put the chunks of an accepted offer in their places, and say when to grant more credit.
+    """Puts the chunks of an accepted offer in their places, and says when to grant more credit.
 
     Args:
         offer: an offer that ``check_offer`` has passed.
-        put: takes the place of a part, in bytes from the beginning, and the part.
+        put: writes a part; takes its place, in bytes from the beginning, and its bytes.
         window: how far the sender may run ahead.
     """
 
@@ -145,13 +145,13 @@ class Assembler:
         self.window = window
         self._next_sequence = 0
         self._granted_bytes = 0
-        self._furthest_bytes = 0  # granted ever: a lower grant, after a lost link, does not take back what it allowed
+        self._furthest_bytes = 0  # the furthest grant so far: a lower grant after a lost link does not revoke it
         self._hash = blake3()
         self.received_bytes = 0
 
     @property
     def digest(self) -> str:
-        """The BLAKE3 digest of what has come, in hexadecimal."""
+        """The BLAKE3 digest of the bytes that have come, in hexadecimal."""
         return self._hash.hexdigest()
 
     @property
@@ -174,7 +174,7 @@ class Assembler:
         return wanted
 
     def go_on(self, most_window_bytes: int) -> tuple[int, int]:
-        """Return where the sender is to go on after a lost link, and the credit that it has from there."""
+        """Return where the sender must go on after a lost link, and the credit that it has from there."""
         self.window.limit_to(most_window_bytes)
         ahead = max(self._granted_bytes - self.received_bytes, self.window.size_bytes)
         ahead = min(ahead, self.window.most_bytes)
@@ -183,9 +183,7 @@ class Assembler:
         return self.received_bytes, self._granted_bytes
 
     def add(self, sequence: int, payload: bytes | memoryview, final: bool, now_s: float) -> None:
-        """Take one chunk.
-
-        A chunk that was taken before is passed over.
+        """Take one chunk; a chunk that was taken before is ignored.
 
         Raises:
             TransferError: for a gap, a wrong length or flag, or a chunk beyond the credit.
@@ -205,7 +203,7 @@ class Assembler:
         if end > self._furthest_bytes:
             raise TransferError(Code.OVERRUN, f"Chunk {sequence} ends at {end}; credit reached {self._furthest_bytes}.")
         self._put(start, payload)
-        self._hash.update(payload)  # while it is in the processor's cache: to read the file for it costs twice as much
+        self._hash.update(payload)  # while it is in the processor's cache: reading the file again costs twice as much
         self.window.note_arrival(end, now_s)
         self._next_sequence += 1
         self.received_bytes = end

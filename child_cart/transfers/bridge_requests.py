@@ -1,4 +1,4 @@
-"""What is asked of a bridge, peers or where a cart is, and finding the answer among all that arrives."""
+"""Requests to a bridge (which peers, where is a cart), each matched with its answer among all that arrives."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from cart_common.wire.messages import Cluster, Code, ErrorMessage, Found, PeerList, Seek
 
-from ..network.link import LinkDown
-from .active import MessageSender
+from ..network.link_interface import LinkDown, MessageSender
 from .assembly import TransferError
 
 
@@ -20,11 +19,11 @@ class PickedCluster:
     cluster_id: str
     peers: tuple[str, ...]
     elsewhere: tuple[str, ...] = ()
-    """Records of bridges that have more, not checked yet."""
+    """Records of bridges that have more peers; their signatures are not checked yet."""
 
 
 class NotEnoughPeers(Exception):
-    """There are fewer carts than were asked for; ``available`` says how many."""
+    """There are fewer peers than the cart needs; ``available`` says how many."""
 
     def __init__(self, sentence: str, available: int) -> None:
         super().__init__(sentence)
@@ -37,38 +36,40 @@ class BridgeRequests:
     Args:
         cart_id: this cart's, in hexadecimal.
         link: sends messages.
+
+    Attributes:
+        cluster_id: the cluster that this cart has at the bridge, or empty; it ends with the link.
     """
 
     def __init__(self, cart_id: str, link: MessageSender) -> None:
         self._cart_id = cart_id
         self._link = link
         self._waiting: dict[str, asyncio.Future[PeerList | Found | ErrorMessage]] = {}
-        self.present = ""
-        """The id of the cluster that this cart has at the bridge; it ends with the link."""
+        self.cluster_id = ""
 
     async def ask(self, size: int, minimum: int, timeout_s: float) -> PickedCluster:
-        """Ask the bridge for peers; fewer than ``minimum`` come only where it names bridges that have more.
+        """Ask the bridge for peers; it gives fewer than ``minimum`` only if it names bridges that have more.
 
         Raises:
             NotEnoughPeers: if fewer than ``minimum`` are there.
             TransferError: if the link is gone or the bridge does not answer.
         """
         request = os.urandom(16).hex()
-        self.present = ""
+        self.cluster_id = ""
         answer = await self._answer_to(Cluster(request, size, minimum), request, timeout_s)
         if isinstance(answer, ErrorMessage):
             raise NotEnoughPeers(answer.sentence, answer.available)
         if not isinstance(answer, PeerList):
             raise TransferError(Code.BAD_MESSAGE, f"The bridge sent {answer.KIND} where PEERLIST was due.")
-        self.present = answer.cluster
-        # Held against what was asked: a peer that came twice would count twice in the average.
+        self.cluster_id = answer.cluster
+        # A peer that is named twice would count twice in the average.
         peers = [peer for peer in dict.fromkeys(answer.peers) if peer != self._cart_id][:size]
         if len(peers) < minimum and not answer.elsewhere:
             raise NotEnoughPeers(f"The bridge named {len(peers)} peers; at least {minimum} must be there.", len(peers))
         return PickedCluster(answer.cluster, tuple(peers), answer.elsewhere)
 
     async def seek(self, cart_id: str, timeout_s: float) -> str | None:
-        """Ask the bridge where a cart is; return the record, not checked yet, or None if nobody knows.
+        """Ask the bridge where a cart is; return its record, not checked yet, or None if the bridge finds none.
 
         Raises:
             TransferError: if the link is gone or the bridge does not answer.
@@ -94,14 +95,14 @@ class BridgeRequests:
             del self._waiting[request]
 
     def take_answer(self, message: PeerList | Found | ErrorMessage) -> None:
-        """Give an answer to whoever waits for it; one that nobody waits for is passed over."""
+        """Give an answer to the request that waits for it; an answer without a request is ignored."""
         waiting = self._waiting.get(message.request)
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
     def lose_link(self) -> None:
-        """Tell all who wait that no answer will come."""
-        self.present = ""
+        """Fail all requests that wait: no answer will come."""
+        self.cluster_id = ""
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(TransferError(Code.LINK_LOST, "The link to the bridge broke."))

@@ -1,55 +1,71 @@
-"""One link as the transfers use it: the way out, the limits of the bridge behind it, and what is asked of that bridge.
+"""One link as transfers use it: the way out, the limits of the bridge behind it, and the requests to that bridge.
 
-A cart has one for the bridge that it is attached to, and one for each other bridge that it visits.
+A cart has one channel to the bridge that it is attached to, and one to each other bridge that it visits.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 from typing import Protocol
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, ChunkHeader, chunk_bytes_over
-from cart_common.wire.messages import Message, Welcome
+from cart_common.wire.messages import (
+    MAX_SENTENCE_CHARS,
+    Cancel,
+    Code,
+    ErrorMessage,
+    Found,
+    Message,
+    PeerList,
+    Welcome,
+)
 
-from .active import MessageSender
+from ..network.link_interface import LinkDown, MessageSender
 from .bridge_requests import BridgeRequests
 
 
 class ChannelHandler(Protocol):
-    """Who is told what arrives at which port."""
+    """Gets what arrives on channels and belongs to transfers."""
 
-    def attached(self, port: BridgeChannel) -> None:
-        """Take note that messages can be sent."""
+    def attached(self, channel: BridgeChannel) -> None:
+        """Handle a new link of this channel."""
 
-    def arrived(self, port: BridgeChannel, message: Message) -> None:
-        """Take a control message."""
+    def arrived(self, channel: BridgeChannel, message: Message) -> None:
+        """Handle a control message."""
 
-    def chunk_arrived(self, port: BridgeChannel, header: ChunkHeader, payload: memoryview) -> None:
-        """Take a chunk."""
+    def chunk_arrived(self, channel: BridgeChannel, header: ChunkHeader, payload: memoryview) -> None:
+        """Handle a chunk."""
 
-    def lost(self, port: BridgeChannel) -> None:
-        """Take note that the link is gone."""
+    def lost(self, channel: BridgeChannel) -> None:
+        """Handle the loss of this channel's link."""
 
 
 class BridgeChannel:
-    """A link's handler, and what transfers need to know of the link.
+    """The handler of one link. It keeps answers of the bridge to itself and hands the rest to the transfers.
 
     Args:
         cart_id: this cart's, in hexadecimal.
         link: sends messages and chunks.
-        taker: is told what arrives.
+        handler: gets what belongs to transfers.
+
+    Attributes:
+        requests: this cart's requests to the bridge.
+        is_attached: whether the link is attached.
+        bridge_id: the bridge's, in hexadecimal; empty before the first attachment.
+        max_window_bytes: how far the bridge lets a sender run ahead.
     """
 
-    def __init__(self, cart_id: str, link: MessageSender, taker: ChannelHandler) -> None:
+    def __init__(self, cart_id: str, link: MessageSender, handler: ChannelHandler) -> None:
         self.link = link
-        self.clusters = BridgeRequests(cart_id, link)
+        self.requests = BridgeRequests(cart_id, link)
         self.is_attached = False
         self.bridge_id = ""
         self.max_window_bytes = DEFAULT_CHUNK_BYTES
         self._max_chunk_bytes = DEFAULT_CHUNK_BYTES
         self._round_trip_s = inf
         self._carried_bytes = 0
-        self._taker = taker
+        self._handler = handler
 
     @property
     def chunk_bytes(self) -> int:
@@ -58,30 +74,40 @@ class BridgeChannel:
         return min(chunk_bytes_over(self._round_trip_s, self._carried_bytes), most)
 
     async def send_chunk(self, frame: bytearray) -> None:
-        """Send a chunk when it is its turn; raises ``LinkDown``."""
+        """Send a chunk frame, after waiting for its turn; raises ``LinkDown``."""
         await self.link.send_chunk(frame)
         self._carried_bytes += len(frame)
 
+    def cancel(self, transfer_id: str, code: Code, sentence: str) -> None:
+        """Tell the other cart that a transfer is over, if there is a link."""
+        with suppress(LinkDown):
+            self.link.send(Cancel(transfer_id, code, sentence[:MAX_SENTENCE_CHARS]))
+
+    # What the link calls.
+
     def on_attached(self, welcome: Welcome, round_trip_s: float) -> None:
-        """Take the bridge's limits, and begin to see what the way there bears."""
+        """Take the bridge's limits, and start to measure what the link carries."""
         self.is_attached = True
         self.bridge_id = welcome.bridge_id
         self.max_window_bytes = welcome.max_window_bytes
         self._max_chunk_bytes = welcome.max_chunk_bytes
         self._round_trip_s, self._carried_bytes = round_trip_s, 0
-        self._taker.attached(self)
+        self._handler.attached(self)
 
     def on_message(self, message: Message) -> None:
-        """Pass on a control message."""
-        self._taker.arrived(self, message)
+        """Keep an answer of the bridge; hand on a message of a transfer."""
+        if isinstance(message, PeerList | Found | ErrorMessage):
+            self.requests.take_answer(message)
+        else:
+            self._handler.arrived(self, message)
 
     def on_chunk(self, header: ChunkHeader, payload: memoryview) -> None:
-        """Pass on a chunk."""
+        """Hand on a chunk."""
         self._carried_bytes += len(payload)
-        self._taker.chunk_arrived(self, header, payload)
+        self._handler.chunk_arrived(self, header, payload)
 
     def on_lost(self) -> None:
-        """Tell all who wait for an answer that none will come."""
+        """End the requests that wait, and let the transfers wait for the next link."""
         self.is_attached = False
-        self.clusters.lose_link()
-        self._taker.lost(self)
+        self.requests.lose_link()
+        self._handler.lost(self)

@@ -1,4 +1,4 @@
-"""One model on its way out: offer it, send chunks as far as credit reaches, wait for the receiver's word."""
+"""One model on its way out: offer it, send chunks as far as credit reaches, wait for the receiver's DONE."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from cart_common.wire.chunk import ChunkHeader
 from cart_common.wire.identity import Identity
-from cart_common.wire.messages import Code, ModelParameters, ModelRequest, Resume
+from cart_common.wire.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest, Resume
 
-from ..network.link import LinkDown
-from .active import ActiveTransfer, Patience, TransferProgress, TransferView
+from ..network.link_interface import LinkDown
+from .active import ActiveTransfer, TransferProgress, TransferView
 from .assembly import Splitter, TransferError, chunk_count
 from .channel import BridgeChannel
+from .limits import Patience
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
 
 
@@ -30,38 +31,42 @@ class Offerable:
 
 
 class Outgoing(ActiveTransfer):
-    """The giving side of one transfer."""
+    """The sending side of one transfer."""
 
     def __init__(
-        self, view: TransferView, port: BridgeChannel, patience: Patience, identity: Identity, request: ModelRequest
+        self, view: TransferView, channel: BridgeChannel, patience: Patience, identity: Identity, request: ModelRequest
     ) -> None:
-        super().__init__(view, port, patience)
+        super().__init__(view, channel, patience)
         self._identity = identity
         self._request = request
         self._splitter: Splitter | None = None
         self._done = False
 
-    async def run(
-        self, current: Callable[[], Awaitable[Offerable | None]], chunk_bytes: int, cipher: str, fleet_key: bytes
-    ) -> None:
-        """Give the current model, sealed.
+    async def run(self, current: Callable[[], Awaitable[Offerable | None]], cipher: str, fleet_key: bytes) -> None:
+        """Send the current model, sealed.
+
+        Args:
+            current: gives the model, or None while there is none.
+            cipher: what this cart seals with.
+            fleet_key: the fleet's, or ``OPEN``.
 
         Raises:
-            TransferError: why the receiver did not get it.
-            LinkDown: if there is no link to offer over.
+            TransferError: why the receiver did not get the model.
+            LinkDown: if there is no link to offer it over.
         """
         check_signer(self._request)
+        chunk_bytes = min(self.channel.chunk_bytes, self._request.max_chunk_bytes)
         offerable = await current()
         if offerable is None:
             raise TransferError(Code.NO_MODEL, "This cart has no trained model yet.")
         payload = memoryview(offerable.payload)
-        chunk_bytes = min(chunk_bytes, self._request.max_chunk_bytes)
         splitter = Splitter(payload, chunk_bytes)
-        self.view.total_bytes, self.view.state = len(payload), TransferProgress.OFFERED
+        self.view.total_bytes = len(payload)
+        self.view.move_to(TransferProgress.OFFERED)
         key = TransferKey()
         offer = sign_offer(self._identity, self._offer_of(offerable, chunk_bytes, cipher, key.public))
         seal = key.agree(self._request.key, fleet_key, self._request, offer)
-        self.port.link.send(offer)
+        self.channel.link.send(offer)
         self._splitter, self._agreed = splitter, offer
         async with self._deadline(len(payload)):
             while not self._done:
@@ -69,17 +74,26 @@ class Outgoing(ActiveTransfer):
                 missing = "word that all is there" if splitter.finished else "credit"
                 await self._wait_for_news(self._patience.stall_timeout_s, f"The receiver's {missing}")
 
-    def take_credit(self, up_to_bytes: int) -> None:
-        """Take the receiver's credit; before the offer there is nothing to grant it for."""
-        if self._splitter is not None and self._splitter.grant(up_to_bytes):
-            self._news.set()
+    def take(self, message: Message) -> None:
+        """Handle the receiver's credit, its DONE, its RESUME, or the end of the transfer."""
+        match message:
+            case Credit():
+                # Before the offer there is nothing to grant credit for.
+                if self._splitter is not None and self._splitter.grant(message.up_to_bytes):
+                    self._news.set()
+            case Done():
+                self._done = True
+                self._news.set()
+            case Resume():
+                self._take_resume(message)
+            case Cancel():
+                self._take_cancel(message)
 
-    def take_up(self) -> None:
-        """Say, on a new link, that the transfer can go on; the answer says from where."""
+    def take_up(self, window_bytes: int) -> None:
+        """Say on a new link that the transfer can go on; the receiver's RESUME says from where."""
         self._say_resume(0, 0)
 
-    def take_resume(self, message: Resume) -> None:
-        """Go on from where the receiver has come to."""
+    def _take_resume(self, message: Resume) -> None:
         if self._splitter is None:
             return
         try:
@@ -90,23 +104,18 @@ class Outgoing(ActiveTransfer):
             self.fail(error)
         self._news.set()
 
-    def take_done(self) -> None:
-        """Take the receiver's word that the model is there."""
-        self._done = True
-        self._news.set()
-
     async def _send_what_credit_allows(self, splitter: Splitter, seal: Seal) -> None:
         source, destination = self._identity.cart_id, bytes.fromhex(self.view.peer)
         transfer = bytes.fromhex(self.view.transfer_id)
         while self._failure is None and not self._paused and (chunk := splitter.next_chunk()) is not None:
             header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
             try:
-                await self.port.send_chunk(seal.frame(header, chunk.payload))
+                await self.channel.send_chunk(seal.frame(header, chunk.payload))
             except LinkDown:
-                return  # taken up again from where the receiver is, on the next link
+                return  # on the next link the transfer goes on from where the receiver is
             self.view.moved_bytes = splitter.sent_bytes
             if not self._paused:
-                self.view.state = TransferProgress.RUNNING
+                self.view.move_to(TransferProgress.RUNNING)
 
     def _offer_of(self, offerable: Offerable, chunk_bytes: int, cipher: str, key: str) -> ModelParameters:
         return ModelParameters(

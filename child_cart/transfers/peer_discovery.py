@@ -1,7 +1,7 @@
-"""Peers wherever they are attached: at the cart's own bridge first, then at others, which the cart visits for a while.
+"""Find peers at the cart's own bridge first, then at other bridges, which the cart visits for a while.
 
-Each model crosses exactly one bridge. A visit is a second link, on which nobody is served and nobody can be picked; it
-ends with the collection.
+Each model crosses exactly one bridge. A visit is a second link; on it the cart offers no model, and no peer is given
+this cart. It ends with the collection.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .exchange import Exchange
 from .incoming import Received
 
 log = logging.getLogger("cart.visits")
-# So many connections at once can a hostile bridge make a cart open, each for so long, within the fleet.
+# A hostile bridge of the fleet can make a cart open this many connections at once, each for this long.
 MOST_VISITS: Final = 4
 VISIT_S: Final = 5.0
 LEAVE_S: Final = 1.0
-# A bridge that could not be visited is left alone for so long.
+# A bridge that could not be visited is not tried again for this long.
 REST_S: Final = 30.0
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A cart that can be asked for its model, and through which bridge."""
+    """A cart to fetch a model from, and the channel to it."""
 
     cart_id: str
     cluster_id: str
-    port: BridgeChannel
+    channel: BridgeChannel
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,18 @@ class FoundCluster:
 @dataclass(frozen=True)
 class _Visit:
     link: Link
-    port: BridgeChannel
+    channel: BridgeChannel
     task: asyncio.Task[str]
 
 
 class PeerDiscovery:
-    """The links to other bridges of one cart, and what is asked over them.
+    """Finds peers for one cart, and holds its links to the bridges that it visits.
 
     Args:
         exchange: runs the transfers.
-        bridges: say which addresses the cart would go to at all.
+        bridges: decides which addresses the cart may use.
         token: the bridge token, which records must bear.
-        open_link: gives a link to the bridge with this address and this id, as ``Link.to_visit`` does.
+        open_link: makes a link to the bridge with this address and this id, as ``Link.to_visit`` does.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class PeerDiscovery:
         self._resting: dict[str, float] = {}
 
     async def find_cluster(self, size: int, minimum: int) -> FoundCluster:
-        """Ask for peers here, and elsewhere for those that are missing.
+        """Ask the cart's own bridge for peers, and other bridges for those that are missing.
 
         Raises:
             NotEnoughPeers: if fewer than ``minimum`` are found.
@@ -89,9 +89,9 @@ class PeerDiscovery:
         for record in checked_bridges(here.elsewhere, self._token, time.time()):
             if len(peers) >= size:
                 break
-            port = await self._visit(record.bridge_id, record.url)
-            if port is not None:
-                for peer in await self._pick(port, size - len(peers)):
+            channel = await self._visit(record.bridge_id, record.url)
+            if channel is not None:
+                for peer in await self._pick(channel, size - len(peers)):
                     peers.setdefault(peer.cart_id, peer)
         if len(peers) < minimum:
             sentence = (
@@ -101,37 +101,37 @@ class PeerDiscovery:
         return FoundCluster(here.cluster_id, tuple(peers.values()))
 
     async def fetch(self, peer: Peer) -> Received:
-        """Get the current model of a peer, as ``Exchange.fetch`` does, going after it where it moves to.
+        """Get the current model of a peer, as ``Exchange.fetch`` does; follow it when it moves to another bridge.
 
         Raises:
-            TransferError: why it did not come.
+            TransferError: why the model did not come.
         """
-        return await self._exchange.fetch(peer.cart_id, peer.cluster_id, peer.port, self._seek)
+        return await self._exchange.fetch(peer.cart_id, peer.cluster_id, peer.channel, self._seek)
 
     async def close(self) -> None:
-        """Leave all bridges that are visited."""
-        peer_discovery, self._visits = list(self._visits.values()), {}
+        """Leave all bridges that the cart visits."""
+        visits, self._visits = list(self._visits.values()), {}
         try:
-            await asyncio.gather(*(visit.link.leave(LEAVE_S) for visit in peer_discovery))
+            await asyncio.gather(*(visit.link.leave(LEAVE_S) for visit in visits))
         finally:
-            for visit in peer_discovery:
+            for visit in visits:
                 visit.task.cancel()
-            if peer_discovery:
-                await asyncio.wait([visit.task for visit in peer_discovery])
+            if visits:
+                await asyncio.wait([visit.task for visit in visits])
 
-    async def _pick(self, port: BridgeChannel, size: int) -> list[Peer]:
+    async def _pick(self, channel: BridgeChannel, size: int) -> list[Peer]:
         try:
-            there = await port.clusters.ask(size, 1, min(VISIT_S, self._exchange.answer_timeout_s))
+            there = await channel.requests.ask(size, 1, min(VISIT_S, self._exchange.answer_timeout_s))
         except (NotEnoughPeers, TransferError) as error:
-            log.info("no peers at bridge %s: %s", port.bridge_id[:8], error)
+            log.info("no peers at bridge %s: %s", channel.bridge_id[:8], error)
             return []
-        return [Peer(cart_id, there.cluster_id, port) for cart_id in there.peers]
+        return [Peer(cart_id, there.cluster_id, channel) for cart_id in there.peers]
 
     async def _seek(self, cart_id: str) -> BridgeChannel | None:
-        """Return the way to the bridge that a cart is attached to now, or None while it is not known."""
+        """Return the channel to the bridge that a cart is attached to now, or None while it is unknown."""
         home = self._exchange.home
         try:
-            text = await home.clusters.seek(cart_id, self._exchange.answer_timeout_s)
+            text = await home.requests.seek(cart_id, self._exchange.answer_timeout_s)
         except TransferError:
             return None
         record = checked_cart(text, cart_id, self._token, time.time()) if text else None
@@ -140,12 +140,12 @@ class PeerDiscovery:
         return home if record.bridge_id == home.bridge_id else await self._visit(record.bridge_id, record.bridge_url)
 
     async def _visit(self, bridge_id: str, url: str) -> BridgeChannel | None:
-        """Return the way to another bridge, or None if it cannot be visited now."""
+        """Return the channel to another bridge, or None if it cannot be visited now."""
         async with self._opening:  # many transfers may look for the same bridge
             self._forget_ended()
             visit = self._visits.get(bridge_id)
             if visit is not None:
-                return visit.port
+                return visit.channel
             rests = self._resting.get(bridge_id, 0.0) > time.monotonic()
             is_home = bridge_id == self._exchange.home.bridge_id
             if is_home or rests or len(self._visits) >= MOST_VISITS or not self._bridges.may_use(url):
@@ -156,12 +156,12 @@ class PeerDiscovery:
                 return None
             self._visits[bridge_id] = visit
             log.info("visiting bridge %s at %s", bridge_id[:8], url)
-            return visit.port
+            return visit.channel
 
     async def _opened(self, bridge_id: str, url: str) -> _Visit | None:
         link = self._open_link(url, bridge_id)
-        port = self._exchange.port(link)
-        task = asyncio.create_task(link.visit(port), name=f"visit {url}")
+        channel = self._exchange.channel_over(link)
+        task = asyncio.create_task(link.visit(channel), name=f"visit {url}")
         attached = asyncio.create_task(link.wait_attached())
         try:
             await asyncio.wait((task, attached), timeout=VISIT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -170,8 +170,8 @@ class PeerDiscovery:
             raise
         finally:
             attached.cancel()
-        if port.is_attached:
-            return _Visit(link, port, task)
+        if channel.is_attached:
+            return _Visit(link, channel, task)
         task.cancel()
         await asyncio.wait((task,))
         log.info("bridge %s at %s cannot be visited: %s", bridge_id[:8], url, link.status.reason)

@@ -2,7 +2,7 @@
 
 Both carts make an X25519 key (RFC 7748) for the transfer and sign it, with all that they say about the transfer, by
 their identity keys. The chunk key is derived from the shared secret, the fleet key, and the digest of both statements:
-whoever changes a word of them, or holds no fleet key, gets another key and fails at the first chunk.
+a cart that changes a word of them, or lacks the fleet key, derives another key and fails at the first chunk.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def best_cipher(cpu_flags: str) -> str:
 
 
 def request_statement(message: ModelRequest) -> bytes:
-    """Return the bytes that the receiver signs: all that its request says."""
+    """Return the bytes that the receiver signs: everything in its request."""
     parts = (message.transfer, message.cluster, message.source, message.destination, message.key)
     ids = b"".join(bytes.fromhex(part) for part in parts)
     return b"cart-request-v1\0" + ids + _CHUNK.pack(message.max_chunk_bytes)
 
 
 def offer_statement(message: ModelParameters) -> bytes:
-    """Return the bytes that the sender signs: all that its offer says."""
+    """Return the bytes that the sender signs: everything in its offer."""
     ids = (message.transfer, message.source, message.destination, message.digest, message.model_signature, message.key)
     numbers = _OFFER.pack(
         message.total_bytes,
@@ -74,10 +74,10 @@ def sign_offer(identity: Identity, message: ModelParameters) -> ModelParameters:
 
 
 def check_signer(message: ModelRequest | ModelParameters) -> None:
-    """Make sure that a request or offer is from the cart that it names as its source.
+    """Check that the cart that a request or offer names as its source has signed it.
 
     Raises:
-        TransferError: ``BAD_SIGNATURE`` if it is not.
+        TransferError: ``BAD_SIGNATURE`` if it has not.
     """
     public_key, signature = bytes.fromhex(message.public_key), bytes.fromhex(message.signature)
     statement = request_statement(message) if isinstance(message, ModelRequest) else offer_statement(message)
@@ -94,7 +94,7 @@ class TransferKey:
         self.public: str = self._private.public_key().public_bytes_raw().hex()
 
     def agree(self, other: str, fleet_key: bytes, request: ModelRequest, offer: ModelParameters) -> Seal:
-        """Return the seal that both sides find, if they mean the same transfer and hold the same fleet key.
+        """Return the seal; both sides derive the same one if they mean the same transfer and hold the same fleet key.
 
         Args:
             other: the other side's public key, in hexadecimal.
@@ -103,7 +103,7 @@ class TransferKey:
             offer: as the sender sent it.
 
         Raises:
-            TransferError: ``BAD_SEAL`` for a key that gives no secret (of small order), or an unknown cipher.
+            TransferError: ``BAD_SEAL`` for a key of small order, which gives no secret, or an unknown cipher.
         """
         if offer.cipher not in CIPHERS:
             raise TransferError(Code.BAD_SEAL, f"The offer is sealed with {offer.cipher!r}, which is not known here.")
@@ -131,7 +131,7 @@ class Seal:
         packed = pack_header(header)
         frame = bytearray(HEADER_BYTES + len(payload) + SEAL_BYTES)
         frame[:HEADER_BYTES] = packed
-        # Sealed into its place: at hundreds of megabytes a second, a copy more is a tenth of the work.
+        # Sealed in place: at hundreds of megabytes a second, one more copy is a tenth of the work.
         sealed = memoryview(frame)[HEADER_BYTES:]
         self._cipher.encrypt_into(_NONCE.pack(header.sequence), payload, packed + self._total, sealed)
         return frame
@@ -140,7 +140,7 @@ class Seal:
         """Return the payload of a chunk.
 
         Raises:
-            TransferError: ``BAD_SEAL`` if a bit of it, of its header or of its place is not as it was sealed.
+            TransferError: ``BAD_SEAL`` if a bit of the chunk, its header or its position differs from what was sealed.
         """
         try:
             return self._cipher.decrypt(_NONCE.pack(header.sequence), sealed, pack_header(header) + self._total)

@@ -1,6 +1,6 @@
-"""Where incoming models are put together.
+"""The files in which incoming models are put together.
 
-One file each, written as the bytes come, so that megabytes under way cost a cart no memory of its own.
+Each model has one file, written as the bytes come, so that megabytes under way take none of the cart's memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .assembly import TransferError
 
 
 class SpoolFile:
-    """The place of one incoming payload."""
+    """The file of one incoming payload."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -26,19 +26,19 @@ class SpoolFile:
         self._descriptor = descriptor
 
     def put(self, start: int, part: bytes | memoryview) -> None:
-        """Write a part at its place."""
-        # Cheaper than a mapped file, which costs a page fault for every 4 KiB. The room is reserved, so it is there.
+        """Write a part at its place, ``start`` bytes from the beginning."""
+        # Cheaper than a mapped file, which costs a page fault for every 4 KiB. The space is reserved already.
         if os.pwrite(self._descriptor, part, start) != len(part):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def keep(self) -> Path:
-        """Leave the file to the caller, who removes it when it is used."""
+        """Leave the file to the caller, who must remove it after use."""
         self.kept = True
         return self.path
 
 
 class Spool:
-    """A folder of incoming payloads; what an earlier process left in it is removed."""
+    """A folder of incoming payloads. It starts empty: files of an earlier process are removed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -49,7 +49,7 @@ class Spool:
 
     @contextmanager
     def room_for(self, transfer_id: str, size_bytes: int) -> Iterator[SpoolFile]:
-        """Give a writable place of this size; its file goes with the block unless ``keep`` was called.
+        """Give a file with this much space reserved; it is removed at the end of the block unless ``keep`` was called.
 
         Raises:
             TransferError: if the disk has no room.
@@ -59,23 +59,23 @@ class Spool:
             descriptor = _reserved_file(path, size_bytes)
         except OSError as error:
             path.unlink(missing_ok=True)
-            # Told to the peer, too: it is no business of a peer's where this cart keeps its files.
+            # The peer gets this sentence too, so it does not say where this cart keeps its files.
             raise TransferError(
                 Code.DISK_FULL, f"There is no room for {size_bytes} bytes on this cart's disk ({error_words(error)})."
             ) from None
-        room = SpoolFile(path, descriptor)
+        file = SpoolFile(path, descriptor)
         try:
-            yield room
+            yield file
         finally:
             os.close(descriptor)
-            if not room.kept:
+            if not file.kept:
                 path.unlink(missing_ok=True)
 
 
 def _reserved_file(path: Path, size_bytes: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        # Reserved now: a disk that is too full says so before the first chunk has come.
+        # Reserved now, so that a full disk is found out before the first chunk comes.
         os.posix_fallocate(descriptor, 0, size_bytes)
     except BaseException:
         os.close(descriptor)

@@ -295,7 +295,7 @@ async def test_a_cluster_ends_with_the_link_on_which_it_was_picked(fleet: Bridge
         with pytest.raises(TransferError) as lost:
             await kernel.peer_discovery.fetch(peer)
         assert lost.value.code is Code.LINK_LOST
-        await kernel.exchange.home.clusters.seek(near.id, 5.0)  # what was sent before has been read by now
+        await kernel.exchange.home.requests.seek(near.id, 5.0)  # what was sent before has been read by now
         assert second.hub.counters["violations"] == 0
         assert is_at(kernel, second)
 
@@ -319,14 +319,14 @@ def fake_record(
 
 async def answered_with(kernel: Node, records: list[str]) -> None:
     """Let the kernel's bridge name exactly these bridges."""
-    arrive = kernel.exchange.on_message
+    arrive = kernel.exchange.home.on_message
 
     def change(message):  # type: ignore[no-untyped-def]
         if isinstance(message, PeerList) or getattr(message, "request", ""):
             message = PeerList(message.request, "ab" * 16, (), tuple(records))
         arrive(message)
 
-    kernel.exchange.on_message = change  # type: ignore[method-assign]
+    kernel.exchange.home.on_message = change  # type: ignore[method-assign]
     with pytest.raises(NotEnoughPeers, match="0 other carts"):
         await collect(kernel)
 
@@ -390,11 +390,11 @@ async def test_a_cart_is_found_while_it_is_attached(fleet: Bridges) -> None:
     async with running(one):
         async with running(other):
             await until(lambda: second.directory and second.directory.carts.get(other.id))
-            text = await one.exchange.home.clusters.seek(other.id, 5.0)
+            text = await one.exchange.home.requests.seek(other.id, 5.0)
             assert text is not None
             assert second.url in text
         await until(lambda: other.id not in second.hub.carts)
-        assert await one.exchange.home.clusters.seek(other.id, 5.0) is None
+        assert await one.exchange.home.requests.seek(other.id, 5.0) is None
 
 
 async def test_a_cart_that_leaves_takes_its_record_back_first(fleet: Bridges) -> None:
@@ -442,20 +442,18 @@ async def test_only_where_a_cart_itself_says_that_it_is_is_gone_to(fleet: Bridge
         assert record is not None
         told = [record.encoded.decode(), "nonsense", fake_record(second.url).encoded.decode()]
         for text in told:
-            arrive = seeker.exchange.on_message
+            arrive = seeker.exchange.home.on_message
 
-            def lie(message, text=text):  # type: ignore[no-untyped-def]
-                seeker.exchange.home.on_message(
-                    Found(message.request, text) if hasattr(message, "request") else message
-                )
+            def lie(message, arrive=arrive, text=text):  # type: ignore[no-untyped-def]
+                arrive(Found(message.request, text) if hasattr(message, "request") else message)
 
-            seeker.exchange.on_message = lie  # type: ignore[method-assign]
+            seeker.exchange.home.on_message = lie  # type: ignore[method-assign]
             assert await seeker.peer_discovery._seek(sought.id) is None
-            seeker.exchange.on_message = arrive  # type: ignore[method-assign]
+            seeker.exchange.home.on_message = arrive  # type: ignore[method-assign]
         assert not seeker.peer_discovery._resting  # nothing was even tried
-        port = await seeker.peer_discovery._seek(sought.id)
-        assert port is not None
-        assert port.bridge_id == second.relay.bridge_id.hex()
+        channel = await seeker.peer_discovery._seek(sought.id)
+        assert channel is not None
+        assert channel.bridge_id == second.relay.bridge_id.hex()
         await seeker.peer_discovery.close()
 
 
@@ -463,7 +461,7 @@ async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Bridges) ->
     first = await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
-        seeking = (node.exchange.home.clusters.seek("ab" * 16, 5.0) for _ in range(300))
+        seeking = (node.exchange.home.requests.seek("ab" * 16, 5.0) for _ in range(300))
         assert set(await asyncio.gather(*seeking)) == {None}
         assert first.hub.counters["requests_refused"] > 0
 

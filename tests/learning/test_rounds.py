@@ -21,6 +21,7 @@ from child_cart.learning.activity import Activity, Stage
 from child_cart.learning.bootstrap import Bootstrap
 from child_cart.learning.collection import Accepted
 from child_cart.learning.rounds import Rounds, shares_of
+from child_cart.learning.sharing import Sharing
 from child_cart.learning.versions import Versions
 from child_cart.model.trainer import Trained, TrainerError
 from child_cart.network.handshake import Standing
@@ -41,25 +42,21 @@ class Learner(Node):
         self.versions = Versions(self.store, self.data / "models")
         self.trainer = FakeTrainer()
         self.activity = Activity()
+        self.sharing = Sharing(self.book, self.versions, self.link)
         self.rounds = Rounds(
-            self.book, self.store, self.versions, self.trainer, self.peer_discovery, self.link, self.activity
+            self.book, self.store, self.versions, self.trainer, self.peer_discovery, self.sharing, self.activity
         )
-        self.preparation = Bootstrap(
+        self.bootstrap = Bootstrap(
             self.book,
             self.versions,
             self.trainer,
             self.peer_discovery,
             self.activity,
             "task",
-            self.rounds.become,
+            self.sharing,
             self.link.wait_attached,
-            lambda: None,
         )
-        self.link._standing = self._stand
-
-    def _stand(self) -> Standing:
-        version = self.versions.current
-        return Standing(self.rounds.role, SIGNATURE, version.number if version else 0)
+        self.standing = Standing(Role.SHELL, SIGNATURE, 0)  # it may attach before its model is known
 
     def add_rows(self, count: int) -> None:
         batch = f"batch-{self.store.row_count()}"
@@ -70,7 +67,7 @@ class Learner(Node):
     @asynccontextmanager
     async def learning(self) -> AsyncIterator[None]:
         async def learn() -> None:
-            await self.preparation.run()
+            await self.bootstrap.run()
             await self.rounds.run()
 
         async with asyncio.TaskGroup() as group:  # a failure in one ends the test at once
@@ -113,7 +110,7 @@ async def test_a_whole_round(bridge: Bridge, learner: Learner, tmp_path: Path) -
         assert learner.versions.newest.origin is Origin.STARTER
         learner.add_rows(25)
         await until(lambda: learner.ended(1))
-        await until(lambda: learner.rounds.role is Role.SHELL)
+        await until(lambda: learner.sharing.role is Role.SHELL)
     last = learner.last_round()
     assert last.outcome is Outcome.AGGREGATED
     assert {verdict.peer: verdict.reason for verdict in last.verdicts} == {
@@ -136,12 +133,10 @@ async def test_rows_below_dataset_size_wait_until_training_is_asked_for(learner:
         learner.add_rows(9)
         await asyncio.sleep(0.05)
         assert learner.last_round() is None
-        learner.rounds.train_now = True
-        learner.rounds.wake.set()
+        learner.rounds.ask_training()
         await until(lambda: learner.ended(1))
         assert learner.store.waiting_count() == 0
-        learner.rounds.train_now = True
-        learner.rounds.wake.set()
+        learner.rounds.ask_training()
         await until(lambda: any("no rows wait" in event.text for event in learner.activity.events()))
 
 
@@ -179,7 +174,7 @@ async def test_a_round_waits_for_peers_that_come_later(bridge: Bridge, tmp_path:
     async with running(learner), learner.learning():
         learner.add_rows(10)
         await until(lambda: any("No cluster yet" in event.text for event in learner.activity.events()))
-        assert learner.rounds.role is Role.SHELL  # it serves while it waits
+        assert learner.sharing.role is Role.SHELL  # it serves while it waits
         async with running(late):
             await until(lambda: learner.ended(1))
     assert learner.last_round().outcome is Outcome.AGGREGATED
@@ -220,7 +215,7 @@ async def test_a_link_that_breaks_before_any_answer_costs_no_round(
         await answers.wait()
         return slow.model
 
-    slow.exchange._current = hesitate
+    slow.offer = hesitate  # type: ignore[method-assign]
     learner.book.change("cluster_wait_s", 5)
     async with running(learner, slow), learner.learning():
         answers.set()  # joining asks, too
@@ -358,13 +353,13 @@ async def test_a_peer_that_asks_during_a_training_gets_its_result(learner: Learn
         learner.trainer.hold.clear()
         learner.add_rows(10)
         await until(lambda: learner.activity.stage is Stage.TRAINING and learner.activity.epoch)
-        asking = asyncio.create_task(learner.rounds.training_done(5.0))
+        asking = asyncio.create_task(learner.sharing.training_done(5.0))
         await asyncio.sleep(0.02)
         assert not asking.done()
         learner.trainer.hold.set()
         await asking
         assert learner.versions.newest.origin is Origin.LOCAL
-        await learner.rounds.training_done(0.0)
+        await learner.sharing.training_done(0.0)
 
 
 async def test_a_search_for_peers_ends_when_the_setting_allows_fewer(bridge: Bridge, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cart_common.websocket.send_queue import SharedSendQueue
-from child_cart.network import client_connection as connecting
-from child_cart.network.client_connection import ClientConnection, connect
+from child_cart.network import opening_handshake as connecting
+from child_cart.network.client_connection import ClientConnection
+from child_cart.network.opening_handshake import connect
 
 
 async def test_a_connect_that_is_cancelled_while_it_opens_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ async def test_a_connect_that_is_cancelled_while_it_opens_is_silent(monkeypatch:
     monkeypatch.setattr(connecting._Opening, "connection_lost", note)
     async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        task = asyncio.create_task(connect(url, None, ClientConnection(1024, SharedSendQueue(0))))
+        task = asyncio.create_task(connect(url, None, ClientConnection(1024, 0)))
         with pytest.raises(asyncio.CancelledError):
             await task
         await gone.wait()

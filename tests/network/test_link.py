@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -20,8 +21,9 @@ from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Cluster, Done, Message, PeerList, Role, Welcome
 from cart_common.wire.records import is_bridge_url
 from child_cart.network.bridge_selection import BridgeSelection
-from child_cart.network.handshake import Standing
-from child_cart.network.link import Link, LinkDown, LinkState
+from child_cart.network.handshake import Attachment, Standing
+from child_cart.network.link import Link, LinkState
+from child_cart.network.link_interface import LinkDown
 
 STANDING = Standing(Role.SHELL, "ab" * 16, 1)
 
@@ -52,11 +54,11 @@ class Cart:
 
     def __init__(self, url: str, first_s: float = 0.01, connect_timeout_s: float = 5.0) -> None:
         self.listener = Listener()
-        self.standing = STANDING
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
         self.bridges = BridgeSelection([url], first_s, 60.0, time.monotonic, time.time)
-        self.link = Link(self.bridges, self.identity, OPEN, None, lambda: self.standing, 20.0, connect_timeout_s)
+        self.link = Link(self.bridges, self.identity, OPEN, None, 20.0, connect_timeout_s)
+        self.link.standing = STANDING
 
     @property
     def state(self) -> LinkState:
@@ -146,7 +148,7 @@ async def test_it_attaches_and_says_so(bridge: Bridge) -> None:
 
 async def test_messages_go_both_ways(bridge: Bridge) -> None:
     first, second = Cart(bridge.url), Cart(bridge.url)
-    first.standing = replace(STANDING, role=Role.KERNEL)
+    first.link.announce(replace(STANDING, role=Role.KERNEL))
     async with first.running(), second.running():
         await first.link.wait_attached()
         await second.link.wait_attached()
@@ -159,25 +161,23 @@ async def test_messages_go_both_ways(bridge: Bridge) -> None:
 
 async def test_a_changed_standing_is_announced_once(bridge: Bridge) -> None:
     cart = Cart(bridge.url)
-    cart.link.announce()  # without a link this does nothing
+    cart.link.announce(STANDING)  # without a link this does nothing
     async with cart.running():
         await cart.link.wait_attached()
-        cart.standing = Standing(Role.KERNEL, "ab" * 16, 7)
-        cart.link.announce()
+        cart.link.announce(Standing(Role.KERNEL, "ab" * 16, 7))
         await until(lambda: bridge.hub.carts[cart.id].role is Role.KERNEL)
         assert bridge.hub.carts[cart.id].model_version == 7
 
 
 async def test_a_standing_that_changes_during_the_handshake_is_told(bridge: Bridge) -> None:
     cart = Cart(bridge.url)
-    asked = 0
+    attach = cart.link._handshake.attach
 
-    def standing() -> Standing:
-        nonlocal asked
-        asked += 1
-        return replace(STANDING, model_version=min(asked, 2))
+    async def attach_and_change(*given: Any) -> Attachment:
+        cart.link.announce(replace(STANDING, model_version=2))
+        return await attach(*given)
 
-    cart.link._standing = standing
+    cart.link._handshake.attach = attach_and_change  # type: ignore[method-assign]
     async with cart.running():
         await until(lambda: cart.id in bridge.hub.carts and bridge.hub.carts[cart.id].model_version == 2)
 
@@ -219,7 +219,7 @@ async def test_a_sender_that_waits_for_its_turn_hears_of_the_end(bridge: Bridge)
 
         bridge_side.socket._transport.pause_reading()
         sending = asyncio.create_task(send_for_ever())
-        await until(lambda: cart.link._send_queue.chunk_bytes > 900_000)
+        await until(lambda: cart.link._connection._send_queue.chunk_bytes > 900_000)
         bridge_side.abort()
         with pytest.raises(LinkDown):
             await sending

@@ -76,7 +76,7 @@ async def run(url: str, folder: Path, model_bytes: int, pause_s: float, seed: in
     node.wire.sent, node.wire.frames = deque(maxlen=1), deque(maxlen=1)  # type: ignore[assignment]
     collector = Collector(node)
     async with asyncio.TaskGroup() as group:
-        group.create_task(node.link.run(node.exchange))
+        group.create_task(node.link.run(node.exchange.home))
         while True:
             await node.link.wait_attached()
             await collector.collect()

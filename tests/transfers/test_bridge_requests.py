@@ -20,10 +20,10 @@ class Sent(list[Message]):
 
 async def test_a_cancellation_that_comes_together_with_the_answer_is_not_lost() -> None:
     sent = Sent()
-    clusters = BridgeRequests("aa" * 16, sent)
-    task = asyncio.create_task(clusters.ask(8, 1, 5.0))
+    requests = BridgeRequests("aa" * 16, sent)
+    task = asyncio.create_task(requests.ask(8, 1, 5.0))
     await asyncio.sleep(0)
-    clusters.take_answer(PeerList(sent[0].request, "bb" * 16, ["cc" * 16]))
+    requests.take_answer(PeerList(sent[0].request, "bb" * 16, ["cc" * 16]))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -31,10 +31,10 @@ async def test_a_cancellation_that_comes_together_with_the_answer_is_not_lost() 
 
 async def test_an_answer_of_another_kind_is_a_failure_with_words() -> None:
     sent = Sent()
-    clusters = BridgeRequests("aa" * 16, sent)
-    task = asyncio.create_task(clusters.ask(8, 1, 5.0))
+    requests = BridgeRequests("aa" * 16, sent)
+    task = asyncio.create_task(requests.ask(8, 1, 5.0))
     await asyncio.sleep(0)
-    clusters.take_answer(Found(sent[0].request, "record"))
+    requests.take_answer(Found(sent[0].request, "record"))
     with pytest.raises(TransferError, match="FOUND where PEERLIST was due"):
         await task
 
@@ -42,11 +42,11 @@ async def test_an_answer_of_another_kind_is_a_failure_with_words() -> None:
 @pytest.mark.parametrize("kind", [PeerList, ErrorMessage])
 async def test_a_cart_that_is_not_found_is_no_failure(kind: type[Message]) -> None:
     sent = Sent()
-    clusters = BridgeRequests("aa" * 16, sent)
-    task = asyncio.create_task(clusters.seek("bb" * 16, 5.0))
+    requests = BridgeRequests("aa" * 16, sent)
+    task = asyncio.create_task(requests.seek("bb" * 16, 5.0))
     await asyncio.sleep(0)
     request = sent[0].request
-    clusters.take_answer(
+    requests.take_answer(
         PeerList(request, "cc" * 16, ()) if kind is PeerList else ErrorMessage(Code.NOT_FOUND, request=request)
     )
     assert await task is None

@@ -1,4 +1,4 @@
-"""What a port makes of its link: the size of chunks that suits it now."""
+"""What a channel makes of its link: the size of chunks that suits it now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WINDOW = 4 * NEAR_CHUNK_BYTES
 
 
 class Nothing:
-    """A link that takes all, and a taker that passes over all."""
+    """A link that takes everything, and a handler that ignores everything."""
 
     async def send_chunk(self, frame: bytearray) -> None:
         pass
@@ -25,26 +25,26 @@ class Nothing:
         return lambda *arguments: None
 
 
-def attached(port: BridgeChannel, round_trip_s: float, max_chunk_bytes: int, max_window_bytes: int) -> None:
+def attached(channel: BridgeChannel, round_trip_s: float, max_chunk_bytes: int, max_window_bytes: int) -> None:
     welcome = SimpleNamespace(bridge_id="", max_chunk_bytes=max_chunk_bytes, max_window_bytes=max_window_bytes)
-    port.on_attached(cast(Welcome, welcome), round_trip_s)
+    channel.on_attached(cast(Welcome, welcome), round_trip_s)
 
 
 @pytest.mark.parametrize("gives", [True, False])
 async def test_a_near_link_takes_larger_chunks_once_it_has_carried_many_and_until_it_is_lost(gives: bool) -> None:
-    port = BridgeChannel("", Nothing(), Nothing())
-    attached(port, 0.001, NEAR_CHUNK_BYTES, WINDOW)
-    assert port.chunk_bytes == DEFAULT_CHUNK_BYTES
+    channel = BridgeChannel("", Nothing(), Nothing())
+    attached(channel, 0.001, NEAR_CHUNK_BYTES, WINDOW)
+    assert channel.chunk_bytes == DEFAULT_CHUNK_BYTES
     for _ in range(PROVED_BYTES // NEAR_CHUNK_BYTES):
-        assert port.chunk_bytes == DEFAULT_CHUNK_BYTES
+        assert channel.chunk_bytes == DEFAULT_CHUNK_BYTES
         if gives:
-            await port.send_chunk(bytearray(NEAR_CHUNK_BYTES))
+            await channel.send_chunk(bytearray(NEAR_CHUNK_BYTES))
         else:
-            port.on_chunk(HEADER, memoryview(bytes(NEAR_CHUNK_BYTES)))
-    assert port.chunk_bytes == NEAR_CHUNK_BYTES
-    port.on_lost()
-    attached(port, 0.001, NEAR_CHUNK_BYTES, WINDOW)
-    assert port.chunk_bytes == DEFAULT_CHUNK_BYTES
+            channel.on_chunk(HEADER, memoryview(bytes(NEAR_CHUNK_BYTES)))
+    assert channel.chunk_bytes == NEAR_CHUNK_BYTES
+    channel.on_lost()
+    attached(channel, 0.001, NEAR_CHUNK_BYTES, WINDOW)
+    assert channel.chunk_bytes == DEFAULT_CHUNK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ async def test_a_near_link_takes_larger_chunks_once_it_has_carried_many_and_unti
 def test_chunks_are_no_larger_than_the_way_and_the_bridge_allow(
     round_trip_s: float, max_chunk_bytes: int, max_window_bytes: int, chunk_bytes: int
 ) -> None:
-    port = BridgeChannel("", Nothing(), Nothing())
-    attached(port, round_trip_s, max_chunk_bytes, max_window_bytes)
-    port.on_chunk(HEADER, memoryview(bytes(PROVED_BYTES)))
-    assert port.chunk_bytes == chunk_bytes
+    channel = BridgeChannel("", Nothing(), Nothing())
+    attached(channel, round_trip_s, max_chunk_bytes, max_window_bytes)
+    channel.on_chunk(HEADER, memoryview(bytes(PROVED_BYTES)))
+    assert channel.chunk_bytes == chunk_bytes

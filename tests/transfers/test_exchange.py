@@ -253,7 +253,7 @@ async def test_a_bridge_that_says_again_and_again_that_the_peer_is_away_holds_no
     async def say_paused() -> None:
         while True:
             for view in taker.exchange.views():
-                taker.exchange.on_message(Paused(view.transfer_id))
+                taker.exchange.home.on_message(Paused(view.transfer_id))
             await asyncio.sleep(0.05)
 
     async with running(giver, taker), background(say_paused()), asyncio.timeout(20):
@@ -413,7 +413,7 @@ async def test_a_cluster_that_is_asked_for_while_the_link_breaks_is_a_named_fail
     node.wire.pass_message = lambda message: False
     async with running(node):
         asking = asyncio.create_task(node.cluster())
-        await until(lambda: node.exchange.home.clusters._waiting)
+        await until(lambda: node.exchange.home.requests._waiting)
         bridge.relay._connections[node.id].abort()
         with pytest.raises(TransferError) as caught:
             await asking
@@ -442,10 +442,10 @@ async def test_messages_that_fit_nothing_are_passed_over(bridge: Bridge, tmp_pat
             Cancel("01" * 16, Code.ABANDONED),
             model_parameters("01" * 16, stranger, node.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5),
         ):
-            node.exchange.on_message(message)
+            node.exchange.home.on_message(message)
         request = model_request("02" * 16, "03" * 16, stranger, node.id)
-        node.exchange.on_message(request)
-        node.exchange.on_message(request)  # the same id again
+        node.exchange.home.on_message(request)
+        node.exchange.home.on_message(request)  # the same id again
         assert len(node.exchange.views()) == 1
         await node.exchange.close()
         assert states(node) == [TransferProgress.FAILED]
@@ -459,7 +459,7 @@ async def test_an_offer_from_another_cart_than_the_one_asked_is_refused(bridge: 
         await until(giver.exchange.views)
         transfer = giver.exchange.views()[0].transfer_id
         offer = model_parameters(transfer, "77" * 16, taker.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)
-        taker.exchange.on_message(offer)
+        taker.exchange.home.on_message(offer)
         with pytest.raises(TransferError) as caught:
             await fetching
         assert caught.value.code is Code.WRONG_SOURCE
@@ -513,11 +513,7 @@ async def test_a_disk_that_takes_no_chunk_ends_the_transfer_and_not_the_link(
 
 async def test_a_fault_in_one_transfer_is_the_end_of_that_transfer_alone(bridge: Bridge, tmp_path: Path) -> None:
     giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5000))), Node(bridge.url, tmp_path)
-
-    def fault() -> tuple[str, str]:
-        raise ZeroDivisionError
-
-    taker.exchange._wanted = fault
+    taker.wanted = ()  # type: ignore[assignment]
     async with running(giver, taker):
         assert (await failure_of(taker, giver)).code is Code.ABANDONED
         assert taker.link.status.state is LinkState.ATTACHED
@@ -536,8 +532,8 @@ async def test_a_chunk_from_another_cart_than_the_one_asked_ends_the_fetch(bridg
     async with running(giver, taker):
         fetching, transfer = await stalled_fetch(taker, giver)
         header = ChunkHeader(b"s" * 16, bytes.fromhex(taker.id), bytes.fromhex(transfer), 0, True)
-        taker.exchange.on_chunk(header, memoryview(bytes(5000)))
-        taker.exchange.on_chunk(header, memoryview(bytes(5000)))  # after the end nothing is taken
+        taker.exchange.home.on_chunk(header, memoryview(bytes(5000)))
+        taker.exchange.home.on_chunk(header, memoryview(bytes(5000)))  # after the end nothing is taken
         with pytest.raises(TransferError) as caught:
             await fetching
         assert caught.value.code is Code.WRONG_SOURCE
@@ -549,7 +545,7 @@ async def test_a_second_offer_changes_nothing(bridge: Bridge, tmp_path: Path) ->
     async with running(giver, taker):
         fetching, transfer = await stalled_fetch(taker, giver)
         again = model_parameters(transfer, giver.id, taker.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)
-        taker.exchange.on_message(again)
+        taker.exchange.home.on_message(again)
         assert taker.exchange.views()[0].total_bytes == 5000
         fetching.cancel()
         await asyncio.wait((fetching,))
@@ -589,7 +585,7 @@ async def test_a_bridge_that_names_wrong_peers_is_held_to_the_request(
 
     def answer(message: Message) -> bool:
         asyncio.get_running_loop().call_soon(
-            node.exchange.on_message,
+            node.exchange.home.on_message,
             PeerList(message.request, "cc" * 16, tuple(peers)),  # type: ignore[attr-defined]
         )
         return False

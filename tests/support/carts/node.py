@@ -22,7 +22,8 @@ from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Standing
 from child_cart.network.link import Link, LinkState
 from child_cart.transfers.bridge_requests import PickedCluster
-from child_cart.transfers.exchange import Exchange, ExchangeLimits
+from child_cart.transfers.exchange import Exchange
+from child_cart.transfers.limits import ExchangeLimits
 from child_cart.transfers.outgoing import Offerable
 from child_cart.transfers.peer_discovery import PeerDiscovery
 from child_cart.transfers.sealing import AES
@@ -66,7 +67,7 @@ class Named(Protocol):
 
 
 class Node:
-    """One cart."""
+    """One cart, and the source of what its exchange gives and takes."""
 
     def __init__(
         self,
@@ -81,27 +82,30 @@ class Node:
     ) -> None:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
-        self.standing = Standing(Role.SHELL, SIGNATURE, 1)
         self.wanted = (SIGNATURE, "raw")
         self.model = model
         self.limits = replace(ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 20.0, 1e6), **limits)
         self.folder = folder / self.id
         self.wire = Wire()
         self.bridges = bridges or BridgeSelection([url], 0.01, 0.05, time.monotonic, time.time)
-        self.exchange = Exchange(
-            *(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self.current),
-            *(lambda: self.wanted, lambda: self.limits),
-        )
-        self.link = Link(self.bridges, self.identity, fleet_key, tls, lambda: self.standing, heartbeat_s, 5.0)
-        self.wire.link = self.link
+        self.link = self.wire.link = Link(self.bridges, self.identity, fleet_key, tls, heartbeat_s, 5.0)
+        self.standing = Standing(Role.SHELL, SIGNATURE, 1)
+        self.exchange = Exchange(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self)
         self.peer_discovery = PeerDiscovery(self.exchange, self.bridges, bridge_token(fleet_key), self.link.to_visit)
 
-    async def current(self) -> Offerable | None:
+    async def offer(self) -> Offerable | None:
         return self.model
+
+    @property
+    def standing(self) -> Standing:
+        return self.link.standing
+
+    @standing.setter
+    def standing(self, standing: Standing) -> None:
+        self.link.announce(standing)
 
     def become(self, role: Role) -> None:
         self.standing = replace(self.standing, role=role)
-        self.link.announce()
 
     async def cluster(self, size: int = 8, minimum: int = 1) -> PickedCluster:
         self.become(Role.KERNEL)
@@ -124,7 +128,7 @@ class Node:
 @asynccontextmanager
 async def running(*nodes: Node) -> AsyncIterator[None]:
     """Run the links until the block ends; every task has ended after it."""
-    tasks = [asyncio.create_task(node.link.run(node.exchange)) for node in nodes]
+    tasks = [asyncio.create_task(node.link.run(node.exchange.home)) for node in nodes]
     try:
         for node in nodes:
             await until(lambda node=node: node.link.status.state is LinkState.ATTACHED)  # type: ignore[misc]
