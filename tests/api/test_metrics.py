@@ -43,8 +43,8 @@ def test_the_figures_are_those_of_the_status(shown: Shown) -> None:
     shown.initialise()
     shown.train(0.75)
     shown.process_id = os.getpid()
-    shown.rounds.outcomes[Outcome.AGGREGATED] += 2
-    shown.rounds.verdicts[VerdictReason.TOO_WEAK] += 3
+    shown.rounds.log.outcomes[Outcome.AGGREGATED] += 2
+    shown.rounds.log.verdicts[VerdictReason.TOO_WEAK] += 3
     seen, status = samples(shown), shown.client.get("/api/status").json
     assert seen["cart_model_version",] == status["model"]["number"]
     assert seen["cart_model_accuracy",] == 0.75
