@@ -1,8 +1,8 @@
 # make run     a bridge and four carts on this machine, learning     (TASK=digits CARTS=8 ROUNDS=3 PORT=9000 PAGES=5001)
 # make test    lint, types, import contracts, tests with coverage
 # make bench   the benchmarks, each a table with ratios
-# make install PREFIX=/usr/local             bridge and cart for this host, beside earlier versions   (PARTS=bridge or cart)
-# make use PREFIX=/usr/local VERSION=0.1.0   go back to an installed version, or on to it
+# make install PREFIX=/usr/local             install bridge and cart beside earlier versions   (PARTS=bridge or PARTS=cart)
+# make use PREFIX=/usr/local VERSION=0.1.0   switch to an installed version, older or newer
 
 TASK ?= shopping
 CARTS ?= 4
@@ -20,13 +20,13 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 .PHONY: help run test lint bench install use clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 run: .venv/run.stamp
 	@exec $(BIN)/python -m demo --task $(TASK) --carts $(CARTS) --rounds $(ROUNDS) --bridge-port $(PORT) --first-page-port $(PAGES)
 
 test: lint
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
@@ -46,7 +46,7 @@ use:
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
-# A stamp is newer than the lists it was made from, so that the second time starts at once.
+# A stamp is newer than the lists of requirements, so that nothing is installed again until a list changes.
 .venv/run.stamp: requirements.txt parent_cart/requirements.txt child_cart/requirements.txt
 	@sh .ci/venv
 	@echo "Installing requirements (TensorFlow takes a minute)"

@@ -1,14 +1,12 @@
-"""Average K models: ours beside a memory copy of the same bytes and beside NumPy's own weighted average.
+"""Average K models: our function, compared with a memory copy of the same bytes and with NumPy's weighted average.
 
-Prints milliseconds (medians of interleaved runs), ratios, and the peak of additional memory in models.
+Prints milliseconds (medians of interleaved runs), ratios, and the peak of additional memory as a multiple of a model.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,29 +15,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
+from benchmarks.machine import medians_s
 from child_cart.model.aggregation import average
 
 REPEATS = 15
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """Return how much memory the work takes at its highest point."""
+    """Return the peak of the memory that the work allocates."""
     tracemalloc.start()
     work()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
-
-
-def median_ms(candidates: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median milliseconds of each candidate; they take turns, so that noise hits all alike."""
-    seen: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(REPEATS):
-        for name, work in candidates.items():
-            started = time.perf_counter()
-            work()
-            seen[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in seen.items()}
 
 
 def main() -> None:
@@ -66,7 +54,8 @@ def main() -> None:
             def ours(models: list[list[np.ndarray]] = models, shares: list[float] = shares) -> object:
                 return average(models, shares)
 
-            times = median_ms({"copy": copy, "numpy": numpy_average, "ours": ours})
+            medians = medians_s({"copy": copy, "numpy": numpy_average, "ours": ours}, REPEATS)
+            times = {name: 1000 * seconds for name, seconds in medians.items()}
             model_bytes = models[0][0].nbytes
             print(
                 f"{size_mb:>5} MB {count:>3} {times['copy']:>9.2f} {times['numpy']:>9.2f} {times['ours']:>9.2f} "

@@ -1,7 +1,8 @@
-"""The DHT of bridges, all in one process on the loopback: what a lookup of a cart takes, and what a fifth dead costs.
+"""The DHT of bridges, all in one process on the loopback: what a lookup of a cart costs, also when a fifth is dead.
 
-Hops are the nodes of a lookup that were named one by the other; Kademlia promises at most log2 N. CPU is that of
-all nodes that take part in a lookup, four of which run at once. Times are those of one process that plays all nodes.
+A hop is a node that the previous node of the lookup has named; Kademlia promises at most log2 N hops. CPU is the CPU
+time of all nodes that take part in a lookup; four lookups run at once. One process runs all nodes, so the times are
+those of this process.
 
 python benchmarks/dht.py [--sizes 16,64,256,1024] [--lookups 300]
 """
@@ -12,7 +13,6 @@ import argparse
 import asyncio
 import math
 import random
-import resource
 import statistics
 import sys
 import time
@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import percentile
+from benchmarks.machine import open_file_limit, percentile
 from cart_common.process.tuning import new_event_loop
 from cart_common.wire.fleet_key import OPEN, bridge_token
 from cart_common.wire.identity import Identity
@@ -43,7 +43,7 @@ CHANCE = random.Random(1)  # noqa: S311 - the same fleet each time
 
 
 class Bridge:
-    """A node with a bridge's record, and nothing else of a bridge."""
+    """A DHT node with a bridge's record, without the rest of a bridge."""
 
     def __init__(self) -> None:
         self._identity = Identity.generate()
@@ -55,7 +55,7 @@ class Bridge:
         )
 
     def record(self) -> BridgeRecord:
-        """Return its record: a new one in time, as a run may take longer than one holds."""
+        """Return its record, renewed at half its life, because a run may take longer than a record holds."""
         now_s = time.time()
         if self._record is None or not self._record.holds_at(now_s + BridgeRecord.MAX_LIFE_S / 2):
             self._record = make_bridge_record(
@@ -74,12 +74,12 @@ class Bridge:
     @property
     def address(self) -> Address:
         """Where it listens."""
-        return Address("127.0.0.1", self.node.wire.port)
+        return Address("127.0.0.1", self.node.rpc_socket.port)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One lookup."""
+    """The result of one lookup, and its time."""
 
     lookup: LookupResult
     ms: float
@@ -87,7 +87,7 @@ class Seen:
 
 
 async def in_turns(works: Sequence[Callable[[], Awaitable[object]]], at_once: int) -> None:
-    """Run works, so many at a time."""
+    """Run works, at most ``at_once`` at a time."""
     turns = asyncio.Semaphore(at_once)
 
     async def one(work: Callable[[], Awaitable[object]]) -> None:
@@ -98,23 +98,23 @@ async def in_turns(works: Sequence[Callable[[], Awaitable[object]]], at_once: in
 
 
 async def joined(size: int) -> list[Bridge]:
-    """Return bridges that have met: each knows one other at first, as if from ``--bootstrap``."""
+    """Return bridges that have joined one DHT; each knows one other at first, as if from ``--bootstrap``."""
     bridges: list[Bridge] = []
     for _ in range(size):
         bridge = Bridge()
-        await bridge.node.wire.listen("127.0.0.1", 0)
+        await bridge.node.rpc_socket.listen("127.0.0.1", 0)
         if bridges:
             await bridge.node.join([CHANCE.choice(bridges).address])
             await bridge.node.find_self()
         bridges.append(bridge)
-    # What each does by itself within its first minute.
+    # As each bridge does by itself within its first minute.
     walks = [lambda bridge=bridge: bridge.node.walk_to(CHANCE.randbytes(20)) for bridge in bridges]  # type: ignore[misc]
     await in_turns(walks, 8)
     return bridges
 
 
 async def published(bridges: list[Bridge], count: int) -> list[CartRecord]:
-    """Return records of carts that the bridges have put into the DHT."""
+    """Return new records of carts, which random bridges have put into the DHT."""
     records = [
         make_cart_record(
             Identity.generate(),
@@ -134,7 +134,7 @@ async def published(bridges: list[Bridge], count: int) -> list[CartRecord]:
 
 
 async def looked_up(bridges: list[Bridge], records: list[CartRecord], count: int) -> tuple[list[Seen], float]:
-    """Look carts up from bridges, each chosen at random; return what was seen, and the CPU seconds of all nodes."""
+    """Look up random carts from random bridges; return the lookups, and the CPU seconds of all nodes."""
     seen: list[Seen] = []
     used_s = time.process_time()
 
@@ -149,7 +149,7 @@ async def looked_up(bridges: list[Bridge], records: list[CartRecord], count: int
 
 
 def row(size: int, state: str, bridges: list[Bridge], result: tuple[list[Seen], float]) -> str:
-    """Return a line of the table."""
+    """Return a row of the table."""
     seen, cpu_s = result
     hops = [each.lookup.hops for each in seen]
     times = [each.ms for each in seen]
@@ -163,7 +163,7 @@ def row(size: int, state: str, bridges: list[Bridge], result: tuple[list[Seen], 
 
 
 async def measure(size: int, lookups: int) -> None:
-    """Print the lines of one size."""
+    """Print the rows of one size."""
     bridges = await joined(size)
     records = await published(bridges, lookups)
     print(row(size, "all alive", bridges, await looked_up(bridges, records, lookups)), flush=True)
@@ -180,10 +180,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="16,64,256,1024", help="numbers of nodes, separated by commas")
-    parser.add_argument("--lookups", type=int, default=300, help="carts to publish, and lookups for each line")
+    parser.add_argument("--lookups", type=int, default=300, help="carts to publish, and lookups for each row")
     options = parser.parse_args()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    open_file_limit()
     print(" nodes log2N state          contacts    hops  max  asked  CPU ms   ms p50   ms p99   found")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         for size in map(int, options.sizes.split(",")):

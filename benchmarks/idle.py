@@ -1,4 +1,4 @@
-"""Idle scale: what so many attached carts cost a bridge in memory, CPU and time for a cluster.
+"""Idle scale: what attached carts cost a bridge in memory, CPU, and time to form a cluster.
 
 python benchmarks/idle.py [--carts 10000] [--rest 20] [--loop asyncio] [--tls]
 """
@@ -6,7 +6,6 @@ python benchmarks/idle.py [--carts 10000] [--rest 20] [--loop asyncio] [--tls]
 from __future__ import annotations
 
 import argparse
-import resource
 import select
 import ssl
 import statistics
@@ -17,17 +16,17 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, resident_kb
+from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, open_file_limit, resident_kb
 from benchmarks.raw_cart import RawCart, client_frame
 from tests.support.networks.certificates import Authority
 
-CLUSTERS = 60  # a bridge lets a cart ask 128 times at once
+CLUSTERS = 60  # a bridge allows a cart a burst of 128 requests
 TARGET_KB = 25.0
 PING = b"\x89\x00"
 
 
 class Crowd:
-    """Carts that do nothing but answer pings, as a bridge lets go whoever does not."""
+    """Carts that only answer pings; a bridge drops a cart that does not."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
         self.carts: list[RawCart] = []
@@ -37,7 +36,7 @@ class Crowd:
         self._by_file: dict[int, RawCart] = {}
 
     def grow(self, goal: int) -> None:
-        """Attach carts until there are so many."""
+        """Attach carts until their number is ``goal``."""
         while len(self.carts) < goal:
             cart = RawCart(self._port, "SHELL", tls=self._tls)
             self.carts.append(cart)
@@ -47,7 +46,7 @@ class Crowd:
                 self.answer_for(0)
 
     def answer_for(self, seconds: float) -> None:
-        """Answer pings for so long."""
+        """Answer pings for this time; at least once."""
         until = time.perf_counter() + seconds
         while True:
             for file, _ in self._ready.poll(max(0.0, until - time.perf_counter())):
@@ -58,7 +57,7 @@ class Crowd:
 
 
 def cluster_ms(carts: list[RawCart]) -> float:
-    """Return the median milliseconds from CLUSTER to PEERLIST, asked by a cart that becomes KERNEL."""
+    """Return the median milliseconds from CLUSTER to PEERLIST, requested by a cart that becomes KERNEL."""
     asking = carts[-1]
     asking.say("PEERTYPE", role="KERNEL", model_version=1)
     seen = []
@@ -72,7 +71,7 @@ def cluster_ms(carts: list[RawCart]) -> float:
 
 
 def certificate(folder: Path) -> list[str]:
-    """Return the bridge's flags for a certificate of its own."""
+    """Make a certificate for the bridge; return the bridge's flags for it."""
     made, key = Authority(folder).vouch()
     return ["--tls-cert", made, "--tls-key", key]
 
@@ -80,17 +79,16 @@ def certificate(folder: Path) -> list[str]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--carts", type=int, default=10_000)
+    parser.add_argument("--carts", type=int, default=10_000, help="carts to attach")
     parser.add_argument("--rest", type=int, default=20, help="seconds to watch the bridge at rest")
-    parser.add_argument("--tls", action="store_true", help="over wss://, which the bridge serves itself")
+    parser.add_argument("--tls", action="store_true", help="connect over wss://, served by the bridge itself")
     add_loop_option(parser)
     options = parser.parse_args()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    most = min(options.carts, hard - 200)
+    files = open_file_limit()
+    most = min(options.carts, files - 200)
     if most < options.carts:
-        print(f"this system lets a process open {hard} files, so {most} carts are attached")
-    trusting = ssl._create_unverified_context() if options.tls else None  # noqa: S323 - it is this bench's own
+        print(f"This system allows a process {files} open files, so only {most} carts attach.")
+    trusting = ssl._create_unverified_context() if options.tls else None  # noqa: S323 - the bridge is this script's own
     with (
         TemporaryDirectory() as folder,
         bridge_process(

@@ -1,12 +1,12 @@
 """How long a small control message takes through the bridge, idle and while bulk transfers run.
 
 One sample is a round trip between two carts, two passes through the bridge: MODELREQUEST there, a refusal (CANCEL)
-back. Beside it, in turns: the same bytes through a plain asyncio TCP relay under plain bulk, which says how much of a
-wait is the machine's own. The bulk is as fast as it gets, but its carts run at the lowest priority (``--nice``):
-elsewhere they are other machines, and what is asked here is not how long a probe waits for a core behind them. In the
-last row the asked cart is itself receiving a model, so that requests must overtake chunks on its link; TCP has no such
-row, its streams have a connection each. Prints milliseconds over all runs, and p99 as a multiple of the idle one of
-the same run.
+back. Runs alternate with the same bytes through a plain asyncio TCP relay under plain bulk; this shows how much of the
+latency is the machine's own. The bulk runs at full speed, but its carts run at the lowest priority (``--nice``):
+normally they are other machines, and a probe must not wait for a core that they use. In the last row the cart that is
+asked also receives a model, so that requests must overtake chunks on its link. TCP has no such row, because each of
+its streams has its own connection. Prints milliseconds over all runs, and p99 as a multiple of the idle p99 of the same
+run.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from benchmarks.raw_cart import UNSIGNED, RawCart, Stream, client_frame
 from cart_common.wire.chunk import NEAR_CHUNK_BYTES
 from parent_cart.bridge.rules import Limits
 
-CHUNK = NEAR_CHUNK_BYTES  # carts near their bridge are the ones that load it
+CHUNK = NEAR_CHUNK_BYTES  # carts near their bridge put the highest load on it
 WINDOW = Limits().max_window_bytes
 ENDLESS = 10**12
 PAUSE_S = 0.001
 SETTLE_S = 0.3
 REQUEST_BYTES = 560
-# A bridge lets no cart ask for models much faster than a round does; 128 at once are free.
+# A bridge limits the rate at which a cart requests models, but allows a burst of 128.
 REQUESTS_EACH = 100
 TARGET = 4.0
 
@@ -47,7 +47,7 @@ Probe = Callable[[], object]
 
 
 def answer(cart: RawCart, stream: Stream | None) -> None:
-    """Refuse every request that comes, for ever, and take the chunks of a stream beside it."""
+    """Refuse every request and take the chunks of a stream, until the process ends."""
     reader = cart.socket.makefile("rb", 1 << 18)
     received = granted = 0
     while True:
@@ -67,13 +67,13 @@ def answer(cart: RawCart, stream: Stream | None) -> None:
 
 
 def echo(connection: socket.socket) -> None:
-    """Send back whatever comes, for ever."""
+    """Send back all data, until the connection closes."""
     while data := connection.recv(4096):
         connection.sendall(data)
 
 
-def in_line(work: Probe, nice: int) -> Probe:
-    """Return the work, at a lower priority by so much."""
+def at_priority(work: Probe, nice: int) -> Probe:
+    """Return the work, at a priority that is lower by ``nice``."""
 
     def run() -> None:
         os.nice(nice)
@@ -84,16 +84,16 @@ def in_line(work: Probe, nice: int) -> Probe:
 
 @contextmanager
 def in_background(answering: Probe, bulk: list[Probe], nice: int) -> Iterator[None]:
-    """Do these in processes of their own until the block ends."""
+    """Run the works, each in its own process, until the block ends."""
     fork = multiprocessing.get_context("fork")
-    works = [answering, *(in_line(work, nice) for work in bulk)]
+    works = [answering, *(at_priority(work, nice) for work in bulk)]
     workers = [fork.Process(target=work, daemon=True) for work in works]
     for worker in workers:
         worker.start()
     try:
         time.sleep(SETTLE_S)
         if not all(worker.is_alive() for worker in workers):
-            raise RuntimeError("a part of the load failed; what it says is above")
+            raise RuntimeError("a part of the load failed; its error is printed above")
         yield
     finally:
         for worker in workers:
@@ -102,7 +102,7 @@ def in_background(answering: Probe, bulk: list[Probe], nice: int) -> Iterator[No
 
 
 def samples_ms(probe: Probe, count: int) -> list[float]:
-    """Return so many round trips, in milliseconds."""
+    """Return the milliseconds of ``count`` round trips."""
     seen = []
     for _ in range(count):
         time.sleep(PAUSE_S)
@@ -113,7 +113,7 @@ def samples_ms(probe: Probe, count: int) -> list[float]:
 
 
 def through_plain(port: int, streams: int, count: int, nice: int) -> list[float]:
-    """Measure the plain relay while so many bulk streams run."""
+    """Measure the plain relay while this many bulk streams run."""
     pair = PlainStream(port, CHUNK, 0, 0)
     bulk = [PlainStream(port, CHUNK, ENDLESS, 0) for _ in range(streams)]
     request = bytes(REQUEST_BYTES)
@@ -134,7 +134,7 @@ def through_plain(port: int, streams: int, count: int, nice: int) -> list[float]
 
 
 def through_bridge(port: int, streams: int, same_link: bool, count: int, nice: int) -> list[float]:
-    """Measure the bridge while so many bulk transfers run, one of them to the asked cart if ``same_link``."""
+    """Measure the bridge while this many bulk transfers run, one of them to the asked cart if ``same_link``."""
     bulk = [Stream(port, CHUNK, ENDLESS // CHUNK * CHUNK, WINDOW) for _ in range(streams)]
     asked = bulk[0].taker if same_link else RawCart(port, "SHELL")
     askers = [RawCart(port, "KERNEL") for _ in range(-(-count // REQUESTS_EACH))]
@@ -171,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=1000, help="round trips in a run")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
-    parser.add_argument("--nice", type=int, default=19, help="by how much the bulk's priority is lower (default: 19)")
+    parser.add_argument("--nice", type=int, default=19, help="niceness of the bulk's processes (default: 19)")
     options = parser.parse_args()
     count = options.messages
     loads = {"idle": (0, False), "1 stream": (1, False), "8 streams": (8, False), "8, one on the link": (8, True)}

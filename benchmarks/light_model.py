@@ -1,4 +1,4 @@
-"""Tasks for measuring rounds without learning: models of a size, trained in no time and scored on few rows in NumPy."""
+"""Tasks to measure rounds without learning: models of given sizes in NumPy that do not train, scored on few rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 32
 
 
 class Dense:
-    """A ``Learner`` of the form of the built-in ``shopping`` model, of any width, that never learns."""
+    """A ``Learner`` with the layers of the built-in ``shopping`` model, of any width, that never learns."""
 
     def __init__(self, width: int) -> None:
         random = np.random.default_rng(1)
@@ -28,7 +28,7 @@ class Dense:
         return [array.copy() for array in self._weights]
 
     def set_weights(self, weights: Weights) -> None:
-        """Take other weights."""
+        """Replace all weights."""
         self._weights = [np.array(array) for array in weights]
 
     def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:

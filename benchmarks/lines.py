@@ -1,9 +1,9 @@
-"""Transfers over the lines of small sites: two carts behind NAT, each on a line of its own, and a bridge between them.
+"""Transfers over the lines of small sites: two carts behind NAT, each on its own line, and a bridge between them.
 
-The lines are network namespaces with a delay, losses and 500 KB/s in each direction, made by the system's netem or,
-where the kernel has none, by a process in its place; so this needs root, on Linux. The same bytes go through a plain
-asyncio TCP relay over the same lines, one after the other. Prints KB/s of whole transfers, request and slow start in
-it, the ratio with its extremes, and the share of the line; a plain TCP stream does not get all of it either.
+The lines are network namespaces with a delay, losses and 500 KB/s in each direction. The kernel's netem makes them; a
+process does where the kernel has no netem. So this needs root, on Linux. The same bytes go through a plain asyncio TCP
+relay over the same lines, alternately. Prints KB/s of whole transfers, including request and slow start, the ratio with
+its extremes, and the share of the line's rate, which a plain TCP stream does not fully reach either.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def plain_rate(net: Lab, port: int, total_bytes: int) -> float:
     for site in net.sites:
         with site.cart.inside():
             ends.append(socket.create_connection((BRIDGE_ADDRESS, port)))
-        time.sleep(0.5)  # they pair up in this order
+        time.sleep(0.5)  # the relay pairs them in this order
     giver, taker = ends
     started, received = time.perf_counter(), 0
     giving = threading.Thread(target=giver.sendall, args=(bytes(total_bytes),))
@@ -79,8 +79,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=10, help="size of a model")
-    parser.add_argument("--repeats", type=int, default=1, help="runs over each line; one takes some 50 s")
-    parser.add_argument("--lines", type=int, default=len(LINES), help="how many of the lines, from the first on")
+    parser.add_argument("--repeats", type=int, default=1, help="runs over each line; one takes about 50 s")
+    parser.add_argument("--lines", type=int, default=len(LINES), help="number of lines to measure, from the first on")
     options = parser.parse_args()
     try:
         if why_not := missing():
@@ -89,7 +89,7 @@ def main() -> None:
         for line in LINES[: options.lines]:
             measure(line, options.megabytes * 1_000_000, options.repeats)
     except LabError as error:
-        print(f"Not measured from here on: {error}.")
+        print(f"The remaining lines are not measured: {error}.")
 
 
 if __name__ == "__main__":

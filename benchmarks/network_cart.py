@@ -1,7 +1,7 @@
-"""A cart's whole network side in a process of its own: a real link, exchange, spool and seal, and no learning.
+"""A cart's whole network side in a process of its own: a real link, exchange, spool and seal, without learning.
 
-Gives away so many random bytes as its model; fetches what it is told to. ``NetworkCart`` starts one and talks to it
-over its pipes, a JSON line each way.
+Offers random bytes as its model, and fetches the models of the peers that it is given. ``NetworkCart`` starts such a
+process and talks to it over its pipes, with one JSON line in each direction.
 
     python benchmarks/network_cart.py ws://HOST:PORT MODEL_BYTES
 """
@@ -43,14 +43,14 @@ AT_ONCE = 64
 
 
 class _Network:
-    """The parts, wired as a cart wires them, with a cart's default settings; the source of what the exchange gives."""
+    """The network side of a cart, wired as in a cart, with a cart's default settings; gives the model itself."""
 
     def __init__(self, url: str, model_bytes: int, folder: Path) -> None:
         payload = os.urandom(model_bytes)
         digest = blake3(payload).hexdigest()
         self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1, samples=1, accuracy=0.5)
         settings = CartSettings()
-        # As many transfers between two carts as are asked for: a fleet would spread them over many.
+        # As many transfers between two carts as the benchmark wants: a fleet would spread them over many carts.
         self.limits = replace(exchange_limits(settings), max_outgoing=AT_ONCE, max_outgoing_per_peer=AT_ONCE)
         self.wanted = (SIGNATURE, CODEC)
         identity = Identity.generate()
@@ -70,7 +70,7 @@ class _Network:
         return self._model
 
     async def fetch(self, peer: str, at_once: int, times: int) -> dict[str, Any]:
-        """Fetch the peer's model so many times, in so many streams; return the seconds and the bytes."""
+        """Fetch the peer's model ``times`` times in each of ``at_once`` streams; return the seconds and the bytes."""
         self.link.announce(Standing(Role.KERNEL, SIGNATURE, 1))
         cluster = await self.exchange.ask_cluster(size=256, minimum=1)
 
@@ -81,7 +81,7 @@ class _Network:
             for _ in range(times):
                 received = await self.exchange.fetch(peer, cluster.cluster_id)
                 moved += received.offer.total_bytes
-                # In a thread: to forget 25 MB takes the system a millisecond, which is not the transfer's.
+                # In a thread: the system needs a millisecond to free 25 MB, which is not part of the transfer.
                 taken.add(asyncio.create_task(asyncio.to_thread(received.path.unlink)))
             return moved
 
@@ -106,7 +106,7 @@ async def _serve(url: str, model_bytes: int, folder: Path) -> None:
 
 
 class NetworkCart:
-    """Such a process, seen from the benchmark."""
+    """The benchmark's handle on such a process."""
 
     def __init__(self, port: int, model_bytes: int, host: str = "127.0.0.1") -> None:
         command = [sys.executable, __file__, f"ws://{host}:{port}", str(model_bytes)]
@@ -115,7 +115,7 @@ class NetworkCart:
         self.id: str = self._hear()["id"]
 
     def fetch(self, peer: str, at_once: int, times: int) -> tuple[float, int]:
-        """Let it fetch a peer's model; return the seconds and the bytes."""
+        """Make it fetch a peer's model; return the seconds and the bytes."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"peer": peer, "at_once": at_once, "times": times}) + "\n")
         self._process.stdin.flush()
@@ -126,19 +126,19 @@ class NetworkCart:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # it ends with its input
+        self._process.communicate()  # it ends when its input ends
 
     def _hear(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a cart's process ended with status {self._process.wait()}; what it says is above")
+            raise RuntimeError(f"a cart's process ended with status {self._process.wait()}; its error is printed above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 def main() -> None:
-    """Run the cart that the arguments name, until its input ends."""
+    """Run the cart that the arguments describe, until its input ends."""
     raise_malloc_thresholds()
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(sys.argv[1], int(sys.argv[2]), Path(folder)))

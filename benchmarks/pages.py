@@ -1,4 +1,4 @@
-"""The pages of a cart: how soon they come at rest and while it trains; what a browser loads, and how soon it paints.
+"""The pages of a cart: latency at rest and during training; what a browser loads, and how soon it paints.
 
 python benchmarks/pages.py [--seconds 20] [--rows 100000]
 """
@@ -6,10 +6,8 @@ python benchmarks/pages.py [--seconds 20] [--rows 100000]
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +19,12 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import ROOT, free_port, percentile, wait_for_port
+from benchmarks.cart_process import MeasuredCart
+from benchmarks.machine import percentile
 
 BATCH_ROWS: Final = 10_000
 ROUND_ROWS: Final = 5_000
 PAUSE_S: Final = 0.01
-PATIENCE_S: Final = 180.0
 ASKED: Final = ("/", "/api/status")
 PAGES: Final = ("/", "/login", "/admin", "/admin/catalogue", "/admin/labels")
 CHROMIUM: Final = "/usr/bin/chromium"
@@ -35,78 +33,39 @@ LOOKS: Final = 3
 PASSWORD: Final = "a password for benchmarks"  # noqa: S105 - of a cart that lives for a minute
 
 
-class Cart:
-    """A cart process without a bridge, and its API."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._token = folder / "data/api-token"
-        (folder / "password").write_text(PASSWORD)
-        command = [sys.executable, str(ROOT / "child_cart/main.py"), "--bridge", "ws://127.0.0.1:9"]
-        command += ["--port", str(self.port), "--data-dir", str(folder / "data"), "--log-level", "ERROR"]
-        command += ["--admin-password-file", str(folder / "password"), "--join-wait-s", "0", "--cluster-wait-s", "0"]
-        command += ["--dataset-size", "1000000", "--max-round-rows", "1000000"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        wait_for_port(self.port)
-
-    def ask(self, method: str, path: str, body: object = None) -> bytes:
-        """Return what the cart answers, on a connection of its own; raises ``RuntimeError`` if it refuses."""
-        headers = {"Authorization": f"Bearer {self._token.read_text().strip()}", "Content-Type": "application/json"}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        if answer.status >= 300:
-            raise RuntimeError(f"{method} {path}: {answer.status} {text[:200]!r}")
-        return text
-
-    def stage(self) -> str:
-        """Return what the cart does now."""
-        return str(json.loads(self.ask("GET", "/api/status"))["stage"])
-
-    def wait_for(self, stage: str) -> None:
-        """Wait until the cart does this."""
-        give_up_at = time.monotonic() + PATIENCE_S
-        while self.stage() != stage:
-            if time.monotonic() > give_up_at:
-                raise TimeoutError(f"the cart was not {stage} within {PATIENCE_S:g} s")
-            time.sleep(0.1)
-
-    def begin_to_train(self, rows: int) -> None:
-        """Let the cart train on so many rows, a part in each round, one round after another."""
-        from child_cart.model.shopping import purchases  # noqa: PLC0415 - NumPy, for the rows alone
-
-        for first in range(0, rows, BATCH_ROWS):
-            batch = {"batch_id": f"batch-{first}", "rows": purchases(min(BATCH_ROWS, rows - first), seed=first)}
-            self.ask("POST", "/api/rows", batch)
-        self.ask("PUT", "/api/settings/dataset_size", {"value": 1})
-        self.ask("PUT", "/api/settings/max_round_rows", {"value": ROUND_ROWS})
-        self.wait_for("TRAINING")
-
-
 @contextmanager
-def running_cart() -> Iterator[Cart]:
-    """Run a cart that has learned its starter rows, until the block ends."""
+def running_cart() -> Iterator[MeasuredCart]:
+    """Run a cart without a bridge that has learned its starter rows, until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
-        cart = Cart(Path(folder))
-        try:
-            cart.wait_for("SERVING")
+        password = Path(folder) / "password"
+        password.write_text(PASSWORD)
+        flags = ["--admin-password-file", str(password), "--join-wait-s", "0", "--cluster-wait-s", "0"]
+        flags += ["--dataset-size", "1000000", "--max-round-rows", "1000000"]
+        with MeasuredCart(Path(folder) / "data", *flags) as cart:
+            cart.wait_for(lambda status: status["stage"] == "SERVING")
             yield cart
-        finally:
-            cart.process.terminate()
-            cart.process.wait()
 
 
-def latencies(cart: Cart, seconds: float) -> tuple[dict[str, list[float]], float]:
-    """Return the milliseconds of each answer, and the share of statuses that said that the cart trains."""
+def begin_to_train(cart: MeasuredCart, rows: int) -> None:
+    """Let the cart train on these rows, a part in each round, one round after another."""
+    from child_cart.model.shopping import purchases  # noqa: PLC0415 - imports NumPy
+
+    for first in range(0, rows, BATCH_ROWS):
+        batch = {"batch_id": f"batch-{first}", "rows": purchases(min(BATCH_ROWS, rows - first), seed=first)}
+        cart.ask("POST", "/api/rows", batch)
+    cart.ask("PUT", "/api/settings/dataset_size", {"value": 1})
+    cart.ask("PUT", "/api/settings/max_round_rows", {"value": ROUND_ROWS})
+    cart.wait_for(lambda status: status["stage"] == "TRAINING")
+
+
+def latencies(cart: MeasuredCart, seconds: float) -> tuple[dict[str, list[float]], float]:
+    """Return the milliseconds of each answer, and the share of statuses in which the cart trains."""
     took: dict[str, list[float]] = {path: [] for path in ASKED}
     stages: list[str] = []
     until = time.monotonic() + seconds
     for path in cycle(ASKED):
         began = time.perf_counter()
-        text = cart.ask("GET", path)
+        text = cart.fetch("GET", path)
         took[path].append(1000 * (time.perf_counter() - began))
         if path == "/api/status":
             stages.append(json.loads(text)["stage"])
@@ -116,8 +75,8 @@ def latencies(cart: Cart, seconds: float) -> tuple[dict[str, list[float]], float
     return took, stages.count("TRAINING") / len(stages)
 
 
-def print_latencies(when: str, cart: Cart, seconds: float) -> None:
-    """Print a line for each address."""
+def print_latencies(when: str, cart: MeasuredCart, seconds: float) -> None:
+    """Print a row for each address."""
     took, training = latencies(cart, seconds)
     for path, times in took.items():
         p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
@@ -127,9 +86,9 @@ def print_latencies(when: str, cart: Cart, seconds: float) -> None:
         )
 
 
-def print_loads(cart: Cart) -> None:
-    """Print what each page weighs and when it first paints, in a browser without memory."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - a browser is not needed for the rest
+def print_loads(cart: MeasuredCart) -> None:
+    """Print the files, bytes and first paint of each page, in a browser with an empty cache."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - the rest needs no browser
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -141,7 +100,7 @@ def print_loads(cart: Cart) -> None:
         browser.close()
 
 
-def _logged_in(browser: Any, cart: Cart) -> Any:
+def _logged_in(browser: Any, cart: MeasuredCart) -> Any:
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{cart.port}/login")
@@ -153,7 +112,7 @@ def _logged_in(browser: Any, cart: Cart) -> Any:
     return state
 
 
-def _look(browser: Any, state: Any, cart: Cart, address: str) -> dict[str, float]:
+def _look(browser: Any, state: Any, cart: MeasuredCart, address: str) -> dict[str, float]:
     context = browser.new_context(storage_state=state)
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{cart.port}{address}", wait_until="networkidle" if address != "/admin" else "load")
@@ -178,19 +137,19 @@ def _look(browser: Any, state: Any, cart: Cart, address: str) -> dict[str, float
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure latencies, each time")
+    parser.add_argument("--rows", type=int, default=100_000, help="rows to train on")
     options = parser.parse_args()
     with running_cart() as cart:
         if Path(CHROMIUM).exists():
             print("| page | files | KB in all | first paint, ms |\n|---|---|---|---|")
             print_loads(cart)
         else:
-            print(f"There is no {CHROMIUM}: what a browser loads is left out.")
+            print(f"{CHROMIUM} does not exist: what a browser loads is not measured.")
         print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         print("| training | address | answers | p50, ms | p99, ms |\n|---|---|---|---|---|")
         print_latencies("no", cart, options.seconds)
-        cart.begin_to_train(options.rows)
+        begin_to_train(cart, options.rows)
         print_latencies("yes", cart, options.seconds)
 
 

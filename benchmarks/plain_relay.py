@@ -1,4 +1,4 @@
-"""What the bridge is measured against: a plain asyncio TCP relay, and a raw-socket load for it.
+"""The baseline for the bridge: a plain asyncio TCP relay, and a raw-socket load for it.
 
 python benchmarks/plain_relay.py PORT [ADDRESS]
 """
@@ -12,12 +12,12 @@ import time
 
 
 class PlainRelay(asyncio.Protocol):
-    """Whatever comes from the first connection of a pair goes to the second: no framing, no checks."""
+    """A connection whose data goes to the other one of its pair, in both directions, without framing and checks."""
 
     waiting: PlainRelay | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Pair up."""
+        """Pair this connection with the one that waits, or wait."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.other: PlainRelay | None = PlainRelay.waiting
@@ -27,22 +27,22 @@ class PlainRelay(asyncio.Protocol):
             self.other.other, PlainRelay.waiting = self, None
 
     def data_received(self, data: bytes) -> None:
-        """Pass on."""
+        """Pass the data on."""
         if self.other is not None:
             self.other.transport.write(data)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Let the other end go, too."""
+        """Close the other connection as well."""
         if self.other is not None:
             self.other.transport.abort()
 
     def pause_writing(self) -> None:
-        """Let the sender wait for a slow receiver."""
+        """Stop reading from the sender of a slow receiver."""
         if self.other is not None:
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Let the sender go on."""
+        """Read from the sender again."""
         if self.other is not None:
             self.other.transport.resume_reading()
 
@@ -54,7 +54,7 @@ async def serve_plain(port: int, host: str = "127.0.0.1") -> None:
 
 
 class PlainStream:
-    """The same load for the plain relay."""
+    """The load of ``raw_cart.Stream`` for the plain relay."""
 
     def __init__(self, port: int, chunk_bytes: int, total_bytes: int, _: int) -> None:
         self.chunk_bytes, self.total_bytes = chunk_bytes, total_bytes
@@ -63,13 +63,13 @@ class PlainStream:
         self.giver = socket.create_connection(("127.0.0.1", port))
 
     def give(self) -> None:
-        """Send all."""
+        """Send everything."""
         frame = bytes(self.chunk_bytes)
         for _ in range(self.total_bytes // self.chunk_bytes):
             self.giver.sendall(frame)
 
     def take(self) -> None:
-        """Read all."""
+        """Receive everything."""
         buffer, received = bytearray(1 << 20), 0
         while received < self.total_bytes:
             received += self.taker.recv_into(buffer)
@@ -81,7 +81,7 @@ class PlainStream:
 
 
 def main() -> None:
-    """Run the relay on the port that is named, and at the address."""
+    """Run the relay at the port and address of the command line."""
     asyncio.run(serve_plain(int(sys.argv[1]), *sys.argv[2:]))
 
 

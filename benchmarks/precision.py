@@ -1,8 +1,8 @@
-"""Send models in half and in full precision: bytes on the wire, and what a fleet has learned at the end.
+"""Send models in half and in full precision: compare the bytes on the wire and the final accuracy of a fleet.
 
-Each task is learned by carts that have rows of their own and average with all others after each training, without a
-network between them; twice from the same weights and in the same order of rows, and only the precision differs. Prints
-the payload's bytes, the mean accuracy of the carts on rows that nobody trained on, and milliseconds of coding.
+Each cart trains on its own rows and averages with all others after each training; there is no network between them.
+Each task runs twice from the same weights and in the same order of rows, so that only the precision differs. Prints
+the payload's bytes, the mean accuracy of the carts on rows that no cart trained on, and milliseconds of encoding.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import argparse
 import os
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from benchmarks.machine import medians_s
 from child_cart.model.aggregation import average
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.codec import decode, encode
@@ -32,22 +31,23 @@ from demo.references import rows_never_seen
 
 CARTS = 4
 SEEDS = 5
+REPEATS = 11
 
 
 def payload_of(weights: Weights, precision: Precision) -> bytes:
-    """Return what a cart sends."""
+    """Return the payload that a cart sends."""
     return encode(as_sent(weights, precision))
 
 
 def rounds_of(task: Task, number: int, rounds: int, seed: int) -> list[list[Row]]:
-    """Return a cart's rows, dealt to its rounds in an order of this seed."""
+    """Return a cart's rows, shuffled with this seed and divided among its rounds."""
     rows = task.starter_rows(Partition(number, CARTS))
     rows = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
     return [rows[place::rounds] for place in range(rounds)]
 
 
 def federate(task: Task, learner: Learner, precision: Precision, rounds: int, seed: int) -> float:
-    """Return the mean accuracy of the carts after some rounds from the learner's weights."""
+    """Return the mean accuracy of the carts after some rounds that start from the learner's weights."""
     models: list[Weights] = [learner.weights()] * CARTS
     rows = [rounds_of(task, number, rounds, seed) for number in range(CARTS)]
     for number_of_round in range(rounds):
@@ -71,16 +71,6 @@ def accuracy_of(learner: Learner, weights: Weights, inputs: Array, targets: Arra
     return accuracy(learner, inputs, targets)
 
 
-def median_ms(work: Callable[[], object]) -> float:
-    """Return the median milliseconds of eleven runs."""
-    seen = []
-    for _ in range(11):
-        started = time.perf_counter()
-        work()
-        seen.append(1000 * (time.perf_counter() - started))
-    return statistics.median(seen)
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,9 +91,9 @@ def main() -> None:
             weights = learner.weights()
             size = len(payload_of(weights, precision))
             full_bytes = full_bytes or size
-            coding = median_ms(partial(payload_of, weights, precision))
+            encoding = medians_s({"encode": partial(payload_of, weights, precision)}, REPEATS)
             print(
-                f"{name:>9} {precision:>10} {size:>14,} {size / full_bytes:>8.3f} {coding:>10.2f} "
+                f"{name:>9} {precision:>10} {size:>14,} {size / full_bytes:>8.3f} {1000 * encoding['encode']:>10.2f} "
                 f"{statistics.mean(found):>9.4f} {min(found):>7.4f} {max(found):>7.4f}",
                 flush=True,
             )

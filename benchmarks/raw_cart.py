@@ -1,6 +1,6 @@
-"""Carts on raw sockets that cost next to nothing, so that a benchmark measures the relay and not its load.
+"""Carts on raw sockets that use almost no CPU, so that a benchmark measures the relay and not its load.
 
-Speaks WebSocket (RFC 6455) and reads only what it must.
+They speak WebSocket (RFC 6455) and parse only what they need.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNSIGNED: Final = {"key": "11" * 32, "public_key": "22" * 32, "signature": "33" 
 
 
 def client_frame(opcode: int, payload: bytes, mask: bytes = bytes(4)) -> bytes:
-    """Return a masked WebSocket frame; with a mask of zeros the payload stands in it as it is."""
+    """Return a masked WebSocket frame; a mask of zeros leaves the payload unchanged."""
     size = len(payload)
     if size < 126:
         head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
@@ -50,7 +50,7 @@ class RawCart:
 
     def __init__(self, port: int, role: str, receive_buffer_bytes: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.socket()
-        if receive_buffer_bytes:  # before connecting, or the kernel has promised more already
+        if receive_buffer_bytes:  # before connecting: later the kernel has already advertised a larger window
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -118,7 +118,7 @@ class RawCart:
 
 
 class Stream:
-    """A transfer between two raw carts, up to the first credit."""
+    """A transfer between two raw carts, opened up to the first credit."""
 
     def __init__(
         self, port: int, chunk_bytes: int, total_bytes: int, window_bytes: int, receive_buffer_bytes: int = 0
@@ -159,11 +159,11 @@ class Stream:
         assert self.taker.hear()["type"] == "MODELPARAMETERS"
 
     def give(self) -> None:
-        """Send all chunks, as far as credit reaches, under one header: the bridge counts bytes and not numbers."""
+        """Send all chunks within the credit, under one header: the bridge counts bytes and not sequence numbers."""
         header = ChunkHeader(
             bytes.fromhex(self.giver.id), bytes.fromhex(self.taker.id), bytes.fromhex(self.id), 0, False
         )
-        # One frame sent again and again, under a mask that the bridge has to take off each time.
+        # The same frame each time, under a mask that the bridge must remove each time.
         frame = client_frame(2, pack_header(header) + bytes(self.chunk_bytes) + SEAL, b"\x5a\xc3\x0f\x96")
         socket_, sent, credit = self.giver.socket, 0, 0
         while sent < self.total_bytes:
@@ -174,7 +174,7 @@ class Stream:
             sent += self.chunk_bytes
 
     def take(self, bytes_per_s: float = math.inf) -> None:
-        """Read until all is there, no faster than this, and grant credit each time half a window has come."""
+        """Receive everything, no faster than this, and grant credit after each half window."""
         per_chunk = self.chunk_bytes + 56 + 16 + (10 if self.chunk_bytes + 72 > 65535 else 4)
         chunks = self.total_bytes // self.chunk_bytes
         granted = received = 0

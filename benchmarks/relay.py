@@ -1,9 +1,9 @@
-"""Relay throughput: the bridge beside a plain asyncio TCP relay, with the same raw-socket load in the same run.
+"""Relay throughput: the bridge compared with a plain asyncio TCP relay, under the same raw-socket load in the same run.
 
 Prints MB/s of both (medians of interleaved runs), the ratio with its extremes, and CPU seconds of the relaying process
-per GB. Carts always seal what they send, and a bridge never looks behind a chunk's header: its work is the same for
-sealed bytes and for any others. The load carries the 16 bytes of a seal and spends nothing on sealing; transfer.py
-measures what that costs at the carts.
+per GB. Carts always seal what they send, but a bridge reads only a chunk's header: its work is the same for sealed and
+unsealed bytes. So the load carries the 16 bytes of a seal and does not seal; transfer.py measures the cost of sealing
+at the carts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import add_loop_option, bridge_process, cpu_seconds, plain_relay_process, seconds_of, spread
+from benchmarks.machine import (
+    add_loop_option,
+    bridge_process,
+    cpu_seconds,
+    plain_relay_process,
+    spread,
+    transmission_s,
+)
 from benchmarks.plain_relay import PlainStream
 from benchmarks.raw_cart import Stream
 
@@ -31,9 +38,7 @@ def run(
     each = max(total // streams // chunk, 8) * chunk
     opened = [kind(port, chunk, each, WINDOW) for _ in range(streams)]
     used = cpu_seconds(process_id)
-    seconds = seconds_of([work for stream in opened for work in (stream.give, stream.take)])
-    for stream in opened:
-        stream.close()
+    seconds = transmission_s(opened)
     moved = each * streams
     return moved / seconds / 1e6, (cpu_seconds(process_id) - used) / (moved / 1e9)
 
@@ -41,7 +46,7 @@ def run(
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=200, help="how much goes through in a run")
+    parser.add_argument("--megabytes", type=int, default=200, help="megabytes to relay in a run")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
     add_loop_option(parser)
     options = parser.parse_args()

@@ -1,6 +1,6 @@
-"""Seal and open one chunk, beside what else a chunk costs: hashing it and copying it.
+"""Seal and open one chunk, compared with the other costs of a chunk: hashing and copying it.
 
-Prints microseconds a chunk (medians of interleaved runs) and the ratio to a memory copy.
+Prints microseconds per chunk (medians of interleaved runs) and the ratio to a memory copy.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +16,17 @@ from blake3 import blake3
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.machine import medians_s
 from cart_common.wire.chunk import HEADER_BYTES, ChunkHeader
 from child_cart.transfers.sealing import CIPHERS, Seal
 
 SIZES = (16 * 1024, 64 * 1024, 256 * 1024)
-ROUNDS = 200
+REPEATS = 200
 HEADER = ChunkHeader(b"s" * 16, b"d" * 16, b"t" * 16, 1, False)
 
 
 def candidates(size: int) -> dict[str, Callable[[], object]]:
-    """Return what is measured for a chunk of this size."""
+    """Return the operations to measure on a chunk of this size, by name."""
     payload = memoryview(os.urandom(size))
     works: dict[str, Callable[[], object]] = {"copy": lambda: bytes(payload)}
     for cipher in CIPHERS:
@@ -45,14 +44,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"{'chunk':>8} {'what':<26} {'us':>9} {'GB/s':>7} {'of a copy':>10}")
     for size in SIZES:
-        works = candidates(size)
-        seen: dict[str, list[float]] = {name: [] for name in works}
-        for _ in range(ROUNDS):
-            for name, work in works.items():
-                started = time.perf_counter()
-                work()
-                seen[name].append(time.perf_counter() - started)
-        medians = {name: statistics.median(values) for name, values in seen.items()}
+        medians = medians_s(candidates(size), REPEATS)
         for name, seconds in medians.items():
             ratio = medians["copy"] / seconds
             print(f"{size // 1024:>5} KiB {name:<26} {seconds * 1e6:>9.1f} {size / seconds / 1e9:>7.2f} {ratio:>10.3f}")

@@ -1,9 +1,9 @@
-"""What the bridge holds while many transfers run to receivers that cannot keep up.
+"""The bridge's memory while many transfers run to receivers that cannot keep up.
 
-Each receiver grants all the credit that the bridge allows and then reads slowly, or not at all, through a small socket
-buffer, as over a mobile link: what the sender has sent and the receiver has not read waits in the bridge, or in the
-kernel's socket buffers. Prints how far the bridge's resident memory (RSS) rises over that of the idle bridge with all
-carts attached, at its highest and after the carts have gone, for models of several sizes.
+Each receiver grants all the credit that the bridge allows, and then reads slowly, or not at all, through a small socket
+buffer, as over a mobile link. What the sender has sent and the receiver has not read waits in the bridge or in the
+kernel's socket buffers. Prints, for models of several sizes, how far the bridge's resident memory (RSS) rises above
+that of the idle bridge with all carts attached: at its peak, and after the carts have left.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TARGET_MB = 100.0
 
 @dataclass(frozen=True)
 class Receivers:
-    """One row of the table: how fast receivers read, and what they are sent."""
+    """One row of the table: how fast receivers read, and the size of the models that they receive."""
 
     name: str
     bytes_per_s: float
@@ -40,7 +40,7 @@ class Receivers:
 
 
 def load(port: int, receivers: Receivers, count: int, attached: Event, go: Event) -> None:
-    """Attach pairs of carts, wait for the word, and transfer until all is there; stalled receivers never end."""
+    """Attach pairs of carts, wait for ``go``, and transfer everything; stalled receivers never end."""
     size = receivers.megabytes * 1_000_000 // CHUNK * CHUNK
     streams = [Stream(port, CHUNK, size, WINDOW, RECEIVE_BUFFER) for _ in range(count)]
     attached.set()
@@ -56,7 +56,7 @@ def load(port: int, receivers: Receivers, count: int, attached: Event, go: Event
 
 
 def taking(stream: Stream, bytes_per_s: float) -> Callable[[], object]:
-    """Return what a receiver does."""
+    """Return the work of a receiver."""
     if bytes_per_s:
         return lambda: stream.take(bytes_per_s)
 
@@ -68,21 +68,21 @@ def taking(stream: Stream, bytes_per_s: float) -> Callable[[], object]:
 
 
 def kernel_mb() -> float:
-    """Return what the sockets of this whole machine hold, in MB."""
+    """Return the memory of all TCP sockets of this machine, in MB."""
     lines = Path("/proc/net/sockstat").read_text().splitlines()
     words = next(line for line in lines if line.startswith("TCP:")).split()
     return int(words[words.index("mem") + 1]) * 4096 / 1e6
 
 
 def row(receivers: Receivers, count: int, seconds: float) -> str:
-    """Run one load against a bridge of its own and return the table's row."""
+    """Run one load against a new bridge and return the table's row."""
     fork = multiprocessing.get_context("fork")
     with bridge_process() as (bridge, port):
         attached, go = fork.Event(), fork.Event()
         worker = fork.Process(target=load, args=(port, receivers, count, attached, go))
         worker.start()
         if not attached.wait(60):
-            raise RuntimeError("the carts did not attach; what they say is above")
+            raise RuntimeError("the carts did not attach; their errors are printed above")
         idle_kb, idle_kernel = resident_kb(bridge.pid), kernel_mb()
         most_kb, most_kernel, started = idle_kb, idle_kernel, time.perf_counter()
         go.set()
@@ -94,7 +94,7 @@ def row(receivers: Receivers, count: int, seconds: float) -> str:
             worker.terminate()
             worker.join()
         elif worker.exitcode:
-            raise RuntimeError("the load failed; what it says is above")
+            raise RuntimeError("the load failed; its error is printed above")
         time.sleep(1.0)
         over_mb, left_mb = ((kb - idle_kb) * 1024 / 1e6 for kb in (most_kb, resident_kb(bridge.pid)))
     return (
@@ -107,9 +107,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transfers", type=int, default=64, help="transfers at the same time")
-    parser.add_argument("--megabytes", type=int, default=25, help="size of a model; one four times as large, too")
-    parser.add_argument("--rate", type=int, default=500, help="what a slow receiver reads, in KB a second")
-    parser.add_argument("--seconds", type=float, default=60, help="how long to watch, at most")
+    parser.add_argument(
+        "--megabytes", type=int, default=25, help="size of a model; a second load has four times this size"
+    )
+    parser.add_argument("--rate", type=int, default=500, help="how fast a slow receiver reads, in KB per second")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to measure, at most")
     options = parser.parse_args()
     size = options.megabytes
     print(f"{options.transfers} transfers, windows of {WINDOW // 1024} KiB; MB of memory")

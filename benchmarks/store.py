@@ -1,23 +1,20 @@
-"""The store on both backends: checkouts per second, the 99th percentile, and a cart's start, as history grows.
+"""The store on both backends: checkouts per second, their 99th percentile, and a cart's start, as history grows.
 
-Prints a table with a line per backend and size of history (sales kept and rows waiting before the measurement), and
-what the larger history makes of sales per second and of the time for asking, as multiples of the smaller one's.
-Without a ``mongod`` (the wheel of ``requirements-dev.txt``) there is no line for MongoDB.
+Prints a table with a row per backend and size of history (sales kept and rows waiting before the measurement). The last
+columns are sales per second and query time with the larger history, as multiples of those with the smaller one.
+Without a ``mongod`` (the wheel of ``requirements-dev.txt``) there is no row for MongoDB.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -25,14 +22,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.cart_process import MeasuredCart
+from benchmarks.machine import percentile, resident_kb
 from child_cart.db.migration import parts_of
 from child_cart.db.ownership import open_store
 from child_cart.db.records import BillLine, Json, ModelVersion, Origin, Sale
 from child_cart.db.store import Store
 from tests.support.processes.mongod import Mongod, why_not
-from tests.support.processes.programs import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
 LINES = tuple(BillLine(f"02000000{place:05d}", "Rye bread", 1, 349, 2) for place in range(3))
 SALE = Sale("", 1.75e9, "2026-05-01", 1, LINES, 2094)
 ROW = {"month": 5, "gender": 1, "category": 3}
@@ -40,7 +37,7 @@ SHOPPERS = 4
 
 
 def fill(store: Store, sold: int, waiting: int) -> None:
-    """Make a history: sales, spent rows as many again, and rows that wait."""
+    """Create a history: sales, as many spent rows, and waiting rows."""
     for part in parts_of(range(sold), 10_000):
         store.load_sales([replace(SALE, sale_id=f"old {number}") for number in part])
         store.load_rows([ROW] * len(part))
@@ -66,12 +63,12 @@ def check_outs(store: Store, seconds: float, label: str) -> tuple[float, float, 
         thread.start()
     for thread in threads:
         thread.join()
-    every = sorted(each for part in taken for each in part)
-    return len(every) / seconds, statistics.median(every), every[int(len(every) * 0.99)]
+    every = [each for part in taken for each in part]
+    return len(every) / seconds, statistics.median(every), percentile(every, 0.99)
 
 
-def questions_ms(store: Store) -> float:
-    """Return how long it takes to answer what a status page and the start of a round ask for."""
+def queries_ms(store: Store) -> float:
+    """Return the median milliseconds of the queries that a status page and the start of a round make."""
     taken = []
     for _ in range(9):
         started = time.perf_counter()
@@ -82,36 +79,23 @@ def questions_ms(store: Store) -> float:
 
 
 def start_s(name: str, folder: Path) -> tuple[float, float]:
-    """Start a cart on this store; return seconds to its first page, and its resident memory in MB."""
-    port = free_port()
-    command = [sys.executable, "child_cart/main.py", "--store", name, "--data-dir", str(folder), "--port", str(port)]
+    """Start a cart on this store; return the seconds until its first page, and its resident memory in MB."""
     started = time.perf_counter()
-    cart = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with MeasuredCart(folder, "--store", name) as cart:
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
-                    break
+                cart.fetch("GET", "/")
+                break
             except OSError:
-                if cart.poll() is not None:
-                    raise RuntimeError(f"the cart ended with status {cart.returncode}") from None
+                if cart.process.poll() is not None:
+                    raise RuntimeError(f"the cart ended with status {cart.process.returncode}") from None
                 time.sleep(0.005)
-        taken = time.perf_counter() - started
-        pages = int(Path(f"/proc/{cart.pid}/statm").read_text().split()[1])
-        return taken, pages * resource.getpagesize() / 1e6
-    finally:
-        cart.terminate()
-        cart.wait()
-
-
-def without_versions(store: Store) -> None:
-    """Let all rows wait: a cart will not start on a version whose weights file was never there."""
-    store.forget_model()
+        return time.perf_counter() - started, resident_kb(cart.process.pid) * 1024 / 1e6
 
 
 @contextmanager
 def servers(folder: Path) -> Iterator[dict[str, str]]:
-    """Give the name of a store for each backend that can run here, with a place for its size."""
+    """Give the store's name for each backend that can run here; ``SIZE`` in it stands for the size of its history."""
     with ExitStack() as stack:
         names = {"embedded": "embedded"}
         if why_not():
@@ -128,8 +112,8 @@ def measure(name: str, folder: Path, sold: int, waiting: int, seconds: float) ->
     try:
         fill(store, sold, waiting)
         rate, median, p99 = check_outs(store, seconds, "new")
-        asked = questions_ms(store)
-        without_versions(store)
+        asked = queries_ms(store)
+        store.forget_model()  # a cart does not start on a version whose weights file does not exist
     finally:
         store.close()
     starts = [start_s(name, folder) for _ in range(3)]
@@ -141,10 +125,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sold", type=int, default=100_000, help="sales at the larger size; a tenth at the smaller")
     parser.add_argument("--waiting", type=int, default=100_000, help="waiting rows, at the larger size")
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long to sell, at each size")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="store-", dir=os.environ.get("TMPDIR")))
-    print(f"{SHOPPERS} shoppers, {len(LINES)} lines and rows a sale; start: median of 3, from the process to its page")
+    print(
+        f"{SHOPPERS} shoppers, {len(LINES)} lines and rows a sale; start: median of 3, from process start to first page"
+    )
     print(
         f"{'backend':>9} {'sold':>10} {'waiting':>8} {'sales/s':>8} {'median ms':>10} {'p99 ms':>7} {'asking ms':>9}"
         f" {'start s':>8} {'MB':>6} {'of the smaller: sales/s':>24} {'asking':>7}"

@@ -1,8 +1,9 @@
-"""Whole transfers, cart to cart: two carts' real network sides in processes of their own and a real bridge process.
+"""Whole transfers from cart to cart: the real network side of two carts, each in its own process, and a real bridge.
 
-Request, signed offer, chunks sealed and opened, digest, credit, and the file at the receiver are all in it. Beside it
-in the same run: a plain asyncio TCP relay between raw sockets, without framing, checks and encryption. Prints MB/s
-(medians of interleaved runs), the ratio with its extremes, and CPU seconds per GB of each process.
+The figures include request, signed offer, sealing and opening of chunks, digest, credit, and the file at the receiver.
+They are compared, in the same run, with a plain asyncio TCP relay between raw sockets, without framing, checks and
+encryption. Prints MB/s (medians of interleaved runs), the ratio with its extremes, and CPU seconds per GB of each
+process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import bridge_process, cpu_seconds, plain_relay_process, seconds_of, spread
+from benchmarks.machine import bridge_process, cpu_seconds, plain_relay_process, spread, transmission_s
 from benchmarks.network_cart import NetworkCart
 from benchmarks.plain_relay import PlainStream
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES
@@ -27,17 +28,14 @@ def plain_rate(port: int, streams: int, total_bytes: int) -> float:
     """Return MB/s through the plain relay."""
     each = total_bytes // streams // DEFAULT_CHUNK_BYTES * DEFAULT_CHUNK_BYTES
     opened = [PlainStream(port, DEFAULT_CHUNK_BYTES, each, 0) for _ in range(streams)]
-    seconds = seconds_of([work for stream in opened for work in (stream.give, stream.take)])
-    for stream in opened:
-        stream.close()
-    return each * streams / seconds / 1e6
+    return each * streams / transmission_s(opened) / 1e6
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=25, help="size of a model")
-    parser.add_argument("--models", type=int, default=16, help="models in a run, over all its streams")
+    parser.add_argument("--models", type=int, default=16, help="models in a run, over all streams")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind")
     options = parser.parse_args()
     size = options.megabytes * 1_000_000

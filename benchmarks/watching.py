@@ -1,4 +1,4 @@
-"""Admin pages that are open: what it costs that each asks for the status once a second, on the threads of the pages.
+"""Open admin pages: what it costs that each of them requests the status once a second.
 
 python benchmarks/watching.py [--seconds 6]
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -26,12 +25,11 @@ PATIENCE_S = 3.0
 
 
 def serve() -> None:
-    """Serve a page and a status as a cart's pages are served."""
-    from flask import Flask, Response  # noqa: PLC0415 - the load imports none of it
+    """Serve a page and a status on the cart's page server."""
+    from flask import Flask, Response  # noqa: PLC0415 - the load does not import it
 
-    from child_cart.api.server import PageServer  # noqa: PLC0415
+    from child_cart.api.serving.page_server import PageServer  # noqa: PLC0415
 
-    logging.getLogger("waitress").setLevel(logging.ERROR)  # how long its queue is, is measured
     application = Flask("watched")
 
     @application.get("/")
@@ -48,7 +46,7 @@ def serve() -> None:
 
 
 def watch(port: int, until: float, seen: list[int]) -> None:
-    """Watch as one open page does; counts the statuses that came."""
+    """Request the status once a second, as an open page does; append to ``seen`` for each answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         while time.monotonic() < until:
@@ -61,7 +59,7 @@ def watch(port: int, until: float, seen: list[int]) -> None:
 
 
 def measure(watchers: int, seconds: float) -> tuple[float, float, int, float, float]:
-    """Return median and worst milliseconds of a page, pages that did not come, statuses a second, and CPU share."""
+    """Return median and worst milliseconds of a page, number of failed pages, statuses per second, and CPU share."""
     command = [sys.executable, __file__, "--serve"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -97,16 +95,14 @@ def measure(watchers: int, seconds: float) -> tuple[float, float, int, float, fl
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--seconds", type=float, default=6.0, help="how long to measure each number of open pages")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve()
         return
     print(f"status of {len(STATUS)} bytes, {os.cpu_count()} cores")
-    print(
-        "| open pages | page ms, median | of the first | page ms, worst | pages that did not come | statuses/s | CPU |"
-    )
+    print("| open pages | page ms, median | of the first | page ms, worst | failed pages | statuses/s | CPU |")
     print("|---|---|---|---|---|---|---|")
     first = None
     for watchers in WATCHERS:

@@ -12,21 +12,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from cart_common import __version__
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.process.tls import serving_context
 from cart_common.wire.fleet_key import OPEN, FleetKeyError, Secret, bridge_token, read_key
 from cart_common.wire.identity import Identity
 
-from .api.account import Account
+from .api.access.account import Account
 from .api.app import create_app
-from .api.server import PageServer
+from .api.services import Services, build_services
+from .api.serving.page_server import PageServer
 from .config import CartSettings, SettingsBook, bridge_urls, origins_of
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store
 from .learning.activity import Activity
 from .learning.bootstrap import BEFORE_STARTER, Bootstrap
-from .learning.exports import ExportKind, Exports
+from .learning.exports import Exports
 from .learning.lifecycle import Lifecycle
 from .learning.rounds import Rounds
 from .learning.sharing import Sharing
@@ -34,23 +37,22 @@ from .learning.versions import Versions
 from .model.csv_rows import read_rows
 from .model.partition import Partition
 from .model.precision import Precision
+from .model.process_trainer import ProcessTrainer, TrainerSetup
 from .model.task import Task
-from .model.trainer import ProcessTrainer, TrainerSetup
 from .network.bridge_file import BridgeFile
 from .network.bridge_probe import BridgeProbe
 from .network.bridge_selection import BridgeSelection
 from .network.bridge_upkeep import BridgeUpkeep
 from .network.link import Link
 from .network.link_interface import LinkDown
-from .operation.desk import Desk
-from .operation.disk import Disk
 from .operation.log_buffer import LogBuffer
-from .operation.operator_service import OperatorService
+from .operation.operator_service import CartRequests
+from .operation.status import CartInfo
+from .operation.status_service import LearningSources, NetworkSources
 from .scanner.camera import Camera
 from .scanner.reader import Reader
 from .scanner.service import ScannerService
 from .shop.billing import CATALOGUE
-from .shop.catalogue_service import CatalogueService
 from .shop.shared_catalogue import SharedCatalogue
 from .transfers.cipher_choice import fastest_cipher
 from .transfers.exchange import Exchange
@@ -77,6 +79,7 @@ class Cart:
 
     def __init__(self, settings: CartSettings, task: Task, folder: Path) -> None:
         self._loop = asyncio.get_running_loop()
+        self._folder = folder
         self._account = Account(folder, settings.admin_password_file)
         identity = Identity.load_or_create(folder / "key.pem")
         owner = identity.cart_id.hex()
@@ -112,7 +115,7 @@ class Cart:
         if repaired:
             self._activity.note(repaired)
         self._catalogue = (
-            SharedCatalogue(settings.catalogue, self._store, self._activity, settings.store_timeout_s)
+            SharedCatalogue(settings.catalogue, self._store, self._activity.note, settings.store_timeout_s)
             if settings.catalogue
             else None
         )
@@ -133,35 +136,35 @@ class Cart:
         self._camera, self._reader = Camera(settings.camera), Reader()
         self._log_buffer = LogBuffer()
         self._exports = Exports(folder / "exports", self._versions, self._trainer)
-        self._desk = Desk(
-            identity.cart_id.hex(),
-            task,
-            self._book,
-            self._store,
-            self._versions,
-            self._rounds,
-            self._exchange,
-            self._link,
-            self._bridges,
-            self._activity,
-            CatalogueService(self._store, shared=self._catalogue is not None, currency=settings.currency),
-            ScannerService(self._store, self._camera, self._reader),
-            OperatorService(
-                *(self._book, self._store, self._versions, Disk(folder), self._log_buffer, self._exports),
-                ask_export=self._ask_export,
-                over_https=bool(settings.tls_cert),
-            ),
-            on_rows=lambda: self._in_loop(self._rounds.wake.set),
-            ask_training=lambda: self._in_loop(self._rounds.ask_training),
-            ask_reset=lambda: self._in_loop(self._lifecycle.ask_reset),
-            trainer_process=lambda: self._trainer.process_id,
-        )
         self._book.on_change(lambda: self._in_loop(self._rounds.wake.set))
         self._book.on_change(lambda: self._in_loop(self._sharing.announce))
         tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
-        application = create_app(self._desk, self._account, _page_hosts(settings), origins_of(settings))
+        services = self._services(CartInfo(__version__, task.name, owner), task)
+        application = create_app(services, self._account, _page_hosts(settings), origins_of(settings))
         self._pages = PageServer(application, settings.host, settings.port, tls)
         self._account.keep()  # last: a start that fails above shows no password, so it must not keep one either
+
+    def _services(self, info: CartInfo, task: Task) -> Services:
+        """Return what stands behind the pages; it runs in their threads, and reaches the loop by requests alone."""
+        return build_services(
+            info,
+            task,
+            self._folder,
+            self._book,
+            self._store,
+            ScannerService(self._store, self._camera, self._reader),
+            self._log_buffer,
+            LearningSources(
+                self._rounds, self._versions, self._activity, self._exports, lambda: self._trainer.process_id
+            ),
+            NetworkSources(self._link, self._bridges, self._exchange),
+            CartRequests(
+                rows_added=lambda: self._in_loop(self._rounds.wake.set),
+                training=lambda: self._in_loop(self._rounds.ask_training),
+                reset=lambda: self._in_loop(self._lifecycle.ask_reset),
+                export=lambda kind: self._in_loop(lambda: self._exports.ask(kind)),
+            ),
+        )
 
     @property
     def page_url(self) -> str:
@@ -219,9 +222,6 @@ class Cart:
         with suppress(LinkDown, OSError):  # on the way out, a link that is broken is as good as one that was left
             await self._link.leave(LEAVE_S)
 
-    def _ask_export(self, kind: ExportKind) -> None:
-        self._in_loop(lambda: self._exports.ask(kind))
-
     def _in_loop(self, call: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(call)
 
@@ -249,7 +249,7 @@ def _tls_of(settings: CartSettings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise SettingError(
             f"--bridge-ca (CART_BRIDGE_CA) is {settings.bridge_ca!r}; it is to name a CA certificate "
-            f"({error.strerror or error})."
+            f"({error_words(error)})."
         ) from None
     return context
 
@@ -267,10 +267,10 @@ def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder
 
 
 def _trainer_setup(settings: CartSettings, folder: Path) -> TrainerSetup:
-    share = Partition.parse(settings.share)
+    partition = Partition.parse(settings.share)
     return TrainerSetup(
         task=settings.task,
-        share=(share.index, share.count),
+        partition=(partition.index, partition.count),
         data=os.path.abspath(settings.data) if settings.data else "",
         starter_rows=settings.starter_rows,
         threads=settings.train_threads,

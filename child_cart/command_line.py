@@ -29,7 +29,9 @@ DESCRIPTION = (
 )
 PLACES = "a command comes before everything else, and a value after its flag"
 KEYGEN = "keygen"
-OF_THE_DATA = ("data_dir", "store", "store_timeout_s", "task")
+FIRST_PORT = 5000
+"""The port of cart number 0, if there were one: cart 3 of a machine has its pages at 5003."""
+OF_THE_DATA = ("data_dir", "number", "store", "store_timeout_s", "task")
 """The settings that say where a cart's data are and what they mean."""
 
 
@@ -46,9 +48,18 @@ def read(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Name
     else:
         line = _of_command(argv[0])
         argv = argv[1:]
-    given, settings = line.read(argv, {} if line.get_default("command") == KEYGEN else environ)
+    surroundings = {} if line.get_default("command") == KEYGEN else environ
+    given, settings = line.read(argv, surroundings)
+    if settings.number:
+        given, settings = line.read(argv, _with_defaults_of(settings.number, surroundings))
     assert isinstance(settings, CartSettings)
     return given, settings
+
+
+def _with_defaults_of(number: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with a port and a folder of this cart's own; flags and variables that are set win."""
+    own = {"CART_PORT": str(FIRST_PORT + number), "CART_DATA_DIR": f"data/cart-{number}"}
+    return own | {name: value for name, value in environ.items() if value}
 
 
 def _of_command(command: str) -> CommandLine:

@@ -27,6 +27,8 @@ from child_cart.db.store import StoreError
 from child_cart.model.csv_rows import CsvError
 from child_cart.model.task import Task, TaskError, load_task
 
+__all__ = ["mainFunc"]
+
 log = logging.getLogger("cart")
 
 
@@ -113,6 +115,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cart: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def mainFunc() -> None:
+    """Run a cart with the flags of the command line and the variables of the environment, until it is told to stop.
+
+    For a script of one's own: ``from child_cart.main import *``, then ``mainFunc()``.
+
+    Raises:
+        SystemExit: with status 2 if the cart cannot start; the reason is on stderr.
+    """
+    if status := main():
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What the programs need to run in containers: a data folder for each replica, the fleet's secrets, health checks."""
+"""What the programs need in containers: a data folder for each replica, the fleet's secrets, and health checks."""

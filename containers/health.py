@@ -1,4 +1,4 @@
-"""Say whether the program of this container answers: ``python -m containers.health CART 5001 /``. Status 1 if not."""
+"""Check that this container's program answers: ``python -m containers.health CART 5001 /`` exits with 1 if not."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ TIMEOUT_S: Final = 4.0
 
 
 def answers(prefix: str, port: str, path: str, environ: Mapping[str, str]) -> bool:
-    """Return whether a GET is answered with success.
+    """Return whether the program answers a GET with success or a redirect.
 
     Args:
-        prefix: of the program's settings in the environment, which say where it listens.
-        port: the one that it has by default.
-        path: what to ask for.
+        prefix: prefix of the program's settings in the environment: ``BRIDGE`` or ``CART``.
+        port: the port if the environment sets none.
+        path: the path to request.
         environ: the environment.
     """
     port = environ.get(f"{prefix}_PORT") or port
     connection: http.client.HTTPConnection
     if environ.get(f"{prefix}_TLS_CERT"):
-        # The certificate names the host as others know it, and who answers on the loopback is in this container.
+        # The certificate has the host's public name, and the server on the loopback is in this container anyway.
         trusting = ssl._create_unverified_context()  # noqa: S323
         connection = http.client.HTTPSConnection("127.0.0.1", int(port), timeout=TIMEOUT_S, context=trusting)
     else:
@@ -39,7 +39,7 @@ def answers(prefix: str, port: str, path: str, environ: Mapping[str, str]) -> bo
 
 
 def main(argv: Sequence[str]) -> int:
-    """Return the process's exit status."""
+    """Run the command line; return the process's exit status."""
     prefix, port, path = argv
     return 0 if answers(prefix, port, path, os.environ) else 1
 

@@ -1,7 +1,7 @@
 """Give carts the fleet key and a password, and bridges the key's token: ``python -m containers.secrets``.
 
-Runs to its end before any of them starts. What was handed in as a secret is taken; what was not is made on the first
-start and kept from then on.
+It ends before any of them starts. A secret that was given is used; one that was not is made at the first start, and
+kept from then on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PASSWORD_BYTES: Final = 15
 
 @dataclass(frozen=True)
 class SecretsSettings:
-    """Where secrets come from and go to; ``SECRETS_…`` in the environment."""
+    """Where secrets come from and go to; in the environment the settings are named ``SECRETS_…``."""
 
     fleet_key: str = option("/run/secrets/fleet_key", "file with a fleet key to take; empty or not there for none")
     admin_password: str = option("/run/secrets/admin_password", "likewise, with a password for the admin pages")
@@ -33,10 +33,10 @@ class SecretsSettings:
 
 
 def hand_out(settings: SecretsSettings) -> list[str]:
-    """Write key, password and token where they are read; return what was done, as sentences.
+    """Write key, password and token to the folders of carts and bridges; return what was done, as sentences.
 
     Raises:
-        SettingError: if a key cannot be used, or the folders not be written.
+        SettingError: if a key cannot be used, or a folder cannot be written.
     """
     carts, bridges = Path(settings.carts), Path(settings.bridges)
     try:
@@ -65,7 +65,7 @@ def hand_out(settings: SecretsSettings) -> list[str]:
 
 
 def _one(what: str, given: Path, kept: Path, make: Callable[[], str]) -> tuple[str, str]:
-    """Return a secret, and where it is from, as a sentence."""
+    """Return a secret, and a sentence that says where it comes from."""
     text = given.read_text().strip() if given.exists() else ""
     if text:
         return text, f"The {what} is the one that was given."
@@ -75,7 +75,7 @@ def _one(what: str, given: Path, kept: Path, make: Callable[[], str]) -> tuple[s
 
 
 def main() -> int:
-    """Hand the secrets out; return the process's exit status."""
+    """Hand out the secrets; return the process's exit status."""
     try:
         print("\n".join(hand_out(load(SecretsSettings, "SECRETS", [], os.environ, ""))))
     except SettingError as error:

@@ -1,10 +1,10 @@
-"""Run a program in the first data folder that no other replica of it holds: ``python -m containers.slot cart``.
+"""Run a program in the first data folder that no other replica holds: ``python -m containers.slot cart``.
 
-Replicas of a service get the same volumes and the same environment, and a container that takes the place of another
-knows nothing of it. So all carts get one volume, in it are slots, folders named 1, 2, 3 and so on, and a cart takes the
-lowest one that is free, by a lock. The kernel takes the lock back when its holder ends, however that happens, so that
-the next cart goes on with just what that one has left: its key, its weights, its database. Fewer carts leave the upper
-slots as they are; more carts take them up again. The same holds for bridges.
+Replicas of a service get the same volumes and the same environment, and a container that replaces another one knows
+nothing of it. So all carts share one volume with slots: folders named 1, 2, 3 and so on. A cart locks the lowest slot
+that is free. The kernel releases the lock when its holder ends, for whatever reason, and the next cart goes on with
+what is in the slot: key, weights, database. With fewer carts the upper slots stay as they are; with more carts they are
+used again. The same holds for bridges.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Final
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load, option
 
 HOLDER: Final = "slot"
-"""The file in a slot that is locked; it names the host (the container) that holds it, for those who look for carts."""
+"""The file in a slot that is locked; it holds the name of the host (the container) that has the slot."""
 PROGRAMS: Final = {"bridge": "parent_cart.main", "cart": "child_cart.main"}
 
 
 @dataclass(frozen=True)
 class SlotSettings:
-    """Where the slots are; ``SLOT_…`` in the environment."""
+    """Where the slots are; in the environment the settings are named ``SLOT_…``."""
 
     folder: str = option("/data", "folder with the slots of all replicas; the data folder of each lies there")
     number: int = option(0, "the slot to take; 0 takes the lowest one that is free", minimum=0, maximum=10_000)
     shares: int = option(
         0,
-        "into how many shares the starter data is dealt, one a slot, from the first again after the last; 0 leaves "
-        "that to CART_SHARE",
+        "number of partitions of the starter data, one for each slot; after the last one the first follows. 0 leaves "
+        "this to CART_SHARE",
         minimum=0,
         maximum=10_000,
     )
 
 
 def claim(folder: Path, wanted: int, host: str) -> tuple[int, IO[str]]:
-    """Take a slot; it is held until the file that is returned is closed.
+    """Lock a slot; return its number and its locked file, whose closing releases the slot.
 
     Args:
         folder: holds the slots.
         wanted: the slot's number; 0 for the lowest one that is free.
-        host: under which name others reach this replica.
+        host: the name of this replica on the network.
 
     Raises:
-        SettingError: if the folder cannot be used, or the wanted slot is held.
+        SettingError: if the folder cannot be used, or another replica holds the wanted slot.
     """
     for number in [wanted] if wanted else count(1):
         slot = folder / str(number)
@@ -59,7 +60,7 @@ def claim(folder: Path, wanted: int, host: str) -> tuple[int, IO[str]]:
             slot.mkdir(mode=0o700, exist_ok=True)
             holder = open(slot / HOLDER, "a")  # noqa: SIM115 - held as long as the program runs
         except OSError as error:
-            raise SettingError(f"The slot {slot} cannot be used: {error.strerror}.") from None
+            raise SettingError(f"The slot {slot} cannot be used: {error_words(error)}.") from None
         try:
             fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -74,12 +75,12 @@ def claim(folder: Path, wanted: int, host: str) -> tuple[int, IO[str]]:
 
 
 def environment_of(number: int, host: str, shares: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return a program's settings for one slot: in them, ``<slot>`` stands for its number and ``<host>`` for the host.
+    """Return a program's settings for one slot, with its number for ``<slot>`` and the host's name for ``<host>``.
 
     Args:
         number: of the slot.
         host: the name of this replica.
-        shares: how many there are of the starter data; 0 to say nothing of it.
+        shares: into how many parts the starter data is split; 0 to leave CART_SHARE alone.
         environ: the environment of all replicas.
     """
     changed = {

@@ -1,1 +1,1 @@
-"""A whole fleet on one machine: a bridge, some carts, and shoppers that buy faster than life. ``python -m demo``."""
+"""A whole fleet on one machine: a bridge, some carts, and simulated shoppers. Run it with ``python -m demo``."""

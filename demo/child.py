@@ -1,7 +1,7 @@
-"""Become another program that the kernel ends when this one's parent ends, however that ends.
+"""Run another program, which the kernel kills when the parent of this process ends for any reason.
 
 Started as ``python child.py PARENT_ID PROGRAM ARGUMENTS...``. A hook between fork and exec would do the same, but code
-that runs there can deadlock. Imports next to nothing, because each start waits for it.
+that runs there can deadlock. Imports almost nothing, because the start of each process waits for this module.
 """
 
 import os
@@ -13,10 +13,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Set the signal, make sure that the parent still lives, and become the program."""
+    """Set the signal, check that the parent still runs, and execute the program."""
     parent, *command = sys.argv[1:]
-    with suppress(ImportError, OSError, AttributeError):  # not Linux: the demo still ends what it has started itself
-        import ctypes  # noqa: PLC0415 - not on every Python
+    with suppress(ImportError, OSError, AttributeError):  # not Linux: the demo still ends the processes that it started
+        import ctypes  # noqa: PLC0415 - not every Python has it
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):

@@ -1,4 +1,4 @@
-"""The bridge and the carts of a demo: their command lines, their ports, and waiting until all of them answer."""
+"""The bridge and the carts of a demo: their command lines and ports, and their start and stop."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Final
 
 import aiohttp
 
-from child_cart.api.account import new_password
-from child_cart.api.secret_files import write_secret
+from cart_common.process.atomic_files import write_whole
+from child_cart.api.access.account import new_password
 
 from .config import MOST_CLUSTER, DemoSettings, Plan
 from .processes import ROOT, Program, last_line, stop_all
@@ -24,20 +24,20 @@ LOOK_S: Final = 0.1
 
 
 class FleetError(Exception):
-    """The fleet cannot start or go on; the message is a sentence."""
+    """The fleet cannot start or go on; the message says why, in a sentence."""
 
 
 class PortTaken(FleetError):
-    """A port that is needed is taken."""
+    """Another process uses a port that the demo needs."""
 
 
 class Fleet:
-    """The processes of a demo and what is seen of them.
+    """The processes of a demo, and what the demo sees of them.
 
     Args:
-        settings: those of the demo.
-        plan: how the task's carts are set up.
-        folder: holds each process's log and each cart's data.
+        settings: the demo's settings.
+        plan: the settings of the task's carts.
+        folder: where each process's log and each cart's data are kept.
     """
 
     def __init__(self, settings: DemoSettings, plan: Plan, folder: Path) -> None:
@@ -63,9 +63,9 @@ class Fleet:
         """Start the bridge, then the carts, and wait until each answers.
 
         Raises:
-            FleetError: if one of them ends or stays silent, with the last line of its log.
+            FleetError: if one of them ends or does not answer, with the last line of its log.
         """
-        write_secret(self.password_file, self.password)
+        write_whole(self.password_file, self.password.encode())
         await self.bridge.program.start()
         await _answering(self.bridge, web)
         for cart in self.carts:
@@ -73,12 +73,12 @@ class Fleet:
         await asyncio.gather(*(_answering(cart, web) for cart in self.carts))
 
     async def stop(self) -> None:
-        """End all processes. The carts are told first, so that they can still take leave of the bridge."""
+        """Stop all processes. The carts get the signal first, so that they can still detach from the bridge."""
         await stop_all([*(cart.program for cart in self.carts), self.bridge.program])
 
     @property
     def lost(self) -> list[Program]:
-        """The processes that have ended by themselves."""
+        """The processes that have ended before the demo stopped them."""
         programs = [self.bridge.program, *(cart.program for cart in self.carts)]
         return [program for program in programs if program.ending]
 
@@ -122,7 +122,7 @@ def cart_arguments(settings: DemoSettings, plan: Plan, number: int, folder: Path
 
 
 def password_file(folder: Path) -> Path:
-    """Return the file with the password of all admin pages."""
+    """Return the file that holds the password of all admin pages."""
     return folder / "admin-password"
 
 
@@ -132,29 +132,29 @@ def cart_folder(folder: Path, number: int) -> Path:
 
 
 def check_ports(settings: DemoSettings) -> None:
-    """Make sure that every port that will be needed is free.
+    """Check that every port of the fleet is free.
 
     Raises:
-        PortTaken: naming the first one that is not, and what to change.
+        PortTaken: for the first port that is not free, with the setting to change.
     """
     if not is_free(settings.bridge_port):
         raise PortTaken(
-            f"Port {settings.bridge_port}, for the bridge, is taken. Stop what listens there, or choose another: "
+            f"Port {settings.bridge_port}, for the bridge, is in use. Stop the program there, or choose another port: "
             f"make run PORT={free_stretch(settings.bridge_port + 1, 1, settings.page_ports)}"
         )
     for number, port in enumerate(settings.page_ports, 1):
         if not is_free(port):
             start = free_stretch(port + 1, settings.carts, [settings.bridge_port])
             raise PortTaken(
-                f"Port {port}, for the pages of cart {number}, is taken. Stop what listens there, or let the carts "
-                f"use other ports: make run PAGES={start}"
+                f"Port {port}, for the pages of cart {number}, is in use. Stop the program there, or choose other "
+                f"ports: make run PAGES={start}"
             )
 
 
 def is_free(port: int) -> bool:
-    """Return whether the port can be listened on."""
+    """Return whether a server can listen on the port."""
     with socket.socket() as probe:
-        # As the servers do it: connections of an earlier run that are still being closed do not matter.
+        # As the servers do, so that connections of an earlier run that still close do not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -165,7 +165,7 @@ def is_free(port: int) -> bool:
 
 
 def free_stretch(start: int, length: int, others: Sequence[int]) -> int:
-    """Return the first port from ``start`` on with ``length`` free ones in a row, none of them in ``others``."""
+    """Return the first port, from ``start`` on, of ``length`` consecutive free ports that are not in ``others``."""
     for first in range(start, 65537 - length):
         stretch = range(first, first + length)
         if all(port not in others and is_free(port) for port in stretch):

@@ -1,4 +1,4 @@
-"""Start the fleet, let shoppers buy, show what happens, compare at the end, and leave nothing behind."""
+"""Start the fleet, let simulated shoppers buy, show the learning, compare the models, and clean up."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Final
 import aiohttp
 from rich.console import Console
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load
 from cart_common.process.tasks import background, in_thread
 from child_cart.model.partition import Partition
@@ -30,8 +31,7 @@ from .summary import measure, summary_table
 from .watch import new_web
 
 DESCRIPTION: Final = (
-    "Run a bridge and some carts on this machine, with shoppers that buy faster than life, and watch the carts learn "
-    "from each other."
+    "Run a bridge and some carts on this machine, with simulated shoppers, and watch the carts learn from each other."
 )
 CHECK_S: Final = 0.2
 BRIDGE_LOOK_S: Final = 0.5
@@ -39,16 +39,16 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Demo:
-    """One run, from the ports to the last process.
+    """One run of the demo, from the first process to the last.
 
     Args:
-        settings: those of the demo.
-        task: what is learned.
-        folder: where everything is kept while it runs.
-        console: where it is shown.
+        settings: the demo's settings.
+        task: what the carts learn.
+        folder: where logs and data are kept during the run.
+        console: where the fleet is shown.
 
     Attributes:
-        lost: whether a process has ended by itself.
+        lost: whether a process ended before the demo stopped it.
     """
 
     def __init__(self, settings: DemoSettings, task: Task, folder: Path, console: Console) -> None:
@@ -62,7 +62,7 @@ class Demo:
         self.lost = False
 
     async def run(self) -> None:
-        """Run until the rounds are over and compared, or for ever; cancelled, it stops all processes first.
+        """Run until all rounds have ended and the models are compared, or until cancelled; then stop all processes.
 
         Raises:
             FleetError: if the fleet cannot start or go on.
@@ -70,7 +70,7 @@ class Demo:
         try:
             async with new_web() as web, background(self._screen.run()):
                 await self._fleet.start(web)
-                self._screen.note = "Each cart trains on a few purchases of its own first; this takes some seconds."
+                self._screen.note = "Each cart first trains on its starter rows; this takes some seconds."
                 await self._learn(web)
         finally:
             self.lost = bool(self._fleet.lost)
@@ -82,34 +82,34 @@ class Demo:
             self._console.print(summary_table(results, self._settings.task, took_s))
 
     async def _learn(self, web: aiohttp.ClientSession) -> None:
-        """Let the shoppers buy until all rounds are over."""
-        shares = await in_thread(self._shares)
-        open_doors = asyncio.Event()
+        """Let the shoppers buy until all rounds have ended."""
+        rows_to_buy = await in_thread(self._rows_to_buy)
+        may_buy = asyncio.Event()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(background(self._watch_bridge(web)))
-            for cart, rows in zip(self._fleet.carts, shares, strict=True):
+            for cart, rows in zip(self._fleet.carts, rows_to_buy, strict=True):
                 shoppers = Shoppers(
                     cart, self._fleet.carts, rows, self._settings.task == SELLING_TASK, self._settings.rounds
                 )
-                await stack.enter_async_context(background(shoppers.run(web, open_doors.is_set)))
+                await stack.enter_async_context(background(shoppers.run(web, may_buy.is_set)))
             await self._until(self._all_prepared)
             self._screen.note = ""
-            open_doors.set()
+            may_buy.set()
             await self._until(self._all_finished)
 
-    def _shares(self) -> list[list[Row]]:
-        """Return what is left to buy at each cart: the rows of its share that it does not start from."""
+    def _rows_to_buy(self) -> list[list[Row]]:
+        """Return the rows to buy at each cart: those of its partition that are not its starter rows."""
         carts = self._settings.carts
         starter = [self._task.starter_rows(Partition(index, carts)) for index in range(carts)]
         if not any(starter):
-            self._console.print(f"The task {self._settings.task} brings no rows: send some to the carts yourself.")
+            self._console.print(f"The task {self._settings.task} has no starter rows: send rows to the carts yourself.")
         return [rows[self._plan.starter_rows :] or rows for rows in starter]
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        """Wait until the fleet has got somewhere.
+        """Wait until ``reached`` returns True.
 
         Raises:
-            FleetError: if nothing is left of it.
+            FleetError: if all carts have ended.
         """
         while not reached():
             now = time.monotonic()
@@ -120,7 +120,7 @@ class Demo:
 
     def _all_prepared(self) -> bool:
         now = time.monotonic()
-        return all(cart.is_prepared for cart in self._fleet.carts if cart.holds_up(now))
+        return all(cart.is_prepared for cart in self._fleet.carts if cart.is_waited_for(now))
 
     def _all_finished(self) -> bool:
         now = time.monotonic()
@@ -135,13 +135,13 @@ class Demo:
 
 
 async def run_until_signal(demo: Demo) -> signal.Signals | None:
-    """Run the demo; a signal ends it cleanly. Returns the signal, or None if the demo has ended by itself."""
+    """Run the demo until it ends or a signal stops it; return the signal, or None."""
     received: list[signal.Signals] = []
     running = asyncio.ensure_future(demo.run())
 
     def take(number: signal.Signals) -> None:
         received.append(number)
-        if len(received) == 1:  # a second one would cut the cleaning up short
+        if len(received) == 1:  # a second signal must not interrupt the cleanup
             running.cancel()
 
     for number in SIGNALS:
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"demo: The folder {error.filename} cannot be made: {error.strerror}.", file=sys.stderr)
+        print(f"demo: The folder {error.filename} cannot be created: {error_words(error)}.", file=sys.stderr)
         return 2
     demo = Demo(settings, task, folder, console)
     status, keep = 1, True

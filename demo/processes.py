@@ -1,4 +1,4 @@
-"""Processes that are started here, watched, and ended with everything below them."""
+"""Processes that the demo starts, watches, and ends together with their descendants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAIL_BYTES: Final = 4096
 
 
 class Program:
-    """One process in a session of its own, so that Ctrl-C reaches the demo alone, with its output in a log file."""
+    """One process, with its output in a log file. It has its own session, so that Ctrl-C reaches the demo alone."""
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it; it ends with this process at the latest."""
+        """Start the process; the kernel kills it at the latest when the demo ends."""
         with open(self.log, "wb") as output:  # noqa: ASYNC230 - opened once
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, str(LAUNCHER), str(os.getpid()), sys.executable, *self._arguments),
@@ -41,39 +41,39 @@ class Program:
 
     @property
     def process_id(self) -> int | None:
-        """Its id while it runs."""
+        """The process's id while it runs, or None."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     @property
     def ending(self) -> str:
-        """How it ended, as words; empty while it runs or was not started."""
+        """How the process ended, in words; empty while it runs, and before its start."""
         status = self._process.returncode if self._process is not None else None
         if status is None:
             return ""
         return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
     def last_words(self) -> str:
-        """Return how it ended, and the last line of its log."""
+        """Return how the process ended, and the last line of its log."""
         return f"{self.ending or 'does not answer'}: {last_line(self.log) or 'it said nothing'}"
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to it and its process group."""
+        """Send a signal to the process group."""
         if self.process_id is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process_id, number)
 
     async def wait(self) -> None:
-        """Wait for its end."""
+        """Wait until the process ends."""
         if self._process is not None:
             await self._process.wait()
 
 
 async def stop_all(programs: Sequence[Program]) -> None:
-    """End the programs and what they have started: asked first, killed after ``GRACE_S``."""
+    """End the programs and their descendants: SIGTERM first, SIGKILL after ``GRACE_S``."""
     below = descendants(program.process_id for program in programs)
     for program in programs:
         program.send(signal.SIGTERM)
-    # A stopped process takes note of nothing but SIGKILL until it goes on.
+    # A stopped process handles no signal but SIGKILL until it continues.
     for program in programs:
         program.send(signal.SIGCONT)
     with suppress(TimeoutError):
@@ -88,16 +88,16 @@ async def stop_all(programs: Sequence[Program]) -> None:
 
 
 def environment(own: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return the children's environment: ours, with our module paths, so that they find the same tasks.
+    """Return the environment of a child: ours, with our module paths, so that it finds the same tasks.
 
-    What TensorFlow leaves in its temporary folder when it is killed goes with the demo's folder.
+    Its temporary folder is the demo's: TensorFlow leaves files there when it is killed, and the demo deletes them.
     """
     paths = os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])
     return {**own, "PYTHONPATH": paths, "TMPDIR": str(folder)}
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that says anything."""
+    """Return the last line of a log that contains letters or digits."""
     try:
         with open(log, "rb") as file:
             file.seek(0, os.SEEK_END)
@@ -105,7 +105,7 @@ def last_line(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    # Not the rule that closes the trace of an exception group.
+    # This skips the ruler that ends the trace of an exception group.
     return next((line.strip("| \n") for line in reversed(lines) if any(map(str.isalnum, line))), "")
 
 
@@ -115,7 +115,7 @@ class _Descendant:
     started_at: str
 
     def kill(self) -> None:
-        """Kill it, unless its id has gone to another process since."""
+        """Kill the process, unless another one has its id by now."""
         stat = _stat(self.process_id)
         if stat is not None and stat[1] == self.started_at:
             with suppress(ProcessLookupError, PermissionError):
@@ -123,7 +123,7 @@ class _Descendant:
 
 
 def descendants(parents: Iterable[int | None]) -> set[_Descendant]:
-    """Return all processes below these; none where the system has no ``/proc``."""
+    """Return all descendants of these processes; an empty set where the system has no ``/proc``."""
     children: dict[int, list[_Descendant]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         stat = _stat(int(entry.name))
@@ -139,7 +139,7 @@ def descendants(parents: Iterable[int | None]) -> set[_Descendant]:
 
 
 def _stat(process_id: int) -> tuple[int, str] | None:
-    """Return a process's parent and the moment of its start, which together with the id is unique."""
+    """Return a process's parent and its start time; id and start time together are unique."""
     try:
         words = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,8 +1,7 @@
-"""Measure what the carts have learned beside models that never federated. The only part that imports TensorFlow.
+"""Compare the carts' models with models that were trained alone. The only module of the demo that imports TensorFlow.
 
-Runs as a process of its own, ``python -m demo.references FOLDER TASK CARTS STARTER_ROWS``, after the carts were
-stopped: training blocks, and a demo that is interrupted must end at once. Prints a JSON line for each step and for the
-results.
+Runs in its own process, ``python -m demo.references FOLDER TASK CARTS STARTER_ROWS``, after the carts have stopped:
+training blocks, and an interrupted demo must end at once. Prints a JSON line for each step, and one for the results.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from .fleet import cart_folder
 
 PLENTY: Final = 1_000_000
 TEST_ROWS: Final = 2000
-TEST_SEED: Final = 2024  # of purchases that are in nobody's starter or evaluation rows
+TEST_SEED: Final = 2024  # a seed that no cart's starter or evaluation rows use
 
 
 @dataclass(frozen=True)
 class CartResult:
-    """One cart's outcome; accuracies 0 to 1, None where there is no model or nothing to measure on."""
+    """One cart's result; accuracies are 0 to 1, and None without a model."""
 
     number: int
     rows: int
@@ -47,7 +46,7 @@ class CartResult:
 
 @dataclass(frozen=True)
 class KeptResult:
-    """What a stopped cart's folder holds: the rows of each training in their order, and the model."""
+    """What a stopped cart's folder holds: the rows of each training, in order, and the model."""
 
     batches: tuple[tuple[Row, ...], ...]
     averaged: int
@@ -55,7 +54,7 @@ class KeptResult:
 
 
 def kept_by(folder: Path, starter_rows: Sequence[Row]) -> KeptResult:
-    """Read a stopped cart's folder, without changing it."""
+    """Read a stopped cart's folder without changing it."""
     with tempfile.TemporaryDirectory() as copy:
         for file in folder.glob("cart.db*"):
             shutil.copy(file, copy)
@@ -63,7 +62,7 @@ def kept_by(folder: Path, starter_rows: Sequence[Row]) -> KeptResult:
         try:
             versions = store.versions(PLENTY)[::-1]
             averaged = sum(record.outcome is Outcome.AGGREGATED for record in store.rounds(PLENTY))
-            store.forget_model()  # in the copy: without versions, all rows wait
+            store.forget_model()  # in the copy: without versions, all rows are waiting rows
             rows = store.waiting_rows(PLENTY)
         finally:
             store.close()
@@ -85,7 +84,7 @@ def _weights(folder: Path, versions: Sequence[ModelVersion]) -> Weights | None:
 
 
 def rows_never_seen(task: Task) -> list[Row]:
-    """Return rows to measure on: the task's test rows if it has some, fresh purchases, or its evaluation rows."""
+    """Return the rows to measure on: fresh purchases, or else the task's test rows, or else its evaluation rows."""
     if isinstance(task, Shopping):
         return purchases(TEST_ROWS, TEST_SEED)
     test_rows = getattr(task, "test_rows", task.evaluation_rows)
@@ -94,7 +93,7 @@ def rows_never_seen(task: Task) -> list[Row]:
 
 
 class Measurer:
-    """Trains and measures on the task's own learner."""
+    """Trains and measures models with the task's own learner."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -103,7 +102,7 @@ class Measurer:
         self._test = task.arrays(rows_never_seen(task))
 
     def trained_on(self, batches: Sequence[Sequence[Row]]) -> float:
-        """Return the accuracy of a model that is trained as a cart trains, batch after batch, without averaging."""
+        """Return the accuracy of a model that trains as a cart does, batch after batch, without averaging."""
         self._learner.set_weights(self._start)
         for batch in batches:
             if batch:
@@ -117,9 +116,10 @@ class Measurer:
 
 
 def together(carts: Sequence[KeptResult]) -> list[list[Row]]:
-    """Return the carts' rows as the batches of one model: what the carts learned at the same time is one batch.
+    """Return the carts' rows as batches for one model: the rows that carts learned at the same time form one batch.
 
-    As strong a reference as training on all rows at once: digits 0.966 against 0.946, shopping 0.889 against 0.891.
+    This reference is as strong as training on all rows at once: digits 0.966 against 0.946, shopping 0.889 against
+    0.891.
     """
     return [
         [row for batch in batches for row in batch]
@@ -128,7 +128,7 @@ def together(carts: Sequence[KeptResult]) -> list[list[Row]]:
 
 
 def measured(folder: Path, task: Task, carts: int, starter_rows: int) -> Iterator[dict[str, Any]]:
-    """Give a line for each step that is done, and the results as the last one."""
+    """Give a record for each completed step, and the results as the last record."""
     steps = carts + 2
     kept = [
         kept_by(cart_folder(folder, n), task.starter_rows(Partition(n - 1, carts))[:starter_rows])
@@ -154,7 +154,7 @@ def measured(folder: Path, task: Task, carts: int, starter_rows: int) -> Iterato
 def main() -> None:
     """Run the process."""
     folder, task, carts, starter_rows = sys.argv[1:]
-    # Libraries print to the standard output; it carries the answers, so they get the error stream instead.
+    # Libraries print to standard output, which carries the answers here. So their output goes to standard error.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)
         for line in measured(Path(folder), load_task(task), int(carts), int(starter_rows)):

@@ -1,4 +1,4 @@
-"""Shows the fleet: a live table in a terminal, plain lines elsewhere."""
+"""Show the fleet: a live table in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Screen:
     """What a person sees while the demo runs.
 
     Attributes:
-        since: the monotonic moment of the start.
-        note: what the demo itself is doing, if that is not plain to see.
+        since: the monotonic time of the start.
+        note: what the demo itself does now, where the table does not show it.
     """
 
     def __init__(self, console: Console, fleet: Fleet, limit: int) -> None:
@@ -32,8 +32,8 @@ class Screen:
         self.note = "The bridge and the carts are starting."
 
     async def run(self) -> None:
-        """Show the fleet, for ever, or until nobody can see it any more."""
-        with suppress(OSError):  # the terminal was closed; SIGHUP ends the demo, if anything does
+        """Show the fleet until cancelled, or until the terminal is closed."""
+        with suppress(OSError):  # the terminal is closed; SIGHUP may end the demo
             if self._console.is_terminal:
                 await self._live()
             else:

@@ -1,6 +1,6 @@
-"""Shoppers: purchases made of the rows of a cart's share, sent through its API faster than life.
+"""Simulated shoppers: turn the rows of a cart's partition into purchases, and send them through the cart's API.
 
-A purchase keeps its id until the cart has taken it, so that none is lost and none counts twice.
+A purchase keeps its id until the cart has accepted it, so that no purchase is lost or counted twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .watch import FAILURES, CartView, Json
 
 TICK_S: Final = 0.25
 FILL_STEPS: Final = 10
-"""In how many steps a cart gets the rows of a round."""
+"""The number of steps in which a cart gets the rows of a round."""
 MOST_LINES: Final = 4
 LOOK_AHEAD: Final = 36
 BATCH_ROWS: Final = 5
@@ -33,7 +33,7 @@ LAST_DAY: Final = 28  # of any month
 
 @dataclass(frozen=True)
 class Purchase:
-    """One request to a cart, and how many rows it makes."""
+    """One request to a cart, and the number of rows that the cart makes of it."""
 
     path: str
     body: Json
@@ -43,10 +43,10 @@ class Purchase:
 def bills(
     rows: Sequence[Row], codes: Mapping[int, Sequence[str]], draw: random.Random, name: str
 ) -> Iterator[Purchase]:
-    """Turn ``shopping`` rows into bills without end, from the first row again after the last.
+    """Turn ``shopping`` rows into bills endlessly; after the last row the first one follows.
 
-    A bill takes the next row and those of the same month and gender among the few that follow, each as an item of the
-    row's category that is not on it yet: lines of one item would be put together, and make one row.
+    A bill takes the next row, and rows of the same month and gender among the few that follow. Each row becomes an item
+    of its category that is not on the bill yet: a cart merges lines of the same item, and would make one row of them.
     """
     waiting: list[Row] = []
     for number in count(1):
@@ -74,7 +74,7 @@ def _buyer(row: Row) -> tuple[int, int]:
 
 
 def batches(rows: Sequence[Row], name: str) -> Iterator[Purchase]:
-    """Turn rows of any task into small batches without end, from the first row again after the last."""
+    """Turn rows of any task into small batches endlessly; after the last row the first one follows."""
     place = 0
     for number in count(1):
         batch = [rows[(place + step) % len(rows)] for step in range(BATCH_ROWS)]
@@ -83,16 +83,16 @@ def batches(rows: Sequence[Row], name: str) -> Iterator[Purchase]:
 
 
 def rows_wanted(status: Json, fleet: Sequence[Json], limit: int) -> int:
-    """Return how many rows a cart is to get now.
+    """Return how many rows a cart gets now.
 
-    All carts are filled to the same level, a step at a time, and wait for each other after a round: so they train at
-    the same moment, and the models that they then ask each other for have just been trained. A cart that trains while
-    the others do not gets their last average instead, in which its own share of knowledge is thinned out.
+    All carts are filled to the same level, step by step, and wait for each other after a round. So they train at the
+    same time, and request models from each other that have just been trained. A cart that trains alone would get the
+    last average of the others instead, in which its own contribution is diluted.
 
     Args:
-        status: what the cart says of itself.
-        fleet: what all carts say that are not to be left behind.
-        limit: rounds after which a cart gets no more; 0 for none.
+        status: the cart's status.
+        fleet: the statuses of all carts that wait for each other.
+        limit: number of rounds after which a cart gets no more rows; 0 for no limit.
     """
     ended = status["rounds_ended"]
     if not _is_buying(status) or (limit and ended >= limit) or any(other["rounds_ended"] < ended for other in fleet):
@@ -111,15 +111,15 @@ def _is_buying(status: Json) -> bool:
 
 
 class Shoppers:
-    """All that buy at one cart.
+    """The simulated shoppers of one cart.
 
     Args:
-        cart: what is seen of it.
-        fleet: what is seen of all carts, this one too.
-        rows: those of its share that are left to buy; none if the task has none.
+        cart: the view of this cart.
+        fleet: the views of all carts, including this one.
+        rows: the rows to buy; empty if the task has no starter rows.
         sells: whether the rows are sold as bills.
-        limit: rounds after which to stop buying; 0 for none.
-        name: what the ids of their purchases begin with. A cart knows the ids of all that was ever bought there.
+        limit: number of rounds after which they stop buying; 0 for no limit.
+        name: prefix of the ids of their purchases. It must be new to the cart, which remembers all ids.
     """
 
     def __init__(
@@ -140,13 +140,13 @@ class Shoppers:
         self._draw = random.Random(cart.number)  # noqa: S311 - nothing secret
         self._next: Purchase | None = None
 
-    async def run(self, web: aiohttp.ClientSession, opened: Callable[[], bool]) -> None:
-        """Look at the cart and buy, for ever; nothing is bought before ``opened``."""
+    async def run(self, web: aiohttp.ClientSession, may_buy: Callable[[], bool]) -> None:
+        """Read the cart's status and buy, until cancelled; buy only while ``may_buy`` returns True."""
         purchases: Iterator[Purchase] | None = None
         while True:
             await _until_next(TICK_S, 0.0)
-            if await self._cart.look(web) and self._rows and opened():
-                # Half a tick later all carts have been looked at, so that all shoppers decide by the same picture.
+            if await self._cart.look(web) and self._rows and may_buy():
+                # Half a tick later all statuses are known, so that all shoppers decide on the same ones.
                 await _until_next(TICK_S, TICK_S / 2)
                 purchases = purchases or await self._purchases(web)
                 if purchases is not None:
@@ -155,7 +155,7 @@ class Shoppers:
     async def _buy(self, purchases: Iterator[Purchase], web: aiohttp.ClientSession) -> None:
         """Make the purchases of one tick."""
         now = time.monotonic()
-        fleet = [cart.status for cart in self._fleet if cart.holds_up(now)]
+        fleet = [cart.status for cart in self._fleet if cart.is_waited_for(now)]
         wanted = rows_wanted(self._cart.status, fleet, self._limit)
         while wanted > 0:
             self._next = self._next or next(purchases)
@@ -165,7 +165,7 @@ class Shoppers:
             self._next = None
 
     async def _send(self, purchase: Purchase, web: aiohttp.ClientSession) -> bool:
-        """Send a purchase; False if it is to be sent again later."""
+        """Send a purchase; return False if it must be sent again."""
         try:
             address, headers = f"{self._cart.url}{purchase.path}", self._cart.headers
             async with web.post(address, json=purchase.body, headers=headers) as answer:
@@ -178,7 +178,7 @@ class Shoppers:
         return False
 
     async def _purchases(self, web: aiohttp.ClientSession) -> Iterator[Purchase] | None:
-        """Return what will be bought; None while the cart does not show its items."""
+        """Return the endless purchases; None while the cart does not list its items."""
         if not self._sells:
             return batches(self._rows, self._name)
         try:
@@ -190,12 +190,12 @@ class Shoppers:
 
 
 async def _until_next(period_s: float, offset_s: float) -> None:
-    """Sleep until the clock is at a multiple of the period, plus the offset: the same moments for everybody."""
+    """Sleep until the clock is at a multiple of the period, plus the offset: the same times for all shoppers."""
     await asyncio.sleep(period_s - (time.monotonic() - offset_s) % period_s)
 
 
 def codes_of(catalogue: Mapping[str, Any]) -> dict[int, list[str]]:
-    """Return the codes of each category from the answer of ``/api/items``."""
+    """Return the codes of each category, from the answer of ``/api/items``."""
     codes: dict[int, list[str]] = {}
     for item in catalogue["items"]:
         codes.setdefault(item["category"], []).append(item["code"])

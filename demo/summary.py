@@ -1,4 +1,4 @@
-"""The outcome as a table: each cart alone, each cart with the others, and one model on everybody's rows."""
+"""The results as a table: each cart alone, each cart in the federation, and one model on the rows of all carts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ TRAINING_THREADS: Final = 2
 
 
 async def measure(settings: DemoSettings, plan: Plan, folder: Path, console: Console) -> Json:
-    """Have the models measured in a process of its own, which ends with this call however that ends.
+    """Measure the models in a separate process, which always ends before this call returns.
 
     Raises:
-        FleetError: if that fails.
+        FleetError: if the process fails.
     """
     log = folder / "references.log"
     arguments = [str(folder), settings.task, str(settings.carts), str(plan.starter_rows)]
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        shown = progress.add_task("Training each cart's model alone, to compare", total=settings.carts + 2)
+        shown = progress.add_task("Training each cart's model alone, for comparison", total=settings.carts + 2)
         async with _references(arguments, log) as process:
             assert process.stdout is not None
             async for line in process.stdout:
@@ -65,9 +65,9 @@ async def _references(arguments: list[str], log: Path) -> AsyncIterator[asyncio.
 
 
 def summary_table(results: Json, task: str, took_s: float) -> Table:
-    """Return the final table. Accuracies are 0 to 1."""
+    """Return the final table; accuracies are 0 to 1."""
     carts = results["carts"]
-    table = Table(title=f"What the carts know of {task}", title_justify="left", caption_justify="left")
+    table = Table(title=f"What the carts have learned: {task}", title_justify="left", caption_justify="left")
     table.caption = (
         f'Accuracy (0 to 1) on {results["test_rows"]} rows that no cart has trained on. "Alone" and "all data" are '
         f"trained as a cart trains, in the same order, without averaging. The carts took {took_s:.0f} s."

@@ -1,4 +1,4 @@
-"""The fleet as a table, at any width of the terminal; and as plain lines where there is no terminal."""
+"""The fleet as a table for any terminal width, and as plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from parent_cart.bridge.words import byte_words
+from parent_cart.pages.words import byte_words
 
 from .watch import BridgeView, CartView, Json, OwnCart
 
@@ -37,16 +37,16 @@ def fleet_table(
     note: str = "",
     password: str = "",
 ) -> RenderableType:
-    """Return the whole picture.
+    """Return the whole screen.
 
     Args:
-        bridge: what is seen of the bridge.
-        carts: what is seen of the carts.
-        limit: rounds that were asked for; 0 for no end.
-        since: the monotonic moment of the start.
-        width: of the terminal, in columns.
-        note: what the demo itself is doing, if that is not plain to see.
-        password: of the admin pages.
+        bridge: the view of the bridge.
+        carts: the views of the carts.
+        limit: number of rounds after which the demo ends; 0 for no limit.
+        since: the monotonic time of the start.
+        width: the terminal's width, in columns.
+        note: what the demo itself does now, where the table does not show it.
+        password: the password of the admin pages.
     """
     now = time.monotonic()
     table = Table(expand=True, box=None, padding=(0, 1), header_style="dim", pad_edge=False)
@@ -167,7 +167,7 @@ def _event(cart: OwnCart, is_here: bool) -> Text:
 
 
 def _news(carts: Sequence[OwnCart]) -> list[Text]:
-    """Return the newest events of all carts, where the table has no room for them."""
+    """Return the newest events of all carts, for a table that is too narrow to show them."""
     now = time.monotonic()
     lines = [
         Text(f"cart {cart.number} ", no_wrap=True, overflow="ellipsis").append_text(_event(cart, False))
@@ -193,19 +193,19 @@ def _hint(bridge: BridgeView, limit: int, note: str, password: str) -> Text:
 
 
 def elapsed_words(seconds: float) -> str:
-    """Return a time span as a clock shows it: ``1:05``."""
+    """Return a duration as minutes and seconds: ``1:05``."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 class PlainLines:
-    """The story as lines, for a log: each event once, and each process that ends."""
+    """The run as lines for a log: each event once, and the end of each process once."""
 
     def __init__(self) -> None:
         self._told_at: dict[int, float] = {}
         self._told_ends: set[str] = set()
 
     def news(self, bridge: BridgeView, carts: Sequence[OwnCart]) -> Iterator[str]:
-        """Return what has not been told yet, oldest first."""
+        """Give what is new since the last call, oldest first."""
         events = sorted(
             (event["at"], cart.number, event["text"])
             for cart in carts
@@ -222,5 +222,5 @@ class PlainLines:
 
 
 def one_line(text: str) -> str:
-    """Return text with all white space as single spaces."""
+    """Return the text with each run of white space as one space."""
     return re.sub(r"\s+", " ", text).strip()

@@ -1,7 +1,7 @@
-"""Shoppers for carts that run already: ``python -m demo.visit``, where the folder with the carts' slots can be read.
+"""Simulated shoppers for carts that already run: ``python -m demo.visit``, with access to the carts' slots.
 
-Each cart is sold to as in the demo, from the rows of its share. Carts may come and go; nobody waits for those that are
-away.
+They buy at each cart as in the demo, from the rows of its partition. Carts may come and go; no cart waits for one that
+is away.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from .watch import CartView, Json, new_web
 
 log = logging.getLogger("shoppers")
 
-DESCRIPTION: Final = "Let shoppers buy at the carts of a fleet in containers, faster than life."
+DESCRIPTION: Final = "Let simulated shoppers buy at the carts of a fleet in containers."
 LOOK_S: Final = 2.0
 MOST_NAME_BYTES: Final = 256
 
 
 @dataclass(frozen=True)
 class VisitSettings:
-    """Where the carts are; also ``SHOPPERS_…`` in the environment."""
+    """Where the carts are; in the environment the settings are named ``SHOPPERS_…``."""
 
     folder: str = option("/data", "folder with the slots of all carts")
     port: int = option(5001, "port of each cart's pages", minimum=1, maximum=65535)
@@ -49,24 +49,29 @@ class VisitSettings:
 
 @dataclass
 class VisitedCart(CartView):
-    """A cart among others that may have come sooner or later: its rounds are counted as if all had come together.
+    """A cart whose rounds are counted as if all carts had started together.
 
-    Otherwise the others would be sold nothing until a new one has had as many rounds as they.
+    Otherwise the shoppers would buy nothing at the others until a new cart has had as many rounds.
+
+    Attributes:
+        others: the views of all carts.
+        rounds_missed: what is added to the cart's own number of rounds; None before its first status.
     """
 
     others: Sequence[CartView] = field(default=(), kw_only=True)
-    ahead: int | None = field(default=None, kw_only=True)
+    rounds_missed: int | None = field(default=None, kw_only=True)
 
     def take(self, status: Json, now: float) -> None:
-        """Take note of a status."""
+        """Record a status."""
         own = int(status["rounds_ended"])
-        if self.ahead is None or own + self.ahead < self.rounds_ended:  # new here, or its model was reset
-            self.ahead = max((cart.rounds_ended for cart in self.others if cart.holds_up(now)), default=own) - own
-        super().take({**status, "rounds_ended": own + self.ahead}, now)
+        if self.rounds_missed is None or own + self.rounds_missed < self.rounds_ended:  # new, or its model was reset
+            waited_for = (cart.rounds_ended for cart in self.others if cart.is_waited_for(now))
+            self.rounds_missed = max(waited_for, default=own) - own
+        super().take({**status, "rounds_ended": own + self.rounds_missed}, now)
 
 
 def slots(folder: Path) -> Iterator[tuple[int, str]]:
-    """Give the number of each slot, and the host whose cart has it, or had it last."""
+    """Give the number of each slot, and the host whose cart holds it or held it last."""
     for slot in sorted(folder.glob("[0-9]*")):
         if slot.name.isdecimal():
             with suppress(OSError, UnicodeDecodeError), open(slot / HOLDER) as holder:
@@ -76,22 +81,22 @@ def slots(folder: Path) -> Iterator[tuple[int, str]]:
 
 
 async def address_of(host: str, port: int) -> str | None:
-    """Return where the pages of a host are, by number, as these are asked for by no name; None if it is away."""
+    """Return the URL of a host's pages, with its IP address because carts reject unknown names; None if it is away."""
     try:
         (found, *_) = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):  # a ValueError for what can be no name
+    except (OSError, ValueError):  # a ValueError if the text cannot be a name
         return None
     number = str(found[4][0])
     return f"http://[{number}]:{port}" if ":" in number else f"http://{number}:{port}"
 
 
 class ShopVisits:
-    """The shoppers of all carts.
+    """The simulated shoppers of all carts.
 
     Args:
         settings: where the carts are.
-        task: what they learn.
-        web: by which to visit them.
+        task: what the carts learn.
+        web: the HTTP client to use.
     """
 
     def __init__(self, settings: VisitSettings, task: Task, web: aiohttp.ClientSession) -> None:
@@ -102,7 +107,7 @@ class ShopVisits:
         self._fleet: list[VisitedCart] = []
 
     async def run(self) -> None:
-        """Find carts and sell to each, for ever."""
+        """Find carts and buy at each, until cancelled."""
         folder = Path(self._settings.folder)
         async with asyncio.TaskGroup() as group:
             while True:
@@ -116,12 +121,12 @@ class ShopVisits:
                         group.create_task(self._shop_at(cart))
                     elif url and known is not None and known.url != url:
                         log.info("cart %d is now at %s", number, url)
-                        known.url, known.ahead = url, None
+                        known.url, known.rounds_missed = url, None
                 await asyncio.sleep(LOOK_S)
 
     async def _shop_at(self, cart: VisitedCart) -> None:
         while True:
-            if await cart.look(self._web) and "share" in cart.status:  # said to those with its token only
+            if await cart.look(self._web) and "share" in cart.status:  # only a client with its token sees it
                 break
             await asyncio.sleep(LOOK_S)
         rows = await in_thread(self._rows_for, str(cart.status["share"]))
@@ -129,9 +134,9 @@ class ShopVisits:
         shoppers = Shoppers(cart, self._fleet, rows, sells, 0, self._run_name)
         await shoppers.run(self._web, lambda: cart.is_prepared)
 
-    def _rows_for(self, share: str) -> list[Row]:
-        """Return the rows to buy at a cart: those of its share that it does not start from."""
-        rows = self._task.starter_rows(Partition.parse(share))
+    def _rows_for(self, partition: str) -> list[Row]:
+        """Return the rows to buy at a cart: those of its partition that are not its starter rows."""
+        rows = self._task.starter_rows(Partition.parse(partition))
         return rows[plan_for(self._settings.task).starter_rows :] or rows
 
 

@@ -1,4 +1,4 @@
-"""What is seen of the fleet from outside: each cart's ``/api/status``, the bridge's health and its relayed bytes."""
+"""The fleet as seen from outside: each cart's ``/api/status``, the bridge's health and its relayed bytes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ Json = dict[str, Any]
 PREPARING: Final = ("PREPARING", "JOINING", "STARTING")
 ANSWER_S: Final = 3.0
 AWAY_S: Final = 5.0
-"""A cart that has not answered for so long is not waited for."""
+"""The other carts do not wait for a cart that has not answered for this time."""
 PATIENCE_S: Final = 60.0
-"""Nor is one that answers but has got no further for so long."""
+"""Nor for a cart that answers but has made no progress for this time."""
 RELAYED: Final = "bridge_relayed_bytes_total "
 FAILURES: Final = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 def new_web() -> aiohttp.ClientSession:
-    """Return the client that watches and buys."""
+    """Return the HTTP client that reads statuses and sends purchases."""
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S), trust_env=False)
 
 
 @dataclass
 class CartView:
-    """One cart as it is seen from outside, whoever runs it. Moments are monotonic.
+    """One cart as seen from outside. Times are monotonic.
 
     Attributes:
-        status: its newest answer; empty before the first.
-        earlier_accuracy: that of the version before the present one.
-        trouble: why it did not take the last purchase, as a sentence.
-        folder: its data folder, in which the token lies that programs show.
+        status: its newest status; empty before the first.
+        earlier_accuracy: the accuracy of the version before the current one.
+        trouble: why it rejected the last purchase, as a sentence.
+        folder: its data folder, which contains the token of its API.
     """
 
     number: int
@@ -48,7 +48,7 @@ class CartView:
     trouble: str = ""
 
     async def look(self, web: aiohttp.ClientSession) -> bool:
-        """Ask for its status; False if it does not answer."""
+        """Request the cart's status; return False if it does not answer."""
         try:
             async with web.get(f"{self.url}/api/status", headers=self.headers) as answer:
                 answer.raise_for_status()
@@ -59,14 +59,14 @@ class CartView:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request to it carries so that it is answered as its operator's."""
+        """The HTTP headers that authorize a request as the operator's."""
         try:
             return {"Authorization": f"Bearer {(self.folder / 'api-token').read_text().strip()}"}
         except OSError:
             return {}
 
     def take(self, status: Json, now: float) -> None:
-        """Take note of a status."""
+        """Record a status."""
         before, self.status, self.answered_at = self.status, status, now
         if progress_of(status) != progress_of(before):
             self.moved_at = now
@@ -75,33 +75,33 @@ class CartView:
             self.earlier_accuracy = old["accuracy"]
 
     def answers(self, now: float) -> bool:
-        """Return whether it answered lately."""
+        """Return whether the cart has answered recently."""
         return now - self.answered_at < AWAY_S
 
-    def holds_up(self, now: float) -> bool:
-        """Return whether the others are to wait for it."""
+    def is_waited_for(self, now: float) -> bool:
+        """Return whether the other carts wait for this one: it answers, and makes progress."""
         return self.answers(now) and now - self.moved_at < PATIENCE_S
 
     @property
     def is_prepared(self) -> bool:
-        """Whether it has a trained model and serves."""
+        """Whether the cart has a trained model and serves."""
         return bool(self.status) and bool(self.status["model"]) and self.status["stage"] not in PREPARING
 
     @property
     def rounds_ended(self) -> int:
-        """How many rounds it has ended."""
+        """The number of rounds that have ended."""
         return int(self.status.get("rounds_ended", 0))
 
 
 @dataclass
 class OwnCart(CartView):
-    """A cart that the demo runs itself."""
+    """A cart that the demo itself runs."""
 
     program: Program = field(kw_only=True)
 
 
 def progress_of(status: Json) -> tuple[object, ...]:
-    """Return what changes when a cart gets anywhere."""
+    """Return the parts of a status that change when a cart makes progress."""
     if not status:
         return ()
     return (status["stage"], status["rounds_ended"], status["rows"]["total"], str(status["epoch"]))
@@ -109,7 +109,7 @@ def progress_of(status: Json) -> tuple[object, ...]:
 
 @dataclass
 class BridgeView:
-    """The bridge as it is seen from outside."""
+    """The bridge as seen from outside."""
 
     url: str
     program: Program
@@ -118,7 +118,7 @@ class BridgeView:
     answered_at: float = float("-inf")
 
     async def look(self, web: aiohttp.ClientSession) -> bool:
-        """Ask for its figures; False if it does not answer."""
+        """Request the bridge's figures; return False if it does not answer."""
         try:
             async with web.get(f"{self.url}/healthz") as answer:
                 answer.raise_for_status()
@@ -132,12 +132,12 @@ class BridgeView:
         return True
 
     def answers(self, now: float) -> bool:
-        """Return whether it answered lately."""
+        """Return whether the bridge has answered recently."""
         return now - self.answered_at < AWAY_S
 
 
 def relayed_bytes(metrics: str) -> int:
-    """Return the relayed bytes from Prometheus's text format; 0 if they are not there."""
+    """Return the relayed bytes from Prometheus's text format; 0 if they are missing."""
     for line in metrics.splitlines():
         if line.startswith(RELAYED):
             return int(float(line[len(RELAYED) :]))

@@ -6,13 +6,26 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from cart_common.process.settings import SettingError, option
+from cart_common.process.settings import SettingError, check_values, option
 from cart_common.wire.chunk import HEADER_BYTES, MAX_CHUNK_BYTES, SEAL_BYTES
 from cart_common.wire.records import MAX_URL_CHARS, is_bridge_url
 
 LEAST_FRAMES_PER_S: Final = 10
 LEAST_BUFFERED_CHUNKS: Final = 8
 _PEER: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
+
+NOTHING_PASSES: Final = "with less, not even one chunk and its credit would pass in a second"
+
+
+def _check_public_url(text: str) -> str | None:
+    if not text or is_bridge_url(text.rstrip("/")):
+        return None
+    return f"ws://host:port or wss://host:port, with at most {MAX_URL_CHARS} characters"
+
+
+def _check_frame_rate(per_s: int) -> str | None:
+    is_enough = per_s == 0 or per_s >= LEAST_FRAMES_PER_S
+    return None if is_enough else f"0, for no limit, or at least {LEAST_FRAMES_PER_S}: {NOTHING_PASSES}"
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,9 @@ class BridgeSettings:
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for all")
     port: int = option(9000, "port for carts and for the status page; 0 takes a free one", minimum=0, maximum=65535)
     public_url: str = option(
-        "", "where carts reach this bridge, as wss://name:port; without it from host, port and certificate"
+        "",
+        "where carts reach this bridge, as wss://name:port; without it from host, port and certificate",
+        check=_check_public_url,
     )
     dht_port: int = option(
         0, "UDP port at which other bridges find this one; 0 for a bridge that is alone", minimum=0, maximum=65535
@@ -30,7 +45,7 @@ class BridgeSettings:
     dht_host: str = option("", "address to take datagrams of other bridges at; without it that of --host")
     bootstrap: str = option(
         "",
-        "bridges to meet first, as host:port of their --dht-port, separated by commas; tried for ever",
+        "bridges to meet first, as host:port of their --dht-port, separated by commas; tried again and again",
         listed=True,
     )
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve wss:// and https:// instead")
@@ -63,7 +78,11 @@ class BridgeSettings:
         0, "most connections from one address, or one /64 network of IPv6; 0 for no limit", minimum=0, maximum=1_000_000
     )
     max_frames_per_s: int = option(
-        0, "most frames a second from one cart, which has to wait beyond that; 0 for no limit", minimum=0, maximum=10**6
+        0,
+        "most frames a second from one cart, which has to wait beyond that; 0 for no limit",
+        minimum=0,
+        maximum=10**6,
+        check=_check_frame_rate,
     )
     max_bytes_per_s: int = option(
         0, "most bytes a second from one cart, which has to wait beyond that; 0 for no limit", minimum=0, maximum=10**12
@@ -94,7 +113,7 @@ class BridgeSettings:
         """Return the hosts and ports of the bridges to meet first.
 
         Raises:
-            SettingError: if one of them is none.
+            SettingError: if one of them is not host:port.
         """
         peers = []
         for text in filter(None, (part.strip() for part in self.bootstrap.split(","))):
@@ -109,11 +128,12 @@ class BridgeSettings:
 
 
 def check(settings: BridgeSettings) -> None:
-    """Check what one setting alone cannot tell.
+    """Check each setting, and those that must fit each other.
 
     Raises:
         SettingError: with the setting's name, its value, and what it must be.
     """
+    check_values(settings, "BRIDGE")
     if settings.max_window_bytes < settings.max_chunk_bytes:
         raise SettingError(
             f"--max-window-bytes (BRIDGE_MAX_WINDOW_BYTES) is {settings.max_window_bytes}; "
@@ -124,31 +144,17 @@ def check(settings: BridgeSettings) -> None:
             f"--max-buffered-bytes (BRIDGE_MAX_BUFFERED_BYTES) is {settings.max_buffered_bytes}; it must be at least "
             f"{LEAST_BUFFERED_CHUNKS} times --max-chunk-bytes, which is {settings.max_chunk_bytes}."
         )
-    if settings.public_url and not is_bridge_url(settings.public_url.rstrip("/")):
+    least = HEADER_BYTES + settings.max_chunk_bytes + SEAL_BYTES
+    if 0 < settings.max_bytes_per_s < least:
         raise SettingError(
-            f"--public-url (BRIDGE_PUBLIC_URL) is {settings.public_url!r}; it must be ws://host:port or "
-            f"wss://host:port, with at most {MAX_URL_CHARS} characters."
+            f"--max-bytes-per-s (BRIDGE_MAX_BYTES_PER_S) is {settings.max_bytes_per_s}; it must be 0, for no limit, or "
+            f"at least {least}: {NOTHING_PASSES}."
         )
-    _check_rates(settings)
     _check_directory(settings)
 
 
-def _check_rates(settings: BridgeSettings) -> None:
-    """Refuse rates at which no chunk would pass in a second."""
-    for flag, rate, least in (
-        ("max-bytes-per-s", settings.max_bytes_per_s, HEADER_BYTES + settings.max_chunk_bytes + SEAL_BYTES),
-        ("max-frames-per-s", settings.max_frames_per_s, LEAST_FRAMES_PER_S),
-    ):
-        if 0 < rate < least:
-            name = flag.upper().replace("-", "_")
-            raise SettingError(
-                f"--{flag} (BRIDGE_{name}) is {rate}; it must be 0, for no limit, or at least {least}: "
-                "with less, not even one chunk and its credit would pass in a second."
-            )
-
-
 def _check_directory(settings: BridgeSettings) -> None:
-    """Refuse a DHT that nobody could use."""
+    """Reject settings with which other bridges cannot reach this one."""
     peers = settings.bootstrap_peers()
     if peers and not settings.dht_port:
         raise SettingError(

@@ -23,6 +23,7 @@ if __name__ == "__main__":
 from aiohttp import web
 
 from cart_common.process.data_folder import claimed
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load
 from cart_common.process.tls import serving_context
 from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
@@ -32,14 +33,16 @@ from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.allowance import RateLimits
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.neighbourhood import Neighbourhood
-from parent_cart.bridge.relay import Relay
 from parent_cart.bridge.rules import Limits
-from parent_cart.bridge.websocket import cut_off_others, is_ours
 from parent_cart.config import BridgeSettings, check
 from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import BridgeLoad, Directory, LoneDirectory
-from parent_cart.directory.pages import DirectoryCollector, DirectoryPage
+from parent_cart.pages.neighbours import DirectoryCollector, DirectoryPage
 from parent_cart.pages.status import StatusPages
+from parent_cart.relay.http_connections import cut_off_others, is_ours
+from parent_cart.relay.relay import Relay
+
+__all__ = ["parent_cart"]
 
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
@@ -62,9 +65,9 @@ class Bridge:
     neighbourhood: Neighbourhood
 
     def load(self) -> BridgeLoad:
-        """Tell what the bridge carries now."""
+        """Return the bridge's present load."""
         carts = self.hub.carts.values()
-        # In either role: where every bridge has few carts, those that collect at the same time may not miss each other.
+        # In either role: where every bridge has few carts, carts that collect at the same time must find each other.
         givers = Counter(cart.model_signature for cart in carts if cart.model_version)
         return BridgeLoad(len(carts), self.hub.limits.max_carts, givers)
 
@@ -74,7 +77,7 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
 
     Args:
         settings: all of them.
-        folder: what ``data_dir`` names, claimed; without one the bridge keeps nothing.
+        folder: the locked data folder; without one the bridge keeps nothing.
 
     Raises:
         SettingError: if a setting, or a token file, cannot be used.
@@ -90,7 +93,7 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
         transfer_idle_s=settings.transfer_idle_s,
         resume_timeout_s=settings.resume_timeout_s,
     )
-    # The system's own source: a cart that could foresee the choice could arrange to be in every cluster.
+    # The system's random source: a cart that could predict the choice could get into every cluster.
     chance = random.SystemRandom()
     token = _token_of(settings)
     identity = Identity.load_or_create(folder / "key.pem") if folder else Identity.generate()
@@ -115,8 +118,8 @@ def _directory_of(settings: BridgeSettings, identity: Identity, token: bytes | N
     if not settings.dht_port:
         return LoneDirectory(token)
     listen = (settings.dht_host or settings.host, settings.dht_port)
-    memory_file = folder / "neighbours.json" if folder else None
-    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), memory_file)
+    addresses_file = folder / "neighbours.json" if folder else None
+    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), addresses_file)
 
 
 def _token_of(settings: BridgeSettings) -> bytes | None:
@@ -135,8 +138,7 @@ def _status_token_of(settings: BridgeSettings) -> str:
     try:
         token = Path(settings.status_token_file).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise SettingError(f"{name}; it cannot be read ({why}).") from None
+        raise SettingError(f"{name}; it cannot be read ({error_words(error)}).") from None
     if len(token) < MIN_TOKEN_CHARS:
         raise SettingError(f"{name}; its token has {len(token)} characters, {MIN_TOKEN_CHARS} are needed.")
     return token
@@ -162,10 +164,8 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
         try:
             await web.TCPSite(runner, settings.host, settings.port, backlog=1024, ssl_context=tls).start()
         except OSError as error:
-            # asyncio puts the address in the place of the system's words
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
             raise SettingError(
-                f"The bridge cannot listen on {settings.host} port {settings.port}: {why}. "
+                f"The bridge cannot listen on {settings.host} port {settings.port}: {error_words(error)}. "
                 "Stop what uses it, or choose another with --host and --port (BRIDGE_HOST, BRIDGE_PORT)."
             ) from None
         port = runner.addresses[0][1]
@@ -194,7 +194,7 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
 
 
 def raise_open_file_limit(max_carts: int) -> None:
-    """Let the process hold a socket for each cart, as far as the system allows; say so where that is not enough."""
+    """Allow one socket for each cart, as far as the system does; log a warning if that is not enough."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -217,6 +217,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bridge: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def parent_cart() -> None:
+    """Run a bridge with the flags of the command line and the variables of the environment, until it is told to stop.
+
+    For a script of one's own: ``from parent_cart.main import *``, then ``parent_cart()``. It has the package's name.
+
+    Raises:
+        SystemExit: with status 2 if the bridge cannot start; the reason is on stderr.
+    """
+    if status := main():
+        sys.exit(status)
 
 
 if __name__ == "__main__":

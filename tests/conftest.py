@@ -11,10 +11,23 @@ import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from support.bridges.in_process import Bridge, running_bridge
-from support.skip_loudly import skip_loudly
+from support.skip_loudly import report_loud_skips, skip_loudly
 
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("quick")
+
+
+# The files that take longest, in the order in which they start: so all worker processes end at about the same time.
+LONGEST_FIRST = (
+    *("test_benchmarks.py", "test_namespaces.py", "test_fleets.py", "test_cuts.py", "test_kills.py", "test_demo.py"),
+    *("test_crashes.py", "test_store_troubles.py", "test_cart_main.py", "test_commands.py", "test_running.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -22,7 +35,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         (name,) = mark.args
         if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin") is None:
-            skip_loudly(item.config, name, "it is not installed here", fails_on_ci=False)
+            skip_loudly(name, "it is not installed here", fails_on_ci=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what was left out loudly."""
+    report_loud_skips(terminalreporter)
 
 
 @pytest.fixture

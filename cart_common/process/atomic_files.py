@@ -3,7 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield an empty private file to write to; at the end of the block, put it durably in the place of ``path``.
+
+    If the block fails, an earlier file is untouched and nothing else is left. The file's mode is 0600.
+
+    Args:
+        path: the file to make or to replace. What is written beside it meanwhile has its name and ``.partial``.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # a killed process may have left one, with another mode
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield partial
+        os.fsync(descriptor)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -12,19 +41,12 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: if the disk does not take it; an earlier file is then untouched.
     """
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)  # one that was left keeps its mode
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync_folder(path.parent)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 def sync_file(path: Path) -> None:
-    """Make what a file holds durable."""
+    """Make a file's content durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -33,5 +55,5 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename durable: the new name is data of the folder."""
+    """Make a rename durable: the new name is part of the folder's content."""
     sync_file(folder)

@@ -1,9 +1,16 @@
-"""Delays between tries: exponential, with jitter and a cap, so that a fleet does not come back as one stampede."""
+"""Random delays, so that many machines that start or fail together do not go on together."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+
+
+def jittered(
+    seconds: float, least: float = 0.5, most: float = 1.0, uniform: Callable[[float, float], float] = random.uniform
+) -> float:
+    """Return a random part of a time: between ``least`` and ``most`` times ``seconds``."""
+    return uniform(least * seconds, most * seconds)
 
 
 class Backoff:
@@ -21,10 +28,10 @@ class Backoff:
 
     def next_delay_s(self) -> float:
         """Return how many seconds to wait before the next try."""
-        # The exponent is bounded: 2**n of a bridge that is away for a week would be a large integer for nothing.
+        # The exponent is bounded: after a week without a bridge, 2**n would be a huge integer.
         ceiling_s = min(self._cap_s, self._first_s * 2 ** min(self._tries, 32))
         self._tries += 1
-        return self._uniform(ceiling_s / 2, ceiling_s)
+        return jittered(ceiling_s, uniform=self._uniform)
 
     def reset(self) -> None:
         """Start again with the shortest delay: the last try worked."""

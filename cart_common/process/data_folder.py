@@ -1,4 +1,4 @@
-"""The folder in which a program keeps what is its own, claimed for as long as it runs."""
+"""The folder in which a program keeps its data, locked for as long as it runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .os_errors import error_words
 from .settings import SettingError, flag_name, variable_name
 
 
 @contextmanager
 def claimed(folder: Path, program: str) -> Iterator[Path]:
-    """Make the data folder and keep other programs of this kind off it for the length of the block.
+    """Make the data folder, and lock it against other programs of this kind for the length of the block.
 
     Args:
         folder: what ``data_dir`` names.
@@ -25,7 +26,7 @@ def claimed(folder: Path, program: str) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = open(folder / "lock", "w")  # noqa: SIM115 - held for the length of the block
     except OSError as error:
-        raise SettingError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
+        raise SettingError(f"The data folder {folder} cannot be used: {error_words(error)}.") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

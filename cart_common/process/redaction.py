@@ -1,4 +1,4 @@
-"""Texts without the names and passwords that addresses in them can hold, as they may be shown, logged and kept."""
+"""Remove user names and passwords from addresses before they are shown, logged or kept."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ _HOST: Final = r"(?:[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::\d+)?"
 _HOSTS: Final = re.compile(rf"{_HOST}(?:,{_HOST})*")
 _NEARLY: Final = re.compile(r".*[:/].*@", re.DOTALL)
 _PATH: Final = re.compile(r"\.{0,2}/|[A-Za-z]:\\")
-_IN_PATH: Final = re.compile(r"(passw(?:or)?d|pwd)=[^_&/]*", re.IGNORECASE)  # as many cameras want it
+_IN_PATH: Final = re.compile(r"(passw(?:or)?d|pwd)=[^_&/]*", re.IGNORECASE)  # as many cameras take it
 _WITHIN: Final = re.compile(r"(?<=://)\S*@")
 
 
 def shown(address: str) -> str:
-    """Return an address without user, password and options; what is none comes back as it is.
+    """Return an address without user, password and options; any other text comes back as it is.
 
-    What is nearly an address, as people mistype them, holds a password as well: where it is not clear which @ ends it,
-    the last one does.
+    A mistyped address holds a password as well. Where it is not clear which @ ends the password, the last one does.
     """
     scheme, rest = _PARTS.fullmatch(address).groups()  # type: ignore[union-attr]
     if not scheme:
@@ -32,5 +31,5 @@ def shown(address: str) -> str:
 
 
 def shown_text(text: str) -> str:
-    """Return a text with the name and password of each URL in it left out."""
+    """Return a text without the user name and password of each URL in it."""
     return _WITHIN.sub("", text)

@@ -1,6 +1,6 @@
 """Settings as data: one frozen dataclass per program is its table of names, defaults and help.
 
-Read once, from the command line, then the environment, then the default. A wrong value is named with its setting.
+They are read once: from the command line, else the environment, else the default. An error names setting and value.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
@@ -26,18 +26,20 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True)
 class Option:
-    """What a person is told about one setting, and what its value must satisfy."""
+    """The help text of one setting, and the rules for its value."""
 
     help: str
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
-    """True where a running process takes a change at once."""
+    """True if a running process applies a change at once."""
     listed: bool = False
-    """True for several values with commas between them; its flag may be given several times instead."""
+    """True for several values, separated by commas; the flag may also be given several times."""
     secret: bool = False
-    """True where a value may hold a password, and so is never shown."""
+    """True if a value may hold a password, which is never shown."""
+    check: Callable[[Any], str | None] | None = None
+    """Takes the value and returns None, or what it must be instead, as words that complete "it must be …"."""
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
@@ -91,6 +93,26 @@ def parse_value(entry: Field[Any], text: object, shown_name: str) -> Any:
     return number
 
 
+def check_values(settings: Any, prefix: str) -> None:
+    """Check each value with the function that its field declares, if any.
+
+    Args:
+        settings: the dataclass with all values.
+        prefix: of the program's environment variables.
+
+    Raises:
+        SettingError: for the first wrong value, with the setting's names and what it must be.
+    """
+    for entry in fields(settings):
+        declared, value = option_of(entry), getattr(settings, entry.name)
+        must_be = None if declared.check is None else declared.check(value)
+        if must_be is not None:
+            if isinstance(value, str):
+                value = ",".join(map(shown, value.split(","))) if declared.listed else shown(value)
+            name = f"{flag_name(entry.name)} ({variable_name(prefix, entry.name)})"
+            raise SettingError(f"{name} is {value!r}; it must be {must_be}.")
+
+
 def _range_words(declared: Option) -> str:
     low, high = (None if bound is None else f"{bound:.16g}" for bound in (declared.minimum, declared.maximum))
     if low is not None and high is not None:
@@ -101,14 +123,14 @@ def _range_words(declared: Option) -> str:
 
 
 class CommandLine(argparse.ArgumentParser):
-    """What can be typed after the name of one program: its settings as flags, and what its caller adds.
+    """The command line of one program: its settings as flags, and what its caller adds.
 
     Args:
         cls: the dataclass of its settings.
         prefix: of their variables in the environment.
         description: what ``--help`` says first.
-        told: the settings that ``--help`` tells of, where those are not all; the others can be given just the same.
-        places: where words belong on this command line, for one that is elsewhere.
+        told: the settings that ``--help`` shows, if not all; the others can be given, too.
+        places: where words belong on this command line, for the error about one that is out of place.
     """
 
     def __init__(
@@ -140,7 +162,7 @@ class CommandLine(argparse.ArgumentParser):
             )
 
     def read(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, Any]:
-        """Return what was given beside settings, and the settings.
+        """Return what was given beside the settings, and the settings.
 
         Raises:
             SettingError: for the first flag, word or value that cannot be used.
@@ -162,7 +184,7 @@ class CommandLine(argparse.ArgumentParser):
         return given, self._cls(**values)
 
     def error(self, message: str) -> NoReturn:
-        """Say what argparse found in the words of a sentence, without the usage of fifty flags before it."""
+        """Raise argparse's error as one sentence, without the usage of fifty flags before it."""
         said = re.sub(r"""(['"])(.*)\1""", lambda quoted: repr(shown(quoted[2])), message, flags=re.DOTALL)
         hint = " A value that begins with - is given as --flag=VALUE." if "expected one argument" in said else ""
         raise SettingError(f"On the command line: {said}.{hint} See --help.")
@@ -185,7 +207,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def load(cls: type[T], prefix: str, argv: Sequence[str], environ: Mapping[str, str], description: str) -> T:
-    """Read the settings of a program that takes nothing else.
+    """Read the settings of a program whose command line has nothing else.
 
     Raises:
         SettingError, SystemExit: as ``CommandLine.read`` says.
@@ -198,7 +220,7 @@ def field_named(entries: Iterable[Field[Any]], name: str) -> Field[Any]:
     """Return the setting of this name.
 
     Raises:
-        SettingError: if there is none.
+        SettingError: if there is no such setting.
     """
     for entry in entries:
         if entry.name == name:

@@ -31,9 +31,9 @@ async def background(work: Coroutine[object, object, None]) -> AsyncIterator[Non
 
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run blocking work in a thread, like ``asyncio.to_thread``, but never leave it behind.
+    """Run blocking work in a thread, like ``asyncio.to_thread``, and wait for its end in any case.
 
-    A caller that is cancelled still waits for the end of the work: what writes must not go on after its owner is gone.
+    A cancelled caller waits, too: work that writes must not go on after its owner is gone.
     """
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     try:
@@ -42,5 +42,5 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
         if not work.done():
             await asyncio.wait([work])
         if work.done() and not work.cancelled():
-            work.exception()  # nobody is left to tell; unasked for, it would be reported as forgotten
+            work.exception()  # asyncio would report an exception that is never retrieved
         raise

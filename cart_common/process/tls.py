@@ -1,4 +1,4 @@
-"""TLS for what listens: a certificate and its key, checked at the start."""
+"""TLS for servers: a certificate and its key, checked at the start."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 
+from .os_errors import error_words
 from .settings import SettingError, flag_name, variable_name
 
 T = TypeVar("T")
 
 
 def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext | None:
-    """Return how to serve with this certificate; None where neither file is named, to serve without TLS.
+    """Return the context for serving with this certificate; None, to serve without TLS, if neither file is named.
 
     Args:
         certificate: file with the certificate chain (PEM), as ``tls_cert`` names it.
@@ -25,7 +26,7 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
         prefix: of the program's environment variables, for the error's words.
 
     Raises:
-        SettingError: if they are no certificate and its key, or the key is under a passphrase.
+        SettingError: if they are not a certificate and its key, or the key has a passphrase.
     """
     if not certificate and not key:
         return None
@@ -41,17 +42,17 @@ def serving_context(certificate: str, key: str, prefix: str) -> ssl.SSLContext |
     try:
         context.load_cert_chain(certificate, key, password="")  # or OpenSSL would ask the terminal for one
     except (OSError, ssl.SSLError) as error:
-        why = error.strerror or str(error)
+        why = error_words(error)
         raise SettingError(f"{cert_name} is {certificate!r}; it cannot be served ({why}).") from None
     return context
 
 
 def _loaded(what: str, file: str, load: Callable[[bytes], T], kind: str) -> T:
-    """Return what a file holds; name the one that is wrong, which OpenSSL does not."""
+    """Return what a file holds; the error names the wrong file, which OpenSSL's does not."""
     try:
         return load(Path(file).read_bytes())
     except OSError as error:
-        raise SettingError(f"{what}; it cannot be read ({error.strerror}).") from None
+        raise SettingError(f"{what}; it cannot be read ({error_words(error)}).") from None
     except TypeError:
         raise SettingError(f"{what}; it is under a passphrase. Give one that is not, in a file of its own.") from None
     except (ValueError, UnsupportedAlgorithm):

@@ -9,22 +9,22 @@ from functools import lru_cache
 from typing import Final
 
 ADDRESSES_KEPT: Final = 10_000
-# The smallest network of IPv6 (RFC 4291): whoever has one of its 2^64 addresses has all of them.
+# The smallest network of IPv6 (RFC 4291): the owner of one of its 2^64 addresses owns them all.
 IPV6_NETWORK_BITS: Final = 64
 
 
 @dataclass(slots=True)
 class TokenBucket:
-    """Tokens that are earned at a rate, up to as many as fit; full at first.
+    """Tokens that are earned at a rate, up to a limit; full at first.
 
-    More may be taken than are left: the bucket is overdrawn then, until that has been earned.
+    More tokens may be taken than are left: the bucket is then overdrawn until they have been earned.
     """
 
     per_s: float
     most: float
     counted_at: float
     taken: float = 0.0
-    """How many were missing from a full bucket when it was counted."""
+    """How many tokens were missing from a full bucket at ``counted_at``."""
 
     def left(self, now: float) -> float:
         """Return how many tokens are left; below zero if it is overdrawn."""
@@ -37,7 +37,7 @@ class TokenBucket:
         return left
 
     def wait_s(self, count: float, now: float) -> float:
-        """Return for how many seconds there are not so many tokens."""
+        """Return in how many seconds there are this many tokens; 0 if there are now."""
         return max(0.0, count - self.left(now)) / self.per_s
 
     def give_back(self, count: float) -> None:
@@ -50,12 +50,13 @@ class TokenBucket:
 
 
 class AddressBuckets:
-    """A bucket for each address that was seen lately; those who share a network share one.
+    """A bucket for each address that was seen lately; the addresses of one network share one.
 
     Args:
         per_s: how many tokens an address earns in a second.
         most: how many it has at once.
-        kept: of how many addresses; the longest unseen goes first, so a flood of addresses needs a bound over all.
+        kept: how many buckets are kept; the one unused for longest is dropped first, so a flood of addresses needs a
+            limit for all of them, too.
     """
 
     def __init__(self, per_s: float, most: float, kept: int = ADDRESSES_KEPT) -> None:
@@ -77,13 +78,13 @@ class AddressBuckets:
         return bucket
 
     def forget(self, address: str) -> None:
-        """Let an address begin anew."""
+        """Give an address a full bucket again."""
         self._buckets.pop(network_of(address), None)
 
 
 @lru_cache(ADDRESSES_KEPT)
 def network_of(address: str) -> str:
-    """Return what all addresses of one owner have in common: IPv6's network, IPv4's address as it is."""
+    """Return what the addresses of one owner have in common: the network of IPv6, the address itself of IPv4."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How a process that moves many large buffers is set up: its memory and its event loop."""
+"""Memory allocation and event loop of a process that moves many large buffers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ log = logging.getLogger("tuning")
 
 
 def raise_malloc_thresholds() -> None:
-    """Keep freed buffers in the process: glibc gives large ones back to the kernel at once, and page faults follow."""
+    """Keep freed buffers in the process: glibc returns large ones to the kernel at once, which costs page faults."""
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-3, 4 * 1024 * 1024)  # M_MMAP_THRESHOLD
@@ -20,7 +20,7 @@ def raise_malloc_thresholds() -> None:
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop where it is installed, which moves bytes with less work, or else asyncio's own."""
+    """Return uvloop's event loop if it is installed, which takes less CPU per byte, else asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

@@ -1,10 +1,10 @@
-"""Who has read much waits, while all others are looked at: a message of a few bytes is not to wait for megabytes.
+"""Sockets that have read much wait while others are read, so that a short message does not wait for megabytes.
 
-An event loop looks at all sockets in each of its passes, and uvloop reads from one up to 32 times as long as there is
-something to read. With some bulk transfers such a pass takes milliseconds, and whatever else comes waits for its end.
+An event loop polls all sockets in each pass, and uvloop reads from one of them up to 32 times while data is there.
+With some bulk transfers such a pass takes milliseconds, and everything else waits for its end.
 
-Over TLS, uvloop drops what is not read when the other side's end comes: so the last bytes of a side that ends without
-the closing handshake, as one that is killed does, may be lost while it waits. A transfer goes on without them.
+Over TLS, uvloop drops what was not read when the other side closes. If a process is killed, and so closes without the
+closing handshake, its last bytes may be lost while its socket waits. A transfer resumes without them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 
 class FairReading:
-    """Those who wait; one of them goes on in each pass of the event loop."""
+    """The sockets that wait; one of them reads on in each pass of the event loop."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def wait(self, go_on: Callable[[], None]) -> None:
-        """Call back when it is this one's turn, which is after the present pass at the earliest."""
+        """Call ``go_on`` when it is this socket's turn: after the present pass at the earliest."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._next)
         self._waiting.append(go_on)

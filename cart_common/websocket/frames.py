@@ -1,7 +1,7 @@
 """WebSocket frames (RFC 6455) as both ends read and write them. Bytes in, frames out; no socket.
 
-A frame that came masked from a client is turned, in its own buffer, into the frame that a server sends: the header of
-four bytes less, the payload unmasked. So what a bridge passes on is copied once, whatever its size.
+A masked frame of a client becomes, in its own buffer, the frame that a server sends: its header is four bytes shorter,
+its payload unmasked. So a bridge copies what it passes on once, whatever its size.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-# The C extension that aiohttp unmasks with, or the same in Python where there is none.
-from aiohttp._websocket.helpers import websocket_mask
+from .aiohttp_adapter import websocket_mask
 
 CONTINUATION: Final = 0
 TEXT: Final = 1
@@ -35,20 +34,20 @@ _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _MASK_BYTES: Final = 4
 _NO_MASK: Final = bytes(_MASK_BYTES)
-# The shortest payload whose length is written in a header of so many bytes, the mask not counted.
+# The shortest payload by the size of its header in bytes, the mask not counted.
 _SHORTEST: Final = {2: 0, 4: 126, 10: 1 << 16}
-# All readers read into the same buffer: between asking for it and taking what was read, an event loop runs nothing
-# else. So a connection that is at rest holds no buffer. This is to hold three chunks of the usual size, 128 KiB, and
-# their headers; with more, whoever reads takes turns less often, and what is small waits longer for what is large.
+# All readers share one buffer: an event loop runs nothing else between asking for it and taking what was read. So an
+# idle connection holds no buffer. It has room for three chunks of the usual size, 128 KiB, and their headers; with a
+# larger one, a socket reads longer before it is another's turn, and short messages wait longer.
 _SCRATCH: Final = bytearray(390 * 1024)
 _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
-# A frame of more than this that is not whole yet is read into a buffer of its own, where it stays; a smaller one is
-# cheaper to copy than to read in two steps. With its headers, a chunk of the usual size is still a small one.
+# A larger frame that is not complete yet is read into a buffer of its own, where it stays; a smaller one is cheaper to
+# copy than to read in two steps. A chunk of the usual size, with its headers, is still smaller.
 _LARGE_BYTES: Final = 132 * 1024
 
 
 class FrameError(ValueError):
-    """What came is no WebSocket frame of the other end, or is larger than allowed."""
+    """The other end sent something that is not a WebSocket frame, or is too large."""
 
     def __init__(self, close_code: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -91,15 +90,15 @@ def client_frame(opcode: int, payload: bytes) -> bytearray:
 
 
 def masked_head(opcode: int, body: bytearray) -> bytearray:
-    """Mask a payload where it stands, and return what goes before it in a frame of a client."""
+    """Mask a payload in place, and return the header that goes before it in a frame of a client."""
     mask = next(_masks)
     websocket_mask(mask, body)
     return _head(opcode, len(body), _MASKED) + mask
 
 
 def _fresh_masks() -> Iterator[bytes]:
-    # One thread's: a generator cannot be asked by two at once.
-    while True:  # by the kilobyte: asking the system for each four bytes takes longer than masking a chunk
+    # For one thread: two cannot use a generator at once.
+    while True:  # 4 KiB at a time: a system call for each mask takes longer than masking a chunk
         fresh = os.urandom(1024 * _MASK_BYTES)
         for at in range(0, len(fresh), _MASK_BYTES):
             yield fresh[at : at + _MASK_BYTES]
@@ -109,7 +108,7 @@ _masks: Final = _fresh_masks()
 
 
 def close_payload(code: int, reason: str = "") -> bytes:
-    """Return what a close frame says; a reason that is too long is cut, and ``NO_CODE`` is sent as none."""
+    """Return the payload of a close frame; a reason that is too long is cut, and ``NO_CODE`` gives an empty payload."""
     if code == NO_CODE:
         return b""
     words = reason.encode()[: MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore")
@@ -120,7 +119,7 @@ def close_code_of(frame: Frame) -> int:
     """Return the code of a close frame.
 
     Raises:
-        FrameError: if its payload is not a code that may be sent and a reason in UTF-8.
+        FrameError: if its payload is not a valid code and a reason in UTF-8.
     """
     payload = bytes(frame.payload)
     if not payload:
@@ -147,8 +146,8 @@ def text_of(payload: bytes | memoryview) -> str:
 class FrameReader:
     """Turn what the other end sends into whole messages and control frames.
 
-    Read into ``buffer()``, then tell ``received()`` how much that was, with no other reader used in between. When
-    ``error`` is set the stream is broken, and nothing is to be read any more.
+    Read into ``buffer()``, then call ``received()`` with the number of bytes; use no other reader in between. Once
+    ``error`` is set, the stream is broken: read nothing more.
 
     Args:
         max_bytes: the largest message.
@@ -224,13 +223,13 @@ class FrameReader:
                     break
                 size = int.from_bytes(data[at + 2 : at + start], "big")
             first, second = data[at], data[at + 1]
-            # By far the most frames are whole binary messages: one look is enough for them.
+            # Nearly all frames are whole binary messages, for which one check is enough.
             plain = first == _FIN | BINARY and second & _MASKED == flag and _SHORTEST[start] <= size <= self.max_bytes
             if not plain or self._message is not None:
                 self._check(first, second, size, start)
             payload_at = at + start + mask_bytes
             stop = payload_at + size
-            # The mask is left out by beginning so much later; the header's place is written over.
+            # The copy begins four bytes later to leave the mask out; the header overwrites what is there.
             if stop <= end:
                 mask = bytes(data[payload_at - mask_bytes : payload_at])
                 self._finish(data[at : at + start], data[at + mask_bytes : stop], mask, frames)
@@ -265,15 +264,15 @@ class FrameReader:
             raise FrameError(TOO_BIG, f"A message has {total} bytes or more; at most {self.max_bytes} are taken.")
 
     def _finish(self, header: bytes | bytearray, data: bytearray, mask: bytes, frames: list[Frame]) -> None:
-        """Unmask a frame that is whole, put its header in place, and add it or the message that it completes."""
+        """Unmask a whole frame, put its header in place, and append it, or the message that it completes."""
         start = len(header)
         if mask and mask != _NO_MASK:
-            # The header is unmasked along with the payload: turned by its length, the mask falls on the right bytes.
+            # Header and payload are unmasked together; rotated by the header's length, the mask meets the right bytes.
             websocket_mask(mask if start == 4 else mask[2:] + mask[:2], data)
         data[:start] = header
         data[1] &= ~_MASKED
         first = header[0]
-        if first & _FIN and first != _FIN:  # by far the most: a message in one frame, or a control frame
+        if first & _FIN and first != _FIN:  # nearly always: a message in one frame, or a control frame
             frames.append(Frame(first & 15, data, start))
             return
         if self._message is None:

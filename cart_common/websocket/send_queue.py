@@ -1,7 +1,7 @@
-"""What waits to be written to one socket: a lane for control and one for chunks, both bounded by count and bytes.
+"""What waits to be written to one socket: a queue of control frames and one of chunks, both bounded.
 
-Control overtakes chunks, so that a verdict or a credit never waits behind megabytes. Everybody only puts; the socket
-takes as fast as it writes.
+Control overtakes chunks, so that a credit never waits behind megabytes. Others only put frames in; the socket takes
+them as fast as it writes.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ MAX_CONTROL_BYTES: Final = 4 * 1024 * 1024
 
 
 class SendQueueFull(Exception):
-    """The other side does not read: a lane has reached its limit."""
+    """The other side does not read: one of the two queues has reached its limit."""
 
 
 class SendQueueClosed(Exception):
-    """Nobody writes any more."""
+    """The socket is gone, and with it the queue."""
 
 
 class SendQueue:
-    """Two bounded lanes; whoever takes from them takes control first."""
+    """Two bounded queues, of control frames and of chunks.
+
+    Args:
+        max_chunk_bytes: the most bytes of chunks that may wait.
+    """
 
     __slots__ = ("_chunk_bytes", "_chunks", "_control", "_control_bytes", "_max_chunk_bytes")
 
@@ -45,7 +49,7 @@ class SendQueue:
         """Append a control frame.
 
         Raises:
-            OutboxFull: if too many wait.
+            SendQueueFull: if too many wait.
         """
         if len(self._control) >= MAX_CONTROL_FRAMES or self._control_bytes + len(text) > MAX_CONTROL_BYTES:
             raise SendQueueFull(f"{len(self._control)} control frames ({self._control_bytes} bytes) wait to be read.")
@@ -56,7 +60,7 @@ class SendQueue:
         """Append a chunk frame.
 
         Raises:
-            OutboxFull: if the bytes that wait would pass the limit.
+            SendQueueFull: if the bytes that wait would pass the limit.
         """
         if self._chunk_bytes + len(frame) > self._max_chunk_bytes:
             raise SendQueueFull(f"{self._chunk_bytes} bytes of chunks wait to be read.")
@@ -72,7 +76,7 @@ class SendQueue:
         return text
 
     def take_chunks(self, most_bytes: int) -> list[bytearray]:
-        """Return the chunk frames that have waited longest, up to so many bytes, but one at least if any waits."""
+        """Return the chunk frames that have waited longest: up to ``most_bytes``, but at least one if any waits."""
         taken: list[bytearray] = []
         room = most_bytes
         while self._chunks and (len(self._chunks[0]) <= room or not taken):
@@ -84,10 +88,10 @@ class SendQueue:
 
 
 class SharedSendQueue(SendQueue):
-    """Lanes with a line before the chunks', in which everybody gets a turn.
+    """A queue that several senders share; each gets its turn when there is room for a chunk.
 
     Args:
-        ahead_bytes: as long as fewer bytes of chunks wait, one more is taken.
+        ahead_bytes: a chunk is taken while fewer bytes of chunks than this wait.
     """
 
     __slots__ = ("_ahead_bytes", "_closed", "_room", "_turn")
@@ -103,7 +107,7 @@ class SharedSendQueue(SendQueue):
         """Append a chunk frame, after waiting until there is room for one more.
 
         Raises:
-            OutboxClosed: if the socket is gone.
+            SendQueueClosed: if the socket is gone.
         """
         # The lock wakes in the order of asking; the event alone always wakes the same sender first.
         async with self._turn:
@@ -115,12 +119,12 @@ class SharedSendQueue(SendQueue):
             self.put_chunk(frame)
 
     def take_chunks(self, most_bytes: int) -> list[bytearray]:
-        """Return the chunk frames that have waited longest, and let those who wait for their room know."""
+        """Return the chunk frames that have waited longest, and wake the senders that wait for room."""
         taken = super().take_chunks(most_bytes)
         self._room.set()
         return taken
 
     def close(self) -> None:
-        """Let those who wait for room know that nobody writes any more."""
+        """Wake the senders that wait for room: the socket is gone."""
         self._closed = True
         self._room.set()

@@ -1,6 +1,6 @@
-"""An end of a WebSocket (RFC 6455) that is open. Moves frames and decides nothing.
+"""One end of an open WebSocket (RFC 6455). Moves frames and decides nothing.
 
-No task and no timer while it is at rest: on a bridge, ten thousand of them are to cost next to nothing.
+An idle socket has no task and no timer, so that ten thousand of them cost a bridge next to nothing.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from .frames import (
 )
 from .send_queue import SendQueue
 
-# What the transport holds beyond the kernel's buffer cannot be overtaken by control any more.
+# Control cannot overtake what the transport holds beyond the kernel's buffer.
 WRITE_BYTES: Final = 256 * 1024
-# Whoever has sent so much waits for its next turn.
+# A socket that has read this much waits for its next turn.
 TURN_BYTES: Final = 64 * 1024
 FAREWELL_S: Final = 2.0
 _HANDSHAKE_KEY: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class SocketHandler(Protocol):
-    """Who is told what arrives."""
+    """Is told what arrives."""
 
     def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None:
-        """Take text and binary messages in the order in which they came, and note how much was read for them."""
+        """Take text and binary messages in the order of their arrival, and how much was read for them."""
 
     def on_drained(self) -> None:
-        """Take note that the other side has read what waited, or some of it."""
+        """The other side has read some of what waited."""
 
     def on_error(self, error: FrameError) -> None:
-        """Take note that the other side does not keep to RFC 6455; nothing more will be read."""
+        """The other side violates RFC 6455; nothing more will be read."""
 
     def on_lost(self, reason: str) -> None:
-        """Take note that the connection is gone. Called once, and last."""
+        """The connection is gone. Called once, and last."""
 
 
 def accept_key(key: str) -> str:
@@ -59,16 +59,17 @@ def accept_key(key: str) -> str:
 
 
 class WebSocket(asyncio.BufferedProtocol):
-    """The server's end of one WebSocket. Chunks wait in its outbox as whole frames.
+    """The server's end of one WebSocket. Chunks wait in its queue as whole frames.
 
     Args:
         handler: is told what arrives.
-        max_message_bytes: the largest message that is taken.
+        max_message_bytes: the largest message that is accepted.
         send_queue: what waits to be written.
-        turns: shared by the sockets among which each is to have its turn; None for a socket that is alone.
+        fair_reading: shared by the sockets that take turns; None for a socket that is alone.
     """
 
     __slots__ = (
+        "_fair_reading",
         "_handler",
         "_loop",
         "_paused",
@@ -77,7 +78,6 @@ class WebSocket(asyncio.BufferedProtocol):
         "_timer",
         "_transport",
         "_turn_bytes",
-        "_turns",
         "_waits",
         "close_code",
         "closing",
@@ -87,15 +87,19 @@ class WebSocket(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, handler: SocketHandler, max_message_bytes: int, send_queue: SendQueue, turns: FairReading | None = None
+        self,
+        handler: SocketHandler,
+        max_message_bytes: int,
+        send_queue: SendQueue,
+        fair_reading: FairReading | None = None,
     ) -> None:
         self.send_queue = send_queue
         self.closing = True
-        """Whether the link is not open yet, or being closed or broken: nothing is taken, nothing more is written."""
+        """Whether the link is not open yet, or is being closed or broken: nothing is accepted or written."""
         self.close_code: int | None = None
-        """What the other side has closed with."""
+        """The code in the other side's close frame."""
         self.heard_at = 0.0
-        """When something came last, by the loop's clock."""
+        """When the last bytes came, by the loop's clock."""
         self.pinged = False
         """Whether a ping was sent since then."""
         self._handler = handler
@@ -103,13 +107,13 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._paused = False
-        self._turns = turns
+        self._fair_reading = fair_reading
         self._turn_bytes = 0
         self._waits = False
         self._reason = "its link broke"
         self._timer: asyncio.TimerHandle | None = None
 
-    # How this end writes and reads.
+    # How this end reads and writes.
 
     def _new_reader(self, max_message_bytes: int) -> FrameReader:
         return FrameReader(max_message_bytes)
@@ -148,10 +152,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._handler.on_error(self._reader.error)
         self._turn_bytes += nbytes
         due = self._turn_bytes >= TURN_BYTES and not self._waits and not self._transport.is_closing()
-        if self._turns is not None and due:
+        if self._fair_reading is not None and due:
             self._waits = True
             self._transport.pause_reading()
-            self._turns.wait(self._next_turn)
+            self._fair_reading.wait(self._next_turn)
 
     def eof_received(self) -> bool:
         """Let the connection close."""
@@ -163,11 +167,11 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._handler.on_lost(f"its link broke ({exc})" if exc else self._reason)
-        # The handler and this object hold each other: what was not sent must not wait for the collector with them.
+        # Handler and socket refer to each other: what was not sent must not wait for the garbage collector.
         self.send_queue, self._reader = SendQueue(0), FrameReader(0)
 
     def pause_writing(self) -> None:
-        """Leave what is to be written in the outbox."""
+        """Leave in the queue what waits to be written."""
         self._paused = True
 
     def resume_writing(self) -> None:
@@ -180,12 +184,12 @@ class WebSocket(asyncio.BufferedProtocol):
 
     @property
     def held(self) -> bool:
-        """Whether nothing is read just now; it cannot be told whether the other side lives."""
+        """Whether reading is paused, so that silence says nothing about the other side."""
         return self._timer is not None
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes of chunks wait to be read, but for what the transport takes without asking to pause."""
+        """How many bytes of chunks the other side has not read, beyond what the transport takes without a pause."""
         return self.send_queue.chunk_bytes + (self._transport.get_write_buffer_size() if self._paused else 0)
 
     def flush(self) -> None:
@@ -199,15 +203,15 @@ class WebSocket(asyncio.BufferedProtocol):
             if not chunks:
                 return
             if len(chunks) == 1:
-                self._transport.write(memoryview(chunks[0]))  # a view: what remains of it is copied once, not twice
+                self._transport.write(memoryview(chunks[0]))  # a view: what is left is copied once, not twice
             else:
                 self._transport.writelines(chunks)
-                # Setting limits looks at them too, which writelines forgets in Python 3.12.0-8 and 3.13.0-1: without
-                # this, all that waits for a slow reader would pile up where nobody bounds it.
+                # writelines() does not check the limits in Python 3.12.0-8 and 3.13.0-1; setting them does. Without
+                # this, everything for a slow reader would pile up in the transport, without bound.
                 self._transport.set_write_buffer_limits()
 
     def take_up_to(self, max_message_bytes: int) -> None:
-        """Change the largest message that is taken."""
+        """Change the largest message that is accepted."""
         self._reader.max_bytes = max_message_bytes
 
     def ping(self) -> None:
@@ -217,7 +221,7 @@ class WebSocket(asyncio.BufferedProtocol):
             self._transport.write(self._frame(PING, b""))
 
     def hold(self, seconds: float) -> None:
-        """Read nothing for a while, so that the other side has to wait; nothing is lost."""
+        """Pause reading, so that the other side has to wait; nothing is lost."""
         if not self.closing and self._timer is None:
             self._transport.pause_reading()
             self._timer = self._loop.call_later(seconds, self._go_on)
@@ -234,13 +238,13 @@ class WebSocket(asyncio.BufferedProtocol):
         self._end()
 
     def abort(self) -> None:
-        """Break the link at once, without the closing handshake that a dead other side would never answer."""
+        """Break the link at once, without a closing handshake, which a dead peer would never answer."""
         self.closing = True
         self._transport.abort()
 
     def _take_control(self, frames: list[Frame]) -> None:
         for frame in frames:
-            # A ping that comes while the other side does not read is not answered: pongs would pile up.
+            # While the other side does not read, pings are not answered: pongs would pile up.
             if frame.opcode == PING and not self.closing and not self._paused:
                 self._transport.write(self._frame(PONG, bytes(frame.payload)))
             elif frame.opcode == CLOSE:
@@ -263,9 +267,9 @@ class WebSocket(asyncio.BufferedProtocol):
         self.closing = True
         if self._timer is not None:
             self._timer.cancel()
-        # What is not read by then never is: a socket that waits for it would stay as long as its cart likes.
+        # What the other side has not read by then is lost: otherwise a cart could keep its socket open at will.
         self._timer = self._loop.call_later(FAREWELL_S, self._transport.abort)
-        self._read_on()  # the answer to the close frame is to be seen
+        self._read_on()  # for the answer to the close frame
 
     def _next_turn(self) -> None:
         self._turn_bytes, self._waits = 0, False
@@ -276,14 +280,14 @@ class WebSocket(asyncio.BufferedProtocol):
         self._read_on()
 
     def _read_on(self) -> None:
-        """Read, unless this side is held or waits for its turn."""
+        """Resume reading, unless it is paused or waits for its turn."""
         held = self._timer is not None and not self.closing
         if not held and not self._waits and not self._transport.is_closing():
             self._transport.resume_reading()
 
 
 class ClientSocket(WebSocket):
-    """The client's end. Chunks wait in its outbox as they are, and are masked where they stand when they go."""
+    """The client's end. Chunks wait in its queue unmasked, and are masked in place when they are written."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The header of a binary frame. The bridge reads it and passes the frame on untouched; it never looks behind it."""
+"""The header of a binary frame. A bridge reads it and passes the frame on untouched; it never reads the payload."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _HEADER: Final = struct.Struct("!BBBx16s16s16sI")
 HEADER_BYTES: Final = _HEADER.size
 SEAL_BYTES: Final = 16  # behind the payload of each chunk: the tag of its seal
 MIN_CHUNK_BYTES: Final = 1024
-# A quarter of a second of the narrowest lines (500 KB/s): control waits behind a chunk, and a cut costs one.
+# A quarter of a second on the slowest lines (500 KB/s): control waits behind a chunk, and a cut costs one.
 DEFAULT_CHUNK_BYTES: Final = 128 * 1024
-# Where a trip takes no longer than this, lines are wide: what a chunk costs beside its bytes is what counts. But only
-# over a link that has carried many such chunks: one that is cut all the time must get some through between two cuts.
+# With a round trip no longer than this, lines are fast, and the cost of each chunk beside its bytes counts. Only a link
+# that has carried much gets large chunks: one that is often cut must get chunks through between two cuts.
 NEAR_S: Final = 0.01
 NEAR_CHUNK_BYTES: Final = 512 * 1024
 PROVED_BYTES: Final = 16 * NEAR_CHUNK_BYTES
@@ -40,7 +40,7 @@ class ChunkHeader(NamedTuple):
 
 
 def chunk_bytes_over(round_trip_s: float, carried_bytes: int) -> int:
-    """Return the size of chunks that suits a link: by its round trip, and by what it has carried since it was made."""
+    """Return the chunk size for a link, by its round trip and by what it has carried since it was opened."""
     proved = round_trip_s <= NEAR_S and carried_bytes >= PROVED_BYTES
     return NEAR_CHUNK_BYTES if proved else DEFAULT_CHUNK_BYTES
 
@@ -66,5 +66,5 @@ def unpack_header(frame: bytes | bytearray | memoryview, start: int = 0) -> Chun
         )
     version, kind, flags, source, destination, transfer, sequence = _HEADER.unpack_from(frame, start)
     if version != CHUNK_VERSION or kind != KIND_CHUNK or flags & ~FLAG_FINAL:
-        raise ChunkError(f"A binary frame has version {version}, kind {kind}, flags {flags}; none such is known here.")
+        raise ChunkError(f"A binary frame has version {version}, kind {kind}, flags {flags}; they are not known here.")
     return ChunkHeader(source, destination, transfer, sequence, bool(flags & FLAG_FINAL))

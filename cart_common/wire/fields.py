@@ -1,4 +1,4 @@
-"""What a field of a control message may hold: each function declares a field, and how its JSON value is checked."""
+"""The fields of control messages: each function declares a field and the check of its JSON value."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from enum import StrEnum
 from typing import Any, Final
 
 MAX_CLUSTER_SIZE: Final = 256
-# Bounds the message; the record's own limit is held when it is checked.
+# Bounds the message; a record's own limit is checked with the record.
 MAX_RECORD_CHARS: Final = 1500
-MAX_COUNT: Final = 2**53 - 1  # what every JSON reader holds exactly
+MAX_COUNT: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exactly
 
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
+_HEX: Final = re.compile(r"[0-9a-f]+")
 
 
 def text_field(max_chars: int, **default: Any) -> Any:
     """Declare a printable text."""
 
-    # Printable: it ends in logs and on pages, where line breaks forge lines and half a surrogate pair is no text.
+    # It is shown in logs and on pages, where line breaks forge lines and half a surrogate pair cannot be encoded.
     def fits(value: object) -> bool:
         return isinstance(value, str) and len(value) <= max_chars and value.isprintable()
 
@@ -59,7 +59,7 @@ def one_of_field(kind: type[StrEnum]) -> Any:
 
 
 def records_field(most: int, **default: Any) -> Any:
-    """Declare a list of records, as texts that are still to be checked."""
+    """Declare a list of records, as texts; the records themselves are checked later."""
 
     def fits(value: object) -> bool:
         return _is_list(value, most, lambda entry: isinstance(entry, str) and len(entry) <= MAX_RECORD_CHARS)
@@ -83,10 +83,10 @@ def _field(
     """Declare a field.
 
     Args:
-        form: what it must be, in words: for the sentence that refuses a value, and for the protocol's table.
-        fits: tells whether a JSON value is that.
-        take: makes the field's value of one that fits.
-        default: what holds where it is missing.
+        form: what the value must be, in words, for the error sentence and for the protocol's table.
+        fits: tells whether a JSON value has this form.
+        take: converts a JSON value that fits.
+        default: the value if the field is missing.
     """
 
     def check(value: object) -> Any:

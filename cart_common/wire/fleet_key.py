@@ -1,6 +1,6 @@
 """The fleet's secret: one key that all carts hold, and the token derived from it by which bridges know them.
 
-A bridge holds the token only: enough to admit carts, nothing to open a seal with.
+A bridge holds only the token: enough to admit carts, not enough to open a seal.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ..process.os_errors import error_words
+
 KEY_BYTES: Final = 32
 OPEN: Final = bytes(KEY_BYTES)
-"""The key of a fleet that has none: known to everybody."""
+"""The key of an open fleet, which has no secret: it is public."""
 
 _TOKEN_INFO: Final = b"cart-bridge-token-v1"
 _SEAL_INFO: Final = b"cart-seal-v1"
@@ -27,14 +29,14 @@ _DATAGRAM_LABEL: Final = b"cart-datagram-v1\0"
 
 
 class Secret(StrEnum):
-    """What a text says that it is, so that a bridge is not given the key of everything by mistake."""
+    """The kind that a key's text names, so that a bridge is not given the fleet key by mistake."""
 
     FLEET_KEY = "fleet-key"
     BRIDGE_TOKEN = "bridge-token"  # noqa: S105 - the word for it, not one
 
 
 class FleetKeyError(ValueError):
-    """A text or file that holds no key; the message never holds the text."""
+    """A text or file holds no key; the message never contains the text."""
 
 
 def new_key() -> bytes:
@@ -51,7 +53,7 @@ def parse_key(text: str, kind: Secret) -> bytes:
     """Return the 32 bytes of a key or token given as text, with its kind before it or without.
 
     Raises:
-        FleetKeyError: if it is none, or one of the other kind.
+        FleetKeyError: if it is not a key, or of the other kind.
     """
     said, _, encoded = text.strip().rpartition(":")
     if said and said != kind and said in set(Secret):
@@ -74,7 +76,7 @@ def read_key(path: Path, kind: Secret) -> bytes:
     try:
         return parse_key(path.read_text("ascii"), kind)
     except (OSError, UnicodeDecodeError) as error:
-        raise FleetKeyError(f"it cannot be read ({getattr(error, 'strerror', None) or 'it is not text'})") from None
+        raise FleetKeyError(f"it cannot be read ({error_words(error)})") from None
 
 
 def _encoded(key: bytes) -> str:
@@ -87,7 +89,7 @@ def bridge_token(fleet_key: bytes) -> bytes:
 
 
 def sealing_secret(fleet_key: bytes) -> bytes:
-    """Return what is mixed into the keys of transfers; not derivable from the token."""
+    """Return the secret for the keys of transfers; it cannot be derived from the token."""
     return derive(fleet_key, b"", _SEAL_INFO)
 
 

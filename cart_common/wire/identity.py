@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ..process.atomic_files import write_whole
 
 ID_BYTES: Final = 16
-# The label keeps a signature made for attaching from meaning anything anywhere else.
+# The label makes a signature for attaching useless for anything else.
 ATTACH_LABEL: Final = b"cart-attach-v1\0"
 
 
@@ -22,7 +22,7 @@ class IdentityError(Exception):
 
 
 def cart_id_of(public_key: bytes) -> bytes:
-    """Return the 16-byte id of a public key, a cart's or a bridge's: it cannot be chosen, so it cannot be taken."""
+    """Return the 16-byte id of a cart's or bridge's public key. It cannot be chosen, so no other key can take it."""
     return hashlib.sha256(public_key).digest()[:ID_BYTES]
 
 
@@ -80,7 +80,7 @@ class Identity:
         pem = self._private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        # Who is killed while it writes must not find half a key on its next start.
+        # A process that is killed while it writes must not find half a key at its next start.
         write_whole(path, pem)
 
 

@@ -1,7 +1,7 @@
 """The control messages of protocol version 1: one frozen dataclass per kind, JSON text in and out.
 
-Parsing accepts only what the dataclass declares, within its limits; unknown keys are ignored, so that a later version
-may add some. ``docs/protocol.md`` says when each is sent.
+Parsing checks each field that the dataclass declares, and ignores unknown keys, so that a later version may add some.
+``docs/protocol.md`` says when each message is sent.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Role(StrEnum):
 
 
 class Code(StrEnum):
-    """Why something was refused, cut or ended: the same words on the wire, in logs, in the store and on the page."""
+    """Why something was refused, cut or ended: the same words on the wire, in logs, in the store and on pages."""
 
     BAD_MESSAGE = "BAD_MESSAGE"
     UNEXPECTED_MESSAGE = "UNEXPECTED_MESSAGE"
@@ -139,14 +139,14 @@ class Cluster(Message):
 
 @dataclass(frozen=True)
 class PeerList(Message):
-    """Bridge to cart: the cluster that was asked for."""
+    """Bridge to cart: the answer to CLUSTER."""
 
     KIND: ClassVar[str] = "PEERLIST"
     request: str = hex_field(16)
     cluster: str = hex_field(16)
     peers: tuple[str, ...] = peers_field()
     elsewhere: tuple[str, ...] = records_field(MOST_ELSEWHERE, default=())
-    """Bridges that have more, where there are too few here."""
+    """Records of bridges that have more peers, if there are too few here."""
 
 
 @dataclass(frozen=True)
@@ -308,31 +308,36 @@ KINDS: Final[dict[str, type[Message]]] = {
 }
 
 
+def _refuse(name: str) -> NoReturn:
+    """Reject NaN and Infinity, which Python's decoder accepts although they are not JSON."""
+    raise ValueError(name)
+
+
+# Made once: making them takes longer than reading a short message.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+
+
 def encode(message: Message) -> str:
     """Return the JSON text of a message."""
     body: dict[str, Any] = {"type": message.KIND}
     for entry in fields(message):
         body[entry.name] = getattr(message, entry.name)
-    return json.dumps(body, separators=(",", ":"))
-
-
-def _refuse(name: str) -> NoReturn:
-    """Refuse the words NaN and Infinity, which Python's reader takes though they are no JSON."""
-    raise ValueError(name)
+    return _ENCODER.encode(body)
 
 
 def parse(text: str) -> Message:
     """Return the message that a text frame holds.
 
     Raises:
-        MessageError: if it is too long, no JSON object, of an unknown kind, or has a field that is missing or wrong.
+        MessageError: if it is too long, not a JSON object, of an unknown kind, or has a missing or wrong field.
     """
-    # Bytes as they crossed the wire: four times as many as characters may be.
+    # Bytes as on the wire: up to four times as many as characters.
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_MESSAGE_BYTES:
         raise MessageError(f"A control message has {size} bytes; at most {MAX_MESSAGE_BYTES} are allowed.")
     try:
-        body = json.loads(text, parse_constant=_refuse)
+        body = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise MessageError("A control message is not valid JSON.") from None
     name = body.get("type") if isinstance(body, dict) else None

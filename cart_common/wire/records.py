@@ -1,6 +1,6 @@
-"""Records of the directory: what a bridge says of itself, and a cart of where it is; each signed by its owner. Pure.
+"""Records of the directory: a bridge's address and load, and a cart's bridge; each signed by its owner. Pure.
 
-A record is canonical JSON: whoever holds one can check it alone, and of two valid ones everybody takes the same.
+A record is canonical JSON. It can be checked without asking anyone, and all choose the same of two valid ones.
 ``docs/protocol.md`` has the bytes.
 """
 
@@ -21,14 +21,14 @@ from .fleet_key import record_tag
 from .identity import Identity, cart_id_of, signature_is_valid
 from .messages import Role
 
-# What fits, with all that goes around it, into one UDP datagram that is not split up on an Ethernet.
+# Fits, with the headers around it, into one UDP datagram that an Ethernet carries whole.
 MAX_RECORD_BYTES: Final = 1360
 MAX_URL_CHARS: Final = 200
 MOST_SIGNATURES: Final = 16
 BRIDGE_LIFE_S: Final = 120
 CART_LIFE_S: Final = 3600
 MAX_SKEW_S: Final = 120
-"""How far the clock of a record's owner may be ahead."""
+"""How far ahead the clock of a record's owner may be."""
 
 _LABEL: Final = b"cart-record-v1\0"
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{32}")
@@ -36,7 +36,7 @@ _URL: Final = re.compile(r"wss?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9
 
 
 class Refusal(StrEnum):
-    """Why a record is not taken: the same words in counters and logs."""
+    """Why a record is rejected: the same words in counters and logs."""
 
     TOO_LARGE = "TOO_LARGE"
     MALFORMED = "MALFORMED"
@@ -51,7 +51,7 @@ class Refusal(StrEnum):
 
 
 class RecordError(ValueError):
-    """A record that is not to be taken."""
+    """A record is rejected."""
 
     def __init__(self, refusal: Refusal, sentence: str) -> None:
         super().__init__(sentence)
@@ -59,7 +59,7 @@ class RecordError(ValueError):
 
 
 def is_bridge_url(text: str) -> bool:
-    """Tell whether this is the address of a bridge: ``ws://host:port`` or ``wss://host:port``, and nothing behind."""
+    """Tell whether this is the address of a bridge: ``ws://host:port`` or ``wss://host:port``, without a path."""
     if len(text) > MAX_URL_CHARS or not _URL.fullmatch(text):
         return False
     try:
@@ -100,12 +100,12 @@ def _gone_field() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What every record says: whose it is, for how long it holds, and which of two is the later one."""
+    """The fields of every record: its owner, how long it is valid, and its number."""
 
     KIND: ClassVar[str] = ""
     MAX_LIFE_S: ClassVar[int] = 0
     encoded: bytes = field(repr=False)
-    """The very bytes that were signed and checked, and which are passed on."""
+    """The bytes that were signed, checked, and are passed on."""
     public_key: str = hex_field(32)
     sequence: int = count_field()
     """Grows with each record of one owner; the largest wins."""
@@ -127,13 +127,13 @@ class Record:
         return record_name(self.KIND, self.owner_id)
 
     def holds_at(self, now_s: float) -> bool:
-        """Tell whether the record has not expired."""
+        """Tell whether the record has not expired at ``now_s``."""
         return now_s < self.expires_at_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class BridgeRecord(Record):
-    """A bridge: where carts reach it, and what it carries."""
+    """A bridge: its address and its load."""
 
     KIND: ClassVar[str] = "bridge"
     MAX_LIFE_S: ClassVar[int] = 600
@@ -141,7 +141,7 @@ class BridgeRecord(Record):
     carts: int = count_field()
     max_carts: int = count_field()
     shells: Mapping[str, int] = _shells_field()
-    """Carts that can be asked for a model, by model signature; the most common ones."""
+    """The number of carts that have a model to give, for the most common model signatures."""
 
     @property
     def bridge_id(self) -> str:
@@ -150,7 +150,7 @@ class BridgeRecord(Record):
 
     @property
     def load(self) -> float:
-        """Which share of its places is taken."""
+        """The share of its places that is taken."""
         return self.carts / max(self.max_carts, 1)
 
 
@@ -181,7 +181,7 @@ def record_name(kind: str, owner_id: str) -> str:
 
 
 def newest(one: R | None, other: R | None) -> R | None:
-    """Return the later of two valid records of one owner, the same one to everybody who asks."""
+    """Return the later of two valid records of one owner; the order of the arguments makes no difference."""
     if one is None or other is None:
         return one or other
     return max(one, other, key=lambda record: (record.sequence, record.issued_at_s, record.encoded))
@@ -204,18 +204,18 @@ def make_bridge_record(
 ) -> BridgeRecord:
     """Return the record of a bridge, signed by its key.
 
-    Of ``shells`` the most common are kept, as many as there is room for.
+    Of ``shells``, the ``MOST_SIGNATURES`` most common are kept.
 
     Args:
         identity: the bridge's own.
-        token: the bridge token of its fleet; of the open fleet where there is none.
+        token: the bridge token of its fleet, or of the open fleet.
         url: where carts reach it.
         carts: how many are attached.
         max_carts: how many may be.
-        shells: how many can be asked for a model, by model signature.
+        shells: how many carts have a model to give, by model signature.
         sequence: larger than that of every record before.
         now_s: seconds since the epoch.
-        life_s: seconds for which the record holds.
+        life_s: seconds for which the record is valid.
 
     Raises:
         RecordError: if a value does not fit into a record.
@@ -237,7 +237,9 @@ def make_cart_record(
     now_s: float,
     life_s: int = CART_LIFE_S,
 ) -> CartRecord:
-    """Return the record of a cart that is attached to this bridge, signed by the cart's key; arguments as above.
+    """Return the record of a cart that is attached to this bridge, signed by the cart's key.
+
+    The arguments are those of ``make_bridge_record``.
 
     Raises:
         RecordError: if a value does not fit into a record.
@@ -247,9 +249,9 @@ def make_cart_record(
 
 
 def make_withdrawal(record: R, identity: Identity, token: bytes, now_s: float) -> R:
-    """Return the record by which an owner that leaves takes back its last one.
+    """Return the record by which an owner that leaves withdraws its last one.
 
-    It holds exactly as long as that one: an earlier record cannot come back after it.
+    It is valid exactly as long as the last one, so that no earlier record can come back after it.
     """
     body = _canonical_object(record.encoded)
     del body["signature"], body["tag"]
@@ -288,16 +290,16 @@ def _made(
 
 
 def check_record(encoded: object, token: bytes | None, now_s: float, name: str | None = None) -> Record:
-    """Return what a record from anywhere says, if it is one and holds now.
+    """Check the bytes of a record from an untrusted source, and return the record.
 
     Args:
         encoded: the bytes.
-        token: the bridge token of the fleet; None takes records of every fleet.
+        token: the bridge token of the fleet; None accepts records of every fleet.
         now_s: seconds since the epoch.
         name: what the record was filed under, if that is known.
 
     Raises:
-        RecordError: with the reason, if it is not to be taken.
+        RecordError: with the reason, if the record is rejected.
     """
     if not isinstance(encoded, bytes):
         raise RecordError(Refusal.MALFORMED, "A record is bytes.")
@@ -332,14 +334,14 @@ def _check_times(record: Record, now_s: float) -> None:
     if not 0 <= life_s <= record.MAX_LIFE_S:
         raise RecordError(
             Refusal.TOO_LONG_LIVED,
-            f"The record of {record.name} is to hold for {life_s} s; at most {record.MAX_LIFE_S} s are taken.",
+            f"The record of {record.name} is valid for {life_s} s; at most {record.MAX_LIFE_S} s are accepted.",
         )
 
 
 def _canonical_object(encoded: bytes) -> dict[str, Any]:
     try:
         body = json.loads(encoded)
-        # One text for one content: what was signed is written again from what was read.
+        # Only the canonical text is accepted: the signed bytes are encoded again from what was read.
         if isinstance(body, dict) and body.get("kind") in KINDS and _canonical(body) == encoded:
             return body
     except (ValueError, TypeError, RecursionError):

@@ -1,6 +1,6 @@
 """The Flask application of a cart: JSON under ``/api``, the shop at ``/``, the admin pages under ``/admin``.
 
-Translates between HTTP and the desk; decides nothing.
+Translates between HTTP and the services; decides nothing.
 """
 
 from __future__ import annotations
@@ -8,31 +8,36 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Blueprint, Flask, Response, jsonify, render_template, request
 from flask_cors import CORS
+from prometheus_client import Counter
 from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable
 
 from cart_common import __version__
 from cart_common.process.settings import SettingError
 
 from ..db.store import StoreError
-from ..operation.counters import Counters
-from ..operation.desk import Desk, RequestError
+from ..model.task import RowError
 from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
 from ..shop.billing import BillError
 from ..shop.catalogue import CatalogueError, ReadOnlyCatalogue
-from .account import Account
-from .auth import install_auth
+from .access.account import Account
+from .access.auth import install_auth
+from .access.login import login
+from .access.request_guard import refuse_foreign_host, refuse_foreign_origin
 from .catalogue import catalogue
-from .login import login
-from .metrics import metrics
+from .learning import add_learning
+from .metrics import metrics, new_refusals
 from .operator import operator
 from .pages import pages
-from .request_guard import refuse_foreign_host, refuse_foreign_origin
+from .request_parsing import RequestError
 from .scan import scan
-from .service import service
+from .services import Services
+from .settings import add_settings
+from .shop import add_shop
+from .status import add_status
 
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 
@@ -52,40 +57,55 @@ PERMISSIONS: Final = ", ".join(("camera=(self)", *(f"{name}=()" for name in NOT_
 
 
 def create_app(
-    desk: Desk, account: Account, known_hosts: frozenset[str] = frozenset(), api_origins: Sequence[str] = ()
+    services: Services, account: Account, known_hosts: frozenset[str] = frozenset(), api_origins: Sequence[str] = ()
 ) -> Flask:
-    """Return the application that shows this desk.
+    """Return the application of a cart.
 
     Args:
-        desk: what the pages show and tell.
+        services: what stands behind the pages.
         account: the operator's.
         known_hosts: names of this cart, beside addresses and localhost, in lower case.
-        api_origins: origins whose pages may read what is open to all.
+        api_origins: origins whose pages may read what needs no login.
     """
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
-    install_auth(application, account, desk.cart_id[:8])
+    install_auth(application, account, services.status.info.cart_id[:8])
     application.after_request(_harden)
-    refusals: Counters[tuple[str, str]] = Counters()
+    refusals = new_refusals()
     application.after_request(_counted_in(refusals))
     if api_origins:
         CORS(application, resources=READ_BY_OTHERS, origins=list(api_origins), methods=["GET"], send_wildcard=False)
-    for blueprint in (service(desk), scan(desk), catalogue(desk), operator(desk)):
+    for blueprint in (
+        _service(services),
+        scan(services.scanner),
+        catalogue(services.catalogue),
+        operator(services.operator),
+    ):
         application.register_blueprint(blueprint, url_prefix="/api")
-    application.register_blueprint(pages(desk))
+    application.register_blueprint(pages(services.catalogue))
     application.register_blueprint(login(account))
-    application.register_blueprint(metrics(desk, refusals))
-    application.context_processor(lambda: {"version": __version__, "currency": desk.catalogue.currency})
-    for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
+    application.register_blueprint(metrics(services.status, services.scanner.codes, refusals))
+    application.context_processor(lambda: {"version": __version__, "currency": services.catalogue.currency})
+    for refused in (BillError, CatalogueError, PictureError, RequestError, RowError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnlyCatalogue, _kept_elsewhere)
     for out_of_order in (StoreError, ReaderBusy, ScannerAway):
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
     return application
+
+
+def _service(services: Services) -> Blueprint:
+    """Return one blueprint for four groups of addresses: its name is in the labels of ``cart_refused_requests``."""
+    blueprint = Blueprint("service", __name__)
+    add_status(blueprint, services.status)
+    add_shop(blueprint, services.checkout, services.trending)
+    add_learning(blueprint, services.operator, services.rows)
+    add_settings(blueprint, services.settings)
+    return blueprint
 
 
 def _harden(response: Response) -> Response:
@@ -99,10 +119,10 @@ def _harden(response: Response) -> Response:
     return response
 
 
-def _counted_in(refusals: Counters[tuple[str, str]]) -> Callable[[Response], Response]:
+def _counted_in(refusals: Counter) -> Callable[[Response], Response]:
     def count(response: Response) -> Response:
         if response.status_code >= 400:
-            refusals.add((request.endpoint or "none", str(response.status_code)))
+            refusals.labels(request.endpoint or "none", response.status_code).inc()
         return response
 
     return count
@@ -121,7 +141,7 @@ def _out_of_order(error: Exception) -> Any:
 
 
 def _http_error(error: HTTPException) -> Any:
-    """Say an error as who asked reads it: JSON at the API, the cart's own page in a browser."""
+    """Answer an error in the form that the client reads: JSON at the API, a page of the cart in a browser."""
     if error.response is not None or error.code is None or error.code < 400:
         return error
     response = error.get_response()  # with the headers that belong to its status

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: its items, files of them, and their shelf labels."""
+"""The catalogue over HTTP: items, CSV files and shelf labels."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from typing import Final, NoReturn
 
 from flask import Blueprint, Response, abort, jsonify, request
 
-from ..operation.desk import Desk
-from ..shop import billing as shop
+from ..shop.billing import CATEGORIES
 from ..shop.catalogue import MAX_NAME_CHARS
 from ..shop.catalogue_csv import CsvRefused
-from .request_guard import takes
+from ..shop.catalogue_service import CatalogueService
+from .access.request_guard import takes
 from .request_parsing import json_body
 
 LABEL_TYPES: Final = {"svg": "image/svg+xml", "png": "image/png"}
 
 
-def catalogue(desk: Desk) -> Blueprint:  # noqa: C901 - one short function for each address
+def catalogue(service: CatalogueService) -> Blueprint:  # noqa: C901 - one short function for each address
     """Return the blueprint of ``/api/catalogue``."""
     blueprint = Blueprint("catalogue", __name__)
 
     @blueprint.get("/catalogue")
     def items() -> Response:
         return jsonify(
-            items=[asdict(item) for item in desk.catalogue.items()],
-            categories=shop.CATEGORIES,
-            read_only=desk.catalogue.read_only,
+            items=[asdict(item) for item in service.items()],
+            categories=CATEGORIES,
+            read_only=service.read_only,
             max_name_chars=MAX_NAME_CHARS,
         )
 
     @blueprint.post("/catalogue")
     def add() -> tuple[Response, int]:
-        return jsonify(item=asdict(desk.catalogue.add(json_body()))), 201
+        return jsonify(item=asdict(service.add(json_body()))), 201
 
     @blueprint.put("/catalogue/<code>")
     def change(code: str) -> Response:
-        item = desk.catalogue.change(code, json_body())
+        item = service.change(code, json_body())
         if item is None:
             _no_such(code)
         return jsonify(item=asdict(item))
 
     @blueprint.get("/catalogue.csv")
     def export() -> Response:
-        answer = Response(desk.catalogue.csv(), mimetype="text/csv")
+        answer = Response(service.csv(), mimetype="text/csv")
         answer.headers["Content-Disposition"] = 'attachment; filename="catalogue.csv"'
         return answer
 
     @blueprint.post("/catalogue.csv")
     @takes("text/csv")
     def take() -> Response:
-        return jsonify(desk.catalogue.take_csv(request.get_data()))
+        return jsonify(service.take_csv(request.get_data()))
 
     @blueprint.get("/catalogue/<code>/label.<kind>")
     def label(code: str, kind: str) -> Response:
         if kind not in LABEL_TYPES:
-            abort(404, f"Labels are there as {' and '.join(LABEL_TYPES)}.")
-        drawn = desk.catalogue.label(code, kind)
+            abort(404, f"Labels are available as {' and '.join(LABEL_TYPES)}.")
+        drawn = service.label(code, kind)
         if drawn is None:
             _no_such(code)
         return Response(drawn, mimetype=LABEL_TYPES[kind])

@@ -1,17 +1,18 @@
-"""The operator's JSON and downloads: rounds and log, and the model as a file."""
+"""What the operator reads and downloads: figures, log, rounds, and the model as a file."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, Final
 
 from flask import Blueprint, Response, abort, jsonify, send_file
 
 from ..db.records import Json
 from ..learning.exports import ExportKind
-from ..operation.desk import Desk, RequestError
 from ..operation.log_buffer import LINES_KEPT
-from .request_parsing import json_body, number
+from ..operation.operator_service import OperatorService
+from .request_parsing import RequestError, json_body, number
 
 TYPES: Final = {
     ExportKind.HDF5: "application/x-hdf5",
@@ -20,39 +21,39 @@ TYPES: Final = {
 }
 
 
-def operator(desk: Desk) -> Blueprint:
-    """Return the blueprint of what the admin page takes away."""
+def operator(service: OperatorService) -> Blueprint:
+    """Return the blueprint of figures, log and downloads."""
     blueprint = Blueprint("operator", __name__)
 
     @blueprint.get("/figures")
     def figures() -> Response:
-        return jsonify(desk.operator.figures())
+        return jsonify(service.figures())
 
     @blueprint.get("/log")
     def log() -> Response:
-        return jsonify(lines=desk.operator.log_lines(number("limit", 100, 1, LINES_KEPT)))
+        lines = service.log_lines(number("limit", 100, 1, LINES_KEPT))
+        return jsonify(lines=[asdict(line) for line in lines])
 
     @blueprint.get("/rounds.csv")
     def rounds_csv() -> Response:
-        return _download(Response(desk.operator.rounds_csv(), mimetype="text/csv"), "rounds.csv")
+        return _download(Response(service.rounds_csv(), mimetype="text/csv"), "rounds.csv")
 
     @blueprint.get("/rounds.json")
     def rounds_json() -> Response:
-        text = json.dumps({"rounds": desk.operator.rounds_json()}, indent=1)
+        text = json.dumps({"rounds": [asdict(record) for record in service.rounds()]}, indent=1)
         return _download(Response(text, mimetype="application/json"), "rounds.json")
 
     @blueprint.post("/exports")
     def ask_export() -> tuple[Response, int]:
-        desk.operator.ask_export(_kind_of(json_body()))
+        service.request_export(_kind_of(json_body()))
         return jsonify(asked=True), 202
 
     @blueprint.get("/exports/<any(h5, keras, tflite):kind>")
     def export(kind: str) -> Any:
-        ready = desk.operator.export(ExportKind(kind))
+        ready = service.export(ExportKind(kind))
         if ready is None:
             abort(404, f'There is no {kind} file yet; ask for it with POST /api/exports {{"kind": "{kind}"}}.')
-        path, version = ready
-        name = f"{desk.task_name}-version-{version}.{kind}"
+        path, name = ready
         try:
             return send_file(path.absolute(), TYPES[ExportKind(kind)], as_attachment=True, download_name=name)
         except FileNotFoundError:
@@ -65,7 +66,7 @@ def _kind_of(body: Json) -> ExportKind:
     try:
         return ExportKind(body.get("kind", ""))
     except ValueError:
-        raise RequestError(f"kind is to be one of {', '.join(ExportKind)}.") from None
+        raise RequestError(f"kind must be one of {', '.join(ExportKind)}.") from None
 
 
 def _download(answer: Response, name: str) -> Response:

@@ -1,4 +1,4 @@
-"""The pages of a cart; they fill themselves from ``/api``, but for the labels: those are there to be printed."""
+"""The pages of a cart. They load their data from ``/api``, except the label sheet, which is ready to print."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Final
 
 from flask import Blueprint, render_template, request
 
-from ..operation.desk import Desk
-from ..shop import billing as shop
 from ..shop import labels
+from ..shop.billing import CATEGORIES
 from ..shop.catalogue import written_price
-from .auth import open_to_all
+from ..shop.catalogue_service import CatalogueService
+from .access.auth import open_to_all
 from .request_parsing import number
 
 MAX_LABELS: Final = 300
 MAX_COPIES: Final = 50
 
 
-def pages(desk: Desk) -> Blueprint:
+def pages(service: CatalogueService) -> Blueprint:
     """Return the blueprint of the pages."""
     blueprint = Blueprint("pages", __name__)
 
@@ -32,17 +32,17 @@ def pages(desk: Desk) -> Blueprint:
 
     @blueprint.get("/admin/catalogue")
     def catalogue() -> str:
-        return render_template("catalogue.html", read_only=desk.catalogue.read_only)
+        return render_template("catalogue.html", read_only=service.read_only)
 
     @blueprint.get("/admin/labels")
     def label_sheet() -> str:
         codes, copies = request.args.getlist("code"), number("copies", 1, 1, MAX_COPIES)
-        category = number("category", 0, 0, max(shop.CATEGORIES)) or None
-        wanted = [item for item in desk.catalogue.chosen(codes, category) for _ in range(copies)]
+        category = number("category", 0, 0, max(CATEGORIES)) or None
+        wanted = [item for item in service.chosen(codes, category) for _ in range(copies)]
         shown = [
             {
                 "item": item,
-                "price": written_price(item.price_cents, desk.catalogue.currency),
+                "price": written_price(item.price_cents, service.currency),
                 "side": side,
                 "path": path,
             }
@@ -55,7 +55,7 @@ def pages(desk: Desk) -> Blueprint:
             left_out=max(0, len(wanted) - MAX_LABELS),
             codes=codes,
             category=category,
-            categories=shop.CATEGORIES,
+            categories=CATEGORIES,
             copies=copies,
             max_copies=MAX_COPIES,
         )

@@ -1,4 +1,4 @@
-"""What comes with a request, as plain values; what is none of them is refused with a sentence."""
+"""Parse requests into plain values; reject invalid ones with a readable error."""
 
 from __future__ import annotations
 
@@ -7,28 +7,49 @@ from typing import Any, Final
 from flask import abort, request
 
 from ..db.records import Json
-from ..operation.desk import RequestError
+from ..shop.billing import described
 
 MAX_DIGITS: Final = 9
+MAX_ID_CHARS: Final = 64
+
+
+class RequestError(ValueError):
+    """A request that cannot be carried out; the message is a sentence for its sender."""
 
 
 def json_body() -> Json:
     """Return the request's JSON object.
 
     Raises:
-        RequestError: if its body is none.
+        RequestError: if the body is anything else.
     """
     try:
         body: Any = request.get_json(silent=True)
     except RecursionError:  # brackets in brackets, thousands deep
         body = None
     if not isinstance(body, dict):
-        raise RequestError("The body of the request is to be a JSON object.")
+        raise RequestError("The body of the request must be a JSON object.")
     return body
 
 
+def text_id(body: Json, field: str) -> str:
+    """Return the id that a client has chosen for what it sends.
+
+    Raises:
+        RequestError: if the field is missing, or not a short printable text.
+    """
+    value = body.get(field)
+    # Printable: half a surrogate pair is valid JSON, but no store takes it.
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS or not value.isprintable():
+        raise RequestError(
+            f"{field} is {described(value)}; it must be a text of 1 to {MAX_ID_CHARS} printable characters, "
+            "new for each one."
+        )
+    return value
+
+
 def number(name: str, default: int, low: int, high: int) -> int:
-    """Return a number of the address; answers 400 if it is none, or out of its bounds."""
+    """Return a whole number from the query of the address; answer 400 if it is not one from ``low`` to ``high``."""
     text = request.args.get(name)
     if text is None:
         return default

@@ -1,4 +1,4 @@
-"""Scanning over HTTP: pictures, typed codes and the cart's own camera in; items or reasons out."""
+"""Scanning over HTTP: pictures, typed codes or frames of the cart's camera in, items or reasons out."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 
-from ..operation.desk import Desk, RequestError
 from ..scanner.picture import TYPES
+from ..scanner.service import ScannerService
 from ..shop.item_codes import Reading
-from .auth import open_to_all
-from .request_guard import takes
-from .request_parsing import json_body, number
+from .access.auth import open_to_all
+from .access.request_guard import takes
+from .request_parsing import RequestError, json_body, number
 
 MAX_FRAMES: Final = 999_999_999
 
 
-def scan(desk: Desk) -> Blueprint:
+def scan(service: ScannerService) -> Blueprint:
     """Return the blueprint of ``/api/scan`` and ``/api/camera``."""
     blueprint = Blueprint("scan", __name__)
 
@@ -26,7 +26,7 @@ def scan(desk: Desk) -> Blueprint:
     @open_to_all
     def picture() -> Response:
         thorough = number("thorough", 1, 0, 1) == 1
-        return jsonify(codes=_shown(desk.scanner.read_picture(request.get_data(), thorough)))
+        return jsonify(codes=_shown(service.read_picture(request.get_data(), thorough)))
 
     @blueprint.post("/scan/text")
     @open_to_all
@@ -34,18 +34,18 @@ def scan(desk: Desk) -> Blueprint:
         sent = json_body().get("text")
         if not isinstance(sent, str):
             raise RequestError("text is missing: the code that was scanned or typed.")
-        return jsonify(codes=_shown([desk.scanner.read_text(sent)]))
+        return jsonify(codes=_shown([service.read_text(sent)]))
 
     @blueprint.post("/camera/scan")
     @open_to_all
     def camera() -> Response:
-        frame, readings = desk.scanner.read_camera(number("after", 0, 0, MAX_FRAMES))
+        frame, readings = service.read_camera(number("after", 0, 0, MAX_FRAMES))
         return jsonify(frame=frame, codes=_shown(readings))
 
     @blueprint.get("/camera/frame")
     @open_to_all
     def frame() -> Response:
-        return Response(desk.scanner.preview(), mimetype="image/jpeg")
+        return Response(service.preview(), mimetype="image/jpeg")
 
     return blueprint
 

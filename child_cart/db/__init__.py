@@ -1,1 +1,1 @@
-"""Where a cart keeps its sales, rows, versions and rounds."""
+"""The store: a cart's sales, rows, versions and rounds."""

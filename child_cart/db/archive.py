@@ -1,25 +1,29 @@
-"""A cart's contents as files that other programs read: CSV, JSON and HDF5. Nothing here is needed to run a cart.
+"""A cart's contents as files that other programs read: CSV, JSON and HDF5. No cart needs them to run.
 
-``sales.csv`` has a line per bill line, ``cart_data.csv`` a line per row with the task's own columns. Written and read a
-few thousand lines at a time, so memory does not grow with history.
+``sales.csv`` has a line per bill line, ``cart_data.csv`` a line per row with the task's own columns. Both are written
+and read a few thousand lines at a time, so memory does not grow with history.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pandas as pd
 
-from ..model.task import RowError, Task, checked_row
+from cart_common.process.os_errors import error_words
+
 from .migration import Contents, ProgressCallback, RecordCounts, parts_of
 from .records import BillLine, Item, Json, Sale, round_of, version_of
 from .store import StoreError
 
 T = TypeVar("T")
+
+RowCheck = Callable[[Json], Json]
+"""Checks the fields of a row and returns it; raises ``ValueError`` if they are not a row of the task."""
 
 LINE_FIELDS: Final = ("code", "name", "category", "price_cents", "amount")
 SALE_FIELDS: Final = ("sale_id", "sold_at", "sold_on", "gender", "total_cents")
@@ -32,13 +36,13 @@ class ArchiveError(StoreError):
 
 
 def write_archive(folder: Path, contents: Contents, columns: list[str], progress: ProgressCallback) -> RecordCounts:
-    """Write contents into an empty folder; return how much there was of each kind.
+    """Write contents into a folder; return how many records of each kind were written.
 
     Args:
-        folder: is there, and has nothing in it but models.
+        folder: exists, and holds nothing but models.
         contents: of the store.
         columns: the names of all fields of rows.
-        progress: is told of each part.
+        progress: is called after each part.
 
     Raises:
         OSError: if the disk does not take it.
@@ -62,32 +66,36 @@ def write_archive(folder: Path, contents: Contents, columns: list[str], progress
     counts = RecordCounts(
         len(contents.items), sales, rows, batches, len(contents.versions), len(contents.rounds), len(contents.settings)
     )
-    # Last: a folder without it is not a whole archive.
+    # Last: a folder without it is not a complete archive.
     _write_json(folder / "archive.json", {"format": FORMAT, "source": contents.source, "counts": asdict(counts)})
     return counts
 
 
 def read_counts(folder: Path) -> RecordCounts:
-    """Return how much an archive says it holds.
+    """Return the number of records that an archive claims to hold.
 
     Raises:
-        ArchiveError: if it is none, or not a whole one.
+        ArchiveError: if the folder is not an archive, or not a complete one.
     """
     path = folder / "archive.json"
     about = _read_json(path)
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ArchiveError(f"{path} is not of an archive that this program reads (format {FORMAT}).")
+        raise ArchiveError(f"{path} does not belong to an archive that this program reads (format {FORMAT}).")
     try:
         return RecordCounts(**about["counts"])
     except (KeyError, TypeError):
         raise ArchiveError(f"{path} does not say how much the archive holds.") from None
 
 
-def read_archive(folder: Path, task: Task) -> Contents:
-    """Return the contents of an archive; the large parts are read, and checked, as they are gone through.
+def read_archive(folder: Path, checked_row: RowCheck) -> Contents:
+    """Return the contents of an archive. The large parts are read and checked while the caller iterates over them.
+
+    Args:
+        folder: of the archive.
+        checked_row: checks each row of cart data.
 
     Raises:
-        ArchiveError: at once or later, naming the file, and the line where there is one.
+        ArchiveError: at once or during an iteration; it names the file, and the line where there is one.
     """
     items = [
         _made(folder / "items.csv", place, lambda line=line: _item_of_line(line))
@@ -101,7 +109,7 @@ def read_archive(folder: Path, task: Task) -> Contents:
         str(folder),
         items,
         _read_sales(folder / "sales.csv"),
-        _read_rows(folder / "cart_data.csv", task),
+        _read_rows(folder / "cart_data.csv", checked_row),
         (line.get("batch_id", "") for _, line in _csv_lines(folder / "batches.csv")),
         versions,
         _records(folder / "rounds.json", round_of),
@@ -110,7 +118,7 @@ def read_archive(folder: Path, task: Task) -> Contents:
 
 
 def columns_of(rows: Iterable[Json]) -> list[str]:
-    """Return the names of all fields that rows have, in the order in which they come."""
+    """Return the names of all fields of the rows, in the order of their first appearance."""
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))
@@ -146,7 +154,7 @@ def _write_csv(
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Give the lines of a CSV file with their numbers, empty cells left out."""
+    """Yield the lines of a CSV file with their numbers, without empty cells."""
     place = 1
     try:
         with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=LINES_AT_ONCE, encoding="utf-8") as parts:
@@ -157,13 +165,13 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     place += 1
                     yield place, {str(name): text for name, text in line.items() if text != ""}
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # whatever pandas finds wrong, and what is no UTF-8
-        raise ArchiveError(f"{path} is no CSV file ({str(error).strip()[:200]}).") from None
+        raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
+    except ValueError as error:  # what pandas rejects, and bytes that are not UTF-8
+        raise ArchiveError(f"{path} is not a CSV file ({str(error).strip()[:200]}).") from None
 
 
 def _read_sales(path: Path) -> Iterator[Sale]:
-    """Put the lines of a bill, which follow each other, together again."""
+    """Join the lines of a bill, which follow each other, to sales."""
     whole: dict[str, str] = {}
     lines: list[BillLine] = []
     for place, line in _csv_lines(path):
@@ -187,14 +195,14 @@ def _sale_of_lines(path: Path, place: int, whole: dict[str, str], lines: list[Bi
     return sale
 
 
-def _read_rows(path: Path, task: Task) -> Iterator[Json]:
+def _read_rows(path: Path, checked_row: RowCheck) -> Iterator[Json]:
     for place, line in _csv_lines(path):
         fields = {name: _cell(text) for name, text in line.items() if name != "sequence"}
-        yield _made(path, place, lambda fields=fields: checked_row(task, fields))
+        yield _made(path, place, lambda fields=fields: checked_row(fields))
 
 
 def _cell(text: str) -> object:
-    """Return a list or an object that was written into one cell; everything else as its text, for the task to read."""
+    """Return the list or object that a cell holds as JSON; anything else as its text, for the task to parse."""
     if text[:1] in ("[", "{"):
         try:
             return json.loads(text)
@@ -204,7 +212,7 @@ def _cell(text: str) -> object:
 
 
 def _item_of_line(line: dict[str, str]) -> Item:
-    retired = line.get("retired", "False")  # not there in archives of programs that retired nothing
+    retired = line.get("retired", "False")  # missing in archives of programs that knew no retired items
     if retired not in ("False", "True"):
         raise ValueError(f"retired is {retired[:40]!r}; it must be True or False")
     fields: dict[str, Any] = _whole(line, "category", "price_cents")
@@ -212,7 +220,7 @@ def _item_of_line(line: dict[str, str]) -> Item:
 
 
 def _whole(fields: dict[str, str], *names: str) -> dict[str, Any]:
-    """Return the fields with these as whole numbers, where they are; what is none stays text, and is refused."""
+    """Convert these fields to whole numbers; any other text stays text, and ``_made`` rejects it."""
     return {
         name: int(text) if name in names and text.lstrip("-").isdecimal() and len(text) < 20 else text
         for name, text in fields.items()
@@ -229,7 +237,7 @@ def _made(path: Path, place: int, make: Any) -> Any:
         ]
         if wrong:
             raise ValueError(f"{wrong[0]} is {str(getattr(made, wrong[0]))[:40]!r}; it must be a whole number")
-    except (RowError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ArchiveError(f"{path}, line {place}: {error}.") from None
     return made
 
@@ -239,7 +247,7 @@ def _records(path: Path, record_of: Any) -> list[Any]:
     try:
         return [record_of(body) for body in bodies]
     except (TypeError, ValueError, KeyError) as error:
-        raise ArchiveError(f"{path} holds something else than expected ({error}).") from None
+        raise ArchiveError(f"{path} does not hold what was expected ({error}).") from None
 
 
 def _write_json(path: Path, body: object) -> None:
@@ -250,6 +258,6 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
     except (ValueError, RecursionError):
-        raise ArchiveError(f"{path} is no JSON file.") from None
+        raise ArchiveError(f"{path} is not a JSON file.") from None

@@ -1,4 +1,4 @@
-"""Moves everything that a store holds: the contents of a store or an archive, and a fresh store to fill with them."""
+"""Move everything that a store holds: read the contents of a store or an archive, and fill an empty store with them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ AT_ONCE: Final = 5000
 EVERYTHING: Final = 1_000_000_000
 
 ProgressCallback = Callable[[str, int], None]
-"""Is told of each step which kind of thing was moved, and how many."""
+"""Is called after each step with the kind of record that was moved, and the number."""
 
 
 @dataclass(frozen=True)
 class RecordCounts:
-    """How much there is of each kind."""
+    """The number of records of each kind."""
 
     items: int
     sales: int
@@ -34,7 +34,7 @@ class RecordCounts:
 
 @dataclass(frozen=True)
 class Contents:
-    """Everything that a store holds, oldest first; the large parts can be gone through once."""
+    """Everything that a store holds, oldest first; the large parts can be iterated over once."""
 
     source: str
     items: Sequence[Item]
@@ -47,7 +47,7 @@ class Contents:
 
 
 def contents_of(store: Store, source: str) -> Contents:
-    """Return what a store holds. ``source`` is its name in sentences."""
+    """Return what a store holds. ``source`` is its name in messages."""
     return Contents(
         source,
         store.items(),
@@ -61,7 +61,7 @@ def contents_of(store: Store, source: str) -> Contents:
 
 
 def counts_of(store: Store) -> RecordCounts:
-    """Count what is in a store, by going through what it gives back."""
+    """Count the records in a store by reading them all."""
     return RecordCounts(
         len(store.items()),
         sum(1 for _ in store.every_sale()),
@@ -74,19 +74,19 @@ def counts_of(store: Store) -> RecordCounts:
 
 
 def check_empty(store: Store, place: str) -> None:
-    """Make sure that nothing is in a store yet, so that nothing can be mixed up.
+    """Check that a store is empty, so that nothing gets mixed up.
 
     Raises:
-        StoreError: if something is.
+        StoreError: if it is not.
     """
     if store.sale_count() or store.row_count() or store.current_version() or next(iter(store.batch_ids()), None):
         raise StoreError(f"The store {place} is not empty. Only an empty one can be filled; nothing was changed.")
 
 
 def fill(store: Store, contents: Contents, progress: ProgressCallback) -> RecordCounts:
-    """Put contents into an empty store; return how much there was of each kind.
+    """Put contents into an empty store; return the number of records of each kind.
 
-    Killed in between, the store says that it is unfinished, and no cart starts on it.
+    Until ``finish``, the store is marked as unfinished, and no cart starts on it.
     """
     store.put_note(UNFINISHED, contents.source)
     store.put_items(contents.items)
@@ -114,7 +114,7 @@ def fill(store: Store, contents: Contents, progress: ProgressCallback) -> Record
 
 
 def finish(store: Store, moved: RecordCounts, place: str) -> None:
-    """Compare what was moved with what the store gives back, and let carts use it.
+    """Compare what was moved with what the store returns, and let carts use it.
 
     Raises:
         StoreError: if they differ.
@@ -122,13 +122,13 @@ def finish(store: Store, moved: RecordCounts, place: str) -> None:
     found = counts_of(store)
     if found != moved:
         raise StoreError(
-            f"The store {place} holds {found}, and {moved} was to be moved there. The source is untouched."
+            f"The store {place} holds {found}, and {moved} should have been moved there. The source is untouched."
         )
     store.put_note(UNFINISHED, None)
 
 
 def parts_of(things: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
-    """Give things in lists of at most this size."""
+    """Yield things in lists of at most this size."""
     iterator = iter(things)
     while part := list(islice(iterator, size)):
         yield part

@@ -1,4 +1,4 @@
-"""A database on a MongoDB server: asks, asks again once, and says in sentences what went wrong."""
+"""A database on a MongoDB server: asks, asks again once, and turns the driver's errors into readable ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .store import StoreAway, StoreError
 T = TypeVar("T")
 
 WATCH_MS: Final = 2000
-"""How often the driver looks for a server that is away."""
+"""Interval at which the driver looks for a server that is away."""
 
 
 class MongoServer:
@@ -24,30 +24,30 @@ class MongoServer:
 
     Args:
         url: ``mongodb://…/database``.
-        shown: the same without what is secret, for messages.
-        timeout_s: for finding the server, and for each answer.
-        on_break: is called when it is not known any more what the server has done and kept.
+        shown: the same without secrets, for messages.
+        timeout_s: limit for finding the server, and for each answer.
 
     Raises:
-        StoreError: if the address is none.
+        StoreError: if the address is not valid.
 
     Attributes:
         database: writes to it are journaled and acknowledged by a majority.
         lock: is held while the server is asked; hold it longer for questions that belong together.
+        on_break: is called when the cart no longer knows what the server has done and kept.
     """
 
-    def __init__(self, url: str, shown: str, timeout_s: float, on_break: Callable[[], None]) -> None:
+    def __init__(self, url: str, shown: str, timeout_s: float) -> None:
         self._shown = shown
         self._timeout_s = timeout_s
-        self._on_break = on_break
-        self._returning_carts = False
+        self.on_break: Callable[[], None] = lambda: None
+        self._is_away = False
         self.lock = threading.RLock()
         with self.explained():
             self._client = client_of(
                 url,
                 timeout_s,
                 heartbeatFrequencyMS=WATCH_MS,
-                retryWrites=False,  # a standalone server cannot; ours are repeated below, by what they mean
+                retryWrites=False,  # a standalone server cannot; ``ask`` repeats instead
                 appname="cart",
                 maxPoolSize=4,
             )
@@ -61,7 +61,7 @@ class MongoServer:
         self._client.close()
 
     def ask(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Have the server do something that may be done twice; ask again once if the connection breaks.
+        """Run idempotent work on the server; repeat it once if the connection breaks.
 
         Raises:
             StoreAway: if there is no answer.
@@ -71,11 +71,11 @@ class MongoServer:
             raise StoreAway(self._away_sentence("others wait for it already"))
         try:
             with self.explained():
-                # A page must not wait once for each of its figures. The driver looks for the server by itself.
-                if self._returning_carts and not self._client.topology_description.has_writable_server():
+                # A page must not wait anew for each of its figures. The driver looks for the server by itself.
+                if self._is_away and not self._client.topology_description.has_writable_server():
                     raise StoreAway(self._away_sentence("no connection"))
                 done = self._tried(work, *arguments)
-                self._returning_carts = False
+                self._is_away = False
                 return done
         finally:
             self.lock.release()
@@ -83,27 +83,27 @@ class MongoServer:
     def _tried(self, work: Callable[..., T], *arguments: Any) -> T:
         try:
             return work(*arguments)
-        except ServerSelectionTimeoutError:  # it was waited for long enough
+        except ServerSelectionTimeoutError:  # the driver has waited long enough
             raise
         except ConnectionFailure:
-            self._on_break()
+            self.on_break()
             return work(*arguments)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn the driver's errors into ``StoreAway`` and ``StoreError``, all but that of a key that is there."""
+        """Turn the driver's errors into ``StoreAway`` and ``StoreError``, except that of a duplicate key."""
         try:
             yield
         except DuplicateKeyError:
             raise
-        except ValueError as error:  # an address that is none, as the driver says it
+        except ValueError as error:  # the driver's words for an invalid address
             raise StoreError(f"The store {self._shown} cannot be used ({error}).") from None
         except ConnectionFailure as error:
-            self._on_break()
-            self._returning_carts = True
+            self.on_break()
+            self._is_away = True
             raise StoreAway(self._away_sentence(first_words(error))) from None
         except PyMongoError as error:
-            self._on_break()
+            self.on_break()
             raise StoreError(
                 f"The store {self._shown} refuses ({first_words(error)}). Look at the server's log; a full disk, a "
                 "wrong password and a user without readWrite on this database look like this."
@@ -117,7 +117,7 @@ class MongoServer:
 
 
 def client_of(url: str, timeout_s: float, **options: Any) -> MongoClient[dict[str, Any]]:
-    """Return a client that waits no longer than this for finding the server, and for each answer."""
+    """Return a client that waits at most this long to find the server, and for each answer."""
     wait_ms = _milliseconds(timeout_s)
     return MongoClient(
         url, serverSelectionTimeoutMS=wait_ms, connectTimeoutMS=wait_ms, socketTimeoutMS=wait_ms, **options
@@ -129,5 +129,5 @@ def _milliseconds(seconds: float) -> int:
 
 
 def first_words(error: Exception) -> str:
-    """Return what a driver's error begins with; the rest is a description of the whole topology."""
+    """Return the beginning of a driver's error; the rest describes the whole topology."""
     return str(error).partition(", Timeout:")[0].partition(", full error:")[0][:200]

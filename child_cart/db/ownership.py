@@ -1,7 +1,7 @@
-"""Opens the store that the settings name, and makes sure that it is this cart's.
+"""Open the store that the settings name, and check that it is this cart's.
 
-An empty store in place of a lost one would look like a cart that has never sold anything. So the store says whose it
-is, the data folder says which store is its own, and where the two do not fit no cart starts.
+An empty store in place of a lost one would look like a cart that has never sold anything. So the store names its owner,
+the data folder names its store, and a cart starts only where the two agree.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ UNFINISHED: Final = "unfinished"
 
 
 def is_store(text: str) -> bool:
-    """Tell whether this names a store: ``embedded``, or ``mongodb://HOST/DATABASE``."""
+    """Return whether this names a store: ``embedded``, or ``mongodb://HOST/DATABASE``."""
     return text == EMBEDDED or is_mongodb(text)
 
 
 def is_mongodb(text: str) -> bool:
-    """Tell whether this is the address of a database on a MongoDB server."""
+    """Return whether this is the address of a database on a MongoDB server."""
     try:
         parts = urlsplit(text)
     except ValueError:
         return False
-    # Of the text, as the driver looks at that; urlsplit forgives blanks and capitals.
+    # Of the text, as the driver reads it; urlsplit accepts blanks and capitals.
     return text.startswith(("mongodb://", "mongodb+srv://")) and bool(parts.netloc) and bool(parts.path.strip("/"))
 
 
 def open_store(name: str, folder: Path, timeout_s: float) -> Store:
-    """Open a store, and bring it up to this program's schema.
+    """Open a store, and migrate it to this program's schema.
 
     Args:
         name: ``embedded``, or ``mongodb://HOST/DATABASE``.
         folder: the data folder; an embedded store lies in it.
-        timeout_s: how long to wait for a server.
+        timeout_s: limit for finding a server, and for each of its answers.
 
     Raises:
         StoreError: if it cannot be used.
@@ -58,21 +58,21 @@ def open_store(name: str, folder: Path, timeout_s: float) -> Store:
 
 
 def place(name: str, folder: Path) -> str:
-    """Return how a store is called in sentences: the file, or the address without what is secret."""
+    """Return the name of a store in messages: the file, or the address without secrets."""
     return str(folder / FILE_NAME) if name == EMBEDDED else shown(name)
 
 
 def check_whose(store: Store, name: str, folder: Path, owner: str) -> None:
-    """Make sure that a store is the one that this cart has used so far, or that both are new to each other.
+    """Check that a store is the one that this cart has used so far, or that both are new to each other.
 
     Raises:
-        StoreError: if it is another cart's, has been moved elsewhere, is half full, or has come up empty.
+        StoreError: if it is another cart's, has been moved elsewhere, is half filled, or is empty though it was not.
     """
     here, mark = place(name, folder), folder / MARK
     unfinished = store.note(UNFINISHED)
     if unfinished is not None:
         raise StoreError(
-            f"The store {here} holds only part of what was to be moved there from {unfinished}. "
+            f"The store {here} holds only part of what should have been moved there from {unfinished}. "
             "Remove it and move again."
         )
     found, marked = store.note(OWNER), _read(mark)
@@ -94,7 +94,7 @@ def check_whose(store: Store, name: str, folder: Path, owner: str) -> None:
 
 
 def make_own(store: Store, name: str, folder: Path, owner: str) -> None:
-    """Write down whose the store is, then which one this cart's is."""
+    """Write the owner into the store, then the name of the store into the data folder."""
     if store.note(OWNER) != owner:
         store.put_note(OWNER, owner)
     mark = folder / MARK

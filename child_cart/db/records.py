@@ -1,4 +1,4 @@
-"""What a cart keeps: plain frozen records, the same ones for every backend."""
+"""What a cart stores: plain frozen records, the same for every backend."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 Json = dict[str, Any]
+"""A JSON object."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,12 @@ class Item:
     category: int
     price_cents: int
     retired: bool = False
-    """True for what is not sold any more; kept, so that its code is not given away and it can come back."""
+    """True if it is no longer sold. The record stays, so that its code is not reused and it can come back."""
 
 
 @dataclass(frozen=True)
 class BillLine:
-    """An item and its amount, at the price of the moment of sale."""
+    """An item and its amount, at the price at the time of the sale."""
 
     code: str
     name: str
@@ -34,7 +35,7 @@ class BillLine:
 
 @dataclass(frozen=True)
 class Sale:
-    """A bill that was paid. ``sale_id`` comes from whoever checks out, so that a repeated request sells once."""
+    """A bill that was paid. ``sale_id`` comes from the client, so that a repeated check-out sells once."""
 
     sale_id: str
     sold_at: float
@@ -46,7 +47,7 @@ class Sale:
 
 @dataclass(frozen=True)
 class StoredRow:
-    """A cart-data row. ``held_out`` rows are for measuring and never trained on."""
+    """A cart-data row. ``held_out`` rows measure models and are never trained on."""
 
     sequence: int
     row: Json
@@ -67,7 +68,7 @@ class Origin(StrEnum):
 class ModelVersion:
     """A version of the cart's model. Writing this record is the commit point of a training.
 
-    ``trained_to`` is the sequence number of the last row that is spent: waiting rows are those above it.
+    ``trained_to`` is the sequence number of the last spent row; the rows above it are waiting.
     """
 
     number: int
@@ -85,7 +86,7 @@ class ModelVersion:
     """The round that made it; 0 before the first round."""
     summary: Json = field(default_factory=dict)
     copy_of: int | None = None
-    """The version whose weights these are, where a later one's file was damaged; rows after it wait again."""
+    """The earlier version whose weights these are, after a later one's file was damaged; rows after it wait again."""
 
 
 class Outcome(StrEnum):
@@ -102,7 +103,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one peer's model in a round, and why."""
+    """The decision on one peer's model in a round, and its reason."""
 
     peer: str
     reason: str
@@ -115,7 +116,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """A round: what was trained, who was asked, every verdict, and the outcome. No outcome: it is still running."""
+    """A round: its training, its cluster, every verdict, and the outcome; None while it runs."""
 
     round_id: str
     number: int
@@ -134,17 +135,17 @@ class RoundRecord:
 
 
 def sale_of(body: Json) -> Sale:
-    """Return the sale that ``asdict`` gave this body of; so do the next two."""
+    """Return the sale whose ``asdict`` is this body."""
     return Sale(**{**body, "lines": tuple(BillLine(**line) for line in body["lines"])})
 
 
 def version_of(body: Json) -> ModelVersion:
-    """Return the version of this body."""
+    """Return the version whose ``asdict`` is this body."""
     return ModelVersion(**{**body, "origin": Origin(body["origin"])})
 
 
 def round_of(body: Json) -> RoundRecord:
-    """Return the round of this body."""
+    """Return the round whose ``asdict`` is this body."""
     outcome = Outcome(body["outcome"]) if body["outcome"] else None
     verdicts = tuple(Verdict(**verdict) for verdict in body["verdicts"])
     return RoundRecord(**{**body, "verdicts": verdicts, "outcome": outcome})

@@ -1,19 +1,17 @@
-"""The store without a server: one SQLite file, written ahead (WAL) and synced at each commit."""
+"""The store without a server, in one SQLite file."""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
-from .store import HOLD_OUT_EVERY, StoreError, check_follows, is_held_out, steps_from
+from .sqlite_file import SqliteFile
+from .store import HOLD_OUT_EVERY, check_follows, is_held_out, steps_from
 
 # Sales and rows are never deleted and their numbers never reused, so the largest number is also the count: every
 # figure that a page asks for is one step in an index, however long the history.
@@ -35,34 +33,19 @@ READ_AT_ONCE: Final = 10_000
 
 
 class SqliteStore:
-    """A ``Store`` in one SQLite file.
-
-    One connection, one lock: SQLite writes one transaction at a time anyway, and each here takes well under a
-    millisecond beside the disk's sync.
-    """
+    """A ``Store`` in one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.RLock()
-        # Purchases are private: nobody else on the machine may read them, from the first byte on.
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.fchmod(descriptor, 0o600)  # one that was copied back may have another mode
-            os.close(descriptor)
-        except OSError as error:
-            raise StoreError(f"The store {path} cannot be opened: {error.strerror}.") from None
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        with self._naming_the_file():
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+        self._file = SqliteFile(path)
         self._migrate()
         # One step into each tree: damage near its top or at its end is found now, not at the first sale.
         self.items(), self.sales(1), self.row_count(), self.versions(1), self.rounds(1)
 
     def _migrate(self) -> None:
-        found = int(self._value("PRAGMA user_version"))
+        found = int(self._file.value("PRAGMA user_version"))
         for number, script in steps_from(found, MIGRATIONS, str(self._path), "--data-dir"):
-            with self._transaction() as connection:
+            with self._file.transaction() as connection:
                 for statement in filter(str.strip, script.split(";")):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
@@ -71,23 +54,23 @@ class SqliteStore:
 
     def items(self) -> list[Item]:
         """Return the catalogue, by category and name."""
-        rows = self._all("SELECT code, name, category, price_cents, retired FROM items ORDER BY category, name")
+        rows = self._file.rows("SELECT code, name, category, price_cents, retired FROM items ORDER BY category, name")
         return [Item(code, name, category, cents, bool(retired)) for code, name, category, cents, retired in rows]
 
     def put_items(self, items: Sequence[Item]) -> None:
-        """Make these the catalogue: add, change, and remove what is not among them."""
-        with self._transaction() as connection:
+        """Make these the catalogue: add and change items, and remove all others."""
+        with self._file.transaction() as connection:
             connection.execute("DELETE FROM items")
             self._write_items(items)
 
     def change_items(self, items: Sequence[Item]) -> None:
         """Add items, or change those whose code is there; all others stay as they are."""
-        with self._transaction():
+        with self._file.transaction():
             self._write_items(items)
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
-        """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
-        with self._transaction() as connection:
+        """Store a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
+        with self._file.transaction() as connection:
             body = json.dumps(asdict(sale))
             added = connection.execute(
                 "INSERT OR IGNORE INTO sales (sale_id, body) VALUES (?, ?)", (sale.sale_id, body)
@@ -96,39 +79,39 @@ class SqliteStore:
 
     def sale(self, sale_id: str) -> Sale | None:
         """Return the sale of this id, or None."""
-        rows = self._all("SELECT body FROM sales WHERE sale_id = ?", sale_id)
+        rows = self._file.rows("SELECT body FROM sales WHERE sale_id = ?", sale_id)
         return sale_of(json.loads(rows[0][0])) if rows else None
 
     def sales(self, limit: int) -> list[Sale]:
         """Return the newest sales, newest first."""
-        rows = self._all("SELECT body FROM sales ORDER BY number DESC LIMIT ?", limit)
+        rows = self._file.rows("SELECT body FROM sales ORDER BY number DESC LIMIT ?", limit)
         return [sale_of(json.loads(body)) for (body,) in rows]
 
     def sale_count(self) -> int:
-        """Return how many sales there are."""
-        return int(self._value("SELECT COALESCE(MAX(number), 0) FROM sales"))
+        """Return the number of sales."""
+        return int(self._file.value("SELECT COALESCE(MAX(number), 0) FROM sales"))
 
     # Cart data.
 
     def record_rows(self, batch_id: str, rows: Sequence[Json]) -> bool:
-        """Keep rows that come from no sale; False if this batch id is there already (nothing changes)."""
-        with self._transaction() as connection:
+        """Store rows that come from no sale; False if this batch id is there already (nothing changes)."""
+        with self._file.transaction() as connection:
             added = connection.execute("INSERT OR IGNORE INTO batches VALUES (?)", (batch_id,))
             return self._add_rows_if(added, rows)
 
     def row_count(self) -> int:
-        """Return how many rows there are, spent or not."""
-        return int(self._value("SELECT COALESCE(MAX(sequence), 0) FROM cart_data"))
+        """Return the number of rows, spent or not."""
+        return int(self._file.value("SELECT COALESCE(MAX(sequence), 0) FROM cart_data"))
 
     def waiting_count(self) -> int:
-        """Return how many rows are above the current version's ``trained_to``."""
-        with self._lock:
+        """Return the number of rows above the current version's ``trained_to``."""
+        with self._file.lock:
             return self.row_count() - self._trained_to()
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
         """Return the oldest waiting rows, oldest first."""
-        with self._lock:
-            rows = self._all(
+        with self._file.lock:
+            rows = self._file.rows(
                 "SELECT sequence, body FROM cart_data WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 *(self._trained_to(), limit),
             )
@@ -136,8 +119,8 @@ class SqliteStore:
 
     def held_out_rows(self, limit: int) -> list[Json]:
         """Return the newest held-out rows that are not waiting."""
-        with self._lock:
-            rows = self._all(
+        with self._file.lock:
+            rows = self._file.rows(
                 f"SELECT body FROM cart_data WHERE sequence % {HOLD_OUT_EVERY} = 0 AND sequence <= ? "  # noqa: S608
                 "ORDER BY sequence DESC LIMIT ?",
                 *(self._trained_to(), limit),
@@ -147,12 +130,12 @@ class SqliteStore:
     # Models.
 
     def add_version(self, version: ModelVersion) -> None:
-        """Keep a version: the commit point. From here on its rows are spent.
+        """Store a version: the commit point. From here on its rows are spent.
 
         Raises:
             StoreError: if it does not follow the newest one (``check_follows``).
         """
-        with self._transaction():
+        with self._file.transaction():
             check_follows(version, self.current_version(), self.row_count())
             self._insert_versions([version])
 
@@ -162,18 +145,18 @@ class SqliteStore:
 
     def versions(self, limit: int) -> list[ModelVersion]:
         """Return the newest versions, newest first."""
-        rows = self._all("SELECT body FROM models ORDER BY number DESC LIMIT ?", limit)
+        rows = self._file.rows("SELECT body FROM models ORDER BY number DESC LIMIT ?", limit)
         return [version_of(json.loads(body)) for (body,) in rows]
 
     def forget_model(self) -> None:
         """Remove all versions and rounds; sales and rows stay, and all rows wait again."""
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.execute("DELETE FROM models")
             connection.execute("DELETE FROM rounds")
 
     def prune(self, versions: int, rounds: int) -> None:
-        """Remove the records of all but the newest versions and rounds, at least one of each stays."""
-        with self._transaction() as connection:
+        """Remove the records of all but the newest versions and rounds; at least one of each stays."""
+        with self._file.transaction() as connection:
             for table, kept in (("models", versions), ("rounds", rounds)):
                 connection.execute(
                     f"DELETE FROM {table} WHERE number <= (SELECT MAX(number) FROM {table}) - ?",  # noqa: S608
@@ -183,139 +166,108 @@ class SqliteStore:
     # Rounds and settings.
 
     def save_round(self, record: RoundRecord) -> None:
-        """Keep a round, in place of what was kept of it before."""
-        with self._transaction() as connection:
+        """Store a round, in place of its earlier record."""
+        with self._file.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO rounds VALUES (?, ?)", (record.number, json.dumps(asdict(record)))
             )
 
     def rounds(self, limit: int) -> list[RoundRecord]:
         """Return the newest rounds, newest first."""
-        rows = self._all("SELECT body FROM rounds ORDER BY number DESC LIMIT ?", limit)
+        rows = self._file.rows("SELECT body FROM rounds ORDER BY number DESC LIMIT ?", limit)
         return [round_of(json.loads(body)) for (body,) in rows]
 
     def settings(self) -> dict[str, str]:
         """Return the settings that were changed on this cart."""
-        return dict(self._all("SELECT name, value FROM settings"))
+        return dict(self._file.rows("SELECT name, value FROM settings"))
 
     def put_setting(self, name: str, value: str | None) -> None:
-        """Keep a changed setting; None forgets the change."""
+        """Store a changed setting; None removes the change."""
         self._put("settings", name, value)
 
     def note(self, name: str) -> str | None:
-        """Return what is written on the store itself, as whose it is."""
-        found = self._all("SELECT value FROM notes WHERE name = ?", name)
+        """Return a note on the store itself, such as its owner."""
+        found = self._file.rows("SELECT value FROM notes WHERE name = ?", name)
         return str(found[0][0]) if found else None
 
     def put_note(self, name: str, value: str | None) -> None:
-        """Write on the store itself; None wipes it out."""
+        """Write a note on the store itself; None removes it."""
         self._put("notes", name, value)
 
-    # Moving house.
+    # Migration.
 
     def every_sale(self) -> Iterator[Sale]:
-        """Give all sales."""
+        """Yield all sales."""
         return (sale_of(json.loads(body)) for body in self._every("sales", "number"))
 
     def every_row(self) -> Iterator[Json]:
-        """Give all rows, spent or not."""
+        """Yield all rows, spent or not."""
         return (json.loads(body) for body in self._every("cart_data", "sequence"))
 
     def batch_ids(self) -> Iterator[str]:
-        """Give the ids under which rows were kept that come from no sale."""
-        return (batch_id for (batch_id,) in self._all("SELECT batch_id FROM batches"))
+        """Yield the batch ids of rows that come from no sale."""
+        return (batch_id for (batch_id,) in self._file.rows("SELECT batch_id FROM batches"))
 
     def load_sales(self, sales: Sequence[Sale]) -> None:
         """Add sales without their rows."""
         bodies = [(sale.sale_id, json.dumps(asdict(sale))) for sale in sales]
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.executemany("INSERT INTO sales (sale_id, body) VALUES (?, ?)", bodies)
 
     def load_rows(self, rows: Sequence[Json]) -> None:
-        """Add rows whose sales and batches are known already."""
-        with self._transaction():
+        """Add rows whose sales and batches are stored already."""
+        with self._file.transaction():
             self._insert_rows(rows)
 
     def load_batch_ids(self, batch_ids: Sequence[str]) -> None:
         """Add ids of batches without their rows."""
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             connection.executemany("INSERT INTO batches VALUES (?)", [(batch_id,) for batch_id in batch_ids])
 
     def load_versions(self, versions: Sequence[ModelVersion]) -> None:
-        """Add versions as they are, whatever their numbers, to a store that has none."""
-        with self._transaction():
+        """Add versions with the numbers that they have, to a store without versions."""
+        with self._file.transaction():
             self._insert_versions(versions)
 
     def close(self) -> None:
-        """Let the store go. Safe to call again."""
-        with self._lock:
-            self._connection.close()
+        """Close the store. Safe to call again."""
+        self._file.close()
 
     def _add_rows_if(self, added: sqlite3.Cursor, rows: Sequence[Json]) -> bool:
-        """Add the rows of a source that was not there before, in its transaction."""
+        """Add the rows if the insert has added their source, in the same transaction."""
         if added.rowcount == 0:
             return False
         self._insert_rows(rows)
         return True
 
     def _put(self, table: str, name: str, value: str | None) -> None:
-        with self._transaction() as connection:
+        with self._file.transaction() as connection:
             if value is None:
                 connection.execute(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608
             else:
                 connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (name, value))  # noqa: S608
 
     def _write_items(self, items: Sequence[Item]) -> None:
-        self._connection.executemany(
+        self._file.connection.executemany(
             "INSERT OR REPLACE INTO items (code, name, category, price_cents, retired) VALUES (?, ?, ?, ?, ?)",
             [(item.code, item.name, item.category, item.price_cents, item.retired) for item in items],
         )
 
     def _insert_rows(self, rows: Sequence[Json]) -> None:
         bodies = [(json.dumps(row, separators=(",", ":")),) for row in rows]
-        self._connection.executemany("INSERT INTO cart_data (body) VALUES (?)", bodies)
+        self._file.connection.executemany("INSERT INTO cart_data (body) VALUES (?)", bodies)
 
     def _insert_versions(self, versions: Sequence[ModelVersion]) -> None:
         bodies = [(version.number, version.trained_to, json.dumps(asdict(version))) for version in versions]
-        self._connection.executemany("INSERT INTO models VALUES (?, ?, ?)", bodies)
+        self._file.connection.executemany("INSERT INTO models VALUES (?, ?, ?)", bodies)
 
     def _every(self, table: str, key: str) -> Iterator[str]:
-        """Give the bodies of a table by its key, a few at a time, so that memory does not grow with history."""
+        """Yield the bodies of a table by its key, a few at a time, so that memory does not grow with history."""
         last = 0
         statement = f"SELECT {key}, body FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608
-        while found := self._all(statement, last, READ_AT_ONCE):
+        while found := self._file.rows(statement, last, READ_AT_ONCE):
             yield from (body for _, body in found)
             last = found[-1][0]
 
     def _trained_to(self) -> int:
-        return int(self._value("SELECT COALESCE((SELECT trained_to FROM models ORDER BY number DESC LIMIT 1), 0)"))
-
-    def _value(self, statement: str, *parameters: Any) -> Any:
-        return self._all(statement, *parameters)[0][0]
-
-    def _all(self, statement: str, *parameters: Any) -> list[Any]:
-        with self._lock, self._naming_the_file():
-            return self._connection.execute(statement, parameters).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._naming_the_file():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # SQLite has ended it itself after some errors, as a full disk
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _naming_the_file(self) -> Iterator[None]:
-        """Turn what SQLite says into a sentence that names the file and the way out."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"The store {self._path} cannot be used ({error}). If the disk is full, make room; if the file is "
-                "damaged, restore it from a backup, or move it away to start with an empty store."
-            ) from error
+        return int(self._file.value("SELECT COALESCE((SELECT trained_to FROM models ORDER BY number DESC LIMIT 1), 0)"))

@@ -1,4 +1,4 @@
-"""What every backend of a cart's store must do. One test-suite holds for all of them."""
+"""What every backend of a cart's store must do. One test suite runs on all of them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def is_held_out(sequence: int) -> bool:
 
 
 class StoreError(Exception):
-    """The store cannot do what is asked; the message says what and which file or server."""
+    """The store cannot do this; the message says why, and names the file or server."""
 
 
 class StoreAway(StoreError):
-    """The store does not answer for now. What was asked may have been done; asking again does it once."""
+    """The store does not answer for now. The request may have been carried out; repeating it has no second effect."""
 
 
 def check_follows(version: ModelVersion, newest: ModelVersion | None, row_count: int) -> None:
-    """Hold a version against the newest one and the rows that there are.
+    """Check that a version may follow the newest one.
 
     Raises:
-        StoreError: if it is not the next version, would take rows back without being a copy of an earlier version, or
-            would spend rows that nobody has kept.
+        StoreError: if its number is not the next one, it takes rows back without being a copy of an earlier version, or
+            it spends rows that are not stored.
     """
     number, trained_to = (newest.number, newest.trained_to) if newest else (-1, 0)
     takes_back = version.trained_to < trained_to and version.copy_of is None
@@ -43,7 +43,7 @@ def check_follows(version: ModelVersion, newest: ModelVersion | None, row_count:
 
 
 class Store(Protocol):
-    """A cart's memory. Every method may be called from any thread; what it has written is durable when it returns."""
+    """A cart's memory. Every method may be called from any thread; what it writes is durable when it returns."""
 
     # Selling.
 
@@ -51,13 +51,13 @@ class Store(Protocol):
         """Return the catalogue, by category and name."""
 
     def put_items(self, items: Sequence[Item]) -> None:
-        """Make these the catalogue: add, change, and remove what is not among them."""
+        """Make these the catalogue: add and change items, and remove all others."""
 
     def change_items(self, items: Sequence[Item]) -> None:
         """Add items, or change those whose code is there; all others stay as they are."""
 
     def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
-        """Keep a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
+        """Store a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
 
     def sale(self, sale_id: str) -> Sale | None:
         """Return the sale of this id, or None."""
@@ -66,18 +66,18 @@ class Store(Protocol):
         """Return the newest sales, newest first."""
 
     def sale_count(self) -> int:
-        """Return how many sales there are."""
+        """Return the number of sales."""
 
     # Cart data.
 
     def record_rows(self, batch_id: str, rows: Sequence[Json]) -> bool:
-        """Keep rows that come from no sale; False if this batch id is there already (nothing changes)."""
+        """Store rows that come from no sale; False if this batch id is there already (nothing changes)."""
 
     def row_count(self) -> int:
-        """Return how many rows there are, spent or not."""
+        """Return the number of rows, spent or not."""
 
     def waiting_count(self) -> int:
-        """Return how many rows are above the current version's ``trained_to``."""
+        """Return the number of rows above the current version's ``trained_to``."""
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
         """Return the oldest waiting rows, oldest first."""
@@ -88,7 +88,7 @@ class Store(Protocol):
     # Models.
 
     def add_version(self, version: ModelVersion) -> None:
-        """Keep a version: the commit point. From here on its rows are spent.
+        """Store a version: the commit point. From here on its rows are spent.
 
         Raises:
             StoreError: if it does not follow the newest one (``check_follows``).
@@ -104,12 +104,12 @@ class Store(Protocol):
         """Remove all versions and rounds; sales and rows stay, and all rows wait again."""
 
     def prune(self, versions: int, rounds: int) -> None:
-        """Remove the records of all but the newest versions and rounds, at least one of each stays."""
+        """Remove the records of all but the newest versions and rounds; at least one of each stays."""
 
     # Rounds and settings.
 
     def save_round(self, record: RoundRecord) -> None:
-        """Keep a round, in place of what was kept of it before."""
+        """Store a round, in place of its earlier record."""
 
     def rounds(self, limit: int) -> list[RoundRecord]:
         """Return the newest rounds, newest first."""
@@ -118,43 +118,43 @@ class Store(Protocol):
         """Return the settings that were changed on this cart."""
 
     def put_setting(self, name: str, value: str | None) -> None:
-        """Keep a changed setting; None forgets the change."""
+        """Store a changed setting; None removes the change."""
 
     def note(self, name: str) -> str | None:
-        """Return what is written on the store itself, as whose it is."""
+        """Return a note on the store itself, such as its owner."""
 
     def put_note(self, name: str, value: str | None) -> None:
-        """Write on the store itself; None wipes it out."""
+        """Write a note on the store itself; None removes it."""
 
-    # Moving house: everything, oldest first, and many at a time. Nobody else writes meanwhile.
+    # Migration: everything, oldest first, and many at a time. Nothing else writes meanwhile.
 
     def every_sale(self) -> Iterator[Sale]:
-        """Give all sales."""
+        """Yield all sales."""
 
     def every_row(self) -> Iterator[Json]:
-        """Give all rows, spent or not."""
+        """Yield all rows, spent or not."""
 
     def batch_ids(self) -> Iterator[str]:
-        """Give the ids under which rows were kept that come from no sale."""
+        """Yield the batch ids of rows that come from no sale."""
 
     def load_sales(self, sales: Sequence[Sale]) -> None:
         """Add sales without their rows."""
 
     def load_rows(self, rows: Sequence[Json]) -> None:
-        """Add rows whose sales and batches are known already."""
+        """Add rows whose sales and batches are stored already."""
 
     def load_batch_ids(self, batch_ids: Sequence[str]) -> None:
         """Add ids of batches without their rows."""
 
     def load_versions(self, versions: Sequence[ModelVersion]) -> None:
-        """Add versions as they are, whatever their numbers, to a store that has none."""
+        """Add versions with the numbers that they have, to a store without versions."""
 
     def close(self) -> None:
-        """Let the store go. Safe to call again."""
+        """Close the store. Safe to call again."""
 
 
 def steps_from(found: int, migrations: Sequence[T], store: str, elsewhere: str) -> list[tuple[int, T]]:
-    """Return the steps that lead from a store's schema version to this program's, each with the version it leads to.
+    """Return the steps from a store's schema version to this program's, each with the version that it leads to.
 
     Args:
         found: the store's schema version.
@@ -163,7 +163,7 @@ def steps_from(found: int, migrations: Sequence[T], store: str, elsewhere: str) 
         elsewhere: the flag that names another store.
 
     Raises:
-        StoreError: if a later program has written it.
+        StoreError: if a newer program has written the store.
     """
     if found > len(migrations):
         raise StoreError(

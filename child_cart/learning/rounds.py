@@ -17,6 +17,8 @@ from cart_common.wire.messages import Role
 from ..config import SettingsBook
 from ..db.records import Json, ModelVersion, Origin, Outcome
 from ..db.store import Store
+from ..model.aggregation.base import ModelFacts
+from ..model.aggregation.registry import RULES
 from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
@@ -33,7 +35,6 @@ MOST_CLUSTERS: Final = 3
 RETRY_FIRST_S: Final = 0.5
 RETRY_CAP_S: Final = 10.0
 FAILED_CAP_S: Final = 300.0
-MOST_SAMPLES: Final = 10
 
 
 class _NoCluster(Exception):
@@ -236,16 +237,7 @@ class Rounds:
 
 
 def shares_of(weighting: str, base: ModelVersion, accepted: list[Accepted]) -> tuple[float, list[float]]:
-    """Return the weight of the cart's own model and those of the accepted ones.
-
-    All-zero weights (nobody gets anything right yet) fall back to uniform ones.
-    """
-    if weighting == "accuracy":
-        own, shares = base.accuracy, [model.accuracy for model in accepted]
-    elif weighting == "samples":
-        # What a peer says of its samples cannot be checked: no claim may outweigh the cart's own model by far.
-        own, most = float(base.samples), MOST_SAMPLES * max(base.samples, 1)
-        shares = [float(min(model.samples, most)) for model in accepted]
-    else:
-        own, shares = 1.0, [1.0] * len(accepted)
-    return (own, shares) if own + sum(shares) > 0 else (1.0, [1.0] * len(accepted))
+    """Return the share of the cart's own model and those of the accepted ones, by the rule of this name."""
+    received = [ModelFacts(model.accuracy, model.samples) for model in accepted]
+    own_share, *shares = RULES[weighting].shares(ModelFacts(base.accuracy, base.samples), received)
+    return own_share, shares

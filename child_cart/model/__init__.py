@@ -1,1 +1,1 @@
-"""Tasks, training, the codec, averaging and verdicts. TensorFlow is imported by the trainer process alone."""
+"""Tasks, training, the codec, aggregation and verdicts. Only the trainer process imports TensorFlow."""

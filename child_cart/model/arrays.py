@@ -15,14 +15,14 @@ Weights = Sequence[Array]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What one array of a model must be."""
+    """Dtype and shape of one array of a model."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def fit(weights: Weights, expected: Sequence[TensorSpec]) -> bool:
-    """Return whether arrays can stand for those expected: of the same shapes, and all their numbers held exactly."""
+    """Return whether the arrays have the expected shapes, and the expected dtypes hold their numbers exactly."""
     found = specs_of(weights)
     return len(found) == len(expected) and all(
         one.shape == other.shape and _holds(other.dtype, one.dtype) for one, other in zip(found, expected, strict=True)
@@ -30,7 +30,7 @@ def fit(weights: Weights, expected: Sequence[TensorSpec]) -> bool:
 
 
 def widened(weights: Weights, expected: Sequence[TensorSpec]) -> list[Array]:
-    """Return arrays that ``fit`` in the dtypes expected, without copying what has its own; others come as they are."""
+    """Convert arrays that ``fit`` to the expected dtypes, without needless copies; return others unchanged."""
     if not fit(weights, expected):
         return list(weights)
     return [np.asarray(array, spec.dtype) for array, spec in zip(weights, expected, strict=True)]

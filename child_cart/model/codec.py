@@ -1,11 +1,11 @@
 """Weights to bytes and back.
 
-The bytes of a peer are hostile: decoding them either gives plain arrays or a ``CodecError``, in bounded memory, and
-never looks up a name.
+The bytes of a peer are hostile: decoding gives plain arrays or a ``CodecError``, in bounded memory, and looks up no
+name.
 
-The payload is a small pickle (protocol 5, PEP 574) of ``(dtype, shape, buffer)`` per array, with the buffers behind it,
-so that no array is copied on the way in. The pickle's opcodes are held against an allow-set before it is loaded: an
-unpickler that merely refuses unknown names can still be crashed, or made to take gigabytes by nine bytes.
+The payload is a small pickle (protocol 5, PEP 574) of ``(dtype, shape, buffer)`` per array, followed by the buffers, so
+decoding copies no array. The pickle's opcodes are checked against an allow-list before it is loaded: an unpickler that
+only rejects unknown names can still be crashed, or made to take gigabytes by nine bytes.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def encode(weights: Weights) -> bytes:
             raise CodecError(f"An array has dtype {array.dtype}; allowed are {', '.join(sorted(DTYPES))}.")
     stream = io.BytesIO()
     pickler = pickle.Pickler(stream, protocol=5, buffer_callback=buffers.append)
-    pickler.fast = True  # no memo, so that the reader needs to allow no memo opcode
-    # Flat bytes, since a zero-dimensional array has no buffer of its own that could be sliced.
+    pickler.fast = True  # no memo, so the reader need not allow memo opcodes
+    # Flat bytes: the buffer of a zero-dimensional array cannot be sliced.
     flat = [array.reshape(-1).view(np.uint8) for array in arrays]
     entries = [(a.dtype.str, tuple(a.shape), pickle.PickleBuffer(f.data)) for a, f in zip(arrays, flat, strict=True)]
     pickler.dump(entries)
@@ -87,7 +87,7 @@ def decode(payload: bytes | memoryview) -> list[Array]:
     """Return the arrays of a payload, as read-only views into it.
 
     Raises:
-        CodecError: if the bytes are anything but what ``encode`` makes.
+        CodecError: if the bytes are not a valid payload.
     """
     view = memoryview(payload).toreadonly()
     stream, buffers = _take_apart(view)
@@ -96,13 +96,13 @@ def decode(payload: bytes | memoryview) -> list[Array]:
         loaded = _PlainUnpickler(io.BytesIO(stream), buffers=buffers).load()
     except CodecError:
         raise
-    except Exception as error:  # whatever the unpickler trips over, the payload is what is wrong
+    except Exception as error:  # the unpickler may raise anything; the payload is at fault
         raise CodecError(f"The payload cannot be read ({type(error).__name__}).") from None
     if type(loaded) is not list or len(loaded) != len(buffers):
         raise CodecError("The payload is not a list with one entry for each of its buffers.")
     try:
         return [_array_of(entry) for entry in loaded]
-    except ValueError as error:  # NumPy's own limits, as for the product of sides beside a 0
+    except ValueError as error:  # NumPy's own limits, such as the product of sides beside a 0
         raise error if isinstance(error, CodecError) else CodecError(f"An array cannot be made ({error}).") from None
 
 
@@ -131,7 +131,7 @@ def _take_apart(view: memoryview) -> tuple[bytes, list[memoryview]]:
 
 
 def _scan(stream: bytes) -> None:
-    """Refuse a pickle with any opcode that plain tuples, texts, numbers and buffers do not need."""
+    """Reject a pickle with an opcode that plain tuples, texts, numbers and buffers do not need."""
     try:
         for opcode, _, position in pickletools.genops(stream):
             if opcode.name not in _OPCODES:

@@ -1,9 +1,11 @@
-"""A user's own rows from a CSV file; what is wrong with it is named by line."""
+"""Read a user's own rows from a CSV file; errors name the line."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
+
+from cart_common.process.os_errors import error_words
 
 from .task import Row, RowError, Task, checked_row
 
@@ -16,7 +18,7 @@ def read_rows(task: Task, path: Path) -> list[Row]:
     """Read a CSV file with a header line into rows of the task. Column names may be in any case and order.
 
     Raises:
-        CsvError: for a file that cannot be read, or the first line that makes no row.
+        CsvError: if the file cannot be read, or for the first line that is not a row of the task.
     """
     rows: list[Row] = []
     try:
@@ -36,7 +38,7 @@ def read_rows(task: Task, path: Path) -> list[Row]:
                 except RowError as error:
                     raise CsvError(f"{path}, line {reader.line_num}: {error}.") from None
     except OSError as error:
-        raise CsvError(f"{path} cannot be read: {error.strerror}.") from None
+        raise CsvError(f"{path} cannot be read: {error_words(error)}.") from None
     except UnicodeDecodeError as error:
         raise CsvError(f"{path} is not UTF-8 text (byte {error.start} is {error.object[error.start]:#x}).") from None
     except csv.Error as error:

@@ -1,7 +1,7 @@
 """The built-in task ``digits``: the 1,797 handwritten digits that ship with scikit-learn (8 x 8 pixels, 0 to 16).
 
-Source of the data: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998. Dealt
-out unevenly, so that a cart sees mostly two or three of the ten digits and cannot know the rest alone.
+Source of the data: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998. The
+partition is uneven: a cart sees mostly two or three of the ten digits, and cannot learn the rest alone.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ PIXELS: Final = 64
 BRIGHTEST: Final = 16
 DIGITS: Final = 10
 TEST_ROWS: Final = 297
-"""Rows that no cart ever sees, for judging the outcome of an experiment."""
+"""Rows that no cart ever sees; they measure the result of an experiment."""
 EVALUATION_ROWS: Final = 100
 OWN_DIGITS: Final = 0.975
-"""How much of a digit's rows go to the carts whose digit it is."""
+"""Fraction of a digit's rows that goes to the carts that own the digit."""
 DIGITS_PER_CART: Final = 3.0
 
 
@@ -45,8 +45,7 @@ class Digits(KerasTask):
                 keras.layers.Dense(DIGITS, activation="softmax"),
             ]
         )
-        # Plain gradient steps: Adam's per-weight steps pull models that see different digits apart, and their average
-        # then knows less.
+        # Not Adam: its per-weight steps pull apart the models that see different digits, and their average knows less.
         model.compile(optimizer=keras.optimizers.SGD(0.3), loss="sparse_categorical_crossentropy")
         return model
 
@@ -59,11 +58,11 @@ class Digits(KerasTask):
         checked = [whole_number({"pixel": numbered[place]}, "pixel", 0, BRIGHTEST) for place in range(PIXELS)]
         return {"pixels": checked, "digit": whole_number(fields, "digit", 0, DIGITS - 1)}
 
-    def starter_rows(self, share: Partition) -> list[Row]:
-        """Return this share's digits: mostly two or three of the ten."""
+    def starter_rows(self, partition: Partition) -> list[Row]:
+        """Return the digits of this partition: mostly two or three of the ten."""
         pool = _rows()[TEST_ROWS + EVALUATION_ROWS :]
         digits = [row["digit"] for row in pool]
-        return [pool[place] for place in partition_rows(digits, DIGITS, share, OWN_DIGITS, DIGITS_PER_CART, seed=4)]
+        return [pool[place] for place in partition_rows(digits, DIGITS, partition, OWN_DIGITS, DIGITS_PER_CART, seed=4)]
 
     def evaluation_rows(self) -> list[Row]:
         """Return 100 digits of all kinds that no cart trains on."""

@@ -1,7 +1,7 @@
-"""A compiled Keras model as a ``Learner``. Imports TensorFlow: only the trainer process does this.
+"""A compiled Keras model as a ``Learner``. Imports TensorFlow, so only the trainer process imports this module.
 
-An epoch is one compiled function over all its batches. On the small models and sets of a cart, ``Model.fit`` spends
-most of its time on callbacks and iterators, and ``Model.predict`` more still.
+An epoch is one compiled function over all its batches. On a cart's small models and data sets, ``Model.fit`` spends
+most of its time on callbacks and iterators, and ``Model.predict`` even more.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .learner import EpochCallback, ExportError
 
 
 class KerasLearner:
-    """Train and ask a compiled Keras model.
+    """Train a compiled Keras model, and predict with it.
 
     Args:
         model: built and compiled; its loss and optimizer are used.
         epochs: passes over the rows in one training.
         batch_size: rows per step.
-        seed: of the order in which the rows are taken.
+        seed: of the order of the rows in each epoch.
     """
 
     def __init__(self, model: Any, epochs: int, batch_size: int, seed: int) -> None:
@@ -43,11 +43,11 @@ class KerasLearner:
         return [np.array(variable) for variable in self._model.get_weights()]
 
     def set_weights(self, weights: Weights) -> None:
-        """Take other weights of the same shapes."""
+        """Replace the weights by others of the same shapes."""
         self._model.set_weights(list(weights))
 
     def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
-        """Train on these rows; the optimizer starts afresh, since its moments belong to other weights."""
+        """Train on these rows. The optimizer is reset: its moments belong to other weights."""
         for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)
         for epoch in range(self._epochs):
@@ -60,7 +60,7 @@ class KerasLearner:
         return np.asarray(self._scores(_tensor(inputs)))
 
     def export(self, kind: str, target: Path) -> None:
-        """Write the model as ``keras`` or ``tflite``; raises ``ExportError`` where TensorFlow cannot."""
+        """Write the model as ``keras`` or ``tflite``; raise ``ExportError`` if TensorFlow cannot convert it."""
         if kind == "keras":
             self._model.save(target)
         elif kind == "tflite":
@@ -85,7 +85,7 @@ class KerasLearner:
 def _tflite(model: Any) -> bytes:
     try:
         return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    except Exception as error:  # the converter raises of everything, down to its C++ side
+    except Exception as error:  # the converter may raise anything, even from its C++ side
         first_line = next(iter(str(error).splitlines()), type(error).__name__)
         raise ExportError(f"TensorFlow cannot convert this model to TFLite ({first_line[:200]}).") from error
 
@@ -95,5 +95,5 @@ def _tensor(array: Array) -> tf.Tensor:
 
 
 def set_seed(seed: int) -> None:
-    """Make the next models start from the weights of this seed, on every cart."""
+    """Seed Keras, so that the next model has the same starting weights on every cart."""
     keras.utils.set_random_seed(seed)

@@ -1,4 +1,4 @@
-"""What the rest of the model package needs of a model, whatever library it is written in."""
+"""What the model package needs of a model, in any library."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Protocol
 from .arrays import Array, Weights
 
 EpochCallback = Callable[[int, int, float], None]
-"""Told after each epoch: how many are done, of how many, and the mean loss."""
+"""Called after each epoch with its number (from 1), the number of epochs, and the mean loss."""
 
 
 class Learner(Protocol):
-    """A model that can be trained, asked, and given other weights."""
+    """A model that can train, predict, and exchange its weights."""
 
     def weights(self) -> list[Array]:
-        """Return copies of all weights, in an order that never changes."""
+        """Return copies of all weights, always in the same order."""
 
     def set_weights(self, weights: Weights) -> None:
-        """Take other weights of the same shapes."""
+        """Replace the weights by others of the same shapes."""
 
     def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
         """Train on these rows, starting from the present weights. ``inputs``: (rows, ...), ``targets``: (rows, ...)."""
@@ -36,11 +36,11 @@ class Learner(Protocol):
 
 
 class ExportError(Exception):
-    """A model that cannot be written in a format; the message says why."""
+    """A model cannot be written in this format; the message says why."""
 
 
 def accuracy(learner: Learner, inputs: Array, targets: Array) -> float:
-    """Return the share of rows whose highest score is the right class; 0 for no rows.
+    """Return the fraction of rows whose highest score is the right class; 0 for no rows.
 
     Args:
         learner: the model.

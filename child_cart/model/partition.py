@@ -1,4 +1,4 @@
-"""Deal the rows of a data set out to carts unevenly, so that each sees mainly a few groups (months, digits) of it."""
+"""Partition the rows of a data set among carts unevenly: each cart sees mainly a few of its groups (months, digits)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Partition:
-    """Which part of a common data set is this cart's: number ``index`` of ``count``, counted from 0."""
+    """One cart's part of a common data set: number ``index`` (from 0) of ``count``."""
 
     index: int = 0
     count: int = 1
@@ -20,7 +20,7 @@ class Partition:
         """Read ``2/4``, the second of four.
 
         Raises:
-            ValueError: as a sentence, if it is anything else.
+            ValueError: if the text is anything else; the message is for the user.
         """
         first, slash, second = text.partition("/")
         if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second) <= 10_000):
@@ -29,42 +29,42 @@ class Partition:
 
 
 def partition_rows(
-    groups: Sequence[int], group_count: int, share: Partition, strength: float, width: float, seed: int
+    groups: Sequence[int], group_count: int, partition: Partition, strength: float, width: float, seed: int
 ) -> list[int]:
-    """Return the places of the rows that this share gets, in an order drawn from the seed.
+    """Return the places of the rows in a partition, in an order drawn from the seed.
 
-    The groups form a ring. Each share owns a stretch of it, ``width`` groups wide or as wide as it takes to own them
-    all; a row goes to an owner of its group with probability ``strength``, otherwise to any share. Each row goes to
-    exactly one share, and every cart that computes this finds the same.
+    The groups form a ring. Each partition owns a stretch of it, at least ``width`` groups wide and wide enough that
+    every group has an owner. A row goes to an owner of its group with probability ``strength``, otherwise to any
+    partition. Each row is in exactly one partition, and every cart computes the same result.
 
     Args:
         groups: the group of each row, 0 to ``group_count - 1``.
-        group_count: how many groups there are.
-        share: whose rows to return.
+        group_count: number of groups.
+        partition: whose rows to return.
         strength: 0 (even) to 1 (owners only).
-        width: how many groups a share owns at least; fractions count.
-        seed: of the dealing.
+        width: number of groups that a partition owns at least; fractions count.
+        seed: of the random draws.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(groups))
     to_owner = random.random(len(groups)) < strength
     draw = random.random(len(groups))
-    owners = [_owner_bounds(group, group_count, share.count, width) for group in range(group_count)]
-    even = np.arange(1, share.count + 1) / share.count
+    owners = [_owner_bounds(group, group_count, partition.count, width) for group in range(group_count)]
+    even = np.arange(1, partition.count + 1) / partition.count
     mine = []
     for place in order:
         bounds = owners[groups[place]] if to_owner[place] else even
-        owner = min(int(np.searchsorted(bounds, draw[place], side="right")), share.count - 1)
-        if owner == share.index:
+        owner = min(int(np.searchsorted(bounds, draw[place], side="right")), partition.count - 1)
+        if owner == partition.index:
             mine.append(int(place))
     return mine
 
 
-def _owner_bounds(group: int, group_count: int, shares: int, width: float) -> np.ndarray:
-    """Return the cumulative chance of each share to get a row of this group."""
-    stretch = min(max(width, group_count / shares), group_count)
-    starts = np.arange(shares) * group_count / shares
-    # The stretch may run over the end of the ring: the group is looked for one turn further on, too.
+def _owner_bounds(group: int, group_count: int, partitions: int, width: float) -> np.ndarray:
+    """Return the cumulative probability of each partition to get a row of this group: (partitions,)."""
+    stretch = min(max(width, group_count / partitions), group_count)
+    starts = np.arange(partitions) * group_count / partitions
+    # A stretch may cross the end of the ring, so the group is also looked for one turn further on.
     overlap = sum(
         np.clip(np.minimum(starts + stretch, at + 1) - np.maximum(starts, at), 0, None)
         for at in (group, group + group_count)

@@ -1,4 +1,4 @@
-"""How precisely weights are sent: as they are, or single precision as half (IEEE 754 binary16). Pure NumPy."""
+"""Precision of sent weights: unchanged, or single precision as half (IEEE 754 binary16). Pure NumPy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALLEST_NORMAL: Final = float(np.finfo(np.float16).smallest_normal)
 
 
 class Precision(StrEnum):
-    """What the setting ``wire_precision`` can be."""
+    """The choices of the setting ``wire_precision``."""
 
     HALF = "half"
     FULL = "full"
@@ -26,10 +26,10 @@ def as_sent(weights: Weights, precision: Precision) -> Weights:
 
 
 def halved(weights: Weights) -> list[Array]:
-    """Return the weights with float32 arrays as float16, half as large, where that costs none of them much.
+    """Return the weights with float32 arrays as float16, where little precision is lost.
 
-    No element of an array is then off by more than 2**-11 of the array's largest one. An array that float16 cannot
-    hold so well, since its largest element is beyond 65,504 or below 2**-14, stays as it is; so do other dtypes.
+    The error of an element is at most 2**-11 of the array's largest element. An array whose largest element is above
+    65,504 or below 2**-14 would lose more, and stays as it is; so do arrays of other dtypes.
     """
     return [array.astype(np.float16) if array.dtype == np.float32 and _holds(array) else array for array in weights]
 

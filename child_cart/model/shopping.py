@@ -1,4 +1,4 @@
-"""The built-in task ``shopping``: from month and gender to the category of the item that is bought."""
+"""The built-in task ``shopping``: predict the category of a purchase from month and gender."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ EVALUATION_ROWS: Final = 300
 FIRST_DAY: Final = date(2020, 1, 1)
 LAST_DAY: Final = date(2023, 12, 31)
 OWN_MONTHS: Final = 0.95
-"""How much of a share's rows are of its own months."""
+"""Fraction of a partition's rows that is of its own months."""
 
 
 class Shopping(KerasTask):
-    """Learn what sells in which month to whom."""
+    """Learn which category sells in which month to which gender."""
 
     name = "shopping"
     seed = 2020
@@ -58,16 +58,16 @@ class Shopping(KerasTask):
         """Return the row of a bill line."""
         return {"month": line.sold_on.month, "gender": line.gender, "item": line.category}
 
-    def starter_rows(self, share: Partition) -> list[Row]:
-        """Return this share's part of 10,000 purchases of 2020-2023: mainly a few months of the year."""
+    def starter_rows(self, partition: Partition) -> list[Row]:
+        """Return this partition of 10,000 purchases of 2020-2023: mainly a few months of the year."""
         rows = purchases(STARTER_ROWS, seed=1)
-        if share.count == 1:
+        if partition.count == 1:
             return rows
         months = [row["month"] - 1 for row in rows]
-        return [rows[place] for place in partition_rows(months, MONTHS, share, OWN_MONTHS, width=2.0, seed=2)]
+        return [rows[place] for place in partition_rows(months, MONTHS, partition, OWN_MONTHS, width=2.0, seed=2)]
 
     def evaluation_rows(self) -> list[Row]:
-        """Return 300 purchases of all months that are in nobody's starter rows."""
+        """Return 300 purchases of all months that are among no cart's starter rows."""
         return purchases(EVALUATION_ROWS, seed=3)
 
     def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
@@ -77,7 +77,7 @@ class Shopping(KerasTask):
         return inputs, targets.reshape(-1, CLASSES)
 
     def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
-        """Return ``trending``: for each month and gender, the share that the model expects of each category."""
+        """Return ``trending``: for each month and gender, the expected fraction of each category."""
         people = [{"month": month, "gender": gender, "item": 0} for month in range(1, 13) for gender in (0, 1)]
         inputs, _ = self.arrays(people)
         scores = predict(inputs)
@@ -92,9 +92,9 @@ class Shopping(KerasTask):
 def purchases(count: int, seed: int) -> list[Row]:
     """Return seeded purchases over the days of 2020-2023.
 
-    Months in pairs (1-2, 3-4, ...) have a main category 1 to 6 and a main gender 0, 1, 0, ... With probability 0.8 a
-    purchase is of the main category by the main gender; otherwise of one of the next two categories by the other one.
-    So nobody can be right more often than 0.9 of the time.
+    Each pair of months (1-2, 3-4, ...) has a main category (1 to 6) and a main gender (0, 1, 0, ...). With probability
+    0.8 a purchase is of the main category by the main gender; otherwise it is of one of the next two categories by the
+    other gender. So no model reaches an accuracy above 0.9.
     """
     random = np.random.default_rng(seed)
     days = random.integers(0, (LAST_DAY - FIRST_DAY).days + 1, count)

@@ -1,4 +1,4 @@
-"""A task: what is learned, from which rows, by which model. A user's own is named as ``package.module:Class``."""
+"""A task: what is learned, from which rows, by which model. A user's own is given as ``package.module:Class``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ BUILT_IN: Final = {
 
 
 class TaskError(Exception):
-    """A task cannot be loaded or is not one."""
+    """A task cannot be loaded, or lacks a part."""
 
 
 class RowError(ValueError):
-    """Fields that make no row of the task; the message is a sentence that names the field and its value."""
+    """Fields are not a row of the task; the message names the field and its value."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class SoldLine:
 
 
 class Task(Protocol):
-    """What a cart needs to know of a task.
+    """What a cart needs of a task.
 
-    Everything but ``build_learner``, ``arrays`` and the two data sets is called in the cart's own process and must not
-    import TensorFlow; those are called in the trainer process.
+    ``starter_rows``, ``evaluation_rows``, ``arrays``, ``build_learner`` and ``summary`` are called in the trainer
+    process. All else is called in the cart's own process and must not import TensorFlow.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Task(Protocol):
         """Check the fields of one observation (texts or numbers) and return it as a row; raises ``RowError``."""
 
     def sale_row(self, line: SoldLine) -> Row | None:
-        """Return the row that a bill line makes, or None if sales teach this task nothing."""
+        """Return the row that a bill line makes, or None if this task does not learn from sales."""
 
-    def starter_rows(self, share: Partition) -> list[Row]:
-        """Return the rows of this share that come with the task, the same ones each time."""
+    def starter_rows(self, partition: Partition, /) -> list[Row]:
+        """Return the rows of this partition that come with the task, the same ones each time."""
 
     def evaluation_rows(self) -> list[Row]:
         """Return the small set on which every cart of the task measures models."""
@@ -68,11 +68,11 @@ class Task(Protocol):
         """Return the model with its starting weights, which are the same on every cart."""
 
     def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
-        """Return what the pages show of a model, as JSON; ``predict`` gives the scores of inputs."""
+        """Return what the pages show about a model, as JSON; ``predict`` maps inputs to scores (rows, classes)."""
 
 
 class KerasTask:
-    """A base for tasks with a Keras model: give ``name``, ``parse_row``, ``arrays`` and ``build_model``.
+    """Base class of tasks with a Keras model: define ``name``, ``parse_row``, ``arrays`` and ``build_model``.
 
     Attributes:
         name: part of the model signature, so that only carts of one task average with each other.
@@ -91,7 +91,7 @@ class KerasTask:
         raise NotImplementedError
 
     def build_learner(self) -> Learner:
-        """Return the model with the starting weights that belong to the seed."""
+        """Return the model with the starting weights of the seed."""
         from .keras_learner import KerasLearner, set_seed  # noqa: PLC0415 - imports TensorFlow
 
         set_seed(self.seed)
@@ -101,16 +101,16 @@ class KerasTask:
         """Learn nothing from sales."""
         return None
 
-    def starter_rows(self, share: Partition) -> list[Row]:
-        """Come without starter data."""
+    def starter_rows(self, partition: Partition, /) -> list[Row]:
+        """Return no starter rows."""
         return []
 
     def evaluation_rows(self) -> list[Row]:
-        """Come without common evaluation rows."""
+        """Return no common evaluation rows."""
         return []
 
     def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
-        """Show nothing more."""
+        """Return nothing more to show."""
         return {}
 
 
@@ -118,15 +118,15 @@ def load_task(name: str) -> Task:
     """Return the task of this name: a built-in one, or ``package.module:Class``.
 
     Raises:
-        TaskError: if there is none, as a sentence.
+        TaskError: if it does not exist, cannot be loaded, or is not a task.
     """
     module_name, colon, class_name = BUILT_IN.get(name, name).partition(":")
     if not colon:
         known = " or ".join(BUILT_IN)
-        raise TaskError(f"There is no task {name!r}: it is {known}, or a class of yours as package.module:Class.")
+        raise TaskError(f"There is no task {name!r}: it is {known}, or your own class as package.module:Class.")
     try:
         task = getattr(importlib.import_module(module_name), class_name)()
-    except Exception as error:  # the module is the user's: whatever is wrong in it is told in one sentence
+    except Exception as error:  # the module is the user's, and may raise anything
         raise TaskError(f"The task {name!r} cannot be loaded: {type(error).__name__}: {error}.") from error
     missing = [part for part in _PARTS if not callable(getattr(task, part, None))]
     if missing or not isinstance(getattr(task, "name", None), str) or not task.name:
@@ -140,11 +140,11 @@ _PARTS: Final = tuple(part for part in vars(Task) if not part.startswith("_"))
 
 
 def checked_row(task: Task, fields: Mapping[str, object]) -> Row:
-    """Return the fields as a row of the task that can be kept.
+    """Return the fields as a row of the task that can be stored.
 
     Raises:
-        RowError: if the task refuses them, or the row holds what is no plain JSON, as a number that is not finite: one
-            such row would turn every weight of the model into none.
+        RowError: if the task rejects them, or the row is not plain JSON. A number that is not finite is not: one such
+            row would make every weight of the model NaN.
     """
     row = task.parse_row(fields)
     try:

@@ -1,4 +1,4 @@
-"""Whether a received model takes part in the average, and why not. Plain values in, plain values out."""
+"""Decide whether a received model takes part in the average. Plain values in, plain values out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from .arrays import TensorSpec, Weights, specs_of
 
-# Far beyond what training gives and far below where a float32 average would overflow.
+# Far above the weights that training gives, far below the overflow of a float32 average.
 MAX_WEIGHT: Final = 1e6
 
 
 class VerdictReason(StrEnum):
-    """Why a model was accepted or dropped: the same words in log, store and page."""
+    """Why a model was accepted or dropped; log, store and page use the same words."""
 
     ACCEPTED = "ACCEPTED"
     TOO_WEAK = "TOO_WEAK"
@@ -30,13 +30,13 @@ class VerdictReason(StrEnum):
 
 @dataclass(frozen=True)
 class AcceptWindow:
-    """How far from its own a cart lets a received model's accuracy be, in points (hundredths)."""
+    """How far a received model's accuracy may be from the cart's own, in points (hundredths)."""
 
     backward_points: float
     forward_points: float
 
     def judge(self, local: float, received: float) -> VerdictReason:
-        """Decide by accuracy (0 to 1): accepted if ``local - backward < received < local + forward``."""
+        """Accept if ``local - backward < received < local + forward``; accuracies are 0 to 1."""
         if not received > local - self.backward_points / 100:
             return VerdictReason.TOO_WEAK
         if not received < local + self.forward_points / 100:
@@ -45,7 +45,7 @@ class AcceptWindow:
 
 
 def weights_problem(weights: Weights, expected: Sequence[TensorSpec]) -> VerdictReason | None:
-    """Return what is wrong with received weights before they are scored, or None."""
+    """Return the reason to reject weights before they are scored, or None."""
     if list(specs_of(weights)) != list(expected):
         return VerdictReason.WRONG_SHAPE
     for array in weights:

@@ -1,9 +1,8 @@
-"""Weights in HDF5 files: written whole or not at all, read back with their digest checked."""
+"""Weights in HDF5 files: written whole or not at all, and read only if their digest is the expected one."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import BinaryIO, Final
 import h5py
 import numpy as np
 
-from cart_common.process.atomic_files import sync_folder
+from cart_common.process.atomic_files import replacing
+from cart_common.process.os_errors import error_words
 
 from .arrays import Array, Weights
 
@@ -24,32 +24,25 @@ class WeightsError(Exception):
 
 
 def write_weights(path: Path, weights: Weights) -> str:
-    """Write the arrays in order, under a temporary name first; return the file's SHA-256 digest in hexadecimal.
+    """Write the arrays in order; return the file's SHA-256 digest in hexadecimal. Durable when it returns.
 
     Raises:
-        OSError: if the disk does not take it; an earlier file of this name is then untouched.
+        OSError: if the disk does not take it; an earlier file of this name then stays as it was.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(path) as partial:
         with h5py.File(partial, "w") as file:
             group = file.create_group(GROUP)
             for place, array in enumerate(weights):
                 group.create_dataset(f"{place:04d}", data=array)
-        with open(partial, "rb+") as written:
-            digest = hashlib.file_digest(written, "sha256").hexdigest()
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return digest
+        with open(partial, "rb") as written:
+            return hashlib.file_digest(written, "sha256").hexdigest()
 
 
 def read_weights(path: Path, digest: str) -> list[Array]:
-    """Read the arrays of a file that has this digest.
+    """Read the arrays of a file, in the order in which they were written.
 
     Raises:
-        WeightsError: if the file is missing, or is not the one that was written.
+        WeightsError: if the file cannot be read, or has another digest.
     """
     with _checked(path, digest) as file, h5py.File(file, "r") as content:
         group = content[GROUP]
@@ -57,10 +50,10 @@ def read_weights(path: Path, digest: str) -> list[Array]:
 
 
 def check_weights_file(path: Path, digest: str) -> None:
-    """Make sure that a file is the one that was written, without loading it.
+    """Check the digest of a file without loading its arrays.
 
     Raises:
-        WeightsError: if the file is missing, or is not that one.
+        WeightsError: if the file cannot be read, or has another digest.
     """
     with _checked(path, digest):
         pass
@@ -76,4 +69,4 @@ def _checked(path: Path, digest: str) -> Iterator[BinaryIO]:
             file.seek(0)
             yield file
     except OSError as error:
-        raise WeightsError(f"The weights file {path} cannot be read ({error.strerror or error}).") from None
+        raise WeightsError(f"The weights file {path} cannot be read ({error_words(error)}).") from None

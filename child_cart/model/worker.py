@@ -1,7 +1,7 @@
-"""The trainer process: one JSON line in per command, JSON lines out for its progress and its result.
+"""The trainer process: reads commands as lines of JSON, answers with lines of JSON for progress and result.
 
-The only process of a cart that imports TensorFlow, and the only one that decodes what peers sent. It holds nothing that
-matters: each command names all that it needs, so killing it costs the command and no more.
+It is the only process of a cart that imports TensorFlow, and the only one that decodes the bytes of peers. Each command
+names all that it needs, so killing the process costs that command and no more.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from ..db.records import Json
 from . import codec
 from .aggregation import average
 from .arrays import Array, Weights, specs_of, widened
@@ -32,7 +33,6 @@ from .weights_file import WeightsError, read_weights, write_weights
 
 log = logging.getLogger("trainer")
 
-Json = dict[str, Any]
 Report = Callable[[Json], None]
 
 
@@ -40,15 +40,15 @@ class Worker:
     """The commands of the trainer process; each is a method, and its result is JSON.
 
     Args:
-        task: what is learned.
-        share: this cart's part of the starter rows.
+        task: what the model learns.
+        partition: this cart's part of the starter rows.
         data: a CSV file of the user's own rows instead of the task's starter rows, or None.
         starter_limit: most starter rows to train on.
     """
 
-    def __init__(self, task: Task, share: Partition, data: Path | None, starter_limit: int) -> None:
+    def __init__(self, task: Task, partition: Partition, data: Path | None, starter_limit: int) -> None:
         self._task = task
-        self._share = share
+        self._partition = partition
         self._data = data
         self._starter_limit = starter_limit
         self._learner = task.build_learner()
@@ -57,7 +57,7 @@ class Worker:
         self._common_rows = task.evaluation_rows()
 
     def initialise(self, target: str, report: Report) -> Json:
-        """Write the starting weights; say what the model is."""
+        """Write the starting weights; return their digest and the model's signature and size."""
         return {
             "digest": write_weights(Path(target), self._initial),
             "signature": model_signature(self._task.name, self._initial),
@@ -74,7 +74,7 @@ class Worker:
 
     def start(self, base: Json, own_rows: list[Row], target: str, report: Report) -> Json:
         """Train the base model on the starter rows and write it to the target."""
-        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._share)
+        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._partition)
         return self.train(base, rows[: self._starter_limit], own_rows, target, report)
 
     def score(self, path: str, own_rows: list[Row], report: Report) -> Json:
@@ -120,7 +120,7 @@ class Worker:
 
     def _written(self, weights: Weights, own_rows: list[Row], target: str) -> Json:
         wrong = weights_problem(weights, self._specs)
-        if wrong is not None:  # nothing heals weights that are not finite, in this cart or in those that average them
+        if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
             raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
         self._learner.set_weights(weights)
         return {
@@ -143,7 +143,7 @@ class _Payload:
         self.weights: list[Array] = codec.decode(memoryview(self._mapped))
 
     def close(self) -> None:
-        """Let the arrays go. The mapping ends with the last view of it."""
+        """Drop the arrays. The mapping ends with the last view of it."""
         self.weights = []
 
     def __enter__(self) -> _Payload:
@@ -154,7 +154,7 @@ class _Payload:
 
 
 def model_signature(task_name: str, weights: Weights) -> str:
-    """Return what must be equal for two models to be averaged: 16 bytes of SHA-256, in hexadecimal."""
+    """Return the signature that two models must share to be averaged: 16 bytes of SHA-256, in hexadecimal."""
     shapes = [[spec.dtype, list(spec.shape)] for spec in specs_of(weights)]
     return hashlib.sha256(json.dumps([task_name, shapes]).encode()).hexdigest()[:32]
 
@@ -167,7 +167,7 @@ def _epochs_to(report: Report) -> EpochCallback:
 
 
 def serve(worker: Worker, commands: IO[str], answers: IO[str]) -> None:
-    """Carry out commands, one a line, until there are no more."""
+    """Carry out commands, one a line, until the input ends."""
 
     def say(answer: Json) -> None:
         answers.write(json.dumps(answer) + "\n")
@@ -186,7 +186,7 @@ def serve(worker: Worker, commands: IO[str], answers: IO[str]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Let the kernel end this process when the cart's ends, however that ends (Linux)."""
+    """Let the kernel kill this process when the cart's process ends for any reason (Linux)."""
     try:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     except (OSError, AttributeError):
@@ -194,19 +194,18 @@ def _die_with_parent() -> None:
 
 
 def main() -> None:
-    """Run the trainer process; its one argument is its set-up, as JSON."""
+    """Run the trainer process; its one argument is its setup, as JSON."""
     _die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     setup = json.loads(sys.argv[1])
     if setup["memory_bytes"]:
-        # Not RLIMIT_AS: TensorFlow maps 1.5 GB of addresses where it takes 0.4 GB of memory.
+        # Not RLIMIT_AS: TensorFlow maps 1.5 GB of addresses, and uses 0.4 GB of memory.
         resource.setrlimit(resource.RLIMIT_DATA, (setup["memory_bytes"], setup["memory_bytes"]))
-    # Libraries print to the standard output; it carries the answers, so they get the error stream instead.
+    # Standard output carries the answers; what libraries print there goes to standard error instead.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     data = Path(setup["data"]) if setup["data"] else None
-    share = Partition(setup["share"][0], setup["share"][1])
-    worker = Worker(load_task(setup["task"]), share, data, setup["starter_rows"])
+    worker = Worker(load_task(setup["task"]), Partition(*setup["partition"]), data, setup["starter_rows"])
     serve(worker, sys.stdin, answers)
 
 

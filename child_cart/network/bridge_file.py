@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cart_common.process.atomic_files import write_whole
+from cart_common.process.os_errors import error_words
 
 from .bridge_selection import KnownBridge, as_json, from_json
 
@@ -40,4 +41,4 @@ class BridgeFile:
         try:
             write_whole(self._path, json.dumps(as_json(bridges), indent=1).encode())
         except OSError as error:
-            log.warning("the list of bridges cannot be kept in %s: %s", self._path, error.strerror or error)
+            log.warning("the list of bridges cannot be kept in %s: %s", self._path, error_words(error))

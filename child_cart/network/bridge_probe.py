@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import aiohttp
 
+from cart_common.process.backoff import jittered
+
 from .bridge_selection import BridgeSelection, KnownBridge, Measurement
 
 # The first interval holds while there are bridges that were never measured, the second one afterwards.
@@ -42,7 +44,7 @@ class BridgeProbe:
         """Measure until cancelled."""
         while True:
             every_s = FIRST_EVERY_S if self._bridges.has_unmeasured() else EVERY_S
-            await asyncio.sleep(self._chance.uniform(0.5, 1.5) * every_s)
+            await asyncio.sleep(jittered(every_s, 0.5, 1.5, self._chance.uniform))
             bridge = self._bridges.next_to_measure()
             if bridge is not None:
                 self._bridges.note_measured(bridge.url, await self._measure(bridge))

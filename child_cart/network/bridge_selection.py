@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
-from cart_common.process.backoff import Backoff
+from cart_common.process.backoff import Backoff, jittered
 from cart_common.wire.messages import Code
 from cart_common.wire.records import is_bridge_url
 
@@ -185,7 +185,7 @@ class BridgeSelection:
             url = min(self._known, key=lambda known: self._ready_at[known])
             return Attempt(url, self._ready_at[url] - now)
         (chosen,) = self._chance.choices(ready, [bridge.appeal for bridge in ready])
-        wait_s = 0.0 if self._moved else self._chance.uniform(0.0, SPREAD * self._first_s)
+        wait_s = 0.0 if self._moved else jittered(SPREAD * self._first_s, 0.0, 1.0, self._chance.uniform)
         self._moved = False
         return Attempt(chosen.url, wait_s)
 

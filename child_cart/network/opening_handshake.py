@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from aiohappyeyeballs import start_connection
 
+from cart_common.process.os_errors import error_words
 from cart_common.websocket.socket import accept_key
 
 from .client_connection import ClientConnection
@@ -22,7 +23,6 @@ from .client_connection import ClientConnection
 MAX_HEAD_BYTES: Final = 16 * 1024
 NEXT_ADDRESS_S: Final = 0.25
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
-_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class NoBridge(Exception):
@@ -122,7 +122,7 @@ async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnec
         sentence = f"{url} does not speak TLS. If the bridge has no certificate, use ws:// instead."
         raise NoBridge(sentence) from None
     except OSError as error:
-        raise NoBridge(f"No bridge answers at {url} ({_words(error)}).") from None
+        raise NoBridge(f"No bridge answers at {url} ({error_words(error)}).") from None
     except UnicodeError:  # from the resolver; records of unknown origin may hold such names
         raise NoBridge(f"{url} names no host: a part of its name is empty or has more than 63 characters.") from None
     try:
@@ -161,11 +161,3 @@ def _address_of(url: str) -> tuple[SplitResult, int]:
 @functools.cache
 def _system_trust() -> ssl.SSLContext:
     return ssl.create_default_context()
-
-
-def _words(error: OSError) -> str:
-    # asyncio replaces the system's words with the address and joins several errors into one; name resolution has error
-    # numbers of its own, below zero.
-    found = _ERRNO.search(str(error))
-    number = error.errno or (int(found[1]) if found else 0)
-    return os.strerror(number) if number > 0 else str(error.strerror or error)

@@ -1,4 +1,4 @@
-"""The commands beside running a cart: export, import, migrate and reset. Each has the cart's data folder to itself."""
+"""The commands export, import, migrate and reset. The cart must not run: each needs the data folder for itself."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cart_common.process.os_errors import error_words
 from cart_common.process.redaction import shown
 from cart_common.process.settings import SettingError
 from cart_common.wire.identity import Identity
 
 from ..config import CartSettings
-from ..db import migration as moving
+from ..db import migration
 from ..db.migration import RecordCounts
 from ..db.ownership import EMBEDDED, FILE_NAME, OWNER, check_whose, is_store, make_own, open_store, place
 from ..db.records import ModelVersion
 from ..db.store import Store, StoreError
 from ..learning.versions import Versions
-from ..model.task import load_task
+from ..model.task import checked_row, load_task
 from ..model.weights_file import WeightsError, check_weights_file
 
 MODELS = "models"
@@ -33,11 +35,11 @@ BACKUPS = "backups"
 
 
 class Commands:
-    """What can be done with the data of a cart that does not run.
+    """Commands on the data of a cart that does not run.
 
     Args:
         settings: where the data are.
-        folder: the data folder, which nobody else uses now.
+        folder: the data folder, claimed by this process.
     """
 
     def __init__(self, settings: CartSettings, folder: Path) -> None:
@@ -50,7 +52,7 @@ class Commands:
         """Write everything into a new folder.
 
         Raises:
-            SettingError: if the folder is there and not empty, or the disk does not take it.
+            SettingError: if the folder is not empty, or cannot be written.
             StoreError: if the store cannot be used.
         """
         from ..db.archive import columns_of, write_archive  # noqa: PLC0415 - pandas takes a second
@@ -60,35 +62,35 @@ class Commands:
             if any(target.iterdir()):
                 raise SettingError(f"The folder {target} is not empty. Give one that is, or a new name.")
             (target / MODELS).mkdir()
-            contents = moving.contents_of(store, place(self._settings.store, self._folder))
+            contents = migration.contents_of(store, place(self._settings.store, self._folder))
             files = self._copy_models(contents.versions, self._folder / MODELS, target / MODELS)
-            with self._bars(moving.counts_of(store)) as progress:
+            with self._bars(migration.counts_of(store)) as progress:
                 written = write_archive(target, contents, columns_of(store.every_row()), progress)
-            found = moving.counts_of(store)
+            found = migration.counts_of(store)
         if written != found:
             raise StoreError(f"The store holds {found}, and {written} was written to {target}.")
         self._report(f"Exported to {target}, with {files} weights files", written)
 
     def import_(self, source: Path) -> None:
-        """Fill this cart's store, which must be empty, with what was exported.
+        """Fill this cart's store, which must be empty, from an export.
 
         Raises:
-            SettingError, StoreError: if the archive or the store does not do.
+            SettingError, StoreError: if the archive or the store cannot be used.
         """
         from ..db.archive import read_archive, read_counts  # noqa: PLC0415
 
         promised = read_counts(source)
-        contents = read_archive(source, load_task(self._settings.task))
+        contents = read_archive(source, partial(checked_row, load_task(self._settings.task)))
         with self._opened(self._settings.store) as store, _disk(self._folder):
             here = place(self._settings.store, self._folder)
             check_whose(store, self._settings.store, self._folder, self._owner)
-            moving.check_empty(store, here)
+            migration.check_empty(store, here)
             files = self._copy_models(contents.versions, source / MODELS, self._folder / MODELS)
             with self._bars(promised) as progress:
-                moved = moving.fill(store, contents, progress)
+                moved = migration.fill(store, contents, progress)
             if moved != promised:
                 raise StoreError(f"{source} says that it holds {promised}, and {moved} was read.")
-            moving.finish(store, moved, here)
+            migration.finish(store, moved, here)
             make_own(store, self._settings.store, self._folder, self._owner)
         self._report(f"Imported into {here}, with {files} weights files", moved)
 
@@ -96,20 +98,20 @@ class Commands:
         """Move everything from one store of this cart to another, which must be empty; weights files stay.
 
         Raises:
-            SettingError, StoreError: if one of them does not do.
+            SettingError, StoreError: if one of the stores cannot be used.
         """
         here = place(target_name, self._folder)
         with self._full(source_name) as source, self._opened(target_name) as target, _disk(self._folder):
             if target.note(OWNER) is not None:
                 raise StoreError(f"The store {here} belongs to a cart already. Nothing was changed.")
-            moving.check_empty(target, here)
-            contents = moving.contents_of(source, place(source_name, self._folder))
-            with self._bars(moving.counts_of(source)) as progress:
-                moved = moving.fill(target, contents, progress)
-            found = moving.counts_of(source)
+            migration.check_empty(target, here)
+            contents = migration.contents_of(source, place(source_name, self._folder))
+            with self._bars(migration.counts_of(source)) as progress:
+                moved = migration.fill(target, contents, progress)
+            found = migration.counts_of(source)
             if moved != found:
                 raise StoreError(f"The store {contents.source} holds {found}, and {moved} was moved.")
-            moving.finish(target, moved, here)
+            migration.finish(target, moved, here)
             make_own(target, target_name, self._folder, self._owner)
         self._report(f"Moved to {here}", moved)
         self._console.print(
@@ -133,7 +135,7 @@ class Commands:
 
     @contextmanager
     def _full(self, name: str, own: bool = True) -> Iterator[Store]:
-        """Open a store that is there; and, unless it is only read, that is the one this cart has used so far."""
+        """Open a store that exists; with ``own``, it must be the one that this cart has used so far."""
         if name == EMBEDDED and not (self._folder / FILE_NAME).exists():
             raise StoreError(f"There is no store {self._folder / FILE_NAME}.")
         with self._opened(name) as store:
@@ -142,7 +144,7 @@ class Commands:
             yield store
 
     def _copy_models(self, versions: Sequence[ModelVersion], source: Path, target: Path) -> int:
-        """Copy the weights files that there are (of old versions there is only the record); return how many."""
+        """Copy the weights files that exist (old versions keep only their record); return how many."""
         target.mkdir(parents=True, exist_ok=True)
         copied = set()
         for version in versions:
@@ -178,10 +180,10 @@ class Commands:
 
 
 def check_given(given: argparse.Namespace) -> None:
-    """Hold a command's arguments against each other.
+    """Check the arguments of a command against each other.
 
     Raises:
-        SettingError: for what does not do.
+        SettingError: for the first that is wrong.
     """
     if not hasattr(given, "source"):
         return
@@ -210,4 +212,4 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SettingError(f"{error.filename or path} cannot be written: {error.strerror or error}.") from None
+        raise SettingError(f"{error.filename or path} cannot be written: {error_words(error)}.") from None

@@ -1,4 +1,4 @@
-"""What the data folder takes, and how much room its disk has."""
+"""Disk use of the data folder, and free space on its disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DiskUse:
 
 
 class Disk:
-    """The data folder on its disk; looked at every few seconds at most. Safe from any thread."""
+    """Measures the data folder, at most every few seconds. Safe from any thread."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -35,7 +35,7 @@ class Disk:
         self._seen: tuple[float, DiskUse] | None = None
 
     def use(self) -> DiskUse:
-        """Return what is taken and what is free."""
+        """Return used and free space."""
         with self._looking:
             if self._seen is None or time.monotonic() - self._seen[0] > LOOK_EVERY_S:
                 self._seen = (time.monotonic(), self._look())

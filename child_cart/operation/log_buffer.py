@@ -1,4 +1,4 @@
-"""The last lines of the log, for the admin page: bounded in number and length, with no name or password of a URL."""
+"""The last lines of the log, for the admin page: bounded in number and length, without credentials of URLs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LogBuffer(logging.Handler):
         """Keep a line. Called by ``logging``, one record at a time."""
         try:
             text = shown_text(record.getMessage())
-        except (TypeError, ValueError):  # arguments that do not fit the message
+        except (TypeError, ValueError):  # the arguments do not fit the message
             text = str(record.msg)
         if record.exc_info and record.exc_info[1] is not None:
             text += f" ({type(record.exc_info[1]).__name__}: {shown_text(str(record.exc_info[1]))})"

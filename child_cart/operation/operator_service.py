@@ -1,101 +1,62 @@
-"""What the operator's pages may ask beside the status, and do. Every method may be called from any thread."""
+"""What the operator's pages read beside the status, and ask of the cart. Every method may be called from any thread."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from ipaddress import ip_address
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cart_common.process.redaction import shown
-
-from ..config import SettingsBook
-from ..db.records import Json, Outcome, RoundRecord
+from ..db.records import Json, ModelVersion, RoundRecord
 from ..db.store import Store
 from ..learning.exports import ExportKind, Exports
-from ..learning.versions import Versions
-from ..network.link import LinkState, LinkStatus
-from ..scanner.camera import CameraState
 from . import rounds_csv
-from .disk import Disk
-from .log_buffer import LogBuffer
-from .store_watch import StoreFigures
-from .warnings import WarningFacts, operator_warnings
+from .log_buffer import LogBuffer, LogLine
 
 MOST_ROUNDS: Final = 10_000
 FIGURES_OVER: Final = 500
 
 
+@dataclass(frozen=True)
+class CartRequests:
+    """What the pages ask of the running cart. Each call returns at once, from any thread."""
+
+    rows_added: Callable[[], None]
+    """Look at the waiting rows again."""
+    training: Callable[[], None]
+    """Begin a round now."""
+    reset: Callable[[], None]
+    """Forget the model and start again."""
+    export: Callable[[ExportKind], None]
+    """Make a file of the current model."""
+
+
 class OperatorService:
-    """The part of the desk that needs a login.
+    """Rounds, versions, log and files of the model, and the requests that only an operator may make.
 
     Args:
-        book: the settings.
+        task_name: names the files.
         store: holds rounds and versions.
-        versions: the model's.
-        disk: the data folder.
         log: the last lines of the log.
         exports: files of the current model.
-        ask_export: asks for one.
-        over_https: whether the pages are served over https.
+        requests: what can be asked of the running cart.
     """
 
-    def __init__(
-        self,
-        book: SettingsBook,
-        store: Store,
-        versions: Versions,
-        disk: Disk,
-        log: LogBuffer,
-        exports: Exports,
-        ask_export: Callable[[ExportKind], None],
-        over_https: bool = False,
-    ) -> None:
-        self._book = book
+    def __init__(self, task_name: str, store: Store, log: LogBuffer, exports: Exports, requests: CartRequests) -> None:
+        self._task_name = task_name
         self._store = store
-        self._versions = versions
-        self._disk = disk
         self._log = log
         self._exports = exports
-        self._over_https = over_https
-        self.ask_export = ask_export
+        self._requests = requests
 
-    def facts(self, link: LinkStatus, scanner: Json, kept: StoreFigures, now: float) -> Json:
-        """Return what the operator's page shows beside the status.
+    def rounds(self, limit: int = MOST_ROUNDS) -> list[RoundRecord]:
+        """Return the newest rounds with their verdicts, newest first."""
+        return self._store.rounds(limit)
 
-        Args:
-            link: the link's state.
-            scanner: what the scanner says of itself.
-            kept: what the store holds.
-            now: seconds since the epoch.
-        """
-        settings, use = self._book.current, self._disk.use()
-        failed = failed_in_a_row(kept.rounds)
-        camera = scanner["camera"]
-        facts = WarningFacts(
-            fleet_open=not settings.fleet_key_file,
-            sharing=settings.sharing == "on",
-            attached=link.state is LinkState.ATTACHED,
-            away_s=now - link.since,
-            link_reason=link.reason,
-            decoder_sentence=scanner["sentence"],
-            camera_sentence=camera["sentence"] if camera["state"] == CameraState.AWAY else "",
-            free_bytes=use.free_bytes,
-            total_bytes=use.total_bytes,
-            store_trouble=kept.trouble,
-            model_trouble=self._versions.trouble,
-            failed_rounds=len(failed),
-            failed_sentence=failed[0].sentence if failed else "",
-            plain_http_to="" if self._over_https or _is_loopback(settings.host) else settings.host,
-        )
-        return {
-            "disk": asdict(use),
-            "store": {**kept.state(), "name": shown(settings.store), "trouble": kept.trouble},
-            "cautions": [asdict(caution) for caution in operator_warnings(facts)],
-            "exports": self._exports.shown(),
-        }
+    def versions(self, limit: int) -> list[ModelVersion]:
+        """Return the newest model versions, newest first."""
+        return self._store.versions(limit)
 
     def figures(self) -> Json:
         """Return verdicts by reason and mean times of the phases over the last rounds."""
@@ -103,35 +64,35 @@ class OperatorService:
 
     def rounds_csv(self) -> str:
         """Return all rounds as CSV."""
-        return rounds_csv.written(self._store.rounds(MOST_ROUNDS))
+        return rounds_csv.written(self.rounds())
 
-    def rounds_json(self) -> list[Json]:
-        """Return all rounds with their verdicts."""
-        return [asdict(record) for record in self._store.rounds(MOST_ROUNDS)]
-
-    def log_lines(self, limit: int) -> list[Json]:
+    def log_lines(self, limit: int) -> list[LogLine]:
         """Return the last lines of the log, newest first."""
-        return [asdict(line) for line in self._log.lines(limit)]
+        return self._log.lines(limit)
 
-    def export(self, kind: ExportKind) -> tuple[Path, int] | None:
-        """Return the file of a format and its version, if it is ready."""
-        return self._exports.file(kind)
+    def export(self, kind: ExportKind) -> tuple[Path, str] | None:
+        """Return the file of a format, if it is ready, and the name to download it under."""
+        ready = self._exports.file(kind)
+        if ready is None:
+            return None
+        path, version = ready
+        return path, f"{self._task_name}-version-{version}.{kind}"
 
+    def request_export(self, kind: ExportKind) -> None:
+        """Ask for a file of the current model."""
+        self._requests.export(kind)
 
-def failed_in_a_row(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
-    """Return the newest rounds that ended without an average although sharing was on, up to the first that did not."""
-    failed = []
-    for record in rounds:
-        if record.outcome is None:
-            continue
-        if record.outcome in (Outcome.AGGREGATED, Outcome.SHARING_PAUSED):
-            break
-        failed.append(record)
-    return failed
+    def request_training(self) -> None:
+        """Ask for a round now."""
+        self._requests.training()
+
+    def request_reset(self) -> None:
+        """Ask the cart to forget its model and start again."""
+        self._requests.reset()
 
 
 def figures_of(rounds: Sequence[RoundRecord]) -> Json:
-    """Return how many rounds there are, their verdicts by reason and their mean times by phase, in seconds."""
+    """Return the number of rounds, their verdicts by reason and their mean times by phase, in seconds."""
     reasons = Counter(str(verdict.reason) for record in rounds for verdict in record.verdicts)
     spent: dict[str, list[float]] = {}
     for record in rounds:
@@ -142,10 +103,3 @@ def figures_of(rounds: Sequence[RoundRecord]) -> Json:
         "verdicts": dict(reasons.most_common()),
         "mean_phase_s": {phase: round(sum(times) / len(times), 4) for phase, times in spent.items()},
     }
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""Rounds as CSV, one line each. Nothing in it makes a spreadsheet calculate."""
+"""Rounds as CSV, one line each. No cell is a formula to a spreadsheet."""
 
 from __future__ import annotations
 

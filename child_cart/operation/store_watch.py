@@ -1,11 +1,11 @@
-"""What the pages show of the store: its figures of now, or the last ones while it does not answer."""
+"""Figures of the store for the pages: the present ones, or the last known while the store does not answer."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
 
-from ..db.records import Json, RoundRecord
+from ..db.records import RoundRecord
 from ..db.store import Store, StoreError
 
 RECENT_ROUNDS = 10
@@ -13,7 +13,7 @@ RECENT_ROUNDS = 10
 
 @dataclass(frozen=True)
 class StoreFigures:
-    """Counts and the newest rounds, as of ``seen_at``; ``trouble`` is why they are from before, as a sentence."""
+    """Counts and the newest rounds at ``seen_at``; ``trouble`` says why the figures are old, empty if they are not."""
 
     waiting: int
     rows: int
@@ -23,13 +23,14 @@ class StoreFigures:
     """Seconds since the epoch."""
     trouble: str = ""
 
-    def state(self) -> Json:
-        """Return what anybody may know: whether the store answers, and of when the figures are."""
-        return {"answers": not self.trouble, "seen_at": self.seen_at}
+    @property
+    def answers(self) -> bool:
+        """Whether the store answers."""
+        return not self.trouble
 
 
 class StoreWatch:
-    """Looks at the store for pages that show much else beside it, and are needed most when something is wrong."""
+    """Reads the store for the status, which is needed most while the store is in trouble."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -39,7 +40,7 @@ class StoreWatch:
         """Return the figures.
 
         Raises:
-            StoreError: if there are none yet.
+            StoreError: if the store has not answered yet.
         """
         store = self._store
         try:

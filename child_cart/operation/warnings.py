@@ -1,4 +1,4 @@
-"""What an operator should know of before it hurts. Decides with no I/O: facts in, sentences out."""
+"""Warnings for the operator. Decides without I/O: facts in, sentences out."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ AWAY_S: Final = 60.0
 
 
 class Severity(StrEnum):
-    """How much a caution matters."""
+    """How much a warning matters."""
 
     NOTE = "NOTE"
-    """As somebody has chosen it."""
+    """The operator has chosen it."""
     CAUTION = "CAUTION"
     TROUBLE = "TROUBLE"
 
 
 @dataclass(frozen=True)
 class OperatorWarning:
-    """One thing to know."""
+    """One warning."""
 
-    weight: Severity
+    severity: Severity
     sentence: str
 
 
 @dataclass(frozen=True)
 class WarningFacts:
-    """What cautions follow from. Sentences are empty where there is nothing to say."""
+    """The facts that warnings follow from. A sentence is empty if there is nothing to say."""
 
     fleet_open: bool
     sharing: bool
@@ -44,14 +44,14 @@ class WarningFacts:
     store_trouble: str
     model_trouble: str
     failed_rounds: int
-    """How many of the last rounds, in a row, ended without an average, for want of anything but sharing."""
+    """How many rounds in a row, the newest first, ended without an average although sharing was on."""
     failed_sentence: str
     plain_http_to: str
-    """The address that pages are served at without https, beyond this machine; else empty."""
+    """The address at which other machines reach the pages without https; else empty."""
 
 
 def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
-    """Return what there is to know, the weightiest first."""
+    """Return the warnings, the most severe first."""
     nearly_full = facts.free_bytes < min(NEARLY_FULL_BYTES, NEARLY_FULL_SHARE * facts.total_bytes)
     every = (
         (nearly_full, Severity.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
@@ -70,21 +70,21 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
         (
             facts.fleet_open,
             Severity.CAUTION,
-            "The fleet is open: whoever runs a bridge can add carts. Give all carts a fleet key "
+            "The fleet is open: anyone who runs a bridge can add carts. Give all carts a fleet key "
             "(--fleet-key-file) and the bridge its token.",
         ),
         (
             bool(facts.plain_http_to),
             Severity.CAUTION,
-            f"The pages are served on {facts.plain_http_to} without https: whoever listens on the network can read "
-            "the password.",
+            f"The pages are served on {facts.plain_http_to} without https: anyone who listens on the network can "
+            "read the password.",
         ),
         (bool(facts.decoder_sentence), Severity.CAUTION, facts.decoder_sentence),
         (bool(facts.camera_sentence), Severity.CAUTION, facts.camera_sentence),
         (
             not facts.sharing,
             Severity.NOTE,
-            "Sharing is paused: this cart trains alone, and gives its model to nobody.",
+            "Sharing is paused: this cart trains alone and gives its model to no peer.",
         ),
     )
-    return [OperatorWarning(weight, sentence) for holds, weight, sentence in every if holds]
+    return [OperatorWarning(severity, sentence) for holds, severity, sentence in every if holds]

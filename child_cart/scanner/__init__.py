@@ -1,1 +1,1 @@
-"""From what a camera sees, or a hand scanner types, to an item of the catalogue."""
+"""Find the item of the catalogue for a code that a camera sees or a hand scanner types."""

@@ -1,7 +1,7 @@
-"""The cart's own camera: a device, a file or a stream, read in a thread of its own. The latest frame wins.
+"""The cart's own camera: a device, a file or a stream, read in a thread of its own. Only the latest frame is kept.
 
-The camera is opened when somebody looks, and let go when nobody has looked for a while: an idle cart films nobody. One
-that is unplugged is tried again until it is back.
+The camera is opened when a page shows it, and closed when no page has shown it for a while: an idle cart films no one.
+An unplugged camera is tried again until it is back.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ REST_AFTER_S: Final = 20.0
 RETRY_S: Final = 1.0
 CLOSE_S: Final = 6.0
 PATIENCE_MS: Final = 5000
-"""How long a stream may take to open, and to give a frame."""
+"""Limit for opening a stream, and for each of its frames."""
 FILE_FRAMES_PER_S: Final = 25.0
 
 
 class CameraState(StrEnum):
-    """Where the camera stands."""
+    """State of the camera."""
 
     NONE = "NONE"
     RESTING = "RESTING"
@@ -41,7 +41,7 @@ class CameraState(StrEnum):
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """What a page shows of the camera. ``sentence`` says why there is no picture, if there is none."""
+    """What a page shows about the camera. ``sentence`` says why there is no picture; it is empty if there is one."""
 
     source: str
     state: CameraState
@@ -52,36 +52,36 @@ class CameraStatus:
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """A picture of the camera; its pixels are rows of blue, green and red bytes."""
+    """A picture of the camera; its pixels are (height, width, 3) bytes: blue, green, red."""
 
     number: int
     pixels: Any
 
 
 class Capture(Protocol):
-    """What is asked of ``cv2.VideoCapture``."""
+    """The part of ``cv2.VideoCapture`` that is used."""
 
     def isOpened(self) -> bool:
         """Return whether frames can be read."""
 
     def read(self) -> tuple[bool, Any]:
-        """Wait for a frame; False when there is none."""
+        """Wait for a frame; return False if there is no more."""
 
     def get(self, fact: int) -> float:
-        """Return a fact of the source, as its frames in a second."""
+        """Return a property of the source, such as its frames per second."""
 
     def release(self) -> None:
-        """Let the source go."""
+        """Close the source."""
 
 
 class Camera:
     """One camera; every method may be called from any thread.
 
     Args:
-        source: a device number, a file, the URL of a stream, or nothing.
+        source: a device number, a file or the URL of a stream; empty for no camera.
         open_capture: opens a source.
-        rest_after_s: seconds without a look after which the camera is let go.
-        retry_s: seconds between tries to open one that is away.
+        rest_after_s: seconds without a call of ``look`` after which the camera is closed.
+        retry_s: seconds between attempts to open a camera that is away.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class Camera:
 
     @property
     def status(self) -> CameraStatus:
-        """How the camera is now."""
+        """The present state of the camera."""
         return self._status
 
     def look(self, after: int = 0, timeout_s: float = 0.0) -> CameraFrame | None:
-        """Return the latest frame with a number above ``after``; waits for one, and wakes the camera if it rests."""
+        """Return the latest frame with a number above ``after``; wait for one, and wake the camera if it rests."""
         if not self._source or self._stopping.is_set():
             return None
         with self._changed:
@@ -124,7 +124,7 @@ class Camera:
             return self._newer(after)
 
     def close(self) -> None:
-        """Let the camera go. Safe to call again."""
+        """Close the camera. Safe to call again."""
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
@@ -144,11 +144,11 @@ class Camera:
                 self._changed.wait_for(lambda: self._wanted() or self._stopping.is_set())
             if self._stopping.is_set():
                 break
-            if self._status.state is CameraState.RESTING:  # not between two showings of a film, nor two tries
+            if self._status.state is CameraState.RESTING:  # not when a file begins anew, nor between two attempts
                 self._become(CameraState.OPENING, "The camera is being opened.")
             try:
                 ended_well = self._film(self._open_capture(self._source))
-            except Exception as error:  # OpenCV raises what it likes; the thread must outlive it
+            except Exception as error:  # OpenCV may raise anything; the thread must outlive it
                 log.debug("the camera failed", exc_info=True)
                 self._lose(f"The camera {shown(self._source)} cannot be used: {error}")
                 ended_well = False
@@ -157,7 +157,7 @@ class Camera:
         self._become(CameraState.RESTING if self._source else CameraState.NONE, "The cart is stopping.")
 
     def _film(self, capture: Capture) -> bool:
-        """Take frames until nobody looks, the source ends, or the cart stops; False if there was none to take."""
+        """Take frames until no page looks, the source ends, or the cart stops; return False if the camera is away."""
         taken = 0
         try:
             if not capture.isOpened():
@@ -171,12 +171,12 @@ class Camera:
                 taken += 1
                 self._show(pixels)
             else:
-                self._become(CameraState.RESTING, "Nobody has looked for a while.")
+                self._become(CameraState.RESTING, "No page shows the camera now.")
                 return True
         finally:
             capture.release()
         if taken and between_s:
-            return True  # a file is over, and begins anew
+            return True  # a file has ended, and begins anew
         self._lose(_why_away(self._source))
         return False
 
@@ -189,10 +189,10 @@ class Camera:
             self._changed.notify_all()
 
     def _lose(self, sentence: str) -> None:
-        self._become(CameraState.AWAY, f"{sentence} It is tried again as long as somebody looks.")
+        self._become(CameraState.AWAY, f"{sentence} It is tried again as long as a page shows it.")
 
     def _become(self, state: CameraState, sentence: str, width: int = 0, height: int = 0) -> None:
-        """Change the state, in this one place: it is logged, and of a camera that is not live no frame is shown."""
+        """Change the state and log the change; only a live camera keeps a frame."""
         if state is not self._status.state:
             log.info("camera %s is %s%s", shown(self._source), state.lower(), sentence and f": {sentence}")
         if state is not CameraState.LIVE:
@@ -201,7 +201,7 @@ class Camera:
 
 
 def open_source(source: str) -> Capture:
-    """Open a source with OpenCV; whether that went well, the capture knows."""
+    """Open a source with OpenCV; ``isOpened`` of the capture tells whether that succeeded."""
     cv = opencv()
     if source.isdecimal():
         capture = cv.VideoCapture(int(source))
@@ -221,7 +221,7 @@ def is_stream(source: str) -> bool:
 
 
 def _between_s(source: str, capture: Capture) -> float:
-    """Return the seconds between two frames that a file asks for; devices and streams keep their own time."""
+    """Return the seconds between two frames of a file; 0 for devices and streams, which keep their own time."""
     if source.isdecimal() or is_stream(source):
         return 0.0
     per_s = capture.get(opencv().CAP_PROP_FPS)
@@ -235,4 +235,4 @@ def _why_away(source: str) -> str:
         return f"The stream {shown(source)} gives no picture."
     if not Path(source).exists():
         return f"There is no file {shown(source)}."
-    return f"The file {shown(source)} is no film that can be read."
+    return f"The file {shown(source)} is not a readable video."

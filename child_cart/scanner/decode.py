@@ -1,4 +1,4 @@
-"""A grey picture to the texts of the codes in it: by zbar, or by OpenCV's detectors where libzbar is missing."""
+"""Read the codes in a grey picture, with zbar, or with OpenCV's detectors where libzbar is missing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ log = logging.getLogger("cart.scanner")
 
 MAX_CODES: Final = 32
 SMALL_SIDE: Final = 700
-"""Below this many pixels a side, a picture is also looked at enlarged."""
+"""Below this many pixels a side, a picture is also searched enlarged."""
 
 
 class Decoder(Protocol):
-    """Finds codes in a picture as it stands."""
+    """Finds codes in a picture as it is."""
 
     name: str
     formats: tuple[str, ...]
     sentence: str
-    """What an operator is told about it."""
+    """What the operator should know about it; empty if nothing."""
 
     def find(self, picture: Image) -> list[str]:
         """Return the texts of the codes."""
@@ -49,7 +49,7 @@ class Zbar:
         from pyzbar import pyzbar  # loads libzbar
 
         kinds = pyzbar.ZBarSymbol
-        # No others: zbar sees codes of the weaker kinds in stripes and noise.
+        # No others: zbar finds codes of the weaker kinds in stripes and noise.
         self._kinds = [kinds.QRCODE, kinds.EAN13, kinds.EAN8, kinds.UPCA, kinds.UPCE, kinds.CODE128]
         self._decode: Callable[..., list[Any]] = pyzbar.decode
 
@@ -90,11 +90,11 @@ class OpenCv:
         cv = opencv()
         pixels = np.asarray(picture)
         texts = []
-        # Detectors are made anew: they are small, and none says that two threads may share it.
+        # New detectors each time: they are small, and not documented as safe to share between threads.
         for detector in (cv.QRCodeDetector(), cv.barcode.BarcodeDetector()):
             try:
                 _, found, *_ = detector.detectAndDecodeMulti(pixels)
-            except (cv.error, UnicodeDecodeError):  # of some pictures the detectors ask too much of themselves
+            except (cv.error, UnicodeDecodeError):  # the detectors fail on some pictures
                 continue
             texts += [text for text in found if text]
         return texts
@@ -102,7 +102,7 @@ class OpenCv:
 
 @cache
 def decoder() -> Decoder | None:
-    """Return the decoder that this machine has, or None; loaded when it is first asked for."""
+    """Return the decoder that this machine has, or None; load it on the first call."""
     makers: list[type[Zbar] | type[OpenCv]] = [Zbar, OpenCv]
     for make in makers:
         try:
@@ -118,8 +118,8 @@ def texts_in(picture: Image, decoder: Decoder, thorough: bool = True) -> list[st
     Args:
         picture: in shades of grey.
         decoder: what finds them.
-        thorough: look again at a picture in which nothing was found: brighter, larger, turned. For photos; of a camera
-            the next frame comes anyway.
+        thorough: if nothing is found, search again: brighter, larger, turned. For photos; a camera sends its next
+            frame anyway.
     """
     for view in _views(picture, thorough):
         found = list(dict.fromkeys(decoder.find(view)))
@@ -129,7 +129,7 @@ def texts_in(picture: Image, decoder: Decoder, thorough: bool = True) -> list[st
 
 
 def _views(picture: Image, thorough: bool) -> Iterator[Image]:
-    """Yield the picture in the ways that codes are found in, the likeliest first."""
+    """Yield variants of the picture in which codes may be found, the likeliest first."""
     from PIL import Image, ImageFilter, ImageOps
 
     yield picture
@@ -143,7 +143,7 @@ def _views(picture: Image, thorough: bool) -> Iterator[Image]:
         yield bright.resize(double, Image.Resampling.BICUBIC).filter(ImageFilter.UnsharpMask(3, 200, 2))
     yield bright.filter(ImageFilter.UnsharpMask(4, 250, 2))
     yield ImageOps.equalize(picture.filter(ImageFilter.MedianFilter(3)))
-    # A barcode is found along rows and columns only; stripes at other angles are turned there.
+    # Barcodes are found along rows and columns only, so the picture is turned.
     for degrees in (-45, -22, 22):
         yield bright.rotate(degrees, expand=True, fillcolor=255, resample=Image.Resampling.BILINEAR)
     if side > SMALL_SIDE * math.sqrt(2):

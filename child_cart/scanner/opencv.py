@@ -9,12 +9,12 @@ from typing import Any
 
 @cache
 def opencv() -> Any:
-    """Return the module ``cv2``, told to be quiet and to leave the other cores to the trainer.
+    """Return the module ``cv2``, quiet, and limited to one core: the others are for the trainer.
 
     Raises:
         ImportError: where it is not installed or cannot be loaded.
     """
-    # Read once, at the import. A camera that is away is told on the page, not on the console at each try.
+    # Read once, at the import. The page tells when a camera is away; the console must not at each attempt.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_VIDEOIO_DEBUG", "0")

@@ -1,17 +1,17 @@
-"""What the pages may ask of the scanner. Every method may be called from any thread."""
+"""Read codes from text, pictures and the cart's camera. Every method may be called from any thread."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Final
 
-from ..db.records import Json
+from prometheus_client import Counter
+
 from ..db.store import Store
-from ..operation.counters import Counters
 from ..shop import item_codes as codes
 from ..shop.billing import index
 from ..shop.item_codes import CodeProblem, Reading
-from .camera import Camera, CameraFrame
+from .camera import Camera, CameraFrame, CameraStatus
 from .decode import decoder
 from .opencv import opencv
 from .picture import WORKING_SIDE
@@ -21,17 +21,28 @@ FRAME_WAIT_S: Final = 1.5
 PREVIEW_WIDTH: Final = 640
 READ: Final = "READ"
 NO_DECODER: Final = (
-    "This cart can read no codes from pictures: neither pyzbar with libzbar nor OpenCV is installed. "
+    "This cart cannot read codes from pictures: neither pyzbar with libzbar nor OpenCV is installed. "
     "Scan with a hand scanner, or type the code."
 )
 
 
 class ScannerAway(Exception):
-    """The scanner cannot answer now; the message is a sentence for whoever asked."""
+    """The scanner cannot answer now; the message is a sentence for the shopper."""
+
+
+@dataclass(frozen=True)
+class ScannerStatus:
+    """What reads codes at this cart, which formats, and how its camera is."""
+
+    decoder: str | None
+    formats: tuple[str, ...]
+    sentence: str
+    """What an operator should know of the decoder; empty if there is nothing to say."""
+    camera: CameraStatus
 
 
 class ScannerService:
-    """The scanner as the pages see it.
+    """The scanner of a cart.
 
     Args:
         store: holds the catalogue.
@@ -39,54 +50,58 @@ class ScannerService:
         reader: asks the process that decodes pictures.
 
     Attributes:
-        counters: how many codes of photos and hand scanners were read, or why they gave no item.
+        codes: counts codes of photos and hand scanners: read ones, and the others by reason.
     """
 
     def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
         self._store = store
         self._camera = camera
         self._reader = reader
-        self.counters = Counters([READ, *map(str, CodeProblem)])
+        self.codes = Counter(
+            "cart_codes",
+            "Codes of photos and hand scanners since the start: READ, or why there was no item.",
+            ["reason"],
+            registry=None,
+        )
+        for reason in (READ, *CodeProblem):
+            self.codes.labels(reason)  # a rate can be told from the first event only where a 0 stands before it
 
-    def status(self) -> Json:
-        """Return what reads codes here, which ones, and how the camera is."""
+    def status(self) -> ScannerStatus:
+        """Return the decoder, its formats, and the state of the camera."""
         found = decoder()
-        return {
-            "decoder": found.name if found else None,
-            "formats": list(found.formats) if found else [],
-            "sentence": found.sentence if found else NO_DECODER,
-            "camera": asdict(self._camera.status),
-        }
+        if found is None:
+            return ScannerStatus(None, (), NO_DECODER, self._camera.status)
+        return ScannerStatus(found.name, tuple(found.formats), found.sentence, self._camera.status)
 
     def read_text(self, text: str) -> Reading:
         """Return the item of a code that was typed or scanned by hand, or why there is none."""
         return self._counted(self._readings([text]))[0]
 
     def read_picture(self, data: bytes, thorough: bool) -> list[Reading]:
-        """Return what became of each code in a picture.
+        """Return the result of each code in a picture.
 
         Args:
             data: a JPEG, PNG or WebP.
-            thorough: look again where nothing is found at once.
+            thorough: try harder if the first look finds nothing.
 
         Raises:
-            PictureError: if the bytes are no picture, or one that is too large or takes too long.
+            PictureError: if the bytes are not a picture, or it is too large or takes too long.
             ReaderBusy: if other pictures are being read.
-            ScannerAway: if nothing here reads codes.
+            ScannerAway: if no decoder is installed.
         """
         self._check_decoder()
         readings = self._readings(self._reader.texts(data, thorough))
         return self._counted(readings) if thorough else readings  # a camera shows one label many times a second
 
     def read_camera(self, after: int) -> tuple[int, list[Reading]]:
-        """Return the number of the camera's next frame, and what became of each code in it.
+        """Return the number of the camera's next frame, and the result of each code in it.
 
         Args:
             after: the number of the last frame that was read.
 
         Raises:
             ReaderBusy: if other pictures are being read.
-            ScannerAway: if the camera gives no frame now, or nothing here reads codes.
+            ScannerAway: if the camera gives no frame now, or no decoder is installed.
         """
         self._check_decoder()
         frame = self._frame(after)
@@ -111,7 +126,7 @@ class ScannerService:
 
     def _counted(self, readings: list[Reading]) -> list[Reading]:
         for reading in readings:
-            self.counters.add(str(reading.reason or READ))
+            self.codes.labels(reading.reason or READ).inc()
         return readings
 
     def _frame(self, after: int) -> CameraFrame:
@@ -126,7 +141,7 @@ class ScannerService:
 
 
 def _grey_pixels(frame: CameraFrame) -> tuple[int, int, bytes]:
-    """Return width, height and grey pixels of a frame, no larger than codes are looked for in."""
+    """Return width, height and grey pixels of a frame, scaled down to the size that the decoder needs."""
     cv = opencv()
     pixels = frame.pixels if frame.pixels.ndim == 2 else cv.cvtColor(frame.pixels, cv.COLOR_BGR2GRAY)
     height, width = pixels.shape

@@ -1,7 +1,7 @@
-"""The process that decodes pictures: bytes that anybody can send meet large libraries here, and nowhere else.
+"""The process that decodes pictures: untrusted bytes meet large image libraries here, and nowhere else.
 
-Requests come in on standard input, answers leave on standard output; ``reader.py`` is the other end. It ends with its
-input, and when it has had nothing to do for a while.
+It reads requests from standard input and writes answers, one line of JSON each, to standard output; ``reader.py`` is
+the other end. It ends with its input, or when it has been idle for a while.
 """
 
 from __future__ import annotations
@@ -17,22 +17,21 @@ from .decode import decoder, texts_in
 from .picture import PictureError, grey
 
 REQUEST: Final = struct.Struct(">?HHI")
-"""Thorough, the width and height of grey pixels (0 by 0 for the bytes of a picture), how many bytes follow."""
-ANSWER: Final = struct.Struct(">I")
+"""Thorough; width and height of grey pixels (0 by 0 for the bytes of a picture); number of bytes that follow."""
 IDLE_S: Final = 60.0
 
 
 def main() -> None:
     """Answer requests until there are no more."""
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
     while select.select([incoming], [], [], IDLE_S)[0]:
         head = incoming.read(REQUEST.size)
         if len(head) < REQUEST.size:
             return
         thorough, width, height, count = REQUEST.unpack(head)
         answer = json.dumps(_answer(incoming.read(count), (width, height), thorough)).encode()
-        outgoing.write(ANSWER.pack(len(answer)) + answer)
+        outgoing.write(answer + b"\n")
         outgoing.flush()
 
 
@@ -41,7 +40,7 @@ def _answer(data: bytes, size: tuple[int, int], thorough: bool) -> dict[str, obj
 
     found = decoder()
     if found is None:
-        return {"texts": []}  # the cart knows, and does not ask
+        return {"texts": []}  # the cart checks before it asks
     try:
         picture = Image.frombytes("L", size, data) if size != (0, 0) else grey(data)
     except PictureError as error:

@@ -1,1 +1,1 @@
-"""What is sold: items and their codes, the catalogue, bills and shelf labels."""
+"""The shop: items and their codes, the catalogue, bills and shelf labels."""

@@ -1,6 +1,6 @@
-"""Selling, without I/O: the catalogue that comes with the cart, and lines of codes and amounts to a priced bill.
+"""Bills, without I/O: the first catalogue of a cart, and prices for lines of codes and amounts.
 
-Prices come from the catalogue alone, never from what was scanned or sent.
+Prices come from the catalogue alone, never from a scan or a request.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Final
 from ..db.records import BillLine, Item
 
 CATEGORIES: Final = {1: "Bakery", 2: "Dairy", 3: "Fruit & vegetables", 4: "Drinks", 5: "Sweets", 6: "Household"}
-# The words are the page's alone: bills and rows hold the number.
+# Only the page shows these words: bills and rows hold the number.
 SHOPPERS: Final = {0: "Woman", 1: "Man"}
 MAX_AMOUNT: Final = 999
 MAX_LINES: Final = 200
 EARLIEST_SALE: Final = date(2000, 1, 1)
+DESCRIBED_CHARS: Final = 80
 
 # Codes are EAN-13 of the range that GS1 leaves to shops themselves (prefix 020 to 029).
 CATALOGUE: Final = (
@@ -49,7 +50,7 @@ CATALOGUE: Final = (
 
 
 class BillError(ValueError):
-    """What was sent is no bill; the message is a sentence for the shopper."""
+    """A request makes no bill; the message is a sentence for the shopper."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Bill:
 
 
 def price(lines: object, catalogue: Mapping[str, Item]) -> Bill:
-    """Return the priced bill of ``[{"code": ..., "amount": ...}, ...]``; lines of one item are put together.
+    """Return the priced bill of ``[{"code": ..., "amount": ...}, ...]``; lines of the same item are added up.
 
     Raises:
-        BillError: for anything else, an unknown code, or an amount that nobody buys.
+        BillError: for anything else, an unknown code, or an amount out of bounds.
     """
     if not isinstance(lines, list) or not 1 <= len(lines) <= MAX_LINES:
         raise BillError(f"A bill has 1 to {MAX_LINES} lines.")
@@ -80,11 +81,32 @@ def price(lines: object, catalogue: Mapping[str, Item]) -> Bill:
     return Bill(priced, sum(line.price_cents * line.amount for line in priced))
 
 
+def shopper(value: object) -> int:
+    """Return the shopper's gender, one of ``SHOPPERS``.
+
+    Raises:
+        BillError: for anything else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value not in SHOPPERS:
+        raise BillError(f"gender is {described(value)}; it must be 0 or 1.")
+    return value
+
+
+def described(value: object) -> str:
+    """Return a value from a request as an error sentence shows it: short, whatever its type and size."""
+    if value is None:
+        return "missing"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= DESCRIBED_CHARS else f"{text[:DESCRIBED_CHARS]}…"
+
+
 def sale_day(text: object, today: date) -> date:
     """Return the day of a sale: today, or an earlier one given as ``2026-07-31``.
 
     Raises:
-        BillError: for a day that is none, or lies in the future or long ago.
+        BillError: for anything else, a day in the future, or one before ``EARLIEST_SALE``.
     """
     if text is None:
         return today
@@ -92,7 +114,7 @@ def sale_day(text: object, today: date) -> date:
         day = date.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         day = None
-    # A till whose clock is a time zone ahead is not wrong by more than a day.
+    # A till may be a time zone ahead of us, which is less than a day.
     if day is None or not EARLIEST_SALE <= day <= today + timedelta(days=1):
         raise BillError(f"The day of sale {str(text)[:40]!r} is not a day like 2026-07-31, at most today.")
     return day

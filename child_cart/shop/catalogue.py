@@ -1,4 +1,4 @@
-"""What may stand in the catalogue, without I/O: from what somebody typed or sent to an item, or a sentence."""
+"""Parse items of the catalogue from typed or sent fields; reject invalid ones with a readable error. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PRICE: Final = re.compile(r"([0-9]{1,5})(?:[.,]([0-9]{1,2}))?")
 
 
 class CatalogueError(ValueError):
-    """A change that the catalogue does not take; the message is a sentence for whoever made it."""
+    """A change of the catalogue is rejected; the message is a sentence for the shopkeeper."""
 
 
 class ReadOnlyCatalogue(CatalogueError):
@@ -31,7 +31,7 @@ def item_of(fields: Json) -> Item:
     """Return the item that these fields describe: code, name, category, price_cents, and perhaps retired.
 
     Raises:
-        CatalogueError: for the first field that does not do.
+        CatalogueError: for the first invalid field.
     """
     retired = fields.get("retired", False)
     if not isinstance(retired, bool):
@@ -46,10 +46,10 @@ def item_of(fields: Json) -> Item:
 
 
 def code_of(value: object) -> str:
-    """Return the code of an item in its one form.
+    """Return the code of an item in the form that the catalogue keeps.
 
     Raises:
-        CatalogueError: if it is none.
+        CatalogueError: if it is not a code.
     """
     if not isinstance(value, str):
         raise CatalogueError("The code is missing.")
@@ -60,16 +60,16 @@ def code_of(value: object) -> str:
 
 
 def name_of(value: object) -> str:
-    """Return the name of an item, with its spaces put in order.
+    """Return the name of an item, with single spaces and in Unicode NFC.
 
     Raises:
-        CatalogueError: if it is none that can be shown and printed.
+        CatalogueError: if it is too long, empty, or not printable.
     """
     if not isinstance(value, str):
         raise CatalogueError("The name is missing.")
     name = " ".join(unicodedata.normalize("NFC", value).split(" ")).strip()
     if not 1 <= len(name) <= MAX_NAME_CHARS:
-        raise CatalogueError(f"The name has {len(name)} characters; it is to have 1 to {MAX_NAME_CHARS}.")
+        raise CatalogueError(f"The name has {len(name)} characters; it must have 1 to {MAX_NAME_CHARS}.")
     if not name.isprintable():
         raise CatalogueError(f"The name {name!r} holds characters that cannot be printed.")
     return name
@@ -92,32 +92,32 @@ def price_of(text: str) -> int:
     """Return a price such as ``3.49``, in whole cents.
 
     Raises:
-        CatalogueError: if it is none that anybody would ask.
+        CatalogueError: if it is not a price, or out of bounds.
     """
     found = _PRICE.fullmatch(text.strip())
     cents = int(found[1]) * 100 + int((found[2] or "").ljust(2, "0")) if found else 0
     if cents == 0:
         raise CatalogueError(
-            f"The price {text[:40]!r} is none; write it like 3.49, from 0.01 to {written_price(MAX_PRICE_CENTS)}."
+            f"{text[:40]!r} is not a price; write it like 3.49, from 0.01 to {written_price(MAX_PRICE_CENTS)}."
         )
     return cents
 
 
 def written_price(cents: int, currency: str = "") -> str:
-    """Return a price as it is written: 349 cents are ``3.49``, or ``3.49 €``; the space lets no line end there."""
+    """Return a price as text: 349 cents are ``3.49``, or ``3.49 €`` with a space that allows no line break."""
     return f"{cents // 100}.{cents % 100:02}" + (f"\N{NO-BREAK SPACE}{currency}" if currency else "")
 
 
 def is_currency(text: str) -> bool:
-    """Tell whether this can stand behind prices."""
+    """Return whether this text can follow prices."""
     return len(text) <= MAX_CURRENCY_CHARS and text.isprintable() and text == text.strip()
 
 
 def with_room_for(catalogue: Mapping[str, Item], more: Mapping[str, Item]) -> None:
-    """Refuse a catalogue that would become too large.
+    """Check that more items fit into the catalogue.
 
     Raises:
-        CatalogueError: if it would.
+        CatalogueError: if it would become too large.
     """
     count = len(catalogue.keys() | more.keys())
     if count > MAX_ITEMS:
@@ -126,13 +126,15 @@ def with_room_for(catalogue: Mapping[str, Item], more: Mapping[str, Item]) -> No
 
 def _category_number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value not in CATEGORIES:
-        raise CatalogueError(f"The category {str(value)[:40]!r} is none; there are {_category_words()}.")
+        raise CatalogueError(f"The category {str(value)[:40]!r} is unknown; there are {_category_words()}.")
     return value
 
 
 def _price_cents(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_PRICE_CENTS:
-        raise CatalogueError(f"The price {str(value)[:40]!r} is no whole number of cents from 1 to {MAX_PRICE_CENTS}.")
+        raise CatalogueError(
+            f"The price {str(value)[:40]!r} is not a whole number of cents from 1 to {MAX_PRICE_CENTS}."
+        )
     return value
 
 

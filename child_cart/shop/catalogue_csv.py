@@ -1,6 +1,6 @@
-"""The catalogue as CSV, both ways, through pandas; it is imported when the first file comes.
+"""Read and write the catalogue as CSV, with pandas, which is imported when the first file comes.
 
-Pure but for that. Nothing in an exported file makes a spreadsheet calculate.
+No I/O otherwise. No cell of an exported file is a formula to a spreadsheet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEEDED: Final = COLUMNS[:4]
 MAX_CSV_BYTES: Final = 1024 * 1024
 MAX_ERRORS: Final = 50
 
-# Spreadsheets take a cell that begins so for a formula; an apostrophe before it makes it text, here and back.
+# A spreadsheet takes a cell that begins like this for a formula. An apostrophe makes it text; reading removes it.
 _FORMULA: Final = re.compile(r"'*[=+\-@＝＋－＠]")  # noqa: RUF001 - the wide ones are taken for formulas as well
 _ESCAPED: Final = re.compile(r"'+[=+\-@＝＋－＠]")  # noqa: RUF001
 _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": False}
@@ -31,14 +31,14 @@ _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False
 
 @dataclass(frozen=True)
 class LineError:
-    """What is wrong with one line of a file; the first line is number 1."""
+    """An error in one line of a file; the first line is number 1."""
 
     line: int
     error: str
 
 
 class CsvRefused(CatalogueError):
-    """A file of which nothing was taken; ``lines`` says what is wrong with which line."""
+    """A file is rejected as a whole; ``lines`` has the errors."""
 
     def __init__(self, sentence: str, lines: Sequence[LineError] = ()) -> None:
         super().__init__(sentence)
@@ -46,7 +46,7 @@ class CsvRefused(CatalogueError):
 
 
 def written(items: Sequence[Item]) -> str:
-    """Return the items as CSV, in UTF-8 with a mark that spreadsheets know it by."""
+    """Return the items as CSV, with the byte order mark by which spreadsheets recognise UTF-8."""
     import pandas as pd
 
     rows = [
@@ -66,10 +66,10 @@ def written(items: Sequence[Item]) -> str:
 def read(data: bytes) -> list[Item]:
     """Return the items of a CSV file with the columns code, name, category, price, and perhaps retired.
 
-    Commas or semicolons part the columns; prices are like ``3.49`` or ``3,49``; categories are numbers or names.
+    Commas or semicolons separate the columns; prices are like ``3.49`` or ``3,49``; categories are numbers or names.
 
     Raises:
-        CsvRefused: if anything in it is wrong; it says what, by line.
+        CsvRefused: if anything in the file is wrong, with an error for each line.
     """
     text = _text(data)
     table = _table(text)
@@ -83,16 +83,18 @@ def read(data: bytes) -> list[Item]:
             item = _item(dict(zip(table.columns, fields, strict=True)))
             if item is not None:
                 if item.code in items:
-                    raise CatalogueError(f"The code {item.code} stands in line {lines_of[item.code]} already.")
+                    raise CatalogueError(f"The code {item.code} is in line {lines_of[item.code]} already.")
                 items[item.code], lines_of[item.code] = item, line
         except CatalogueError as error:
             errors.append(LineError(line, str(error)))
         line += sum(field.count("\n") for field in fields)
-    if line < text.count("\n") + (not text.endswith("\n")):  # pandas leaves out a record that does not end
-        raise CsvRefused("The file is no sound CSV.", [LineError(line + 1, "A quotation mark is never closed.")])
+    if line < text.count("\n") + (
+        not text.endswith("\n")
+    ):  # pandas drops a record whose quotation mark is never closed
+        raise CsvRefused("The file is not valid CSV.", [LineError(line + 1, "A quotation mark is never closed.")])
     if errors:
         count = "1 line is" if len(errors) == 1 else f"{len(errors)} lines are"
-        raise CsvRefused(f"Nothing was taken over: {count} wrong.", errors[:MAX_ERRORS])
+        raise CsvRefused(f"Nothing was imported: {count} wrong.", errors[:MAX_ERRORS])
     if not items:
         raise CsvRefused("There is no item in the file.")
     return list(items.values())
@@ -107,12 +109,12 @@ def _text(data: bytes) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise CsvRefused("The file is not in UTF-8.", [LineError(line, "Save the file as CSV UTF-8.")]) from None
     if "\0" in text:
-        raise CsvRefused("The file holds zero bytes; it is no CSV file.")
+        raise CsvRefused("The file holds zero bytes; it is not a CSV file.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _table(text: str) -> DataFrame:
-    """Return all fields as texts, a row for each record; what is too much for a record is in the column ``excess``."""
+    """Return all fields as text, one row for each record; surplus fields are in the column ``excess``."""
     import pandas as pd
 
     heading, _, rest = text.partition("\n")
@@ -121,12 +123,12 @@ def _table(text: str) -> DataFrame:
     missing = [name for name in NEEDED if name not in names]
     if missing or len(set(names)) < len(names) or len(names) > 20 or "excess" in names:
         raise CsvRefused(
-            f"The first line is to name the columns {', '.join(NEEDED)}, and perhaps retired, each once.",
+            f"The first line must name the columns {', '.join(NEEDED)}, and perhaps retired, each once.",
             [LineError(1, f"It is {heading[:80]!r}.")],
         )
     if rest.count("\n") > 2 * MAX_ITEMS:
         raise CsvRefused(f"The file has more than {2 * MAX_ITEMS} lines; at most {MAX_ITEMS} items are kept.")
-    # pandas guesses from the first record how many fields there are; this one leaves nothing to guess.
+    # pandas takes the number of fields from the first record, so this one has them all.
     first = separator.join("x" for _ in [*names, "excess"])
     try:
         table = pd.read_csv(
@@ -141,7 +143,7 @@ def _table(text: str) -> DataFrame:
             on_bad_lines=lambda fields: [*fields[: len(names)], "more " + "".join(fields[len(names) :])],
         )
     except (pd.errors.ParserError, ValueError) as error:
-        raise CsvRefused(f"The file is no sound CSV: {error}.") from None
+        raise CsvRefused(f"The file is not valid CSV: {error}.") from None
     return table.iloc[1:].fillna("")
 
 

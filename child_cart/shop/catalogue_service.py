@@ -1,4 +1,4 @@
-"""What the pages may ask of the catalogue and change in it. Every method may be called from any thread."""
+"""Read and change the catalogue. Every method may be called from any thread."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from . import catalogue_csv, labels
 from .billing import index
 from .catalogue import CatalogueError, ReadOnlyCatalogue, code_of, item_of, with_room_for
 
-SHARED: Final = (
-    "This cart takes its items from a catalogue that carts share (--catalogue), so they are changed there, not here."
-)
+SHARED: Final = "This cart takes its items from a catalogue that carts share (--catalogue), so change them there."
 
 
 class CatalogueService:
-    """The catalogue as its page sees it; items that were retired are in it.
+    """The catalogue, with retired items.
 
     Args:
-        store: where it is kept.
-        shared: it is a copy of a catalogue that carts share, and whatever were changed here would be overwritten.
-        currency: what stands behind each price; empty for nothing.
+        store: holds the catalogue.
+        shared: it is a copy of a catalogue that carts share; it is read-only, since the next copy overwrites changes.
+        currency: follows each price; may be empty.
     """
 
     def __init__(self, store: Store, shared: bool = False, currency: str = "") -> None:
@@ -41,8 +39,8 @@ class CatalogueService:
         """Add an item.
 
         Raises:
-            ReadOnly: if the catalogue is shared.
-            CatalogueError: if it is none, or its code is taken.
+            ReadOnlyCatalogue: if the catalogue is shared.
+            CatalogueError: if the fields make no item, or the code is taken.
         """
         self._check_changeable()
         item = item_of(fields)
@@ -59,8 +57,8 @@ class CatalogueService:
         """Change the named fields of an item: name, category, price_cents, retired. None if there is no such item.
 
         Raises:
-            ReadOnly: if the catalogue is shared.
-            CatalogueError: if what comes out is no item.
+            ReadOnlyCatalogue: if the catalogue is shared.
+            CatalogueError: if the changed fields make no item.
         """
         self._check_changeable()
         with self._changing:
@@ -73,10 +71,10 @@ class CatalogueService:
         return changed
 
     def take_csv(self, data: bytes) -> Json:
-        """Take over the items of a CSV file, all or none; returns how many are ``added``, ``changed`` and ``same``.
+        """Import the items of a CSV file, all or none; return how many are ``added``, ``changed`` and ``same``.
 
         Raises:
-            ReadOnly: if the catalogue is shared.
+            ReadOnlyCatalogue: if the catalogue is shared.
             CsvRefused, CatalogueError: if the file is wrong; nothing is changed then.
         """
         self._check_changeable()
@@ -101,7 +99,7 @@ class CatalogueService:
         return labels.png(item, self.currency) if kind == "png" else labels.svg(item, self.currency).encode()
 
     def chosen(self, codes: Sequence[str], category: int | None) -> list[Item]:
-        """Return the items that labels are wanted for: those named, or else all that are sold (of one category)."""
+        """Return the items to print labels for: the named ones, or else all that are sold (of one category)."""
         sold = [item for item in self._store.items() if not item.retired]
         if codes:
             by_code = index(sold)

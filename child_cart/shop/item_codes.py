@@ -1,7 +1,7 @@
-"""The text of a code to an item of the catalogue, or to the reason why not. Pure: no picture, no store, no price.
+"""Find the item of a code's text, or the reason why there is none. Pure: no picture, no store, no price.
 
-A shelf label of our own holds the item's code and nothing else, so that every scanner can read it, at whatever keyboard
-layout it types in; what is printed beside a code, or written into one, is never taken for a price.
+A shelf label of our own holds only the item's code, so that every scanner can type it on every keyboard layout. A
+price comes from the catalogue, never from the text of a code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..db.records import Item
 
 MAX_CODE_CHARS: Final = 24
 MAX_TEXT_CHARS: Final = 4096
-"""A QR code holds 7,089 digits at most, but none of a shop's."""
+"""Longer texts are not looked at: a QR code can hold 7,089 digits, but the codes of a shop are short."""
 SHOWN_CHARS: Final = 40
 
 _OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -34,7 +34,7 @@ class CodeProblem(StrEnum):
 
 
 class CodeError(ValueError):
-    """A text that gives no item; the message is a sentence for the shopper."""
+    """A text gives no item; the message is a sentence for the shopper."""
 
     def __init__(self, reason: CodeProblem, sentence: str) -> None:
         super().__init__(sentence)
@@ -43,7 +43,7 @@ class CodeError(ValueError):
 
 @dataclass(frozen=True)
 class Reading:
-    """What became of one code: an item that is sold here, or the reason and a sentence."""
+    """The result of one code: an item that is sold here, or the reason and a sentence."""
 
     text: str
     item: Item | None
@@ -60,34 +60,34 @@ def read(text: str, catalogue: Mapping[str, Item]) -> Reading:
         if item is None:
             raise CodeError(CodeProblem.UNKNOWN, f"No item of this shop has the code {code}.")
         if item.retired:
-            raise CodeError(CodeProblem.RETIRED, f"{item.name} is not sold any more.")
+            raise CodeError(CodeProblem.RETIRED, f"{item.name} is no longer sold.")
     except CodeError as error:
         return Reading(shown, None, error.reason, str(error))
     return Reading(shown, item)
 
 
 def normal(text: str) -> str:
-    """Return the one form in which the catalogue holds a code; a UPC-A becomes the EAN-13 that it is.
+    """Return a code in the form that the catalogue keeps; a UPC-A becomes an EAN-13.
 
-    Digits as long as an EAN-8, UPC-A or EAN-13 must end with the right check digit; everything else is a code of the
-    shop's own: letters, digits, dots, dashes, underscores.
+    8, 12 or 13 digits are an EAN-8, UPC-A or EAN-13 and must end with the right check digit. Everything else is a code
+    of the shop's own: letters, digits, dots, dashes, underscores.
 
     Raises:
-        CodeError: if it is no code.
+        CodeError: if it is not a code.
     """
     code = text.strip()
     if not code:
         raise CodeError(CodeProblem.EMPTY, "The code is empty.")
     if len(text) > MAX_TEXT_CHARS or len(code) > MAX_CODE_CHARS or not _OWN_CODE.fullmatch(code):
         raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(text)}” is not the code of an item.")
-    code = code.upper()  # after the look at its letters: some others become ASCII by this
+    code = code.upper()  # after the check: some non-ASCII letters become ASCII here
     kind = _GTIN_LENGTHS.get(len(code)) if code.isdigit() else None
     if kind is None:
         return code
     if int(code[-1]) != check_digit(code[:-1]):
         raise CodeError(
             CodeProblem.CHECK_DIGIT,
-            f"{code} is no {kind}: its last digit would be {check_digit(code[:-1])}. Scan it again.",
+            f"{code} is not a valid {kind}: its last digit would be {check_digit(code[:-1])}. Scan it again.",
         )
     return code.rjust(13, "0") if kind == "UPC-A" else code
 
@@ -101,10 +101,10 @@ def widened(upc_e: str) -> str:
     """Return the UPC-A that the eight digits of a UPC-E stand for (GS1 General Specifications, 5.2.2.4.2).
 
     Raises:
-        CodeError: if they are no such digits.
+        CodeError: if they are not a UPC-E.
     """
     if not re.fullmatch(r"[01][0-9]{7}", upc_e):
-        raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(upc_e)}” is no UPC-E.")
+        raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(upc_e)}” is not a UPC-E.")
     system, a, b, c, d, e, last, check = tuple(upc_e)
     if last in "012":
         body = f"{a}{b}{last}0000{c}{d}{e}"
@@ -118,6 +118,6 @@ def widened(upc_e: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return the text as it can be shown: its beginning, on one line, and nothing that changes how the rest is read."""
+    """Return the beginning of the text on one line, without control characters that would change how it is shown."""
     start = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: SHOWN_CHARS + 1])
     return start if len(start) <= SHOWN_CHARS else f"{start[:SHOWN_CHARS]}…"

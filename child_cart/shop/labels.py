@@ -1,4 +1,4 @@
-"""Shelf labels: the QR code of an item with its name, price and code, as SVG and PNG. Pure; segno draws the codes."""
+"""Shelf labels as SVG and PNG: QR code, name, price and code of an item. Pure; segno draws the QR codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .catalogue import written_price
 
 WIDTH: Final = 600
 HEIGHT: Final = 260
-"""Units of a label; the PNG has as many pixels: 300 a inch on a label 51 mm wide."""
+"""In units of the SVG and pixels of the PNG: 300 per inch on a label 51 mm wide."""
 QR_SIDE: Final = 212
 TEXT_LEFT: Final = 262
 TEXT_WIDTH: Final = WIDTH - TEXT_LEFT - 24
@@ -21,14 +21,14 @@ PRICE_SIZE: Final = 72
 MARGIN: Final = 16
 NAME_LINE_CHARS: Final = 17
 LABELS_KEPT: Final = 500
-"""QR codes, of some 6 KB each: drawing one takes 4 ms, and a sheet has hundreds."""
+"""QR codes kept, about 6 KB each: drawing one takes 4 ms, and a sheet has hundreds."""
 
 
 @lru_cache(LABELS_KEPT)
 def qr_path(code: str) -> tuple[int, str]:
-    """Return the QR code of an item: its modules a side, quiet zone included, and their outline as an SVG path.
+    """Return the QR code of an item: modules per side with the quiet zone, and the dark ones as an SVG path.
 
-    Everything that a shop's code holds fits the highest error correction: a torn label still scans.
+    Error correction is at its highest level, so that a torn label still scans.
     """
     rows = [bytes(row) for row in _qr(code).matrix_iter(border=4)]
     parts = [f"M{x} {y}h1v1h-1z" for y, row in enumerate(rows) for x, dark in enumerate(row) if dark]
@@ -36,7 +36,7 @@ def qr_path(code: str) -> tuple[int, str]:
 
 
 def name_lines(name: str) -> list[str]:
-    """Return a name as the lines of a label; what does not fit ends in dots."""
+    """Break a name into the lines of a label; cut a longer one with an ellipsis."""
     lines: list[str] = []
     for word in name.split(" "):
         if lines and len(lines[-1]) + 1 + len(word) <= NAME_LINE_CHARS:
@@ -49,7 +49,7 @@ def name_lines(name: str) -> list[str]:
 
 
 def price_size(price: str) -> tuple[int, float]:
-    """Return the size of type at which a price fits on a label, and how wide it then is."""
+    """Return the font size at which a price fits on a label, and its width at that size."""
     from font_roboto import RobotoBold
     from PIL import ImageFont
 
@@ -62,7 +62,7 @@ def svg(item: Item, currency: str = "") -> str:
     """Return the label as an SVG image."""
     written = written_price(item.price_cents, currency)
     price, (size, width) = escape(written), price_size(written)
-    # Other fonts are wider: where it is close, the text is told how wide it is to be.
+    # A reader's fonts may be wider than ours: a long price gets a fixed width.
     told = f'textLength="{width:.0f}" lengthAdjust="spacingAndGlyphs" ' if size < PRICE_SIZE else ""
     side, path = qr_path(item.code)
     texts = [

@@ -1,9 +1,9 @@
-"""A catalogue that many carts share, in a database of its own; a cart sells from its own copy, with or without it."""
+"""A catalogue that carts share in a database of its own. A cart sells from a local copy, so it can sell without it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cart_common.process.redaction import shown
@@ -11,7 +11,6 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import Item
 from ..db.store import Store, StoreError
-from ..learning.activity import Activity
 from .billing import index
 from .catalogue import MAX_ITEMS, CatalogueError, item_of
 
@@ -21,34 +20,35 @@ log = logging.getLogger("cart.catalogue")
 class SharedCatalogue:
     """The collection ``items`` of a MongoDB database.
 
-    Its documents hold ``_id`` (the code), ``name``, ``category``, ``price_cents``, and perhaps ``retired``: what the
-    catalogue page takes.
+    Its documents hold ``_id`` (the code), ``name``, ``category``, ``price_cents``, and perhaps ``retired``, by the same
+    rules as the catalogue page.
 
     Args:
         url: ``mongodb://…/database``.
         store: takes the copy.
-        timeout_s: for finding the server, and for its answer.
+        note: is told, in a sentence, what has changed or does not work.
+        timeout_s: for connecting to the server, and for its answer.
     """
 
-    def __init__(self, url: str, store: Store, activity: Activity, timeout_s: float) -> None:
+    def __init__(self, url: str, store: Store, note: Callable[[str], None], timeout_s: float) -> None:
         self._url = url
         self._store = store
-        self._activity = activity
+        self._note = note
         self._timeout_s = timeout_s
         self._sentence = ""
         self._refused: list[str] = []
 
     async def refresh(self) -> None:
-        """Take over what has changed; where that is not possible say so, once, and keep what is there."""
+        """Copy what has changed; if that fails, note it once and keep the present copy."""
         try:
             changed = await in_thread(self._take_over)
             sentence = ""
         except StoreError as error:
             changed, sentence = 0, f"{error} Selling goes on with the items that this cart knows."
         if changed:
-            self._activity.note(f"The shared catalogue has changed: {changed} items.")
+            self._note(f"The shared catalogue has changed: {changed} items.")
         if sentence and sentence != self._sentence:
-            self._activity.note(sentence)
+            self._note(sentence)
         self._sentence = sentence
 
     def _take_over(self) -> int:
@@ -70,7 +70,7 @@ class SharedCatalogue:
         from ..db.mongo_client import client_of, first_words  # noqa: PLC0415
 
         try:
-            # A connection for each look: there is one a minute, and an idle cart should hold nothing open.
+            # A new connection each time: a cart reads once a minute, and holds nothing open between.
             with client_of(self._url, self._timeout_s) as client:
                 documents = list(client.get_default_database()["items"].find().sort("_id").limit(MAX_ITEMS + 1))
         except (PyMongoError, ValueError) as error:
@@ -79,13 +79,14 @@ class SharedCatalogue:
             ) from None
         if len(documents) > MAX_ITEMS:
             raise StoreError(
-                f"The shared catalogue {shown(self._url)} has more than {MAX_ITEMS} entries; so many are not taken."
+                f"The shared catalogue {shown(self._url)} has more than {MAX_ITEMS} entries, "
+                "the most that a cart takes."
             )
         return documents
 
 
 def items_of(documents: Sequence[dict[str, Any]]) -> tuple[list[Item], list[str]]:
-    """Return the items among documents, and a sentence for each that is none or has the code of an earlier one."""
+    """Return the items of documents, and an error for each invalid document and each repeated code."""
     items: dict[str, Item] = {}
     refused: list[str] = []
     for document in documents:

@@ -1,4 +1,4 @@
-// What can be done to the cart from the admin page: train now, and reset, which asks twice.
+// Actions of the admin page: train now, pause sharing, and reset, which asks twice.
 
 import { post, put } from "./api.js";
 import { byId, say } from "./dom.js";
@@ -36,12 +36,12 @@ export function startActions(done) {
   });
 }
 
-/** What is shown as the state is what the button turns round. */
+/** Toggle sharing, from the state that the page shows. */
 async function switchSharing(done) {
   const value = byId("sharing").dataset.next;
   try {
     await put("/api/settings/sharing", { value });
-    tell(value === "on" ? "The cart gives its model to peers, and asks for theirs." : "Sharing is paused: the cart trains alone, and answers requests for its model with a refusal.");
+    tell(value === "on" ? "The cart gives its model to peers and asks for theirs." : "Sharing is paused: the cart trains alone and refuses requests for its model.");
     refreshSettings();
   } catch (error) {
     tell(error.message, true);

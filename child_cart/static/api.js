@@ -1,13 +1,13 @@
-// Asking the cart. Every failure becomes a CartError whose message is a sentence for the person at the page.
+// Requests to the cart. Every failure becomes a CartError whose message is a sentence for the user.
 
 const PATIENCE_MS = 10_000;
 
 export class CartError extends Error {
-  /** `status` is the HTTP status, or 0 if no answer came: then nobody knows whether the cart did what was asked. */
+  /** `status` is the HTTP status, or 0 if no answer came: the cart may or may not have carried out the request. */
   constructor(sentence, status, lines = []) {
     super(sentence);
     this.status = status;
-    this.lines = lines; // of a file that was sent: what is wrong with which line
+    this.lines = lines; // errors by line, for a CSV file that was sent
   }
 
   get refused() {
@@ -17,7 +17,7 @@ export class CartError extends Error {
 
 export const get = (address) => ask("GET", address);
 export const post = (address, body = {}) => ask("POST", address, body);
-/** Send a file as what it is: its type is the body's. */
+/** Send a file; its type becomes the type of the body. */
 export const postFile = (address, blob) => ask("POST", address, blob);
 export const put = (address, body) => ask("PUT", address, body);
 

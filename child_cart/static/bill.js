@@ -1,4 +1,4 @@
-// The bill as this browser remembers it: lines of code and amount, never a price. Prices are the cart's to say.
+// The bill as this browser keeps it: codes and amounts. Prices come from the cart alone.
 
 const PLACE = "cart.bill";
 
@@ -25,7 +25,7 @@ export class Bill {
   get lines() { return this.state.lines; }
   get gender() { return this.state.gender; }
 
-  /** True from the moment of checking out until its answer is known. Until then the bill must not change: it may be sold. */
+  /** True from checking out until the answer. The bill must not change meanwhile: it may be sold. */
   get sent() { return this.state.sent; }
 
   get pieces() { return this.lines.reduce((sum, line) => sum + line.amount, 0); }
@@ -47,7 +47,7 @@ export class Bill {
     this.#keep();
   }
 
-  /** Take off what is not sold any more; returns how many lines that were. */
+  /** Remove lines of items that are no longer sold; return how many. */
   retain(isSold) {
     const before = this.lines.length;
     if (this.sent || this.lines.every((line) => isSold(line.code))) return 0;
@@ -67,7 +67,7 @@ export class Bill {
     this.#keep();
   }
 
-  /** What a check-out sends: the same each time until the bill is renewed, so that repeating it sells once. */
+  /** The body of a check-out; the same until the bill is renewed, so that repeating it sells once. */
   request() {
     return { sale_id: this.state.saleId, gender: this.gender, lines: this.lines };
   }
@@ -76,7 +76,7 @@ export class Bill {
     try {
       localStorage.setItem(PLACE, JSON.stringify(this.state));
     } catch {
-      // Storage may be full or forbidden: then the bill lives as long as the page.
+      // Storage may be full or forbidden: the bill then lasts as long as the page.
     }
     this.changed();
   }

@@ -1,4 +1,4 @@
-// The catalogue as buttons by category, narrowed down by a category and by the search box.
+// The catalogue as buttons, filtered by category and by the search box.
 
 import { byId, el, keyed, mark, say } from "./dom.js";
 import { many, money } from "./format.js";
@@ -18,7 +18,7 @@ export class Catalogue {
     this.#makeChoices();
   }
 
-  /** Know an item as the cart has it now. */
+  /** Replace an item by the cart's present one. */
   learn(item) {
     const place = this.items.findIndex((known) => known.code === item.code);
     if (place < 0) this.items.push(item);
@@ -72,7 +72,7 @@ export class Catalogue {
     return found.length ? `${many(found.length, "item")} found${where}.` : `No item${where} is called “${wanted}”.`;
   }
 
-  /** Enter puts in the only item that is left: quick for typists, and never a guess. */
+  /** Enter adds the item if only one is left: quick for typists, and never a guess. */
   #onKey(event) {
     if (event.key !== "Enter") return;
     const found = this.#found();

@@ -5,13 +5,13 @@ import { byId, el, keyed, svg } from "./dom.js";
 import { clock, many, percent, shortId, words } from "./format.js";
 
 const HEIGHT = 300;
-const PIXELS_EACH = 9; // more versions than fit so are in the table alone
+const PIXELS_EACH = 9; // versions that do not fit are in the table alone
 const LEAST_SHOWN = 20;
 const MARGIN = { top: 12, right: 14, bottom: 40, left: 52 };
 const ORIGINS = {
   STARTER: "starter data", JOINED: "taken over from a peer", LOCAL: "trained on own rows", AGGREGATED: "averaged with peers",
 };
-// A shape for each origin as well as a colour: nobody has to tell green from red.
+// Each origin has a shape as well as a colour, for readers who cannot tell green from red.
 const SHAPES = {
   STARTER: "M0-5.5 5.5 4.5-5.5 4.5z", JOINED: "M-4.5-4.5h9v9h-9z", LOCAL: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
   AGGREGATED: "M0-6 6 0 0 6-6 0z",
@@ -23,7 +23,7 @@ const RECEIVED = {
 
 let all = [], verdicts = [];
 let shown = [];
-let received = []; // models of peers: between the version that was trained and the one that was averaged
+let received = []; // models of peers, shown between the trained version and the averaged one
 let shownWidth = 0;
 
 /** Show the versions, newest first as the cart gives them, and what was received in the rounds. */

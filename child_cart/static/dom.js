@@ -1,10 +1,10 @@
-// Building and changing the page. Data becomes text only, never markup.
+// Build and change the page. Data becomes text, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
-/** Make an element. Properties that an element has are set as such, all others as attributes; null leaves one out. */
+/** Make an element. Known properties are set as properties, all others as attributes; null is skipped. */
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -23,20 +23,20 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Change a text where it differs: a live region speaks, and a selection is lost, only when there is news. */
+/** Set a text only if it differs: each change makes a live region speak and loses the selection. */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Change an attribute where it differs; null removes it. */
+/** Set an attribute only if it differs; null removes it. */
 export function mark(node, name, value) {
   if (value === null) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
 /**
- * Make the children of `parent` those of `entries`, in their order. What is there already is updated in its place, so
- * that focus, open details and scroll positions survive.
+ * Make the children of `parent` match `entries`, in their order. Present children are updated in place, so that focus,
+ * open details and scroll positions survive.
  */
 export function keyed(parent, entries, keyOf, make, update) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));

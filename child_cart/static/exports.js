@@ -1,4 +1,4 @@
-// The model as a file: asked for, converted by the trainer process, then fetched.
+// The model as a file: the trainer process converts it on request, then it can be downloaded.
 
 import { post } from "./api.js";
 import { byId, el, keyed, say } from "./dom.js";

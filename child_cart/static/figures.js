@@ -1,4 +1,4 @@
-// Verdicts by reason and times by phase, as bars that this page draws itself.
+// Verdicts by reason and times by phase, as bars.
 
 import { byId, el, keyed, mark, say, svg } from "./dom.js";
 import { count, duration, many, words } from "./format.js";

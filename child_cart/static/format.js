@@ -1,4 +1,4 @@
-// Numbers to words, each with its unit. One place, so that all pages say it alike. No line is broken before a unit.
+// Format numbers with their units, the same on all pages. No line breaks before a unit.
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 

@@ -1,4 +1,4 @@
-// The dialog in which an item is added or changed. What an item may be, the cart decides.
+// The dialog to add or change an item. The cart decides what is valid.
 
 import { post, put } from "./api.js";
 import { byId, el, mark, say } from "./dom.js";
@@ -14,7 +14,7 @@ export class ItemForm {
     byId("item-form").addEventListener("submit", (event) => this.#submit(event));
   }
 
-  /** Open for an item, or for a new one if there is none. */
+  /** Open for an item, or for a new one if `item` is null. */
   open(item) {
     this.item = item;
     say(byId("item-title"), item ? `Edit ${item.name}` : "Add an item");
@@ -33,7 +33,7 @@ export class ItemForm {
     event.preventDefault();
     const price_cents = cents(byId("item-price").value);
     if (price_cents === null) {
-      this.#sayError("The price is to be like 3.49.");
+      this.#sayError("Write the price like 3.49.");
       mark(byId("item-price"), "aria-invalid", "true");
       byId("item-price").focus();
       return;
@@ -60,7 +60,7 @@ export class ItemForm {
   }
 }
 
-/** `3.49` or `3,49` in whole cents, without a detour through binary fractions; null for what is no price. */
+/** `3.49` or `3,49` in whole cents, without floating point; null if it is not a price. */
 function cents(text) {
   const found = /^(\d{1,5})(?:[.,](\d{1,2}))?$/.exec(text.trim());
   return found && Number(found[1]) * 100 + Number((found[2] ?? "").padEnd(2, "0"));

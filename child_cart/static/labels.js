@@ -1,4 +1,4 @@
-// The sheet of labels: everything on it is there already; this only opens the browser's own printing.
+// The sheet of labels is complete already; this only opens the print dialog of the browser.
 
 import { byId } from "./dom.js";
 

@@ -59,7 +59,7 @@ function showLink({ link, bridges, now, fleet }) {
   say(byId("link-since"), `since ${clock(link.since)} (${duration(now - link.since)})${link.reason ? `: ${link.reason}` : ""}`);
 }
 
-/** Show an address that is broken after its scheme, if anywhere: not within a port. */
+/** Show an address that may break after its scheme, and nowhere else. */
 function showUrl(node, url) {
   const start = url.indexOf("//") + 2;
   if (node.textContent !== url) node.replaceChildren(url.slice(0, start), el("wbr"), url.slice(start));
@@ -81,7 +81,7 @@ export function showCautions({ cautions }) {
 function showSharing({ sharing, stage, role }) {
   say(byId("sharing-state"), sharing ? "on" : "paused");
   byId("sharing-state").className = sharing ? "good" : "warn";
-  const still = role === "KERNEL" || stage === "COLLECTING" ? " What is under way still ends." : "";
+  const still = role === "KERNEL" || stage === "COLLECTING" ? " Transfers under way still finish." : "";
   say(byId("sharing-about"), sharing ? "Peers get this cart's model when they ask, and it asks for theirs." : `Peers get a refusal; rounds end after the training.${still}`);
   say(byId("sharing"), sharing ? "Pause sharing" : "Share again");
   byId("sharing").dataset.next = sharing ? "off" : "on";

@@ -2,15 +2,15 @@
 
 import { get, post, postFile } from "./api.js";
 import { byId, mark, say } from "./dom.js";
-import { closeCamera, frameOf, openCamera, photoOf, whyNoCamera } from "./lens.js";
+import { closeCamera, frameOf, openCamera, photoOf, whyNoCamera } from "./camera_capture.js";
 import { watchWedge } from "./wedge.js";
 
 const PAUSE_MS = 120;
 const AFTER_ERROR_MS = 1500;
-const AGAIN_AFTER_MS = 2500; // a code must have been out of sight for this long to count as one more piece
+const AGAIN_AFTER_MS = 2500; // a code counts again after it was out of sight for this long
 
 let takeItem = null;
-let running = null; // what films now: its button, and how to take one look and to end
+let running = null; // the camera in use: its button, and how to take one look and to end
 const seen = new Map(); // text -> when it was last in sight
 
 /** `take` is called with each item that was scanned; it returns what to tell the shopper. */
@@ -38,7 +38,7 @@ async function showWays() {
     byId("scan-cart").hidden = scanner.camera.state === "NONE";
     if (scanner.decoder === null) tell(scanner.sentence, true);
   } catch {
-    // The page works without: a hand scanner and the items are there.
+    // The page works without cameras: hand scanner and items remain.
   }
 }
 
@@ -116,7 +116,7 @@ async function filmCart(mine) {
       image.hidden = false;
       return answer;
     } catch (error) {
-      after = 0; // a cart that was started anew counts from one again
+      after = 0; // a cart that was restarted counts from one again
       throw error;
     }
   };

@@ -1,11 +1,11 @@
-// The settings: live ones are changed in their place, and what the cart says to a wrong value stands beside its field.
+// The settings: live ones are changed in place, and the error for a wrong value is shown beside its field.
 
 import { get, put } from "./api.js";
 import { byId, el, keyed, mark, say } from "./dom.js";
 import { bytes } from "./format.js";
 
 const EVERY_MS = 15_000;
-const shownValues = new Map(); // name -> the value as the cart has said it last
+const shownValues = new Map(); // name -> the last value from the cart
 
 export function startSettings() {
   refreshSettings();
@@ -79,7 +79,7 @@ function makeLive(setting) {
 function fillLive(form, setting) {
   const field = form.querySelector("input, select");
   const value = String(setting.value);
-  // What somebody is writing, and has not saved yet, is left alone.
+  // Leave an edited field alone until it is saved.
   if (field.value === (shownValues.get(setting.name) ?? "") || !shownValues.has(setting.name)) field.value = value;
   shownValues.set(setting.name, value);
   say(form.querySelector(".unit"), unit(setting.name, value));
@@ -102,7 +102,7 @@ async function change(form, name, value) {
   sayError(form, "");
   try {
     const { settings } = await put(`/api/settings/${encodeURIComponent(name)}`, { value });
-    // Saved or taken back, the field shows from now on what the cart says.
+    // Saved or taken back: the field follows the cart from now on.
     shownValues.delete(name);
     show(settings);
   } catch (error) {
@@ -117,7 +117,7 @@ function sayError(form, text) {
   mark(form.querySelector("input, select"), "aria-invalid", text ? "true" : null);
 }
 
-// A setting that holds from the start on.
+// A setting that is fixed at the start.
 
 function makeFixed(setting) {
   return el("div", { className: "setting" }, el("span", { className: "label" }, el("code", {}, setting.name)),

@@ -9,9 +9,9 @@ const MAX_SHOWN = 200;
 
 let items = [];
 let categories = {};
-let readOnly = false; // where carts share a catalogue, it is changed elsewhere
+let readOnly = false; // a shared catalogue is changed elsewhere
 let form = null;
-const picked = new Set(); // codes of the items that labels are wanted for
+const picked = new Set(); // codes of the items to print labels for
 
 async function start() {
   try {
@@ -102,7 +102,7 @@ async function setRetired(item) {
     await put(`/api/catalogue/${encodeURIComponent(item.code)}`, { retired: !item.retired });
     picked.delete(item.code);
     await load();
-    tell(item.retired ? `${item.name} is sold again.` : `${item.name} is retired: it is not sold any more. “Show retired” lists it.`);
+    tell(item.retired ? `${item.name} is sold again.` : `${item.name} is retired: it is no longer sold. “Show retired” lists it.`);
   } catch (error) {
     tell(error.message, true);
   }
@@ -115,7 +115,7 @@ async function saved(item, added) {
 
 async function take() {
   const field = byId("import"), [file] = field.files;
-  field.value = ""; // so that the same file can be chosen again, put right
+  field.value = ""; // so that the same file can be chosen again after a correction
   if (!file) return;
   tell(`Reading ${file.name} …`);
   try {

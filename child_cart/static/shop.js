@@ -1,4 +1,4 @@
-// The shop page: wires catalogue, bill and trends. The total is what the cart says, never what this page adds up.
+// The shop page: wires catalogue, bill and trends. The total comes from the cart; this page adds up nothing.
 
 import { get, post } from "./api.js";
 import { Bill } from "./bill.js";
@@ -35,7 +35,7 @@ async function start() {
   makeShoppers(shop.shoppers);
   catalogue = new Catalogue(shop, bill, take);
   const gone = bill.retain((code) => catalogue.byCode.has(code));
-  if (gone) tell(`${many(gone, "item")} in the bill ${gone === 1 ? "is" : "are"} not sold any more and no longer in it.`);
+  if (gone) tell(`${many(gone, "item")} in the bill ${gone === 1 ? "is no longer sold and was" : "are no longer sold and were"} removed.`);
   if (bill.sent) sayBill("The last check-out had no answer. Check out again: it is sold once, whatever happened.");
   byId("checkout").addEventListener("click", checkOut);
   byId("empty").addEventListener("click", empty);
@@ -69,7 +69,7 @@ function take(item) {
   change(item.code, bill.amountOf(item.code) + 1);
 }
 
-/** Put a scanned item in; returns what to tell the shopper. One that was added after this page was loaded is taken up. */
+/** Add a scanned item and return what to tell the shopper. The item may be newer than this page. */
 function takeScanned(item) {
   if (bill.sent) return "The bill is checked out. Wait for its answer, or give it up.";
   catalogue.learn(item);
@@ -114,7 +114,7 @@ function show() {
   quote();
 }
 
-/** Let the cart price the bill; of several answers under way the last one counts. */
+/** Let the cart price the bill; only the answer to the last request counts. */
 async function quote() {
   const mine = (quotes += 1);
   if (none()) return showPrices({ lines: [], total_cents: 0 });
@@ -220,7 +220,7 @@ function closeReceipt() {
 
 // Telling.
 
-/** Tell the shopper something; what only a listener needs is kept out of sight. */
+/** Tell the shopper something; text for screen readers alone is not visible. */
 function tell(text, bad = false, unseen = false) {
   const node = byId("message");
   node.hidden = text === "";

@@ -4,7 +4,7 @@ import { byId, el, keyed, say } from "./dom.js";
 import { bytes, duration, rate, shortId, words } from "./format.js";
 
 const ENDED = new Set(["DONE", "FAILED"]);
-const seen = new Map(); // transfer id -> what the last status said, for the speed between two
+const seen = new Map(); // transfer id -> the last status, from which the speed follows
 
 export function showTransfers({ transfers, now }) {
   byId("no-transfers").hidden = transfers.length > 0;
@@ -36,7 +36,7 @@ function fill(node, transfer, now) {
   say(node.querySelector(".reason"), transfer.reason);
 }
 
-/** The speed, and how long it took or has taken: while it runs, the speed since the last status. */
+/** Speed and duration; while a transfer runs, the speed since the last status. */
 function pace({ transfer_id, state, moved_bytes, started_at, ended_at }, now) {
   const took = Math.max((ended_at ?? now) - started_at, 0.001);
   if (ENDED.has(state)) return moved_bytes ? [rate(moved_bytes / took), duration(took)] : [duration(took)];

@@ -33,5 +33,5 @@ function makeBar(entry) {
 function fillBar(node, entry) {
   node.querySelector(".fill").style.width = `${(entry.share * 100).toFixed(1)}%`;
   say(node.querySelector(".number"), percent(entry.share, 0));
-  mark(node, "title", `${percent(entry.share)} of what is expected to be sold`);
+  mark(node, "title", `${percent(entry.share)} of the expected sales`);
 }

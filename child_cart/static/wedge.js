@@ -23,7 +23,7 @@ export function watchWedge(scanned) {
       scanned(text);
       return;
     }
-    if (key.length !== 1) return; // Shift and the like come in between
+    if (key.length !== 1) return; // Shift and other control keys
     if (keys.length === 0 || timeStamp - last > MAX_GAP_MS || keys.length >= MAX_KEYS) {
       keys = [];
       started = timeStamp;
@@ -32,7 +32,7 @@ export function watchWedge(scanned) {
     }
     last = timeStamp;
     keys.push(key);
-    // From the second fast key on, a space or a letter is a scanner's, not the press of a button.
+    // From the second fast key on, a key comes from a scanner and must not press a button.
     if (key === " " && keys.length > 1 && field === null) event.preventDefault();
   }, true);
 

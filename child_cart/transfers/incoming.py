@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cart_common.process.os_errors import error_words
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, MIN_CHUNK_BYTES, ChunkHeader
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest
@@ -146,7 +147,7 @@ class Incoming(ActiveTransfer):
         except TransferError as error:
             self.fail(error)
         except OSError as error:
-            self.fail(TransferError(Code.DISK_FULL, f"This cart's disk does not take a chunk ({error.strerror})."))
+            self.fail(TransferError(Code.DISK_FULL, f"This cart's disk does not take a chunk ({error_words(error)})."))
         self._news.set()
 
     def _request(self, cluster_id: str, key: str) -> ModelRequest:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cart_common.process.os_errors import error_words
 from cart_common.wire.messages import Code
 
 from .assembly import TransferError
@@ -60,7 +61,7 @@ class Spool:
             path.unlink(missing_ok=True)
             # The peer gets this sentence too, so it does not say where this cart keeps its files.
             raise TransferError(
-                Code.DISK_FULL, f"There is no room for {size_bytes} bytes on this cart's disk ({error.strerror})."
+                Code.DISK_FULL, f"There is no room for {size_bytes} bytes on this cart's disk ({error_words(error)})."
             ) from None
         file = SpoolFile(path, descriptor)
         try:

@@ -1,1 +1,1 @@
-"""The bridge from the inside: the hub decides, the relay moves bytes."""
+"""What a bridge decides: who is attached, who may send what to whom, and how much. No sockets, no clocks."""

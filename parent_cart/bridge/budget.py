@@ -1,9 +1,8 @@
-"""How much may wait in the bridge for all carts together. Pure.
+"""How many bytes may wait in the bridge for all carts together. Pure.
 
-Credit that was granted and what waits to be read count alike: what a sender may send, it will send. While half of the
-whole is free, everybody gets what they ask for. Beyond that a receiver has at most a quarter of what is free, so that
-receivers who read nothing share what there is, and always leave some for those who read (after Choudhury and Hahne,
-Dynamic Queue Length Thresholds, 1998).
+Granted credit and bytes that wait count alike: a sender will use its credit. While half of the budget is free, each
+receiver gets what it asks for. Beyond that it gets at most a quarter of what is free, so that receivers that read
+nothing always leave room for those that read (after Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from collections import Counter
 
 
 class Budget:
-    """What is promised to receivers and what waits for them, in bytes.
+    """The bytes that are promised to receivers, and those that wait for them.
 
     Args:
-        most_bytes: of both together, for all receivers.
+        most_bytes: the limit of both together, for all receivers.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -26,22 +25,22 @@ class Budget:
 
     @property
     def free_bytes(self) -> int:
-        """What is left; below zero after a chunk that was on its way already."""
+        """The bytes that are left; below zero after a chunk that was under way already."""
         return self.most_bytes - self._held_bytes
 
     def promise(self, cart_id: str, count: int) -> None:
-        """Count credit of a receiver; less than zero takes it back."""
+        """Count credit of a receiver; a negative count takes it back."""
         self._add(self.promised, cart_id, count)
 
     def wait(self, cart_id: str, count: int) -> None:
-        """Count bytes that wait for a receiver; less than zero if they do no longer."""
+        """Count bytes that wait for a receiver; a negative count, those that no longer do."""
         self._add(self.waiting, cart_id, count)
 
     def room_for(self, cart_id: str, chunk_bytes: int) -> int:
         """Return how much more a receiver may be promised."""
         free = self.free_bytes
         held = self.promised[cart_id] + self.waiting[cart_id]
-        # Who holds nothing gets a chunk, as long as there is one: else a few that hold much would stop all others.
+        # A receiver that holds nothing gets a chunk if there is room: else a few that hold much could stop the others.
         first = chunk_bytes if not held and free >= chunk_bytes else 0
         return max(free - self.most_bytes // 2, free // 4 - held, first)
 

@@ -1,7 +1,7 @@
-"""Who is attached, who is in which cluster, and who may send what to whom.
+"""Which carts are attached, which cluster each is in, and what it may send to whom.
 
 Decides everything and does no I/O: no socket, no clock, no task. Each call returns the control messages to deliver, or
-raises a ``Violation`` that says why the cart must go.
+raises a ``Violation`` that says why the cart must be detached.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ class AttachedCart:
     model_version: int
     attached_at: float
     requests: TokenBucket
-    """The requests that it may still make: a flood must not reach the peers."""
+    """The requests that it may still make; a flood of them must not reach the peers."""
     cluster: str = ""
     cluster_peers: frozenset[str] = frozenset()
     received_bytes: int = 0
-    """Payload that the bridge took from this cart."""
+    """Payload bytes that came from this cart."""
     delivered_bytes: int = 0
-    """Payload that the bridge passed on to this cart."""
+    """Payload bytes that were passed on to this cart."""
 
 
 class Hub:
-    """The bridge's memory of its carts.
+    """The attached carts, their clusters and transfers.
 
     Args:
-        limits: what a cart may take.
+        limits: of one cart, and of all together.
         clock: seconds that only grow.
         new_id: gives a new 16-byte id in hexadecimal.
         randrange: ``random.Random.randrange``, for picking peers.
-        elsewhere: gives the records of other bridges with carts of a model, where so many more are wanted.
+        elsewhere: takes a model signature and how many carts are missing; returns records of bridges that have some.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Hub:
     ) -> None:
         self.limits = limits
         self.is_closing = False
-        """Whether the bridge is about to stop: no cluster begins any more."""
+        """Whether the bridge is about to stop: no new cluster begins."""
         self.carts: dict[str, AttachedCart] = {}
         self.counters: Counter[str] = Counter()
         self.transfers = Transfers(limits, clock, self.carts.keys(), self.counters)
@@ -83,7 +83,7 @@ class Hub:
         self._new_id = new_id
         self._randrange = randrange
         self._elsewhere = elsewhere
-        self._decks: dict[tuple[str, Role], PeerPicker] = {}
+        self._peer_pickers: dict[tuple[str, Role], PeerPicker] = {}
         self._returning_carts: ReturningCarts[TokenBucket] = ReturningCarts(limits.max_carts)
 
     # A cart comes, changes and goes.
@@ -91,7 +91,7 @@ class Hub:
     def attach(self, cart_id: str, role: Role, model_signature: str, model_version: int) -> list[Delivery]:
         """Register a cart whose key has been proved, and which is not attached now.
 
-        Returns what it is told first: the transfers that wait for it.
+        Return the first messages for it: the transfers that wait for it.
 
         Raises:
             Violation: if the bridge is full.
@@ -103,12 +103,12 @@ class Hub:
         requests = self._returning_carts.come_back(cart_id) or fresh
         cart = AttachedCart(cart_id, role, model_signature, model_version, now, requests)
         self.carts[cart_id] = cart
-        self._lay_in_deck(cart)
+        self._make_pickable(cart)
         self.counters["attached"] += 1
         return self.transfers.remind(cart_id)
 
     def leave(self, cart_id: str) -> list[Delivery]:
-        """Deregister a cart that goes for good, and end its transfers; one that is not attached changes nothing."""
+        """Deregister a cart that leaves for good, and end its transfers; one that is not attached changes nothing."""
         if not self._deregister(cart_id):
             return []
         return self.transfers.leave(cart_id) + self.transfers.note_waiting(cart_id, 0)
@@ -122,25 +122,25 @@ class Hub:
     def _deregister(self, cart_id: str) -> bool:
         cart = self.carts.pop(cart_id, None)
         if cart is not None:
-            self._take_from_deck(cart)
+            self._make_unpickable(cart)
             self._returning_carts.leave(cart_id, cart.requests, self._clock())
         return cart is not None
 
     def may_ask(self, cart_id: str) -> bool:
-        """Take one of the requests that a cart has left, if there is one."""
+        """Take one of the requests that a cart has left; tell whether there was one."""
         return self._may_request(self.carts[cart_id])
 
     def expire(self) -> list[Delivery]:
-        """End the transfers in which nothing has happened for too long; let others have the room."""
+        """End the transfers that were idle for too long, and give their room to others."""
         return self.transfers.expire() + self.transfers.release()
 
     # What an attached cart sends.
 
     def receive(self, cart_id: str, message: Message) -> list[Delivery]:
-        """Take one control message of an attached cart and return what is to be delivered.
+        """Take one control message of an attached cart and return the messages to deliver.
 
         Raises:
-            Violation: if the message is not allowed; the cart is to be detached.
+            Violation: if the message is not allowed; the caller detaches the cart.
         """
         cart = self.carts[cart_id]
         match message:
@@ -161,7 +161,7 @@ class Hub:
         raise Violation(Code.UNEXPECTED_MESSAGE, f"A cart does not send {message.KIND} here.")
 
     def route(self, cart_id: str, header: ChunkHeader, frame_bytes: int) -> str | None:
-        """Return the cart that a chunk is for, or None if the chunk is to be dropped.
+        """Return the cart that a chunk is for, or None to drop the chunk.
 
         Raises:
             Violation: as ``Transfers.route`` says.
@@ -182,13 +182,13 @@ class Hub:
     # Roles and clusters.
 
     def _change(self, cart: AttachedCart, message: PeerType) -> list[Delivery]:
-        # Laid anew only where it must be: a new version is no reason for a new turn in the dealing.
+        # Only if it must: a new version alone gives a cart no new turn in the choice of peers.
         moves = cart.role is not message.role or (cart.model_version > 0) != (message.model_version > 0)
         if moves:
-            self._take_from_deck(cart)
+            self._make_unpickable(cart)
         cart.role, cart.model_version = message.role, message.model_version
         if moves:
-            self._lay_in_deck(cart)
+            self._make_pickable(cart)
         if message.role is Role.SHELL:
             cart.cluster, cart.cluster_peers = "", frozenset()
         return []
@@ -215,30 +215,30 @@ class Hub:
             sentence = f"{available} other carts of this model are here; at least {message.minimum} must be."
             refusal = ErrorMessage(Code.NOT_ENOUGH_PEERS, sentence, message.request, available)
             return [Delivery(cart.cart_id, refusal)]
-        # Other KERNELs fill up what SHELLs are too few for: they answer requests too, and if all carts of a small
-        # fleet collect at the same moment, none of them must wait for another to stop.
-        peers = shells.deal(message.size, without=cart.cart_id)
-        peers += kernels.deal(message.size - len(peers), without=cart.cart_id)
+        # If there are too few SHELLs, other KERNELs are added: they answer requests, too. Otherwise the carts of a
+        # small fleet that all collect at once would wait for each other.
+        peers = shells.pick(message.size, without=cart.cart_id)
+        peers += kernels.pick(message.size - len(peers), without=cart.cart_id)
         cart.cluster, cart.cluster_peers = self._new_id(), frozenset(peers)
         self.counters["clusters"] += 1
         return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers), elsewhere))]
 
     def _peer_picker(self, model_signature: str, role: Role) -> PeerPicker:
-        return self._decks.get((model_signature, role)) or PeerPicker(self._randrange)
+        return self._peer_pickers.get((model_signature, role)) or PeerPicker(self._randrange)
 
-    def _lay_in_deck(self, cart: AttachedCart) -> None:
-        if cart.model_version > 0:  # a cart without a trained model has nothing to give
+    def _make_pickable(self, cart: AttachedCart) -> None:
+        if cart.model_version > 0:  # a cart without a trained model has no model to give
             key = (cart.model_signature, cart.role)
-            self._decks.setdefault(key, PeerPicker(self._randrange)).add(cart.cart_id)
+            self._peer_pickers.setdefault(key, PeerPicker(self._randrange)).add(cart.cart_id)
 
-    def _take_from_deck(self, cart: AttachedCart) -> None:
+    def _make_unpickable(self, cart: AttachedCart) -> None:
         key = (cart.model_signature, cart.role)
-        peer_picker = self._decks.get(key)
+        peer_picker = self._peer_pickers.get(key)
         if peer_picker is not None:
             peer_picker.discard(cart.cart_id)
             if not len(peer_picker):
-                # Model signatures come from outside: an empty deck kept would be memory that never returns.
-                del self._decks[key]
+                # Model signatures come from outside: empty pickers that are kept would leak memory.
+                del self._peer_pickers[key]
 
     # Transfers.
 
@@ -255,7 +255,7 @@ class Hub:
         return self.transfers.request(message)
 
     def _may_request(self, cart: AttachedCart) -> bool:
-        """Take one of the requests that a cart has left, if there is one."""
+        """Take one of the requests that a cart has left; tell whether there was one."""
         now = self._clock()
         if cart.requests.left(now) < 1:
             return False

@@ -1,4 +1,4 @@
-"""What carts that have left may still take: coming back does not refill it. Pure."""
+"""What carts that left may still take: a cart that comes back does not get a full bucket. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Refills(Protocol):
-    """What is as good as new after a while."""
+    """A bucket that fills up again."""
 
     def is_full(self, now: float) -> bool:
-        """Tell whether it is as good as new."""
+        """Tell whether it is full, like a new one."""
 
 
 B = TypeVar("B", bound=Refills)
 
 
 class ReturningCarts(Generic[B]):
-    """Buckets of carts that have left: who comes back finds its own, and none is refilled by coming back.
+    """The buckets of carts that have left, for when they come back.
 
     Args:
-        most: how many are kept; the one that was left longest ago goes first.
+        most: how many are kept; the oldest is dropped first.
     """
 
     def __init__(self, most: int) -> None:
@@ -31,7 +31,7 @@ class ReturningCarts(Generic[B]):
         return len(self._kept)
 
     def leave(self, cart_id: str, bucket: B, now: float) -> None:
-        """Keep the bucket of a cart that leaves, unless it is full; forget those that have filled up meanwhile."""
+        """Keep the bucket of a cart that leaves, unless it is full; forget those that are full by now."""
         if not bucket.is_full(now):
             self._kept[cart_id] = bucket
             self._kept.move_to_end(cart_id)

@@ -1,14 +1,15 @@
-"""What the parts of the bridge that decide have in common: limits, what is to be delivered, and who must go."""
+"""What the deciding parts of the bridge share: limits, deliveries and violations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cart_common.wire.chunk import MIN_CHUNK_BYTES
 from cart_common.wire.messages import Code, Message
 
 
 class Violation(Exception):
-    """A cart has broken the protocol and is to be detached."""
+    """A cart has broken the protocol and must be detached."""
 
     def __init__(self, code: Code, sentence: str) -> None:
         super().__init__(sentence)
@@ -18,7 +19,7 @@ class Violation(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one cart, and all of them together, may take of the bridge."""
+    """What one cart, and all carts together, may use of the bridge."""
 
     max_carts: int = 10_000
     max_transfers_per_cart: int = 64
@@ -29,6 +30,27 @@ class Limits:
     resume_timeout_s: float = 90.0
     requests_per_s: float = 20.0
     requests_at_once: int = 128
+
+    def chunk_size_error(self, chunk_bytes: int) -> str:
+        """Return why chunks of this size are not taken, as a sentence; empty if they are."""
+        if MIN_CHUNK_BYTES <= chunk_bytes <= self.max_chunk_bytes:
+            return ""
+        return (
+            f"The transfer's chunks have {chunk_bytes} bytes; "
+            f"this bridge takes {MIN_CHUNK_BYTES} to {self.max_chunk_bytes}."
+        )
+
+    def check_window(self, ahead_bytes: int) -> None:
+        """Check how far ahead of what has passed credit reaches.
+
+        Raises:
+            Violation: if that is too far.
+        """
+        if ahead_bytes > self.max_window_bytes:
+            raise Violation(
+                Code.OVERRUN,
+                f"Credit for {ahead_bytes} bytes ahead was granted; this bridge allows {self.max_window_bytes}.",
+            )
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,16 @@
-"""Models on their way: what passes from whom to whom, how far, and what goes on after a lost link. Pure.
+"""The transfers of models: who sends to whom, how far each has come, and how it resumes after a lost link. Pure.
 
-The bridge keeps nothing that it could not be told again: after a restart, or on another bridge, the two carts of a
+The bridge keeps nothing that the carts could not tell it again: after a restart, or on another bridge, both carts of a
 transfer name it with RESUME, and it goes on where the receiver says.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-from cart_common.wire.chunk import MIN_CHUNK_BYTES, ChunkHeader
+from cart_common.wire.chunk import ChunkHeader
 from cart_common.wire.messages import (
     Cancel,
     Code,
@@ -26,78 +23,21 @@ from cart_common.wire.messages import (
     Resume,
 )
 
-from .budget import Budget
+from .credit_grants import CreditGrants
 from .rules import Delivery, Limits, Violation
+from .transfer import Transfer, TransferState
 
-LOOKED_AT: Final = 16  # transfers that wait for credit, each time that there is room
-MOST_NAMED: Final = 4  # times its own limit: how many transfers others may name a cart in
-
-
-class TransferState(StrEnum):
-    """The life of a transfer as the bridge sees it; it is forgotten when it ends."""
-
-    REQUESTED = "REQUESTED"
-    OFFERED = "OFFERED"
-    OPEN = "OPEN"
-
-
-TRANSITIONS: Final = {
-    TransferState.REQUESTED: {TransferState.OFFERED},
-    TransferState.OFFERED: {TransferState.OPEN},
-    TransferState.OPEN: {TransferState.OPEN},
-}
-
-
-@dataclass(slots=True)
-class Transfer:
-    """A model on its way from ``sender`` to ``receiver``."""
-
-    transfer_id: str
-    sender: str
-    receiver: str
-    touched_at: float
-    state: TransferState = TransferState.REQUESTED
-    wanted_bytes: int = 0
-    """Up to where the receiver has granted credit."""
-    granted_bytes: int = 0
-    """Up to where the sender has been told so."""
-    passed_bytes: int = 0
-    total_bytes: int = 0
-    chunk_bytes: int = 0
-    awaited: set[str] = field(default_factory=set)
-    """The carts that must RESUME before anything passes."""
-    resumed: bool = False
-    """Whether it has been taken up again: chunks from before may still be under way."""
-
-    def move_to(self, state: TransferState, by: str) -> None:
-        """Change the state.
-
-        Raises:
-            Violation: if the message that asks for it does not fit the present one.
-        """
-        if state not in TRANSITIONS[self.state]:
-            raise Violation(
-                Code.UNEXPECTED_MESSAGE, f"{by} came for transfer {self.transfer_id} while it is {self.state}."
-            )
-        self.state = state
-
-    def is_due(self, header: ChunkHeader) -> bool:
-        """Tell whether this is the chunk that comes next."""
-        return header.sequence * self.chunk_bytes == self.passed_bytes
-
-    def other_than(self, cart_id: str) -> str:
-        """Return the cart at the other end."""
-        return self.sender if cart_id == self.receiver else self.receiver
+MOST_NAMED: Final = 4  # times a cart's own limit: in how many transfers others may name it
 
 
 class Transfers:
     """All transfers of a bridge.
 
     Args:
-        limits: what a cart may take.
+        limits: of one cart, and of all together.
         clock: seconds that only grow.
         attached: the ids of the carts that are attached now.
-        counters: of what has happened.
+        counters: counts what happens, by name.
     """
 
     def __init__(
@@ -109,20 +49,18 @@ class Transfers:
         self._attached = attached
         self._counters = counters
         self._of_cart: dict[str, set[str]] = {}
-        self._budget = Budget(limits.max_buffered_bytes)
-        self._short: OrderedDict[str, Transfer] = OrderedDict()
-        """Those whose senders have not been told of all credit: there was no room for it."""
+        self.credit_grants = CreditGrants(limits.max_buffered_bytes)
 
     def of_cart(self, cart_id: str) -> list[Transfer]:
         """Return the transfers that a cart is at one end of."""
         return [self.open[transfer_id] for transfer_id in sorted(self._of_cart.get(cart_id, ()))]
 
     def count_of(self, cart_id: str) -> int:
-        """Return how many transfers a cart takes part in; those that others only say it does are not counted."""
+        """Return how many transfers a cart takes part in; those that only the other cart has named do not count."""
         return sum(cart_id not in transfer.awaited for transfer in self.of_cart(cart_id))
 
     def is_busy(self, cart_id: str) -> bool:
-        """Tell whether a model is on its way from or to a cart; those that wait for a lost link are not."""
+        """Tell whether a cart has a transfer under way; those that wait for a lost link do not count."""
         return any(not transfer.awaited for transfer in self.of_cart(cart_id))
 
     # A transfer's life.
@@ -145,7 +83,7 @@ class Transfers:
         return self._tell(message.destination, message)
 
     def refuse(self, cart_id: str, transfer_id: str, code: Code, sentence: str) -> list[Delivery]:
-        """Say that a transfer is not opened."""
+        """Tell a cart that a transfer is not opened."""
         self._counters["requests_refused"] += 1
         return self._tell(cart_id, Cancel(transfer_id, code, sentence))
 
@@ -153,7 +91,7 @@ class Transfers:
         """Take the sender's offer.
 
         Raises:
-            Violation: if it is not the sender's to make, or its chunks are not of this bridge's size.
+            Violation: if the cart is not the sender, or this bridge does not accept chunks of that size.
         """
         transfer = self._running(cart_id, message.transfer)
         if transfer is None:
@@ -161,8 +99,9 @@ class Transfers:
         ends = (message.source, message.destination)
         if ends != (transfer.sender, transfer.receiver) or message.source != cart_id:
             raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer.transfer_id} is not between these two carts.")
-        if not self._takes_chunks_of(message.chunk_bytes):
-            raise Violation(Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
+        wrong_chunks = self._limits.chunk_size_error(message.chunk_bytes)
+        if wrong_chunks:
+            raise Violation(Code.BAD_OFFER, wrong_chunks)
         transfer.move_to(TransferState.OFFERED, message.KIND)
         transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
         return self._tell(transfer.receiver, message)
@@ -171,7 +110,7 @@ class Transfers:
         """Take the receiver's credit.
 
         Raises:
-            Violation: if it is not the receiver's to grant, comes too early, or reaches too far.
+            Violation: if the cart is not the receiver, or the credit comes too early or reaches too far.
         """
         transfer = self._running(cart_id, message.transfer)
         if transfer is None:
@@ -179,53 +118,24 @@ class Transfers:
         if cart_id != transfer.receiver:
             raise Violation(Code.WRONG_SOURCE, f"Only the receiver of transfer {transfer.transfer_id} grants credit.")
         transfer.move_to(TransferState.OPEN, message.KIND)
-        self._check_window(message.up_to_bytes - transfer.passed_bytes)
+        self._limits.check_window(message.up_to_bytes - transfer.passed_bytes)
         transfer.wanted_bytes = max(transfer.wanted_bytes, message.up_to_bytes)
-        return self._tell_credit(transfer) if self._extend(transfer) else []
-
-    def _extend(self, transfer: Transfer) -> bool:
-        """Take over the receiver's credit, as far as there is room for it; tell whether a further chunk may pass."""
-        self._short.pop(transfer.transfer_id, None)
-        if transfer.awaited:
-            return False
-        room = self._budget.room_for(transfer.receiver, transfer.chunk_bytes)
-        up_to = min(transfer.wanted_bytes, transfer.granted_bytes + max(room, 0))
-        if up_to < transfer.wanted_bytes:
-            self._short[transfer.transfer_id] = transfer
-            up_to -= up_to % transfer.chunk_bytes
-        # What lets no further chunk pass is not passed on: a receiver must not flood a sender with crumbs.
-        next_end = min(
-            transfer.granted_bytes // transfer.chunk_bytes * transfer.chunk_bytes + transfer.chunk_bytes,
-            transfer.total_bytes,
-        )
-        if up_to < next_end or up_to <= transfer.granted_bytes:
-            return False
-        self._set_credit(transfer, transfer.passed_bytes, up_to)
-        return True
+        return self._tell_credit(transfer) if self.credit_grants.extend(transfer) else []
 
     def _tell_credit(self, transfer: Transfer) -> list[Delivery]:
         return self._tell(transfer.sender, Credit(transfer.transfer_id, transfer.granted_bytes))
 
-    def _set_credit(self, transfer: Transfer, passed_bytes: int, granted_bytes: int) -> None:
-        before = transfer.granted_bytes - transfer.passed_bytes
-        transfer.passed_bytes, transfer.granted_bytes = passed_bytes, granted_bytes
-        self._budget.promise(transfer.receiver, granted_bytes - passed_bytes - before)
-
     def note_waiting(self, cart_id: str, waiting_bytes: int) -> list[Delivery]:
-        """Take note of how much waits for a cart now; return the credit that there is room for at last."""
-        self._budget.wait(cart_id, waiting_bytes - self._budget.waiting[cart_id])
+        """Take note of how many bytes wait for a cart now; return the credit that has room now."""
+        self.credit_grants.note_waiting(cart_id, waiting_bytes)
         return self.release()
 
     def release(self) -> list[Delivery]:
-        """Return the credit that there is room for at last."""
-        told: list[Delivery] = []
-        for transfer in list(itertools.islice(self._short.values(), LOOKED_AT)):
-            if self._extend(transfer):
-                told += self._tell_credit(transfer)
-        return told
+        """Return the messages about credit that has room now."""
+        return [delivery for transfer in self.credit_grants.release() for delivery in self._tell_credit(transfer)]
 
     def route(self, cart_id: str, header: ChunkHeader, payload_bytes: int) -> Transfer | None:
-        """Return the transfer that a chunk belongs to, or None if it is to be dropped.
+        """Return the transfer that a chunk belongs to, or None to drop the chunk.
 
         Raises:
             Violation: for a foreign source, a chunk of another size than offered, or one beyond the receiver's
@@ -248,7 +158,7 @@ class Transfers:
             raise Violation(Code.BAD_CHUNK, f"A chunk has {payload_bytes} bytes; its offer says {due_bytes}.")
         end = transfer.passed_bytes + payload_bytes
         if end > transfer.granted_bytes and transfer.resumed:
-            # Sent under credit from before; there is no room for it now, and it will be sent again.
+            # Sent under credit from before the lost link; there is no room now, and it will be sent again.
             self._counters["chunks_dropped"] += 1
             return None
         if end > transfer.granted_bytes:
@@ -257,8 +167,7 @@ class Transfers:
                 f"A chunk ends at byte {end} of transfer {transfer.transfer_id}; "
                 f"credit reaches {transfer.granted_bytes}.",
             )
-        self._set_credit(transfer, end, transfer.granted_bytes)
-        self._budget.wait(transfer.receiver, payload_bytes)
+        self.credit_grants.pass_on(transfer, payload_bytes)
         transfer.touched_at = self._clock()
         return transfer
 
@@ -266,7 +175,7 @@ class Transfers:
         """End a transfer as one of its carts wants.
 
         Raises:
-            Violation: if it is not that cart's to end.
+            Violation: if the transfer is between other carts, or a sender says DONE.
         """
         transfer = self._known(cart_id, message.transfer)
         if transfer is None:
@@ -281,39 +190,38 @@ class Transfers:
     # Lost links.
 
     def pause(self, cart_id: str) -> list[Delivery]:
-        """Keep the transfers of a cart whose link is lost, and tell the other ends; what was not offered yet ends."""
+        """Keep the transfers of a cart whose link is lost, and tell the other carts; those not offered yet end."""
         told: list[Delivery] = []
         for transfer in self.of_cart(cart_id):
             other = transfer.other_than(cart_id)
             transfer.awaited.add(cart_id)
             if other in transfer.awaited:
-                # With both away nothing is kept: both will name it again.
+                # Without both carts it is not kept: both will name it again.
                 self._forget(transfer)
             elif transfer.state is TransferState.REQUESTED:
                 told += self._end(transfer, Code.PEER_LEFT, "The other cart has lost its link.", (other,))
             else:
                 transfer.touched_at = self._clock()
-                # Nothing comes meanwhile: what was promised is room for others.
-                self._short.pop(transfer.transfer_id, None)
-                self._set_credit(transfer, transfer.passed_bytes, transfer.passed_bytes)
+                # Nothing comes meanwhile: what was promised gives room to others.
+                self.credit_grants.take_back(transfer)
                 told += self._tell(other, Paused(transfer.transfer_id))
         return told
 
     def remind(self, cart_id: str) -> list[Delivery]:
-        """Tell a cart that has attached which of its transfers wait for it: one that it has forgotten, it cancels."""
+        """Tell a cart that has attached which transfers wait for it: it cancels those that it has forgotten."""
         awaiting = [transfer for transfer in self.of_cart(cart_id) if cart_id in transfer.awaited]
         return [Delivery(cart_id, Paused(transfer.transfer_id)) for transfer in awaiting]
 
     def resume(self, cart_id: str, message: Resume, may_claim: Callable[[], bool]) -> list[Delivery]:
-        """Take up a transfer again; chunks pass when both carts have said so.
+        """Resume a transfer; chunks pass when both carts have resumed it.
 
         Args:
-            cart_id: who says so.
-            message: what it says.
-            may_claim: asked before an unknown transfer is taken from a cart's word.
+            cart_id: the cart that resumes it.
+            message: its RESUME.
+            may_claim: called before an unknown transfer is accepted from a cart.
 
         Raises:
-            Violation: if the transfer is not that cart's, or the credit reaches too far.
+            Violation: if the transfer is between other carts, or the credit reaches too far.
         """
         if cart_id not in (message.sender, message.receiver) or message.sender == message.receiver:
             raise Violation(
@@ -324,7 +232,7 @@ class Transfers:
         if transfer is not None and cart_id not in (transfer.sender, transfer.receiver):
             return self.refuse(cart_id, message.transfer, Code.WRONG_SOURCE, "This transfer is between other carts.")
         if transfer is not None and cart_id not in transfer.awaited:
-            # Each one would send the sender back: once for each lost link is enough.
+            # Each RESUME sends the sender back: once for each lost link is enough.
             self._counters["messages_too_late"] += 1
             return []
         if transfer is None:
@@ -332,13 +240,14 @@ class Transfers:
             if not self._has_place_for(cart_id, other) or not may_claim():
                 sentence = "This bridge takes up no such transfer now."
                 return self.refuse(cart_id, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
-            if not self._takes_chunks_of(message.chunk_bytes):
-                return self.refuse(cart_id, message.transfer, Code.BAD_OFFER, self._wrong_chunks(message.chunk_bytes))
+            wrong_chunks = self._limits.chunk_size_error(message.chunk_bytes)
+            if wrong_chunks:
+                return self.refuse(cart_id, message.transfer, Code.BAD_OFFER, wrong_chunks)
             transfer = self._claimed(message)
             told += self._tell(transfer.other_than(cart_id), Paused(message.transfer))
         shape = (message.sender, message.receiver, message.total_bytes, message.chunk_bytes)
         if shape != (transfer.sender, transfer.receiver, transfer.total_bytes, transfer.chunk_bytes):
-            # Which of the two is wrong cannot be told from here.
+            # The bridge cannot tell which of the two is wrong.
             sentence = "The two carts do not say the same of this transfer."
             return self._end(transfer, Code.BAD_OFFER, sentence, (transfer.sender, transfer.receiver))
         if cart_id == transfer.receiver:
@@ -347,19 +256,19 @@ class Transfers:
         transfer.resumed, transfer.touched_at = True, self._clock()
         if transfer.awaited:
             return told + self._tell(cart_id, Paused(message.transfer))
-        self._extend(transfer)
+        self.credit_grants.extend(transfer)
         position, granted = transfer.passed_bytes, transfer.granted_bytes
         return self._tell(transfer.sender, Resume(message.transfer, *shape, position, granted))
 
     def _has_place_for(self, cart_id: str, other: str) -> bool:
-        """Whether a cart may claim a transfer with another one."""
+        """Tell whether a cart may name a transfer with another one."""
         most = self._limits.max_transfers_per_cart
         return self.count_of(cart_id) < most and len(self._of_cart.get(other, ())) < MOST_NAMED * most
 
     def _claimed(self, message: Resume) -> Transfer:
         transfer = Transfer(message.transfer, message.sender, message.receiver, self._clock(), TransferState.OFFERED)
         transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
-        # Nothing passes, and nothing counts against the other cart, until it says the same.
+        # Nothing passes, and nothing counts against the other cart, until it names the transfer, too.
         transfer.awaited = {message.sender, message.receiver}
         self._keep(transfer)
         return transfer
@@ -368,19 +277,19 @@ class Transfers:
         position, up_to = message.position_bytes, message.up_to_bytes
         if position > transfer.total_bytes or (position % transfer.chunk_bytes and position != transfer.total_bytes):
             raise Violation(Code.BAD_OFFER, f"RESUME of transfer {transfer.transfer_id} goes on at byte {position}.")
-        self._check_window(up_to - position)
-        # Never less than before, since chunks under that credit are under way; never more than a window.
+        self._limits.check_window(up_to - position)
+        # Never less than before, as chunks under that credit may be under way; never more than a window.
         transfer.wanted_bytes = min(max(transfer.wanted_bytes, up_to), position + self._limits.max_window_bytes)
         if transfer.wanted_bytes:
-            transfer.state = TransferState.OPEN
-        self._set_credit(transfer, position, position)
+            transfer.move_to(TransferState.OPEN, message.KIND)
+        self.credit_grants.start_at(transfer, position)
 
     # Ends.
 
     def leave(self, cart_id: str) -> list[Delivery]:
-        """End the transfers of a cart that goes for good.
+        """End the transfers of a cart that leaves for good.
 
-        Not those that wait for it: it has not taken them up here, so it goes on with them where it is at home.
+        Those that wait for it go on: it has not resumed them here, so it may resume them at another bridge.
         """
         told: list[Delivery] = []
         for transfer in self.of_cart(cart_id):
@@ -391,7 +300,7 @@ class Transfers:
         return told
 
     def expire(self) -> list[Delivery]:
-        """End the transfers in which nothing has happened for too long."""
+        """End the transfers that were idle for too long."""
         now, told = self._clock(), []
         for transfer in list(self.open.values()):
             both = (transfer.sender, transfer.receiver)
@@ -417,47 +326,29 @@ class Transfers:
 
     def _forget(self, transfer: Transfer) -> None:
         del self.open[transfer.transfer_id]
-        self._short.pop(transfer.transfer_id, None)
-        self._set_credit(transfer, transfer.passed_bytes, transfer.passed_bytes)
+        self.credit_grants.take_back(transfer)
         for cart_id in (transfer.sender, transfer.receiver):
             self._of_cart[cart_id].discard(transfer.transfer_id)
             if not self._of_cart[cart_id]:
                 del self._of_cart[cart_id]
 
-    # Who may speak of a transfer.
+    # Which messages about a transfer count.
 
     def _known(self, cart_id: str, transfer_id: str) -> Transfer | None:
-        """Return the transfer that a message is about, or None if it is not known (here, or any more)."""
+        """Return the transfer that a message is about, or None if this bridge does not know it (any more)."""
         transfer = self.open.get(transfer_id)
         if transfer is not None and cart_id not in (transfer.sender, transfer.receiver):
             raise Violation(Code.WRONG_SOURCE, f"Transfer {transfer_id} is between other carts.")
         return transfer
 
     def _running(self, cart_id: str, transfer_id: str) -> Transfer | None:
-        """Return the transfer that a message is about, or None if the message has crossed its end or a lost link."""
+        """Return the transfer that a message is about, or None if the message came after its end or a lost link."""
         transfer = self._known(cart_id, transfer_id)
         if transfer is None or cart_id in transfer.awaited:
             self._counters["messages_too_late"] += 1
             return None
         transfer.touched_at = self._clock()
         return transfer
-
-    def _check_window(self, ahead_bytes: int) -> None:
-        if ahead_bytes > self._limits.max_window_bytes:
-            raise Violation(
-                Code.OVERRUN,
-                f"Credit for {ahead_bytes} bytes ahead was granted; "
-                f"this bridge allows {self._limits.max_window_bytes}.",
-            )
-
-    def _takes_chunks_of(self, chunk_bytes: int) -> bool:
-        return MIN_CHUNK_BYTES <= chunk_bytes <= self._limits.max_chunk_bytes
-
-    def _wrong_chunks(self, chunk_bytes: int) -> str:
-        return (
-            f"The transfer's chunks have {chunk_bytes} bytes; "
-            f"this bridge takes {MIN_CHUNK_BYTES} to {self._limits.max_chunk_bytes}."
-        )
 
     def _tell(self, cart_id: str, message: Message) -> list[Delivery]:
         return [Delivery(cart_id, message)] if cart_id in self._attached else []

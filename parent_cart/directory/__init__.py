@@ -1,1 +1,1 @@
-"""What a bridge knows of other bridges, and of carts wherever they are."""
+"""Where other bridges are, and at which bridge a cart is: a Kademlia DHT."""

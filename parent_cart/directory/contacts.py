@@ -1,7 +1,7 @@
-"""The other nodes that a node knows: bridges that have proved who they are, in the library's routing table.
+"""The nodes that a node knows: bridges that have proved their identity, in the library's routing table.
 
-Whoever sends a datagram can claim any id and any address. So nobody becomes a contact for asking: it is asked back for
-its record, and for a signature over a fresh nonce by the key of that record.
+The sender of a datagram can claim any id and any address. So a node that asks does not become a contact at once: it is
+asked for its record, and for a signature over a fresh nonce by the key of that record.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def introduction_statement(nonce: bytes, asking_id: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Contact:
-    """A bridge that has proved its key, where it is, and what it last said of itself."""
+    """A bridge that has proved its key: its address and its last record."""
 
     address: Address
     record: BridgeRecord
     answered_at: float
-    """When it last did, by the monotonic clock."""
+    """When it last proved it, by the monotonic clock."""
 
 
 class Contacts:
@@ -51,25 +51,25 @@ class Contacts:
 
     Args:
         own_id: this node's id.
-        wire: asks.
+        rpc_socket: sends requests.
         check: returns what a record says; raises ``RecordError``.
-        kept: gives what is kept under a key, first of all by what a bridge has taken itself back.
+        kept: returns the record kept under a key; above all, one by which a bridge has withdrawn itself.
         counters: counts what was dropped and refused.
     """
 
     def __init__(
         self,
         own_id: bytes,
-        wire: RpcSocket,
+        rpc_socket: RpcSocket,
         check: Callable[[bytes], Record],
         kept: Callable[[bytes], bytes | None],
         counters: Counter[str],
     ) -> None:
         self.by_id: dict[bytes, Contact] = {}
         self.on_new: Callable[[Contact], None] = lambda _: None
-        """Called with whoever is met for the first time."""
+        """Called with each new contact."""
         self._own_id = own_id
-        self._wire = wire
+        self._rpc_socket = rpc_socket
         self._check = check
         self._kept = kept
         self._counters = counters
@@ -85,7 +85,7 @@ class Contacts:
 
     def nearest(self, key: bytes, count: int = BUCKET_NODES) -> list[Node]:
         """Return the contacts that are nearest to a key, the nearest first."""
-        # Not the table's own search: it leaves out the node that is looked for, and stops at the first ones it finds.
+        # Not the table's own search: it leaves out the node with this key, and stops at the first nodes that it finds.
         return heapq.nsmallest(count, self.nodes(), key=Node(key).distance_to)
 
     def nodes(self) -> list[Node]:
@@ -95,12 +95,12 @@ class Contacts:
     # Meeting others.
 
     def meet(self, node_id: bytes, address: Address) -> None:
-        """Get to know whoever is at an address, in a task of its own, if it is new and there is room."""
+        """Ask a new node for its proof, in a task of its own, if there is room for it."""
         if node_id != self._own_id and node_id not in self.by_id and self._has_room(node_id):
             self._introduce_soon(address, node_id, tries=1)
 
     def doubt(self, node_id: bytes, address: Address) -> None:
-        """Look, in a task of its own, whether a contact that has not answered is still there: datagrams get lost."""
+        """Ask a contact that has not answered again, in a task of its own: datagrams get lost."""
         contact = self.by_id.get(node_id)
         if contact is not None and contact.address == address:
             self._introduce_soon(address, node_id, tries=2)
@@ -113,17 +113,17 @@ class Contacts:
         meeting.add_done_callback(lambda _: self._meetings.pop(address))
 
     async def introduce(self, address: Address, node_id: bytes | None = None, tries: int = 2) -> bool:
-        """Ask whoever is at an address for its record and its proof; tell whether it has proved itself.
+        """Ask the node at an address for its record and its proof; tell whether the proof is right.
 
-        It is a contact then, if there is room. A contact that does not answer, or wrongly, is none any more.
+        The node then becomes a contact, if there is room. A contact whose answer is wrong or missing is dropped.
 
         Args:
             address: where to ask.
-            node_id: who is expected there, if that is known.
+            node_id: the node that is expected there, if that is known.
             tries: how often to ask.
         """
         nonce = os.urandom(NONCE_BYTES)
-        body = await self._wire.ask(address, Rpc.INTRODUCE, self._own_id, nonce, tries=tries)
+        body = await self._rpc_socket.ask(address, Rpc.INTRODUCE, self._own_id, nonce, tries=tries)
         record: BridgeRecord | None = None
         if body is not None:
             try:
@@ -141,7 +141,7 @@ class Contacts:
         """Return the record of the bridge that made this introduction.
 
         Raises:
-            DatagramError, RecordError: if it proves nothing.
+            DatagramError, RecordError: if it does not prove the bridge's key.
         """
         encoded, signature = introduction_in(body)
         record = self._check(encoded)
@@ -158,7 +158,7 @@ class Contacts:
     def _keep(self, record: BridgeRecord, address: Address) -> None:
         node_id = dht_key(record.name)
         known = self.by_id.get(node_id)
-        # One that has moved is known at its new address when it has not answered at the old one.
+        # A bridge that has moved gets its new address once it has not answered at the old one.
         if known is not None and known.address != address:
             return
         if newest(record, known.record if known else None) is not record or not self._has_room(node_id):
@@ -166,7 +166,7 @@ class Contacts:
         node = Node(node_id, address.host, address.port)
         self._table.add_contact(node)
         if self._table.is_new_node(node):
-            self._table.remove_contact(node)  # its bucket is full of others; none wait there for their place
+            self._table.remove_contact(node)  # its bucket is full; there is no waiting list
             return
         self.by_id[node_id] = contact = Contact(address, record, time.monotonic())
         if known is None:
@@ -184,12 +184,12 @@ class Contacts:
         )
 
     async def call_ping(self, _: Node) -> None:
-        """Do nothing, where the library would ask the oldest contact of a full bucket: all are asked now and then."""
+        """Do nothing; the library would ask the oldest contact of a full bucket, but ``poll`` asks all."""
 
     # Keeping in touch.
 
     async def poll(self, at_once: int = 16) -> None:
-        """Ask each contact for its newest record; those that do not answer are dropped."""
+        """Ask each contact for its newest record, and drop those that do not answer."""
         turns = asyncio.Semaphore(at_once)
 
         async def ask(node_id: bytes, address: Address) -> None:
@@ -199,7 +199,7 @@ class Contacts:
         await asyncio.gather(*(ask(node_id, contact.address) for node_id, contact in list(self.by_id.items())))
 
     def drop(self, node_id: bytes | None, address: Address) -> None:
-        """Forget a contact that has not answered at its address, or wrongly; another one changes nothing."""
+        """Forget a contact at this address; one that is known at another address stays."""
         contact = self.by_id.get(node_id) if node_id is not None else None
         if node_id is not None and contact is not None and contact.address == address:
             del self.by_id[node_id]
@@ -207,6 +207,6 @@ class Contacts:
             self._counters["contacts_lost"] += 1
 
     def refuse(self, error: DatagramError | RecordError) -> None:
-        """Count an answer, or a record, that was not taken."""
+        """Count an answer or a record that was rejected."""
         name = f"records_{error.refusal}" if isinstance(error, RecordError) else f"datagrams_{error.fault}"
         self._counters[name.lower()] += 1

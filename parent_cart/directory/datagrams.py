@@ -1,6 +1,6 @@
-"""The datagrams that bridges send each other: Kademlia's requests and answers in msgpack, as the library writes them.
+"""The datagrams between bridges: Kademlia's requests and answers in msgpack, as the library writes them.
 
-Pure. Whatever comes is hostile: what is not exactly a request or an answer is a ``DatagramError``, never another error.
+Pure. Input may be hostile: anything but a valid request or answer raises ``DatagramError``, and no other error.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import umsgpack
 
 from cart_common.wire.fleet_key import datagram_tag
 
-# Ours have at most 1,472 bytes, which an Ethernet carries whole; the library's limit of 8 KiB is above this one.
+# Ours have at most 1,472 bytes, which an Ethernet carries whole; the library allows 8 KiB.
 MAX_DATAGRAM_BYTES: Final = 2048
 NODE_ID_BYTES: Final = 20
 NONCE_BYTES: Final = 16
 TAG_BYTES: Final = 16
 MESSAGE_ID_BYTES: Final = 20
-# What a crawl takes of one answer: as many as there are in a bucket.
+# What a lookup takes of one answer: as many as there are in a bucket.
 MOST_NODES: Final = 20
-# The same addresses come again and again; taking one apart costs more than all the rest of an answer.
+# The same addresses come again and again; parsing one takes longer than the rest of an answer.
 REMEMBERED: Final = 8192
 
 _REQUEST: Final = b"\x00"
@@ -32,7 +32,7 @@ _ANSWER: Final = b"\x01"
 
 
 class Address(NamedTuple):
-    """Where a node listens: an IP address in its usual writing, and a UDP port."""
+    """Where a node listens: an IP address in its standard notation, and a UDP port."""
 
     host: str
     port: int
@@ -59,7 +59,7 @@ class Fault(StrEnum):
 
 
 class DatagramError(ValueError):
-    """A datagram that is dropped."""
+    """A datagram is dropped."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault)
@@ -68,7 +68,7 @@ class DatagramError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a node asks. ``key`` is empty in a ping, and the nonce in an introduction."""
+    """A request of a node. ``key`` is empty in a ping, and the nonce in an introduction."""
 
     message_id: bytes
     rpc: Rpc
@@ -79,7 +79,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What comes back; ``body`` is anything that msgpack can say."""
+    """An answer; ``body`` is anything that msgpack can encode."""
 
     message_id: bytes
     body: object
@@ -94,17 +94,17 @@ class NodeAt:
 
 
 class Envelope:
-    """Marks datagrams as those of a fleet; without a token they are the library's own, unmarked."""
+    """Tags datagrams as those of a fleet; without a token they have no tag, like the library's own."""
 
     def __init__(self, token: bytes | None) -> None:
         self._token = token
 
     def close(self, datagram: bytes) -> bytes:
-        """Return what goes out."""
+        """Return the bytes to send."""
         return datagram if self._token is None else self._tag(self._token, datagram) + datagram
 
     def open(self, received: bytes) -> bytes:
-        """Return what has come in.
+        """Return the datagram in the bytes that came.
 
         Raises:
             DatagramError: if it is too large, or not of this fleet.
@@ -137,7 +137,7 @@ def parse(datagram: bytes) -> Request | Answer:
     """Return what a datagram says.
 
     Raises:
-        DatagramError: if it is neither a request that we know nor an answer.
+        DatagramError: if it is neither a known request nor an answer.
     """
     kind, message_id = datagram[:1], datagram[1 : 1 + MESSAGE_ID_BYTES]
     if len(message_id) != MESSAGE_ID_BYTES or kind not in (_REQUEST, _ANSWER):
@@ -172,18 +172,18 @@ def _fits(value: bytes, size_bytes: int | None) -> bool:
     return size_bytes in (None, len(value))
 
 
-# What answers hold.
+# The bodies of answers.
 
 
 def nodes_in(body: object, from_host: str) -> list[NodeAt]:
-    """Return the nodes that an answer names, those that can be asked.
+    """Return the nodes in an answer that can be asked.
 
     Args:
         body: the answer to FIND_NODE, or to FIND_VALUE of a node without the record.
-        from_host: whose answer it is. What it says of our own machine counts only if it is on it.
+        from_host: the host that answered. Loopback addresses count only if it is on this machine.
 
     Raises:
-        DatagramError: if it is no list of nodes.
+        DatagramError: if it is not a list of nodes.
     """
     if not isinstance(body, list) or len(body) > MOST_NODES:
         raise DatagramError(Fault.MALFORMED)
@@ -228,7 +228,7 @@ def introduction_in(body: object) -> tuple[bytes, bytes]:
 
 @lru_cache(REMEMBERED, typed=True)
 def address_of(host: str, port: int) -> Address | None:
-    """Return an address that a datagram can be sent to, in its usual writing; None if this is none."""
+    """Return an address in its standard notation; None if no datagram can be sent to it."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -237,8 +237,8 @@ def address_of(host: str, port: int) -> Address | None:
         if ip.scope_id is not None:
             return None
         ip = ip.ipv4_mapped or ip
-    nobody = ip.is_multicast or ip.is_unspecified or ip == ipaddress.IPv4Address("255.255.255.255")
-    return None if nobody or isinstance(port, bool) or not 0 < port < 65536 else Address(str(ip), port)
+    is_no_host = ip.is_multicast or ip.is_unspecified or ip == ipaddress.IPv4Address("255.255.255.255")
+    return None if is_no_host or isinstance(port, bool) or not 0 < port < 65536 else Address(str(ip), port)
 
 
 @lru_cache(REMEMBERED)

@@ -1,6 +1,6 @@
-"""The directory of a bridge among others: it joins the DHT for ever, publishes, and knows who is live.
+"""The directory of a bridge among others: it joins the DHT, publishes records, and knows which bridges are live.
 
-Decides when; what is taken, and whom to ask, is the node's.
+It decides when to ask; the node decides whom to ask and what to accept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from cart_common.process.backoff import Backoff
+from cart_common.process.backoff import Backoff, jittered
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.wire.fleet_key import OPEN, bridge_token
@@ -50,35 +51,35 @@ ADDRESSES_OF_A_NAME: Final = 8
 
 @dataclass(frozen=True)
 class Pace:
-    """How often things are done, in seconds."""
+    """Periods and timeouts, in seconds."""
 
     wait_s: float = 1.0
-    """For an answer, before asking once more."""
+    """For an answer, before asking again."""
     poll_s: float = 15.0
-    """Between two looks at who is still there."""
+    """Between two polls of the contacts."""
     join_first_s: float = 1.0
     join_cap_s: float = 60.0
-    """Between two tries to meet others; growing while nobody is there."""
+    """Between two tries to find other bridges; growing while there are none."""
     republish_s: float = 1800.0
     batch_s: float = 0.08
-    """For a batch of records at least: a bridge that gets thousands of carts at once floods nobody."""
+    """For one batch of records at least, so that a bridge that gets thousands of carts at once floods no other."""
     own_record_s: float = 5.0
-    """For which the own record is good enough."""
+    """For which the own record is used before it is made anew."""
     save_s: float = 60.0
     life_s: int = BRIDGE_LIFE_S
 
 
 class DhtDirectory:
-    """Where other bridges and their carts are, by asking each other.
+    """The directory of bridges that find each other through a DHT.
 
     Args:
         identity: this bridge's own.
         token: the bridge token of the fleet; None for the open one.
-        listen: where to take datagrams.
-        bootstrap: host names or addresses, with ports, of bridges to meet first.
-        memory_file: where to keep the addresses of others; None to keep none.
-        pace: how often things are done.
-        rates: what is answered at most.
+        listen: host and UDP port for datagrams.
+        bootstrap: host names or addresses, with ports, of bridges to join through.
+        addresses_file: keeps the addresses of other bridges; None to keep none.
+        pace: periods and timeouts.
+        rates: how many requests are answered at most.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class DhtDirectory:
         token: bytes | None,
         listen: tuple[str, int],
         bootstrap: Sequence[tuple[str, int]],
-        memory_file: Path | None = None,
+        addresses_file: Path | None = None,
         pace: Pace = Pace(),
         rates: RequestRates = DEFAULT_RATES,
     ) -> None:
@@ -96,8 +97,8 @@ class DhtDirectory:
         self._record_token = token if token is not None else bridge_token(OPEN)
         self._listen = listen
         self._bootstrap = bootstrap
-        self._memory_file = memory_file
-        self._memory = KnownAddresses([])
+        self._addresses_file = addresses_file
+        self._known_addresses = KnownAddresses([])
         self._saved: list[Address] = []
         self._pace = pace
         self._carts = OwnCarts(token)
@@ -118,14 +119,14 @@ class DhtDirectory:
     # What the rest of the bridge asks.
 
     def neighbours(self) -> list[BridgeRecord]:
-        """Return the records of other bridges that are live: checked, not expired, and answering of late."""
-        # Each is asked every poll_s at most, and dropped if it does not answer; a busy bridge may be late with both.
+        """Return the records of the other bridges that are live: checked, not expired, and answering lately."""
+        # Each is asked about every poll_s, and dropped if it does not answer; a busy bridge may be late with both.
         now_s, since = time.time(), time.monotonic() - 4 * (self._pace.poll_s + self._pace.wait_s)
         contacts = self.node.contacts.by_id.values()
         return [each.record for each in contacts if each.answered_at > since and each.record.holds_at(now_s)]
 
     def publish_cart(self, cart_id: str, encoded: bytes) -> None:
-        """Take the record of a cart that is attached here, and see that others find it; raises ``RecordError``."""
+        """Publish the record of a cart that is attached here; raises ``RecordError``."""
         before = self._carts.get(cart_id)
         record = self._carts.take(cart_id, encoded)
         if record.gone:
@@ -133,15 +134,15 @@ class DhtDirectory:
             self._farewells.append(record)
         elif before is None or before.bridge_id != record.bridge_id or cart_id not in self._due:
             self._due.put(cart_id, 0.0)
-        # Otherwise only its role or model is another: that goes out with the next publication, not twice a round.
+        # Otherwise only its role or model has changed: that waits for the next publication, not twice a round.
 
     def withdraw_cart(self, cart_id: str) -> None:
-        """Publish nothing more of a cart that has left."""
+        """Stop publishing a cart that has left."""
         self._carts.drop(cart_id)
         self._due.drop(cart_id)
 
     async def find_cart(self, cart_id: str) -> CartRecord | None:
-        """Return where a cart is, at this bridge or another one; None if nobody knows."""
+        """Return the record of a cart, at this bridge or another one; None if it is not found."""
         here = self._carts.get(cart_id)
         if here is not None:
             return here
@@ -165,15 +166,15 @@ class DhtDirectory:
         self._own_record()
         host, port = self._listen
         try:
-            await self.node.wire.listen(host, port)
+            await self.node.rpc_socket.listen(host, port)
         except OSError as error:
             raise SettingError(
-                f"The bridge cannot take datagrams on {host} port {port}: {error.strerror or error}. Stop what uses "
+                f"The bridge cannot take datagrams on {host} port {port}: {error_words(error)}. Stop what uses "
                 "it, or choose another with --dht-host and --dht-port (BRIDGE_DHT_HOST, BRIDGE_DHT_PORT)."
             ) from None
-        if self._memory_file is not None:
-            self._memory = await in_thread(read_known_addresses, self._memory_file)
-        log.info("other bridges find this one at UDP port %d, as %s", self.node.wire.port, url)
+        if self._addresses_file is not None:
+            self._known_addresses = await in_thread(read_known_addresses, self._addresses_file)
+        log.info("other bridges find this one at UDP port %d, as %s", self.node.rpc_socket.port, url)
 
     async def run(self) -> None:
         """Join, publish and watch, until it is cancelled."""
@@ -182,9 +183,9 @@ class DhtDirectory:
                 group.create_task(work())
 
     async def stop(self) -> None:
-        """Take the own record back, tell the neighbours, and end every task; may be called again."""
+        """Withdraw the own record, tell the neighbours, and end every task; may be called again."""
         if self._record is not None and not self._record.gone:
-            # Whoever asks from now on gets this one, too.
+            # Nodes that ask from now on get this one, too.
             self._record = make_withdrawal(self._own_record(), self._identity, self._record_token, time.time())
             await self.node.spread(self._record)
             await self._save()
@@ -198,7 +199,7 @@ class DhtDirectory:
             return self._record
         if self._record is None or now - self._record_made_at >= self._pace.own_record_s:
             now_s, load = time.time(), self._load()
-            # A clock that was set back must not make the bridge's records look old.
+            # If the clock was set back, the bridge's records must not look old.
             last = self._record.sequence if self._record is not None else 0
             self._record = make_bridge_record(
                 self._identity,
@@ -218,8 +219,8 @@ class DhtDirectory:
 
     def _on_new_contact(self, contact: Contact) -> None:
         log.info("met the bridge %s at %s port %d", contact.record.url, *contact.address)
-        self._memory.note(contact.address)
-        # Whoever is near, or one of few, may know others that this node should.
+        self._known_addresses.note(contact.address)
+        # A contact that is near, or one of few, may know nodes that this one should know.
         nearest = self.node.contacts.nearest(self.node.id)
         if len(nearest) < BUCKET_NODES or any(Address(node.ip, node.port) == contact.address for node in nearest):
             self._met.set()
@@ -242,19 +243,19 @@ class DhtDirectory:
             await asyncio.sleep(jittered(self._pace.join_first_s))
 
     async def _addresses(self) -> list[Address]:
-        """Return where to look for bridges that are not known: where others said, and where some were once.
+        """Return addresses to ask for bridges: those of the bootstrap peers, and some at which bridges were once.
 
-        As long as any is missing they are asked, also while others are known: that is how two halves become one.
+        Addresses that do not answer are asked again even while other bridges are known: so two halves of a DHT meet.
         """
         resolved = await asyncio.gather(*(self._resolve(host, port) for host, port in self._bootstrap))
         known = {contact.address for contact in self.node.contacts.by_id.values()}
-        remembered = [address for address in self._memory.addresses() if address not in known]
+        remembered = [address for address in self._known_addresses.addresses() if address not in known]
         some = random.sample(remembered, min(len(remembered), 4 if known else 16))
         wanted = [address for addresses in resolved for address in addresses] + some
         return list(dict.fromkeys(address for address in wanted if address not in known))
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
-        # Anew each time: a name may lead to another machine tomorrow.
+        # Resolved each time: a name may have another address tomorrow.
         try:
             entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:  # the latter for a part of a name that is empty or too long
@@ -275,7 +276,7 @@ class DhtDirectory:
         while True:
             most = PUBLISHED_AT_ONCE if self.node.contacts.by_id else 0
             due = self._due.take(time.monotonic(), most)
-            # In turns with those that come: a shop that closes must not hide the carts of another one.
+            # Interleaved with new ones: a shop that closes must not delay the carts of another one.
             gone = [self._farewells.popleft() for _ in range(min(most, len(self._farewells)))]
             await asyncio.gather(*map(self._publish, due), *map(self.node.put, gone))
             await asyncio.sleep(self._pace.batch_s if due or gone else 5 * self._pace.batch_s)
@@ -298,16 +299,11 @@ class DhtDirectory:
 
     async def _save(self) -> None:
         for contact in self.node.contacts.by_id.values():
-            self._memory.note(contact.address)
-        if self._memory_file is None or self._memory.addresses() == self._saved:
+            self._known_addresses.note(contact.address)
+        if self._addresses_file is None or self._known_addresses.addresses() == self._saved:
             return
         try:
-            await in_thread(write_known_addresses, self._memory_file, self._memory)
-            self._saved = self._memory.addresses()
+            await in_thread(write_known_addresses, self._addresses_file, self._known_addresses)
+            self._saved = self._known_addresses.addresses()
         except OSError as error:
-            log.warning("the neighbours cannot be kept in %s: %s", self._memory_file, error)
-
-
-def jittered(seconds: float) -> float:
-    """Return between half of a time and all of it, so that bridges that start together do not go on together."""
-    return random.uniform(seconds / 2, seconds)  # noqa: S311 - no secret
+            log.warning("the neighbours cannot be kept in %s: %s", self._addresses_file, error_words(error))

@@ -1,4 +1,4 @@
-"""What the rest of a bridge asks of the directory, and the directory of a bridge that is alone."""
+"""The directory as the rest of a bridge uses it, and that of a bridge that is alone."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .storage import dht_key
 
 @dataclass(frozen=True)
 class BridgeLoad:
-    """What a bridge carries now."""
+    """A bridge's present load."""
 
     carts: int
     max_carts: int
     shells: Mapping[str, int]
-    """Carts that can be asked for a model, by model signature."""
+    """The number of carts that have a model to give, by model signature."""
 
 
 @dataclass(frozen=True)
 class DirectoryFigures:
-    """What is told of the directory to Prometheus."""
+    """The directory's figures for Prometheus."""
 
     neighbours: int
     records: int
@@ -36,22 +36,22 @@ class Directory(Protocol):
     """Where other bridges and their carts are."""
 
     def neighbours(self) -> list[BridgeRecord]:
-        """Return the records of other bridges that are live: checked, not expired, and answering of late."""
+        """Return the records of the other bridges that are live: checked, not expired, and answering lately."""
 
     def publish_cart(self, cart_id: str, encoded: bytes) -> None:
-        """Take the record of a cart that is attached here, and see that others find it until it expires.
+        """Publish the record of a cart that is attached here, until it expires.
 
-        A record by which the cart takes its last one back is spread once.
+        A record by which the cart withdraws its last one is published once.
 
         Raises:
             RecordError: if it is not a record that this cart has signed, or not a later one.
         """
 
     def withdraw_cart(self, cart_id: str) -> None:
-        """Publish nothing more of a cart that has left; one that is not known changes nothing."""
+        """Stop publishing a cart that has left; one that is not known changes nothing."""
 
     async def find_cart(self, cart_id: str) -> CartRecord | None:
-        """Return where a cart is, at this bridge or another one; None if nobody knows."""
+        """Return the record of a cart, at this bridge or another one; None if it is not found."""
 
     def figures(self) -> DirectoryFigures:
         """Return the figures for the metrics."""
@@ -61,21 +61,21 @@ class Directory(Protocol):
 
         Args:
             url: where carts reach it.
-            load: tells what it carries; asked now and then.
+            load: returns the bridge's present load; called regularly.
         """
 
     async def run(self) -> None:
         """Find other bridges and be found, until it is cancelled."""
 
     async def stop(self) -> None:
-        """Take back what was published, tell the neighbours, and end every task; may be called again."""
+        """Withdraw what was published, tell the neighbours, and end every task; may be called again."""
 
 
 class OwnCarts:
     """The records of the carts that are attached here.
 
     Args:
-        token: the bridge token of the fleet; None takes carts of every fleet.
+        token: the bridge token of the fleet; None accepts carts of every fleet.
         now: seconds since the epoch.
     """
 
@@ -88,7 +88,7 @@ class OwnCarts:
         return len(self._records)
 
     def take(self, cart_id: str, encoded: bytes) -> CartRecord:
-        """Keep a cart's record in place of its earlier one, or forget the cart that takes it back.
+        """Keep a cart's record in place of its earlier one, or forget a cart that withdraws it.
 
         Raises:
             RecordError: if it is not a record that this cart has signed, or not a later one.
@@ -109,11 +109,11 @@ class OwnCarts:
         self._records.pop(dht_key(record_name(CartRecord.KIND, cart_id)), None)
 
     def get(self, cart_id: str) -> CartRecord | None:
-        """Return a cart's record, if it holds."""
+        """Return a cart's record, if it has not expired."""
         return self._holding(dht_key(record_name(CartRecord.KIND, cart_id)))
 
     def value(self, key: bytes) -> bytes | None:
-        """Return the bytes of the cart's record that is filed under a key of the DHT, if it holds."""
+        """Return the bytes of the cart's record under a key of the DHT, if it has not expired."""
         record = self._holding(key)
         return None if record is None else record.encoded
 
@@ -123,7 +123,7 @@ class OwnCarts:
 
 
 class LoneDirectory:
-    """The directory of a bridge that knows no other: it finds the carts that are here."""
+    """The directory of a bridge that is alone: it finds only its own carts."""
 
     def __init__(self, token: bytes | None) -> None:
         self._carts = OwnCarts(token)
@@ -149,7 +149,7 @@ class LoneDirectory:
         return DirectoryFigures(0, 0, {})
 
     async def start(self, url: str, load: Callable[[], BridgeLoad]) -> None:
-        """Do nothing: nobody is there to be told."""
+        """Do nothing: there is no other bridge."""
 
     async def run(self) -> None:
         """Do nothing, until it is cancelled."""

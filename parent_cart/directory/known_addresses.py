@@ -1,6 +1,6 @@
-"""Where other bridges were when they were last met: kept as JSON, so that a bridge finds the others after a restart.
+"""Addresses of other bridges, kept as JSON, so that a bridge finds the others after a restart.
 
-Nothing in the file is believed: an address is only ever asked who is there.
+The file is not trusted: the bridge at an address must prove its key again.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAX_FILE_BYTES: Final = 64 * 1024
 
 
 class KnownAddresses:
-    """Addresses at which bridges have answered; the latest last, and only so many."""
+    """The last ``MOST_REMEMBERED`` addresses at which bridges have answered, the latest last."""
 
     def __init__(self, addresses: list[Address]) -> None:
         self._addresses = dict.fromkeys(addresses[-MOST_REMEMBERED:])
 
     def note(self, address: Address) -> None:
-        """Remember that somebody has answered here."""
+        """Remember that a bridge has answered at this address."""
         self._addresses.pop(address, None)
         self._addresses[address] = None
         while len(self._addresses) > MOST_REMEMBERED:
@@ -38,7 +38,7 @@ class KnownAddresses:
 
 
 def read_known_addresses(path: Path) -> KnownAddresses:
-    """Return what a file holds; a file that is missing or damaged is an empty memory."""
+    """Return the addresses in a file; none if it is missing or damaged."""
     try:
         content = path.read_bytes()
         if len(content) > MAX_FILE_BYTES:
@@ -53,10 +53,10 @@ def read_known_addresses(path: Path) -> KnownAddresses:
         return KnownAddresses([])
 
 
-def write_known_addresses(path: Path, memory: KnownAddresses) -> None:
-    """Keep a memory in a file.
+def write_known_addresses(path: Path, known: KnownAddresses) -> None:
+    """Write the addresses to a file.
 
     Raises:
         OSError: if the disk does not take it; an earlier file is then untouched.
     """
-    write_whole(path, json.dumps({"neighbours": memory.addresses()}, indent=1).encode())
+    write_whole(path, json.dumps({"neighbours": known.addresses()}, indent=1).encode())

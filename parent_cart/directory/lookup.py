@@ -1,8 +1,8 @@
-"""A walk through the DHT towards a key: it asks the nearest nodes that are known, some at once, for nearer ones.
+"""Kademlia's iterative lookup: it asks the nearest known nodes for nearer ones, several at a time.
 
-Other than in the library, nobody who is slow or dead holds the others up, and it ends: a hostile node can name nodes
-that do not exist, each nearer than the last. A record that was found does not end it at once: of several that nodes
-hold, the newest counts, not the most common.
+Unlike the library's, a slow or dead node does not delay it, and it always ends: a hostile node can name nodes that do
+not exist, each nearer than the last. It does not end at the first record: of several copies, the newest counts, not the
+most common.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from cart_common.wire.records import Record, newest
 BUCKET_NODES: Final = 20
 AT_ONCE: Final = 3
 MOST_ASKED: Final = 100
-# So many nodes that hold a record are asked for it: one of them may have missed the newest, or keep it back.
+# How many holders of a record are asked: one of them may have missed the newest one, or withhold it.
 ENOUGH_HOLDERS: Final = 3
 
 
 @dataclass(frozen=True)
 class LookupAnswer:
-    """What a node has answered: a record, or nodes that are nearer."""
+    """A node's answer: a record, or nearer nodes."""
 
     record: Record | None = None
     nodes: list[Node] = field(default_factory=list)
 
 
 class Lookup:
-    """One walk.
+    """One lookup (Maymounkov and Mazieres, Kademlia, 2002).
 
     Args:
-        key: where to.
+        key: the key to look up.
         start: the nearest nodes that are known.
-        ask: asks a node for the key; None if it does not answer, or wrongly.
-        breadth: how many of the nearest nodes are to answer.
+        ask: asks a node for the key; returns None if the answer is wrong or missing.
+        breadth: how many of the nearest nodes must answer.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Lookup:
         self.holders = 0
         self.asked = 0
         self.hops = 0
-        """How many nodes, one named by the other, led to the farthest one that has answered."""
+        """The longest chain of nodes, each named by the one before, that has answered."""
 
     async def run(self) -> None:
-        """Walk until enough holders of the record, or all of the nearest nodes, were asked."""
+        """Ask until enough holders of the record, or all of the nearest nodes, have answered."""
         asking: dict[asyncio.Task[LookupAnswer | None], Node] = {}
         try:
             while self.holders < ENOUGH_HOLDERS:

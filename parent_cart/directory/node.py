@@ -1,6 +1,6 @@
-"""A Kademlia node: it answers others, keeps some records for them, and walks to where a record is kept.
+"""A Kademlia node: it answers others, keeps some of their records, and looks records up.
 
-A bridge's node id is the key of its own record, so whoever has it as a contact can ask the bridge itself.
+A bridge's node id is the key of its own record, so any node that has it as a contact can ask the bridge itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOKUP_S: Final = 15.0
 
 @dataclass(frozen=True)
 class LookupResult:
-    """What a walk to a record has found, and what it took."""
+    """What a lookup has found, and what it took."""
 
     record: Record | None
     hops: int
@@ -43,13 +43,13 @@ class DhtNode:
     Args:
         identity: the bridge's own.
         token: the bridge token of its fleet; None for the open one.
-        own_record: gives the bridge's record as it is now.
-        own_value: gives the record of a cart that is attached here, by its key.
-        storage: what is kept for others.
+        own_record: returns the bridge's present record.
+        own_value: returns the record of a cart that is attached here, by its key.
+        storage: the records kept for others.
         counters: counts what was dropped and refused.
         now: seconds since the epoch.
         wait_s: seconds to wait for an answer before asking once more.
-        rates: what is answered at most.
+        rates: how many requests are answered at most.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class DhtNode:
         rates: RequestRates,
     ) -> None:
         self.id = dht_key(record_name(BridgeRecord.KIND, identity.cart_id.hex()))
-        self.wire = RpcSocket(Envelope(token), self._answer, counters, wait_s, rates)
-        self.contacts = Contacts(self.id, self.wire, self._check, storage.get, counters)
+        self.rpc_socket = RpcSocket(Envelope(token), self._answer, counters, wait_s, rates)
+        self.contacts = Contacts(self.id, self.rpc_socket, self._check, storage.get, counters)
         self._identity = identity
         self._token = token
         self._own_record = own_record
@@ -77,7 +77,7 @@ class DhtNode:
 
     async def close(self) -> None:
         """Close the socket and end every task; may be called again."""
-        await self.wire.close()
+        await self.rpc_socket.close()
         await self.contacts.close()
 
     # Being asked.
@@ -114,61 +114,62 @@ class DhtNode:
             self.contacts.drop(key, contact.address)
         return True
 
-    # Walking.
+    # Asking others.
 
     async def lookup(self, name: str) -> LookupResult:
-        """Look the record of this name up; the newest that is found counts, also one that takes others back."""
+        """Return the newest record of this name that is found; it may be a withdrawal."""
         key = dht_key(name)
-        crawl = await self._crawl(key, Rpc.FIND_VALUE, lambda value: self._check(value, name))
+        lookup = await self._walk(key, Rpc.FIND_VALUE, lambda value: self._check(value, name))
         own = self._value(key)
-        record = crawl.record if own is None else newest(crawl.record, self._check(own, name))
-        return LookupResult(record, crawl.hops, crawl.asked)
+        record = lookup.record if own is None else newest(lookup.record, self._check(own, name))
+        return LookupResult(record, lookup.hops, lookup.asked)
 
     async def put(self, record: Record) -> int:
-        """Have the nodes that are nearest to a record keep it; return how many do."""
+        """Store a record at the nodes nearest to its key; return how many keep it."""
         key = dht_key(record.name)
-        crawl = await self._crawl(key, Rpc.FIND_NODE, None, 2 * COPIES)
-        return await self._store(key, record.encoded, crawl.reached()[:COPIES])
+        lookup = await self._walk(key, Rpc.FIND_NODE, None, 2 * COPIES)
+        return await self._store(key, record.encoded, lookup.reached()[:COPIES])
 
     async def spread(self, record: Record) -> int:
-        """Have all contacts keep a record; return how many do."""
+        """Store a record at all contacts; return how many keep it."""
         return await self._store(dht_key(record.name), record.encoded, self.contacts.nodes(), tries=1)
 
     async def find_self(self) -> None:
-        """Walk towards the own id: whoever is on the way gets to know this node, and is got to know."""
+        """Look up the own id, so that the nodes on the way and this one become contacts."""
         await self.walk_to(self.id)
 
     async def walk_to(self, key: bytes) -> None:
-        """Walk towards a key, and get to know the nodes on the way."""
-        await self._crawl(key, Rpc.FIND_NODE, None)
+        """Look up a key to meet the nodes on the way."""
+        await self._walk(key, Rpc.FIND_NODE, None)
 
     async def join(self, addresses: Iterable[Address]) -> int:
-        """Ask who is at these addresses; return how many have proved themselves."""
+        """Ask the nodes at these addresses for their proof; return how many are right."""
         return sum(await asyncio.gather(*(self.contacts.introduce(address) for address in addresses)))
 
     async def _store(self, key: bytes, encoded: bytes, nodes: list[Node], tries: int = 2) -> int:
         asked = (
-            self.wire.ask(Address(node.ip, node.port), Rpc.STORE, self.id, key, encoded, tries=tries) for node in nodes
+            self.rpc_socket.ask(Address(node.ip, node.port), Rpc.STORE, self.id, key, encoded, tries=tries)
+            for node in nodes
         )
         return sum([answer is True for answer in await asyncio.gather(*asked)])
 
-    async def _crawl(
+    async def _walk(
         self, key: bytes, rpc: Rpc, read: Callable[[bytes], Record] | None, breadth: int = BUCKET_NODES
     ) -> Lookup:
-        crawl = Lookup(key, self.contacts.nearest(key), lambda node: self._find(node, rpc, key, read), breadth)
+        lookup = Lookup(key, self.contacts.nearest(key), lambda node: self._find(node, rpc, key, read), breadth)
         try:
             async with asyncio.timeout(LOOKUP_S):
-                await crawl.run()
+                await lookup.run()
         except TimeoutError:
             self._counters["lookups_cut_short"] += 1
-        return crawl
+        return lookup
 
     async def _find(
         self, node: Node, rpc: Rpc, key: bytes, read: Callable[[bytes], Record] | None
     ) -> LookupAnswer | None:
         address = Address(node.ip, node.port)
-        # Asked once: a walk has others to ask.
-        body = await self.wire.ask(address, rpc, self.id, key, tries=1)
+        # Asked once: a lookup has other nodes to ask.
+        body = await self.rpc_socket.ask(address, rpc, self.id, key, tries=1)
         if body is None:
             self.contacts.doubt(node.id, address)
             return None

@@ -1,7 +1,7 @@
-"""A node's UDP socket: asks and waits, hands on what others ask, and drops what is neither, counted.
+"""A node's UDP socket: sends requests and waits for answers, passes requests on, and counts and drops all else.
 
-In place of the library's own protocol, in which a malformed datagram raises in a task that nobody looks at and is
-logged with what it holds, and an answer that never comes is an error in the log. The datagrams are the same.
+It replaces the library's own protocol, in which a malformed datagram raises in a task whose result is never read and is
+logged with its content, and a missing answer is an error in the log. The datagrams are the same.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TRIES: Final = 2
 
 @dataclass(frozen=True)
 class RequestRates:
-    """How many requests are answered: to one address, and to all of them; of each twice as many at once."""
+    """How many requests of one address, and of all, are answered in a second; twice as many at once."""
 
     of_one_per_s: float = 400.0
     of_all_per_s: float = 2000.0
@@ -49,11 +49,11 @@ class RpcSocket(asyncio.DatagramProtocol):
     """Requests and answers over one socket.
 
     Args:
-        envelope: how datagrams of the fleet are told from others.
-        answer: gives the answer to a request; None for no answer. It must not raise.
+        envelope: tells datagrams of the fleet from others.
+        answer: returns the answer to a request; None for no answer. It must not raise.
         counters: counts what was dropped, by fault.
         wait_s: seconds to wait for an answer before asking once more.
-        rates: what is answered at most.
+        rates: how many requests are answered at most.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class RpcSocket(asyncio.DatagramProtocol):
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The UDP port of the socket."""
         assert self._transport is not None
         port: int = self._transport.get_extra_info("sockname")[1]
         return port
 
     async def close(self) -> None:
-        """Close the socket; whoever waits gets no answer. May be called again."""
+        """Close the socket; requests that wait get no answer. May be called again."""
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_result(None)
@@ -109,7 +109,7 @@ class RpcSocket(asyncio.DatagramProtocol):
             await self._closed.wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the port is free again."""
+        """Note that the socket is closed and its port free."""
         self._closed.set()
 
     def error_received(self, exc: Exception) -> None:
@@ -131,7 +131,7 @@ class RpcSocket(asyncio.DatagramProtocol):
                 async with asyncio.timeout(self._wait_s):
                     return await waiting
             except TimeoutError:
-                if waiting.done() and not waiting.cancelled():  # it came in the very moment, on a busy machine
+                if waiting.done() and not waiting.cancelled():  # the answer came at the same moment
                     return waiting.result()
             finally:
                 del self._waiting[message_id]
@@ -164,7 +164,7 @@ class RpcSocket(asyncio.DatagramProtocol):
             self._counters[f"datagrams_{error.fault}"] += 1
 
     def _take_answer(self, answer: Answer) -> None:
-        # The id is 20 random bytes: who was not asked cannot know it.
+        # The id is 20 random bytes: only the node that was asked can know it.
         waiting = self._waiting.get(answer.message_id)
         if waiting is None or waiting.done():
             raise DatagramError(Fault.UNASKED)

@@ -6,7 +6,7 @@ import heapq
 
 
 class Schedule:
-    """A time for each name; each step takes logarithmic time."""
+    """A due time for each name; each operation takes logarithmic time."""
 
     def __init__(self) -> None:
         self._due_at: dict[str, float] = {}
@@ -22,7 +22,7 @@ class Schedule:
         """Set the time of a name, in place of an earlier one."""
         self._due_at[name] = at
         heapq.heappush(self._heap, (at, name))
-        if len(self._heap) > 2 * len(self._due_at) + 100:  # what was put off has left its old time behind
+        if len(self._heap) > 2 * len(self._due_at) + 100:  # names that were put again have left their old times behind
             self._heap = [(at, name) for name, at in self._due_at.items()]
             heapq.heapify(self._heap)
 
@@ -31,7 +31,7 @@ class Schedule:
         self._due_at.pop(name, None)
 
     def take(self, now: float, most: int) -> list[str]:
-        """Take out what is due, the longest due first."""
+        """Remove and return up to ``most`` names that are due, the longest due first."""
         taken: list[str] = []
         while self._heap and self._heap[0][0] <= now and len(taken) < most:
             at, name = heapq.heappop(self._heap)

@@ -1,6 +1,6 @@
-"""The records that a node keeps for others: checked when they come, bounded by count and bytes, gone when they expire.
+"""The records that a node keeps for others: checked when they come, bounded by count and bytes, until they expire.
 
-Pure but for the clock that it is given.
+Pure; its clock is an argument.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from cart_common.wire.records import Record, RecordError, Refusal, check_record
 
 MOST_RECORDS: Final = 65_536
 MOST_BYTES: Final = 48 * 1024 * 1024
-# A neighbour may fill a quarter: nobody alone can push out what others bring.
+# One sender may fill a quarter, so that it cannot use up the room of all others.
 SHARE: Final = 4
 
 
 def dht_key(name: str) -> bytes:
-    """Return the 160-bit key that a record of this name is filed under."""
+    """Return the 160-bit key of the record of this name."""
     key: bytes = digest(name)
     return key
 
 
 class StoredRecord(NamedTuple):
-    """A record that is kept; in the order in which one takes another's place."""
+    """A record that is kept. Of two, the larger tuple is the later one."""
 
     sequence: int
     issued_at_s: int
@@ -40,7 +40,7 @@ class RecordStorage:
     """Records by key; the newest valid one of each owner.
 
     Args:
-        token: the bridge token of the fleet; None takes records of every fleet.
+        token: the bridge token of the fleet; None accepts records of every fleet.
         now: seconds since the epoch.
         most_records: how many to keep at most.
         most_bytes: of how many bytes in all.
@@ -66,13 +66,13 @@ class RecordStorage:
         return len(self._kept)
 
     def put(self, key: bytes, encoded: bytes, sender: str) -> Record | None:
-        """Keep a record that somebody brings, in place of an older one.
+        """Keep a record of a sender, in place of an older one.
 
         Returns:
-            The record, or None if it is the very one that is kept already.
+            The record, or None if the same bytes are kept already.
 
         Raises:
-            RecordError: if it is not to be taken, or there is no room.
+            RecordError: if it is rejected, or there is no room.
         """
         self._drop_expired()
         old = self._kept.get(key)
@@ -90,7 +90,7 @@ class RecordStorage:
         return record
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the record that is kept under a key, if it holds still."""
+        """Return the record under a key, if it has not expired."""
         kept = self._kept.get(key)
         return kept.encoded if kept is not None and self._now() < kept.expires_at_s else None
 

@@ -1,1 +1,1 @@
-"""What a bridge shows: its status page, health, metrics and traffic graphs."""
+"""The pages of a bridge: status, health, metrics and traffic charts."""

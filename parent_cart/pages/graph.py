@@ -1,15 +1,15 @@
-"""A small chart as SVG: bytes per second over the last minutes. Text in, text out; no script, no style."""
+"""A small SVG chart of bytes per second over the last minutes, as text without script and style."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from ..bridge.words import byte_words
 from .rates import SAMPLE_EVERY_S, SAMPLES_KEPT, Sample
+from .words import byte_words
 
 WIDTHS: Final = {"wide": 1100, "middle": 720, "narrow": 340}
-"""Of the charts for screens of three widths, so that their words are about as large as the page's."""
+"""The widths of the chart for three widths of screens, so that its text is about as large as the page's."""
 HEIGHT: Final = 220
 LEFT: Final = 74
 RIGHT: Final = 8
@@ -20,18 +20,18 @@ LINES: Final = 4
 
 
 def charts(samples: Sequence[Sample], now: float) -> str:
-    """Return the chart for screens of each width; the page shows one of them."""
+    """Return one chart for each width of screens; the page shows one of them."""
     return "".join(chart(samples, now, width, name) for name, width in WIDTHS.items())
 
 
 def chart(samples: Sequence[Sample], now: float, width: int, name: str) -> str:
-    """Return the chart; time goes from left to right and ends now.
+    """Return the chart; time runs from left to right and ends now.
 
     Args:
         samples: the oldest first.
-        now: by the clock of the samples.
-        width: in the units of its text, whose height is 12.
-        name: its class.
+        now: the time on the clock of the samples, in seconds.
+        width: the chart's width, in units in which its text is 12 high.
+        name: the chart's CSS class.
     """
     top = nice_top(max((sample.bytes_per_s for sample in samples), default=0.0))
     across, down = width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -63,7 +63,7 @@ def chart(samples: Sequence[Sample], now: float, width: int, name: str) -> str:
 
 
 def nice_top(most: float) -> float:
-    """Return the upper end of the scale: 1, 2, 4 or 8 of a power of ten, not below what is shown."""
+    """Return the upper end of the scale: 1, 2, 4 or 8 times a power of ten, at least ``most``."""
     top = 1000.0
     while True:
         for step in (1, 2, 4, 8):

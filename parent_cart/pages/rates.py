@@ -1,4 +1,4 @@
-"""How many bytes a second pass through the bridge: now, cart by cart, and over the last minutes. Has no clock."""
+"""The bytes per second that pass through the bridge: now, for each cart, and over the last minutes. Has no clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLES_KEPT: Final = 120
 
 @dataclass(frozen=True)
 class CartRate:
-    """What one cart sends and gets, in bytes per second."""
+    """What one cart sends and receives, in bytes per second."""
 
     sent: float
     got: float
@@ -24,7 +24,7 @@ class CartRate:
 
 @dataclass(frozen=True)
 class Sample:
-    """The bytes per second that were relayed up to a moment, and how many carts were attached then."""
+    """The bytes per second relayed since the previous sample, and the number of carts attached at ``at``."""
 
     at: float
     bytes_per_s: float
@@ -32,7 +32,7 @@ class Sample:
 
 
 class Traffic:
-    """Takes a sample now and then."""
+    """Takes samples of the hub's byte counters, and makes rates of them."""
 
     def __init__(self) -> None:
         self.history: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
@@ -41,22 +41,22 @@ class Traffic:
 
     @property
     def bytes_per_s(self) -> float:
-        """What was relayed between the last two samples."""
+        """The bytes per second that were relayed between the last two samples."""
         return self.history[-1].bytes_per_s if self.history else 0.0
 
     def of(self, cart_id: str) -> CartRate:
-        """Return what a cart sent and got between the last two samples."""
+        """Return the rates of a cart between the last two samples."""
         return self._carts.get(cart_id, CartRate(0.0, 0.0))
 
     def sample(self, now: float, relayed_bytes: int, carts: Iterable[AttachedCart]) -> None:
-        """Take note of the counters; ``now`` in seconds that only grow."""
+        """Record the counters; ``now`` is in monotonic seconds."""
         counted = {cart.cart_id: (cart.received_bytes, cart.delivered_bytes) for cart in carts}
         before, self._before = self._before, (now, relayed_bytes, counted)
         if before is None or now <= before[0]:
             return
         passed_s = now - before[0]
         self._carts = {
-            # A cart that has attached anew counts from zero again.
+            # The counters of a cart that attaches again restart at zero.
             cart_id: CartRate(*(max(0, new - old) / passed_s for new, old in zip(bytes_now, earlier, strict=True)))
             for cart_id, bytes_now in counted.items()
             if (earlier := before[2].get(cart_id, (0, 0))) != bytes_now

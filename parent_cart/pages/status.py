@@ -1,6 +1,6 @@
-"""What the bridge shows of itself: ``/healthz``, ``/metrics`` for Prometheus, ``/status.json``, and a page at ``/``.
+"""The bridge's pages: ``/healthz``, ``/metrics`` for Prometheus, ``/status.json``, and a page at ``/``.
 
-Read-only. With a status token, all but ``/healthz`` is shown to those alone that have it.
+Read-only. With a status token, everything but ``/healthz`` needs it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord
 
 from ..bridge.hub import AttachedCart, Hub
-from ..bridge.words import byte_words, duration_words
 from .graph import charts
 from .rates import SAMPLE_EVERY_S, Traffic
+from .words import byte_words, duration_words
 
 FOLDER: Final = Path(__file__).parent
 PAGE: Final = Template((FOLDER / "status.html").read_text("utf-8"))
@@ -45,19 +45,19 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 ASK: Final = {"WWW-Authenticate": 'Basic realm="bridge", charset="UTF-8"'}
-NOT_SHOWN: Final = "This bridge shows itself to those who have its status token: as the password, under any name.\n"
+NOT_SHOWN: Final = "This page needs the bridge's status token. Enter it as the password, with any user name.\n"
 MOST_ROWS: Final = 500
 COLUMNS: Final = 10
 
 
 class HubCollector(Collector):
-    """The hub's figures, read when Prometheus asks."""
+    """The hub's metrics, read when Prometheus scrapes them."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
     def collect(self) -> Iterator[Metric]:
-        """Give each figure once."""
+        """Give each metric once."""
         info = GaugeMetricFamily("bridge_info", "The program.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -77,13 +77,13 @@ class HubCollector(Collector):
 
 
 class StatusPages:
-    """The bridge's pages.
+    """The bridge's status pages.
 
     Args:
         hub: what is shown.
         bridge_id: the bridge's.
-        token: what whoever looks must show; empty for everybody.
-        neighbours: gives the other bridges that are live.
+        token: the status token that requests need; empty for none.
+        neighbours: returns the other bridges that are live.
         clock: seconds that only grow.
     """
 
@@ -107,11 +107,11 @@ class StatusPages:
         ProcessCollector(registry=self._process)
 
     def add_figures(self, collector: Collector) -> None:
-        """Let Prometheus have the figures of another part of the bridge."""
+        """Add the figures of another part of the bridge to ``/metrics``."""
         self._registry.register(collector)
 
     def add_routes(self, application: web.Application) -> None:
-        """Put the pages into an application, and sample the rates for as long as it runs."""
+        """Add the pages to an application, and sample the rates while it runs."""
         router = application.router
         router.add_get("/healthz", self.health)
         router.add_get("/", self.guarded(self.page))
@@ -122,7 +122,7 @@ class StatusPages:
         application.cleanup_ctx.append(self._sampling)
 
     async def health(self, _: web.Request) -> web.Response:
-        """Answer that the loop turns."""
+        """Answer that the event loop runs."""
         places = {"carts": len(self._hub.carts), "max_carts": self._hub.limits.max_carts}
         return web.json_response({"status": "ok", **places, "bridge_id": self._bridge_id}, headers=HEADERS)
 
@@ -133,16 +133,16 @@ class StatusPages:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer with what the page loads."""
+        """Answer with a file that the page loads."""
         name = request.path[1:]
         return web.Response(body=_FILES[name], content_type=FILES[name], headers=HEADERS)
 
     async def json(self, _: web.Request) -> web.Response:
-        """Answer with what the page shows, for programs."""
+        """Answer with the content of the page as JSON."""
         return web.json_response(self._facts(), headers=HEADERS)
 
     async def page(self, _: web.Request) -> web.Response:
-        """Show who is attached, their roles, bytes and clusters."""
+        """Show the attached carts with their roles, bytes and clusters, and the other bridges."""
         now, hub = self._clock(), self._hub
         carts = self._carts()
         text = PAGE.substitute(
@@ -159,12 +159,12 @@ class StatusPages:
             or f'<tr><td colspan="{COLUMNS}" class="none">No cart is attached yet.</td></tr>',
             more=f"… and {len(carts) - MOST_ROWS} more." if len(carts) > MOST_ROWS else "",
             bridges="\n".join(map(_bridge_row, sorted(self._neighbours(), key=lambda record: record.load)))
-            or '<tr><td colspan="3" class="none">This bridge knows no other one.</td></tr>',
+            or '<tr><td colspan="3" class="none">This bridge knows no other bridge.</td></tr>',
             events="\n".join(
                 f'<tr><th scope="row">{html.escape(name.replace("_", " "))}</th><td class="n">{count:,}</td></tr>'
                 for name, count in sorted(hub.counters.items())
             )
-            or '<tr><td colspan="2" class="none">Nothing has happened yet.</td></tr>',
+            or '<tr><td colspan="2" class="none">No event yet.</td></tr>',
         )
         return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
@@ -221,7 +221,7 @@ class StatusPages:
         }
 
     def guarded(self, handler: Handler) -> Handler:
-        """Return a handler that answers those alone who have the status token."""
+        """Return a handler that answers only requests with the status token."""
 
         async def guard(request: web.Request) -> web.StreamResponse:
             if self._token and not shows_token(request.headers.get("Authorization", ""), self._token):
@@ -249,7 +249,7 @@ def _bridge_row(record: BridgeRecord) -> str:
 
 
 def shows_token(authorization: str, token: str) -> bool:
-    """Return whether a request's ``Authorization`` holds the token: as a bearer's, or as a password (browsers)."""
+    """Tell whether a request's ``Authorization`` holds the token: as a bearer token, or as a password (browsers)."""
     scheme, _, shown = authorization.partition(" ")
     if scheme.lower() == "basic":
         try:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cart_common.process.settings import SettingError
-from child_cart.api import account as account_module
-from child_cart.api.account import Account, PasswordRefused
+from child_cart.api.access import account as account_module
+from child_cart.api.access.account import Account, PasswordRefused
 
 FILES = ("admin.json", "session-key", "api-token")
 
@@ -112,7 +112,7 @@ def test_a_password_that_cannot_be_kept_is_not_taken(tmp_path: Path, monkeypatch
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(account_module, "write_secret", refuse)
+    monkeypatch.setattr(account_module, "write_whole", refuse)
     with pytest.raises(PasswordRefused, match="cannot be kept: No space left on device"):
         account.change_password("a better password")
     assert account.is_password(account.made_password or "")

@@ -1,4 +1,4 @@
-"""Who may ask for what: strangers, whoever has logged in, and programs with the token."""
+"""Who may request what: strangers, logged-in operators, and programs with the token."""
 
 from __future__ import annotations
 

@@ -47,10 +47,10 @@ def test_a_code_is_given_once(shown: Shown) -> None:
 @pytest.mark.parametrize("price", [0, -1, 10**12, 1.5, "3", None])
 def test_an_absurd_price_changes_nothing(shown: Shown, price: object) -> None:
     assert (
-        "is no whole number of cents"
+        "is not a whole number of cents"
         in shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"price_cents": price}, 400)["error"]
     )
-    assert "is no whole number of cents" in shown.sentence("/api/catalogue", {**HONEY, "price_cents": price})
+    assert "is not a whole number of cents" in shown.sentence("/api/catalogue", {**HONEY, "price_cents": price})
     assert shown.store.items() == sorted(CATALOGUE, key=lambda item: (item.category, item.name))
 
 
@@ -73,9 +73,9 @@ def test_a_file_is_taken_over_and_told(shown: Shown) -> None:
 def test_one_wrong_line_and_nothing_is_taken_over(shown: Shown) -> None:
     answer = send_csv(shown, f"code,name,category,price\nA1,New,2,1\n{RYE_BREAD.code},Rye bread,1,-3\n")
     assert answer.status_code == 400
-    assert answer.json["error"] == "Nothing was taken over: 1 line is wrong."
+    assert answer.json["error"] == "Nothing was imported: 1 line is wrong."
     assert answer.json["lines"] == [
-        {"line": 3, "error": "The price '-3' is none; write it like 3.49, from 0.01 to 99999.99."}
+        {"line": 3, "error": "'-3' is not a price; write it like 3.49, from 0.01 to 99999.99."}
     ]
     assert item_named(shown, "A1") is None
 
@@ -115,7 +115,7 @@ def test_of_two_who_add_the_same_code_one_is_told(shown: Shown) -> None:
 def test_a_shared_catalogue_is_read_only_and_says_so(shown: Shown) -> None:
     assert shown.get("/api/catalogue")["read_only"] == ""
     assert 'id="read-only"' not in shown.client.get("/admin/catalogue").text
-    shown.desk.catalogue = CatalogueService(shown.store, shared=True)
+    shown.services.catalogue.read_only = CatalogueService(shown.store, shared=True).read_only
     sentence = shown.get("/api/catalogue")["read_only"]
     assert "--catalogue" in sentence
     before = shown.store.items()

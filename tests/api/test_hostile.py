@@ -63,7 +63,7 @@ def test_a_form_of_another_site_cannot_speak_to_the_api(shown: Shown, kind: str)
 def test_a_body_that_is_no_object_is_refused(shown: Shown, address: str, body: bytes) -> None:
     response = shown.client.post(address, data=body, content_type="application/json")
     assert response.status_code == 400
-    assert response.json == {"error": "The body of the request is to be a JSON object."}
+    assert response.json == {"error": "The body of the request must be a JSON object."}
     assert nothing_kept(shown)
 
 
@@ -75,7 +75,7 @@ def test_a_giant_body_is_refused(shown: Shown) -> None:
     assert "error" in response.json
 
 
-# Numbers and texts that nobody means.
+# Absurd numbers and texts.
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_more_lines_than_a_bill_has_are_refused(shown: Shown) -> None:
 def test_an_identifier_that_no_store_takes_is_refused(shown: Shown, address: str, identifier: object) -> None:
     body: dict[str, Any] = {**SALE, "rows": [{"month": 1, "gender": 0, "item": 1}]}
     body |= {"sale_id": identifier, "batch_id": identifier}
-    assert "it is to be a text of 1 to 64 printable characters" in shown.sentence(address, body)
+    assert "it must be a text of 1 to 64 printable characters" in shown.sentence(address, body)
     assert nothing_kept(shown)
 
 

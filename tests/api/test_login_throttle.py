@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.api.login_throttle import ADDRESSES_KEPT, LoginThrottle
+from child_cart.api.access.login_throttle import ADDRESSES_KEPT, LoginThrottle
 
 
 def test_an_address_has_a_few_tries_and_then_one_each_half_minute() -> None:

@@ -16,7 +16,8 @@ from child_cart.db.records import Outcome, RoundRecord, Verdict
 from child_cart.learning.exports import ExportKind, Exports, ExportState
 from child_cart.model.verdict import VerdictReason
 from child_cart.operation import rounds_csv
-from child_cart.operation.operator_service import failed_in_a_row, figures_of
+from child_cart.operation.operator_service import figures_of
+from child_cart.operation.status import failed_in_a_row
 
 PEERS = [
     Verdict("aa" * 16, VerdictReason.ACCEPTED, "", 0.8, 3, 10, 1000),
@@ -101,7 +102,7 @@ def test_an_export_is_asked_for_by_its_kind(shown: Shown) -> None:
     shown.post("/api/exports", {"kind": "tflite"}, 202)
     assert shown.asked_exports == [ExportKind.TFLITE]
     for kind in ("", "exe", None, 5, ["h5"], "../h5"):
-        assert shown.sentence("/api/exports", {"kind": kind}) == "kind is to be one of h5, keras, tflite."
+        assert shown.sentence("/api/exports", {"kind": kind}) == "kind must be one of h5, keras, tflite."
     assert len(shown.asked_exports) == 1
 
 

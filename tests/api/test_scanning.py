@@ -55,7 +55,7 @@ def test_a_typed_code_gives_the_item_or_the_reason(shown: Shown) -> None:
 def test_a_retired_item_is_scanned_but_not_sold(shown: Shown) -> None:
     shown.store.change_items([replace(RYE_BREAD, retired=True)])
     (code,) = send(shown, LABEL).json["codes"]
-    assert (code["item"], code["sentence"]) == (None, "Rye bread is not sold any more.")
+    assert (code["item"], code["sentence"]) == (None, "Rye bread is no longer sold.")
     assert RYE_BREAD.code not in {item["code"] for item in shown.get("/api/items")["items"]}
     assert "There is no item with the code" in shown.sentence("/api/bill", {"lines": bill_of((RYE_BREAD.code, 1))})
 
@@ -113,8 +113,8 @@ def test_the_status_says_what_reads_codes(shown: Shown, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("data", "status", "sentence"),
     [
-        (b"", 400, "This is no picture in JPEG, PNG or WebP."),
-        (b"GIF89a" + bytes(100), 400, "This is no picture in JPEG, PNG or WebP."),
+        (b"", 400, "This is not a picture in JPEG, PNG or WebP."),
+        (b"GIF89a" + bytes(100), 400, "This is not a picture in JPEG, PNG or WebP."),
         (LABEL[:200], 400, "The picture is damaged."),
         (b"\x89PNG" + bytes(4 * 1024 * 1024), 413, "larger"),
     ],
@@ -149,7 +149,7 @@ def test_pictures_are_read_one_at_a_time(shown: Shown, monkeypatch: pytest.Monke
         return {"texts": []}
 
     monkeypatch.setattr(shown.reader, "_ask", slow)
-    first = threading.Thread(target=lambda: shown.desk.scanner.read_picture(LABEL, True))
+    first = threading.Thread(target=lambda: shown.services.scanner.read_picture(LABEL, True))
     first.start()
     assert inside.wait(10)
     second = send(shown, LABEL)

@@ -22,9 +22,9 @@ from support.networks.certificates import Authority
 
 from cart_common.process.settings import SettingError
 from cart_common.process.tls import serving_context
-from child_cart.api import server as page_server
 from child_cart.api.app import MAX_BODY_BYTES
-from child_cart.api.server import PageServer
+from child_cart.api.serving import page_server
+from child_cart.api.serving.page_server import PageServer
 
 LARGE_ANSWER_BYTES = 12_000_000  # more than the sockets of this machine hold
 HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: cart\r\nX-Slow: "

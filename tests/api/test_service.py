@@ -209,13 +209,13 @@ TOMORROW_AND_ONE = (date.today() + timedelta(days=2)).isoformat()
     [
         (
             {"sale_id": None},
-            "sale_id is missing; it is to be a text of 1 to 64 printable characters, new for each",
+            "sale_id is missing; it must be a text of 1 to 64 printable characters, new for each",
         ),
         ({"sale_id": ""}, "sale_id is ''; it"),
         ({"sale_id": "x" * 65}, "sale_id is 'xxx"),
         ({"sale_id": 7}, "sale_id is 7; it"),
         ({"sale_id": "\ud800"}, "sale_id is '\\ud800'; it"),
-        ({"gender": None}, "gender is missing; it is to be 0 or 1."),
+        ({"gender": None}, "gender is missing; it must be 0 or 1."),
         ({"gender": True}, "gender is True; it"),
         ({"gender": 1.0}, "gender is 1.0; it"),
         ({"gender": 2}, "gender is 2; it"),
@@ -257,8 +257,8 @@ GOOD_ROW = {"month": 1, "gender": 0, "item": 2}
     ("body", "sentence"),
     [
         ({"rows": [GOOD_ROW]}, "batch_id is missing; it"),
-        ({"batch_id": "b"}, "rows is missing; it is to be a list of 1 to 10000 rows."),
-        ({"batch_id": "b", "rows": []}, "rows is a list of 0; it is to be a list of 1 to 10000 rows."),
+        ({"batch_id": "b"}, "rows is missing; it must be a list of 1 to 10000 rows."),
+        ({"batch_id": "b", "rows": []}, "rows is a list of 0; it must be a list of 1 to 10000 rows."),
         ({"batch_id": "b", "rows": [GOOD_ROW] * 10_001}, "rows is a list of 10001; it"),
         ({"batch_id": "b", "rows": GOOD_ROW}, "rows is {'month': 1, "),
         ({"batch_id": "b", "rows": [GOOD_ROW, 5]}, "Row 2 is not an object with fields."),
@@ -325,7 +325,7 @@ def test_a_live_setting_is_changed_at_once_and_taken_back(shown: Shown) -> None:
         ("colour", {"value": 1}, "There is no setting named 'colour'."),
         ("__class__", {"value": 1}, "There is no setting named '__class__'."),
         ("dataset_size", {}, "value is missing: the new value, or null to take an earlier change back."),
-        ("dataset_size", [], "The body of the request is to be a JSON object."),
+        ("dataset_size", [], "The body of the request must be a JSON object."),
     ],
 )
 def test_a_change_that_does_not_do_is_refused(shown: Shown, name: str, body: object, sentence: str) -> None:

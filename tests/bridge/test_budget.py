@@ -1,4 +1,4 @@
-"""What waits in the bridge is bounded, whoever does not read; and whoever reads gets on."""
+"""What waits in the bridge is bounded, whichever receivers do not read; those that read go on."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_whatever_receivers_do_the_bound_holds_and_those_who_read_end(steps: lis
 
 def test_what_waits_for_a_lost_link_holds_no_room_and_gets_it_back() -> None:
     pairs = Pairs()
-    budget = pairs.hub.transfers._budget
+    budget = pairs.hub.transfers.credit_grants.budget
     for number in range(PAIRS):
         pairs.grant(number)
     assert budget.free_bytes < MOST // 2
@@ -166,9 +166,9 @@ def test_nothing_is_kept_of_what_has_ended() -> None:
     for number in range(PAIRS):
         pairs.hub.receive(pairs.receivers[number], Done(pairs.ids[number]))
         pairs.hub.leave(pairs.receivers[number])
-    budget = pairs.hub.transfers._budget
+    budget = pairs.hub.transfers.credit_grants.budget
     assert (budget.free_bytes, len(budget.promised), len(budget.waiting)) == (MOST, 0, 0)
-    assert not pairs.hub.transfers._short
+    assert not pairs.hub.transfers.credit_grants.short
 
 
 async def test_carts_that_read_nothing_leave_room_for_one_that_does(no_blocking: object) -> None:
@@ -183,7 +183,7 @@ async def test_carts_that_read_nothing_leave_room_for_one_that_does(no_blocking:
             await kernel.stop_reading()
             await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=len(payload))
             sending.append((opened, shell))
-        budget = bridge.hub.transfers._budget
+        budget = bridge.hub.transfers.credit_grants.budget
         for opened, shell in sending:
             granted = (await shell.hear("CREDIT"))["up_to_bytes"]
             for number in range(granted // chunk):

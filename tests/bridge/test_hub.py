@@ -34,7 +34,7 @@ from cart_common.wire.messages import (
 )
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.rules import Delivery, Limits, Violation
-from parent_cart.bridge.transfers import Transfer, TransferState
+from parent_cart.bridge.transfer import Transfer, TransferState
 
 MODEL, OTHER_MODEL = "aa" * 16, "bb" * 16
 CHUNK, WINDOW, IDLE_S, RESUME_S = 1024, 4096, 10.0, 15.0
@@ -337,15 +337,15 @@ class HubMachine(RuleBasedStateMachine):
             assert not transfer.awaited or transfer.granted_bytes == transfer.passed_bytes
 
     @invariant()
-    def decks_and_carts_agree(self) -> None:
+    def peer_pickers_and_carts_agree(self) -> None:
         able = {
             (entry.cart_id, entry.model_signature, entry.role)
             for entry in self.hub.carts.values()
             if entry.model_version > 0
         }
-        laid = {(card, *key) for key, peer_picker in self.hub._decks.items() for card in peer_picker._cards}
-        assert laid == able
-        assert all(len(peer_picker) for peer_picker in self.hub._decks.values())
+        pickers = self.hub._peer_pickers
+        assert {(cart_id, *key) for key, picker in pickers.items() for cart_id in picker._cart_ids} == able
+        assert all(len(picker) for picker in pickers.values())
 
     @invariant()
     def bytes_are_counted_once(self) -> None:
@@ -442,12 +442,12 @@ def test_too_few_peers_are_counted_in_the_refusal() -> None:
         fleet.ask(size=1, minimum=2)
 
 
-def test_a_new_version_is_no_new_turn_in_the_dealing() -> None:
+def test_a_new_version_is_no_new_turn() -> None:
     fleet = Fleet(size=4)
     (picked,) = fleet.ask(size=1).peers
     fleet.hub.receive(picked, PeerType(Role.SHELL, 7))
-    dealt = {peer for _ in range(len(fleet.shells) - 1) for peer in fleet.ask(size=1).peers}
-    assert picked not in dealt
+    others = {peer for _ in range(len(fleet.shells) - 1) for peer in fleet.ask(size=1).peers}
+    assert picked not in others
     assert fleet.hub.carts[picked].model_version == 7
 
 
@@ -473,7 +473,7 @@ def test_two_kernels_alone_find_each_other() -> None:
         assert answer.message.peers == (cart(other),)
 
 
-def test_a_cart_is_in_its_deck_only_with_a_model_and_under_its_role() -> None:
+def test_a_cart_can_be_picked_only_with_a_model_and_under_its_role() -> None:
     fleet = Fleet(size=3)
     fleet.hub.receive(fleet.shells[0], PeerType(Role.SHELL, 0))
     assert fleet.ask().peers == (fleet.shells[1],)
@@ -812,7 +812,7 @@ def test_a_visit_that_ends_ends_nothing_that_its_cart_goes_on_with_elsewhere() -
     assert fleet.hub.attach(shell, Role.KERNEL, MODEL, 0) == [Delivery(shell, Paused(transfer))]
     assert fleet.hub.leave(shell) == []
     assert list(fleet.hub.transfers.open) == [transfer]
-    assert fleet.hub.leave(fleet.kernel) == []  # nobody is left
+    assert fleet.hub.leave(fleet.kernel) == []  # no cart is left
     assert not fleet.hub.transfers.open
 
 

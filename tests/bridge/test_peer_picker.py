@@ -1,4 +1,4 @@
-"""Nobody is dealt twice before everybody was dealt once, whoever comes, goes or asks meanwhile."""
+"""No cart is picked twice before each was picked once, whichever carts come, go or ask meanwhile."""
 
 from __future__ import annotations
 
@@ -11,91 +11,91 @@ from hypothesis import strategies as st
 
 from parent_cart.bridge.peer_picker import PeerPicker
 
-cards = st.integers(0, 11).map("cart-{}".format)
-hands = st.tuples(st.just("deal"), st.integers(0, 14), cards | st.just("nobody"))
+carts = st.integers(0, 11).map("cart-{}".format)
+picks = st.tuples(st.just("pick"), st.integers(0, 14), carts | st.just("nobody"))
 steps = st.lists(
-    st.one_of(hands, hands, st.tuples(st.sampled_from(["add", "discard"]), st.just(0), cards)), max_size=60
+    st.one_of(picks, picks, st.tuples(st.sampled_from(["add", "discard"]), st.just(0), carts)), max_size=60
 )
 seeds = st.integers(0, 2**32)
 
 
 @settings(max_examples=200)
-@given(st.sets(cards), steps, seeds)
-def test_a_deck_is_fair_whatever_happens(start: set[str], plan: list[tuple[str, int, str]], seed: int) -> None:
+@given(st.sets(carts), steps, seeds)
+def test_the_choice_is_fair_whatever_happens(start: set[str], plan: list[tuple[str, int, str]], seed: int) -> None:
     peer_picker = PeerPicker(random.Random(seed).randrange)
     members: set[str] = set()
-    for card in sorted(start):
-        peer_picker.add(card)
-        members.add(card)
+    for cart in sorted(start):
+        peer_picker.add(cart)
+        members.add(cart)
     # Fairness is owed to those who are there all the time and who do not themselves ask.
-    steady = start - {card for _, _, card in plan}
-    dealt: Counter[str] = Counter()
-    for step, count, card in plan:
+    steady = start - {cart for _, _, cart in plan}
+    picked: Counter[str] = Counter()
+    for step, count, cart in plan:
         match step:
             case "add":
-                peer_picker.add(card)
-                members.add(card)
+                peer_picker.add(cart)
+                members.add(cart)
             case "discard":
-                peer_picker.discard(card)
-                members.discard(card)
-            case "deal":
-                hand = peer_picker.deal(count, without=card)
-                assert len(set(hand)) == len(hand) == min(count, len(members - {card}))
-                assert set(hand) <= members - {card}
-                dealt.update(hand)
+                peer_picker.discard(cart)
+                members.discard(cart)
+            case "pick":
+                chosen = peer_picker.pick(count, without=cart)
+                assert len(set(chosen)) == len(chosen) == min(count, len(members - {cart}))
+                assert set(chosen) <= members - {cart}
+                picked.update(chosen)
         assert len(peer_picker) == len(members)
-        assert all(card in peer_picker for card in members)
-        times = [dealt[card] for card in steady]
+        assert all(cart in peer_picker for cart in members)
+        times = [picked[cart] for cart in steady]
         assert not times or max(times) - min(times) <= 1
 
 
 @given(st.integers(2, 12), st.lists(st.integers(1, 12), max_size=40), seeds)
-def test_each_pass_deals_everybody_once(size: int, counts: list[int], seed: int) -> None:
+def test_each_pass_picks_each_cart_once(size: int, counts: list[int], seed: int) -> None:
     peer_picker = PeerPicker(random.Random(seed).randrange)
     for number in range(size):
         peer_picker.add(f"{number}")
-    dealt: list[str] = []
+    picked: list[str] = []
     for count in counts:
-        dealt += peer_picker.deal(count, without="nobody")
-    for at in range(0, len(dealt) - size + 1, size):
-        assert len(set(dealt[at : at + size])) == size
+        picked += peer_picker.pick(count, without="nobody")
+    for at in range(0, len(picked) - size + 1, size):
+        assert len(set(picked[at : at + size])) == size
 
 
 def test_the_one_who_asks_keeps_its_turn_and_gains_none() -> None:
     peer_picker = PeerPicker(random.Random(1).randrange)
-    for card in "abcdef":
-        peer_picker.add(card)
-    first = peer_picker.deal(3, without="nobody")
+    for cart in "abcdef":
+        peer_picker.add(cart)
+    first = peer_picker.pick(3, without="nobody")
     asker = first[0]
-    second = peer_picker.deal(1, without=asker)  # it was dealt in this pass
-    rest = peer_picker.deal(2, without="nobody")
+    second = peer_picker.pick(1, without=asker)  # it was picked in this pass
+    rest = peer_picker.pick(2, without="nobody")
     assert sorted(first + second + rest) == list("abcdef")
-    waiting = peer_picker.deal(5, without="a")
+    waiting = peer_picker.pick(5, without="a")
     assert waiting.count("a") == 0
-    assert peer_picker.deal(1, without="nobody") == ["a"]  # its turn of the pass was still to come
+    assert peer_picker.pick(1, without="nobody") == ["a"]  # its turn of the pass was still to come
 
 
-def test_a_card_that_comes_during_a_pass_is_dealt_in_it() -> None:
+def test_a_cart_that_comes_during_a_pass_is_picked_in_it() -> None:
     peer_picker = PeerPicker(random.Random(2).randrange)
-    for card in "abc":
-        peer_picker.add(card)
-    dealt = peer_picker.deal(2, without="nobody")
+    for cart in "abc":
+        peer_picker.add(cart)
+    picked = peer_picker.pick(2, without="nobody")
     peer_picker.add("d")
-    assert sorted(dealt + peer_picker.deal(2, without="nobody")) == list("abcd")
+    assert sorted(picked + peer_picker.pick(2, without="nobody")) == list("abcd")
 
 
-@pytest.mark.parametrize("card", ["a", "nobody"])
-def test_an_empty_deck_deals_nothing(card: str) -> None:
+@pytest.mark.parametrize("cart", ["a", "nobody"])
+def test_of_no_carts_none_is_picked(cart: str) -> None:
     peer_picker = PeerPicker(random.Random(3).randrange)
-    assert peer_picker.deal(3, without=card) == []
+    assert peer_picker.pick(3, without=cart) == []
     peer_picker.discard("a")
     assert len(peer_picker) == 0
     assert "a" not in peer_picker
 
 
-def test_a_deck_of_the_asker_alone_deals_nothing() -> None:
+def test_where_the_asker_is_alone_none_is_picked() -> None:
     peer_picker = PeerPicker(random.Random(4).randrange)
     peer_picker.add("a")
     peer_picker.add("a")
-    assert peer_picker.deal(3, without="a") == []
-    assert peer_picker.deal(3, without="b") == ["a"]
+    assert peer_picker.pick(3, without="a") == []
+    assert peer_picker.pick(3, without="b") == ["a"]

@@ -25,12 +25,12 @@ from cart_common.process.token_bucket import TokenBucket
 from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord
 from parent_cart.bridge.hub import AttachedCart, Hub, Limits
-from parent_cart.bridge.words import byte_words, duration_words
 from parent_cart.config import BridgeSettings
 from parent_cart.main import build
 from parent_cart.pages.graph import HEIGHT, WIDTHS, chart, nice_top
 from parent_cart.pages.rates import SAMPLES_KEPT, CartRate, Sample, Traffic
 from parent_cart.pages.status import MOST_ROWS, StatusPages
+from parent_cart.pages.words import byte_words, duration_words
 
 
 async def text_of(web: aiohttp.ClientSession, url: str) -> str:
@@ -163,7 +163,9 @@ async def test_with_a_status_token_the_bridge_shows_itself_to_those_who_have_it(
         assert json.loads(await text_of(web, f"{bridge.http}/healthz"))["status"] == "ok"
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"short", "has 5 characters, 16 are needed"), (b"\xff", "no text")])
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"short", "has 5 characters, 16 are needed"), (b"\xff", "it is not text")]
+)
 def test_a_status_token_that_will_not_do_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
@@ -232,7 +234,7 @@ async def test_the_page_shows_other_bridges_and_never_their_markup() -> None:
     assert page.index("1,000 of 10,000") < page.index("9 of 10")  # the one with more room first
     lone = (await StatusPages(hub, b"\0" * 16).page(request)).text
     assert lone is not None
-    assert "This bridge knows no other one." in lone
+    assert "This bridge knows no other bridge." in lone
 
 
 async def test_a_page_of_a_large_fleet_stays_short() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.browser import chromium as browser
-from support.processes.shop_fleet import RYE_BREAD, Shopfloor, shopfloor
+from support.processes.shop_fleet import RYE_BREAD, ShopFleet, running_shop_fleet
 from support.skip_loudly import skip_loudly
 
 if TYPE_CHECKING:
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 # Neither outlives its file: while Playwright runs, its loop is the thread's, and no asynchronous test can have one.
 @pytest.fixture(scope="module")
-def chromium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """The browser, with a camera that is held at the label of the rye bread."""
     why_not = browser.why_not()
     if why_not:
-        skip_loudly(request.config, "the pages in a browser", why_not)
+        skip_loudly("the pages in a browser", why_not)
     with browser.chromium(*browser.camera_at(RYE_BREAD, tmp_path_factory.mktemp("camera"))) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def floor(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopfloor]:
+def fleet(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopFleet]:
     """A cart that many tests use: none leaves it otherwise than it was found, but for what was bought."""
-    with shopfloor(
-        tmp_path_factory.mktemp("floor"), "--dataset-size", "100000", "--max-round-rows", "100000"
+    with running_shop_fleet(
+        tmp_path_factory.mktemp("fleet"), "--dataset-size", "100000", "--max-round-rows", "100000"
     ) as running:
         yield running
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.browser.chromium import PATIENCE_MS, findings
-from support.processes.shop_fleet import Shopfloor, log_in
+from support.processes.shop_fleet import ShopFleet, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 @pytest.fixture(
     scope="module", params=[(390, "light"), (820, "light"), (1440, "dark")], ids=["phone", "tablet", "desktop-dark"]
 )
-def looked_at(request: pytest.FixtureRequest, chromium: Browser, floor: Shopfloor) -> Iterator[Page]:
-    """A page of somebody who has logged in."""
+def looked_at(request: pytest.FixtureRequest, chromium: Browser, fleet: ShopFleet) -> Iterator[Page]:
+    """A page, logged in."""
     width, colours = request.param
     context = chromium.new_context(
         viewport={"width": width, "height": 900}, color_scheme=colours, reduced_motion="reduce"
     )
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
-    log_in(page, floor)
+    log_in(page, fleet)
     yield page
     context.close()
 
@@ -85,40 +85,40 @@ VIEWS: dict[str, tuple[str, Callable[[Page], Any]]] = {
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_axe_finds_nothing_serious(looked_at: Page, floor: Shopfloor, name: str) -> None:
+def test_axe_finds_nothing_serious(looked_at: Page, fleet: ShopFleet, name: str) -> None:
     address, prepare = VIEWS[name]
-    looked_at.goto(floor.url + address)
+    looked_at.goto(fleet.url + address)
     prepare(looked_at)
     assert findings(looked_at) == []
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_nothing_is_wider_than_the_screen(looked_at: Page, floor: Shopfloor, name: str) -> None:
+def test_nothing_is_wider_than_the_screen(looked_at: Page, fleet: ShopFleet, name: str) -> None:
     address, prepare = VIEWS[name]
-    looked_at.goto(floor.url + address)
+    looked_at.goto(fleet.url + address)
     prepare(looked_at)
     assert looked_at.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_axe_finds_nothing_serious_where_nobody_has_logged_in(
-    chromium: Browser, floor: Shopfloor, colours: str
+    chromium: Browser, fleet: ShopFleet, colours: str
 ) -> None:
     context = chromium.new_context(color_scheme=colours, viewport={"width": 820, "height": 900})
     page = context.new_page()
-    page.goto(f"{floor.url}/login")
+    page.goto(f"{fleet.url}/login")
     assert findings(page) == []
     page.get_by_label("Password").fill("a wrong one")
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("alert").wait_for()
     assert findings(page) == []
-    page.goto(f"http://127.0.0.1:{floor.bridge.port}/")
+    page.goto(f"http://127.0.0.1:{fleet.bridge.port}/")
     page.locator("#pulse.live").wait_for()
     assert findings(page) == []
     context.close()
 
 
-def test_axe_would_find_what_is_serious(page: Page, floor: Shopfloor) -> None:
-    page.goto(floor.url)
+def test_axe_would_find_what_is_serious(page: Page, fleet: ShopFleet) -> None:
+    page.goto(fleet.url)
     page.evaluate("document.querySelector('main').append(document.createElement('button'))")
     assert any("button-name" in line for line in findings(page))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.processes.shop_fleet import Shopfloor, log_in, open_shop
+from support.processes.shop_fleet import ShopFleet, log_in, open_shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -21,13 +21,13 @@ def row_of(page: Page, name: str) -> Locator:
 
 
 @pytest.fixture
-def catalogue(page: Page, floor: Shopfloor) -> Page:
-    log_in(page, floor, "/admin/catalogue")
+def catalogue(page: Page, fleet: ShopFleet) -> Page:
+    log_in(page, fleet, "/admin/catalogue")
     row_of(page, "Rye bread").wait_for()
     return page
 
 
-def test_an_item_is_added_sold_changed_and_retired(catalogue: Page, floor: Shopfloor) -> None:
+def test_an_item_is_added_sold_changed_and_retired(catalogue: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
     catalogue.get_by_role("button", name="Add an item").click()
@@ -42,7 +42,7 @@ def test_an_item_is_added_sold_changed_and_retired(catalogue: Page, floor: Shopf
     expect(catalogue.locator("#message")).to_have_text("Honey is in the catalogue.")
     expect(row_of(catalogue, "Honey")).to_contain_text("6.40")
     shop = catalogue.context.new_page()
-    open_shop(shop, floor)
+    open_shop(shop, fleet)
     shop.get_by_role("button", name="Put Honey in the bill").click()
     expect(shop.get_by_label("Total")).to_have_text("6.40")
 
@@ -55,7 +55,7 @@ def test_an_item_is_added_sold_changed_and_retired(catalogue: Page, floor: Shopf
     expect(row_of(catalogue, "Honey")).to_have_count(0)
     catalogue.get_by_label("Show retired").check()
     expect(row_of(catalogue, "Honey")).to_contain_text("retired")
-    open_shop(shop, floor)
+    open_shop(shop, fleet)
     expect(shop.get_by_role("button", name="Put Honey in the bill")).to_have_count(0)
 
 

@@ -1,4 +1,4 @@
-"""What somebody tries who means harm, against a real cart: names that are markup, forms of other sites, forged cookies,
+"""Attacks on a real cart: names that are markup, forms of other sites, forged cookies,
 uploads that are too large, ways out of the folder."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.processes.programs import ask
-from support.processes.shop_fleet import PASSWORD, Shopfloor, log_in
+from support.processes.shop_fleet import PASSWORD, ShopFleet, log_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -19,65 +19,65 @@ CODE = "EVIL-1"
 
 
 @pytest.fixture
-def evil_item(floor: Shopfloor) -> Any:
+def evil_item(fleet: ShopFleet) -> Any:
     """An item whose name is markup; retired in the end, since a code is never removed."""
-    items = floor.cart.get("/api/catalogue")["items"]
+    items = fleet.cart.get("/api/catalogue")["items"]
     if all(item["code"] != CODE for item in items):
         body = {"code": CODE, "name": EVIL, "category": 6, "price_cents": 100}
-        floor.cart.post("/api/catalogue", body)
-    floor.cart.put(f"/api/catalogue/{CODE}", {"retired": False})
+        fleet.cart.post("/api/catalogue", body)
+    fleet.cart.put(f"/api/catalogue/{CODE}", {"retired": False})
     yield
-    floor.cart.put(f"/api/catalogue/{CODE}", {"retired": True})
+    fleet.cart.put(f"/api/catalogue/{CODE}", {"retired": True})
 
 
 @pytest.mark.usefixtures("evil_item")
-def test_a_name_that_is_markup_is_shown_as_it_is_everywhere(page: Page, floor: Shopfloor) -> None:
+def test_a_name_that_is_markup_is_shown_as_it_is_everywhere(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    page.goto(floor.url)
+    page.goto(fleet.url)
     page.get_by_role("button", name=f"Put {EVIL} in the bill").click()
     expect(page.locator("#lines .name")).to_have_text(EVIL)
     page.get_by_role("button", name="Check out").click()
     expect(page.locator("#receipt-lines .name")).to_contain_text(EVIL)
-    log_in(page, floor, "/admin/catalogue")
+    log_in(page, fleet, "/admin/catalogue")
     expect(page.locator("#items tr").filter(has_text=CODE)).to_contain_text(EVIL)
-    page.goto(f"{floor.url}/admin/labels?code={CODE}")
+    page.goto(f"{fleet.url}/admin/labels?code={CODE}")
     expect(page.locator(".label .name")).to_have_text(EVIL)
     assert page.locator("img[src=x]").count() == 0
 
 
 @pytest.mark.usefixtures("evil_item")
-def test_a_label_of_such_an_item_is_a_picture_without_a_script(page: Page, floor: Shopfloor) -> None:
-    log_in(page, floor)
-    page.goto(f"{floor.url}/api/catalogue/{CODE}/label.svg")
+def test_a_label_of_such_an_item_is_a_picture_without_a_script(page: Page, fleet: ShopFleet) -> None:
+    log_in(page, fleet)
+    page.goto(f"{fleet.url}/api/catalogue/{CODE}/label.svg")
     assert page.evaluate("document.documentElement.tagName") == "svg"
     assert page.evaluate("document.querySelectorAll('img, script, foreignObject').length") == 0
 
 
-def test_what_is_searched_for_is_no_markup_either(page: Page, floor: Shopfloor) -> None:
+def test_what_is_searched_for_is_no_markup_either(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    page.goto(floor.url)
+    page.goto(fleet.url)
     page.get_by_role("searchbox").fill(EVIL)
     expect(page.locator("#found")).to_contain_text(EVIL)
 
 
 @pytest.mark.parametrize("token", [None, "", "forged"])
-def test_a_form_without_its_csrf_token_does_nothing(page: Page, floor: Shopfloor, token: str | None) -> None:
-    log_in(page, floor)
+def test_a_form_without_its_csrf_token_does_nothing(page: Page, fleet: ShopFleet, token: str | None) -> None:
+    log_in(page, fleet)
     headers = {"Content-Type": "application/json"} | ({} if token is None else {"X-CSRFToken": token})
     for path, body in (("/api/reset", {"confirm": "reset"}), ("/api/train", {})):
-        answer = page.request.post(floor.url + path, headers=headers, data=json.dumps(body))
+        answer = page.request.post(fleet.url + path, headers=headers, data=json.dumps(body))
         assert answer.status == 400
-    answer = page.request.put(f"{floor.url}/api/settings/sharing", headers=headers, data='{"value": "off"}')
+    answer = page.request.put(f"{fleet.url}/api/settings/sharing", headers=headers, data='{"value": "off"}')
     assert answer.status == 400
     form = {"csrf_token": token or "", "password": PASSWORD}
-    assert page.request.post(f"{floor.url}/login", form=form).status == 400
-    assert floor.cart.status()["sharing"] is True
+    assert page.request.post(f"{fleet.url}/login", form=form).status == 400
+    assert fleet.cart.status()["sharing"] is True
 
 
-def test_a_page_of_another_site_cannot_act_through_a_browser_that_has_logged_in(page: Page, floor: Shopfloor) -> None:
-    log_in(page, floor)
+def test_a_page_of_another_site_cannot_act_through_a_browser_that_has_logged_in(page: Page, fleet: ShopFleet) -> None:
+    log_in(page, fleet)
     page.route("http://evil.example/", lambda route: route.fulfill(body="<h1>evil</h1>", content_type="text/html"))
     page.goto("http://evil.example/")
     said = page.evaluate(
@@ -91,20 +91,20 @@ def test_a_page_of_another_site_cannot_act_through_a_browser_that_has_logged_in(
             ];
             return (await Promise.allSettled(tries)).map((one) => one.value?.type ?? "refused");
         }""",
-        floor.url,
+        fleet.url,
     )
     assert said[2:] == ["refused", "refused"], "another site reads what only the operator may"
     assert set(said[:2]) <= {"opaque", "refused"}
-    assert floor.cart.status()["stage"] == "SERVING"
-    events = [event["text"] for event in floor.cart.status()["events"]]
+    assert fleet.cart.status()["stage"] == "SERVING"
+    events = [event["text"] for event in fleet.cart.status()["events"]]
     assert not any("reset" in event or "asked" in event for event in events)
 
 
 @pytest.mark.parametrize("change", ["flipped", "of another cart", "empty"])
-def test_a_forged_cookie_is_nobodys(context: BrowserContext, floor: Shopfloor, change: str) -> None:
+def test_a_forged_cookie_is_nobodys(context: BrowserContext, fleet: ShopFleet, change: str) -> None:
     page = context.new_page()
-    log_in(page, floor)
-    (cookie,) = context.cookies(floor.url)
+    log_in(page, fleet)
+    (cookie,) = context.cookies(fleet.url)
     page.goto("about:blank")  # the admin page would go to the login by itself
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"
@@ -115,18 +115,18 @@ def test_a_forged_cookie_is_nobodys(context: BrowserContext, floor: Shopfloor, c
         "empty": "",
     }[change]
     context.add_cookies([{**cookie, "value": forged}])
-    page.goto(f"{floor.url}/admin")
+    page.goto(f"{fleet.url}/admin")
     assert page.title() == "Cart · Log in"
-    assert page.request.get(f"{floor.url}/api/log").status == 401
+    assert page.request.get(f"{fleet.url}/api/log").status == 401
 
 
-def test_a_picture_that_is_too_large_is_refused_with_a_sentence(page: Page, floor: Shopfloor) -> None:
+def test_a_picture_that_is_too_large_is_refused_with_a_sentence(page: Page, fleet: ShopFleet) -> None:
     answer = page.request.post(
-        f"{floor.url}/api/scan", headers={"Content-Type": "image/png"}, data=b"\x89PNG\r\n\x1a\n" + bytes(6_000_000)
+        f"{fleet.url}/api/scan", headers={"Content-Type": "image/png"}, data=b"\x89PNG\r\n\x1a\n" + bytes(6_000_000)
     )
     assert answer.status == 413
     assert answer.json()["error"]
-    assert ask("GET", f"{floor.url}/api/status")["stage"] == "SERVING"
+    assert ask("GET", f"{fleet.url}/api/status")["stage"] == "SERVING"
 
 
 @pytest.mark.parametrize(
@@ -144,20 +144,20 @@ def test_a_picture_that_is_too_large_is_refused_with_a_sentence(page: Page, floo
         "/api/catalogue/%00/label.png",
     ],
 )
-def test_no_way_leads_out_of_what_is_served(floor: Shopfloor, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", floor.cart.port, timeout=30)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {floor.cart.token}"})
+def test_no_way_leads_out_of_what_is_served(fleet: ShopFleet, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", fleet.cart.port, timeout=30)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {fleet.cart.token}"})
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
     assert answer.status in (308, 400, 404), (answer.status, body[:200])
     for secret in ("admin.json", "session-key", "api-token", "key.pem"):
-        assert (floor.cart.data / secret).read_bytes()[:40] not in body
+        assert (fleet.cart.data / secret).read_bytes()[:40] not in body
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/admin", "/static/base.css", "/api/items", "/no-such-page"])
-def test_every_answer_has_its_security_headers(page: Page, floor: Shopfloor, path: str) -> None:
-    headers = page.request.get(floor.url + path).headers
+def test_every_answer_has_its_security_headers(page: Page, fleet: ShopFleet, path: str) -> None:
+    headers = page.request.get(fleet.url + path).headers
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
@@ -166,10 +166,10 @@ def test_every_answer_has_its_security_headers(page: Page, floor: Shopfloor, pat
     assert "camera=(self)" in headers["permissions-policy"]
 
 
-def test_an_inline_script_would_not_run(chromium: Any, floor: Shopfloor) -> None:
+def test_an_inline_script_would_not_run(chromium: Any, fleet: ShopFleet) -> None:
     context = chromium.new_context()
     page = context.new_page()
-    page.goto(floor.url)
+    page.goto(fleet.url)
     page.evaluate("document.body.append(Object.assign(document.createElement('script'), { text: 'window.ran = 1' }))")
     assert page.evaluate("window.ran") is None
     context.close()

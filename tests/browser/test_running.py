@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.processes.programs import wait_for
-from support.processes.shop_fleet import PASSWORD, Shopfloor, log_in, shopfloor
+from support.processes.shop_fleet import PASSWORD, ShopFleet, log_in, running_shop_fleet
 
 from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping
@@ -24,56 +24,56 @@ ANYTHING = ("--accept-backward", "100", "--accept-forward", "100")
 
 
 @pytest.fixture(scope="module")
-def floor(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopfloor]:
-    """A cart of this file's own, that goes through a round for every twelve rows, and takes its time in training."""
+def fleet(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopFleet]:
+    """A fleet of this file's own: its cart starts a round every twelve rows and trains slowly."""
     size = ("--dataset-size", str(DATASET_SIZE), *ANYTHING)
-    with shopfloor(tmp_path_factory.mktemp("run"), *size, peers=2, LIGHT_TASK_EPOCH_S="0.4") as running:
+    with running_shop_fleet(tmp_path_factory.mktemp("run"), *size, peers=2, LIGHT_TASK_EPOCH_S="0.4") as running:
         yield running
 
 
 @pytest.fixture
-def admin(page: Page, floor: Shopfloor) -> Page:
-    log_in(page, floor)
+def admin(page: Page, fleet: ShopFleet) -> Page:
+    log_in(page, fleet)
     page.locator("#settings .setting").first.wait_for()
     return page
 
 
-def send_rows(floor: Shopfloor, name: str, count: int) -> None:
-    floor.cart.post("/api/rows", {"batch_id": name, "rows": ROWS[:count]})
+def send_rows(fleet: ShopFleet, name: str, count: int) -> None:
+    fleet.cart.post("/api/rows", {"batch_id": name, "rows": ROWS[:count]})
 
 
-def rounds_ended(floor: Shopfloor) -> int:
-    return int(floor.cart.status()["rounds_ended"])
+def rounds_ended(fleet: ShopFleet) -> int:
+    return int(fleet.cart.status()["rounds_ended"])
 
 
-def settled(floor: Shopfloor) -> None:
-    wait_for(lambda: floor.cart.status().get("stage") == "SERVING", what="the cart serving")
+def settled(fleet: ShopFleet) -> None:
+    wait_for(lambda: fleet.cart.status().get("stage") == "SERVING", what="the cart serving")
 
 
-def test_the_admin_page_asks_for_the_password_and_comes_back(page: Page, floor: Shopfloor) -> None:
+def test_the_admin_page_asks_for_the_password_and_comes_back(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    page.goto(floor.url + "/admin/catalogue")
+    page.goto(fleet.url + "/admin/catalogue")
     expect(page).to_have_title("Cart · Log in")
     page.get_by_label("Password").fill("not this one")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_have_text("This is not the password.")
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
-    expect(page).to_have_url(floor.url + "/admin/catalogue")
+    expect(page).to_have_url(fleet.url + "/admin/catalogue")
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_title("Cart · Log in")
-    page.goto(floor.url + "/admin")
+    page.goto(fleet.url + "/admin")
     expect(page).to_have_title("Cart · Log in")
 
 
-def test_a_round_is_seen_from_its_first_epoch_to_its_average_without_a_reload(admin: Page, floor: Shopfloor) -> None:
+def test_a_round_is_seen_from_its_first_epoch_to_its_average_without_a_reload(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    settled(floor)
-    before = rounds_ended(floor)
+    settled(fleet)
+    before = rounds_ended(fleet)
     admin.evaluate("window.sameLoad = true")
-    send_rows(floor, "watched", DATASET_SIZE)
+    send_rows(fleet, "watched", DATASET_SIZE)
     expect(admin.locator("#training-text")).to_contain_text("of 4, loss")
     expect(admin.locator("#steps [aria-current=step]")).to_contain_text("training")
     newest = admin.locator("#rounds .round").first
@@ -90,12 +90,12 @@ def test_a_round_is_seen_from_its_first_epoch_to_its_average_without_a_reload(ad
     assert admin.evaluate("window.sameLoad"), "the page was loaded anew"
 
 
-def test_train_now_starts_a_round_with_the_rows_that_wait(admin: Page, floor: Shopfloor) -> None:
+def test_train_now_starts_a_round_with_the_rows_that_wait(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    settled(floor)
-    before = rounds_ended(floor)
-    send_rows(floor, "few", 3)
+    settled(fleet)
+    before = rounds_ended(fleet)
+    send_rows(fleet, "few", 3)
     expect(admin.locator("#rows")).to_have_text(f"3 of {DATASET_SIZE}")
     admin.get_by_role("button", name="Train now").click()
     expect(admin.get_by_text("The cart trains on the rows that wait")).to_be_visible()
@@ -103,11 +103,11 @@ def test_train_now_starts_a_round_with_the_rows_that_wait(admin: Page, floor: Sh
     expect(admin.locator("#rows")).to_have_text(f"0 of {DATASET_SIZE}")
 
 
-def test_a_setting_is_changed_refused_and_taken_back(admin: Page, floor: Shopfloor) -> None:
+def test_a_setting_is_changed_refused_and_taken_back(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
     def now() -> object:
-        settings = floor.cart.get("/api/settings")["settings"]
+        settings = fleet.cart.get("/api/settings")["settings"]
         return next(entry["value"] for entry in settings if entry["name"] == "cluster_size")
 
     field = admin.locator("#setting-cluster_size")
@@ -126,10 +126,10 @@ def test_a_setting_is_changed_refused_and_taken_back(admin: Page, floor: Shopflo
     assert now() == 3
 
 
-def test_the_bridges_that_the_cart_knows_are_listed(admin: Page, floor: Shopfloor) -> None:
+def test_the_bridges_that_the_cart_knows_are_listed(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    expect(admin.locator("#link-url")).to_have_text(floor.bridge.url)
+    expect(admin.locator("#link-url")).to_have_text(fleet.bridge.url)
     expect(admin.get_by_text("no other bridge known")).to_be_visible()
     known = {"url": "ws://<i>other:9", "load": 0.25, "round_trip_s": 0.012, "seen_at": 0}
 
@@ -151,14 +151,14 @@ def test_what_needs_a_restart_says_so_and_has_no_field(admin: Page) -> None:
     expect(port.locator("input, select, button")).to_have_count(0)
 
 
-def test_sharing_is_paused_and_taken_up_again(admin: Page, floor: Shopfloor) -> None:
+def test_sharing_is_paused_and_taken_up_again(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    settled(floor)
+    settled(fleet)
     admin.get_by_role("button", name="Pause sharing").click()
     expect(admin.locator("#sharing-state")).to_have_text("paused")
     expect(admin.locator("#cautions")).to_contain_text("Sharing is paused")
-    send_rows(floor, "alone", DATASET_SIZE)
+    send_rows(fleet, "alone", DATASET_SIZE)
     expect(admin.locator("#rounds .outcome").first).to_have_text("sharing paused")
     admin.get_by_role("button", name="Share again").click()
     expect(admin.locator("#sharing-state")).to_have_text("on")
@@ -169,23 +169,23 @@ def test_sharing_is_paused_and_taken_up_again(admin: Page, floor: Shopfloor) -> 
     ("name", "kind", "begins"),
     [("HDF5", "h5", b"\x89HDF"), ("Keras", "keras", b"shares as keras"), ("TFLite", "tflite", b"shares as tflite")],
 )
-def test_the_model_is_taken_away_as_a_file(admin: Page, floor: Shopfloor, name: str, kind: str, begins: bytes) -> None:
+def test_the_model_is_taken_away_as_a_file(admin: Page, fleet: ShopFleet, name: str, kind: str, begins: bytes) -> None:
     from playwright.sync_api import expect
 
-    settled(floor)
+    settled(fleet)
     entry = admin.locator("#exports li").filter(has_text=name)
     entry.get_by_role("button").click()
     link = entry.get_by_role("link")
     expect(link).to_be_visible()
-    version = floor.cart.status()["model"]["number"]
+    version = fleet.cart.status()["model"]["number"]
     with admin.expect_download() as started:
         link.click()
     assert started.value.suggested_filename == f"light-shopping-version-{version}.{kind}"
     assert Path(started.value.path()).read_bytes().startswith(begins)
 
 
-def test_the_rounds_are_taken_away_as_csv_and_json(admin: Page, floor: Shopfloor) -> None:
-    ended = rounds_ended(floor)
+def test_the_rounds_are_taken_away_as_csv_and_json(admin: Page, fleet: ShopFleet) -> None:
+    ended = rounds_ended(fleet)
     files = {}
     for name in ("CSV", "JSON"):
         with admin.expect_download() as started:
@@ -195,23 +195,23 @@ def test_the_rounds_are_taken_away_as_csv_and_json(admin: Page, floor: Shopfloor
     assert len(json.loads(files["rounds.json"])["rounds"]) == ended
 
 
-def test_a_cart_that_is_killed_is_seen_to_be_gone_and_to_come_back(admin: Page, floor: Shopfloor) -> None:
+def test_a_cart_that_is_killed_is_seen_to_be_gone_and_to_come_back(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    floor.cart.kill()
+    fleet.cart.kill()
     expect(admin.get_by_text("The cart does not answer. Asking again each second.")).to_be_visible()
     expect(admin.locator("#pulse")).to_contain_text("Not live")
-    floor.cart.start()
+    fleet.cart.start()
     expect(admin.locator("#pulse")).to_contain_text("Live ·")
     expect(admin.get_by_text("The cart does not answer.")).to_be_hidden()
-    settled(floor)
+    settled(fleet)
 
 
-def test_a_reset_asks_twice_and_keeps_a_backup(admin: Page, floor: Shopfloor) -> None:
+def test_a_reset_asks_twice_and_keeps_a_backup(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    settled(floor)
-    total = floor.cart.status()["rows"]["total"]
+    settled(fleet)
+    total = fleet.cart.status()["rows"]["total"]
     admin.get_by_role("button", name="Reset model").click()
     dialog = admin.get_by_role("dialog", name="Reset the model?")
     expect(dialog.get_by_role("button", name="Forget the model")).to_be_disabled()
@@ -220,11 +220,11 @@ def test_a_reset_asks_twice_and_keeps_a_backup(admin: Page, floor: Shopfloor) ->
     expect(dialog.get_by_role("button", name="Forget the model")).to_be_disabled()
     dialog.get_by_role("button", name="Keep the model").click()
     expect(dialog).to_be_hidden()
-    assert not (floor.cart.data / "backups").exists()
+    assert not (fleet.cart.data / "backups").exists()
     admin.get_by_role("button", name="Reset model").click()
     dialog.get_by_role("textbox").fill("reset")
     dialog.get_by_role("button", name="Forget the model").click()
     expect(dialog).to_be_hidden()
     expect(admin.locator("#events li").filter(has_text="The model was reset")).to_have_count(1)
-    assert len(list((floor.cart.data / "backups").iterdir())) == 1
+    assert len(list((fleet.cart.data / "backups").iterdir())) == 1
     expect(admin.locator("#rows-about")).to_contain_text(f"{total} rows kept in all")

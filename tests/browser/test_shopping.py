@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from support.processes.shop_fleet import Shopfloor, open_shop
+from support.processes.shop_fleet import ShopFleet, open_shop
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -18,11 +18,11 @@ def put_in(page: Page, name: str) -> None:
     page.get_by_role("button", name=f"Put {name} in the bill").click()
 
 
-def test_a_shopper_fills_a_bill_changes_it_and_checks_out(page: Page, floor: Shopfloor) -> None:
+def test_a_shopper_fills_a_bill_changes_it_and_checks_out(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    sales = floor.cart.status()["sales"]
-    open_shop(page, floor)
+    sales = fleet.cart.status()["sales"]
+    open_shop(page, fleet)
     page.evaluate("window.sameLoad = true")
     total = page.get_by_label("Total")
     expect(page.get_by_role("button", name="Check out")).to_be_disabled()
@@ -47,7 +47,7 @@ def test_a_shopper_fills_a_bill_changes_it_and_checks_out(page: Page, floor: Sho
     expect(receipt).to_contain_text("15.90")
     expect(receipt).to_be_focused()
     assert page.evaluate("window.sameLoad"), "the page was loaded anew"
-    assert floor.cart.status()["sales"] == sales + 1
+    assert fleet.cart.status()["sales"] == sales + 1
     page.emulate_media(media="print")  # what is printed is the receipt
     expect(receipt).to_contain_text(re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"))
     for name in ("Items", "Trending this month", "Scan"):
@@ -59,10 +59,10 @@ def test_a_shopper_fills_a_bill_changes_it_and_checks_out(page: Page, floor: Sho
 
 
 @pytest.mark.parametrize("amount", ["-3", "1.5", "1e3", "1000", "many"])
-def test_an_amount_that_nobody_buys_is_refused_and_changes_nothing(page: Page, floor: Shopfloor, amount: str) -> None:
+def test_an_amount_that_nobody_buys_is_refused_and_changes_nothing(page: Page, fleet: ShopFleet, amount: str) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     put_in(page, "Gouda")
     expect(page.get_by_label("Total")).to_have_text("4.89")
     page.get_by_label("Amount of Gouda").fill(amount)
@@ -72,10 +72,10 @@ def test_an_amount_that_nobody_buys_is_refused_and_changes_nothing(page: Page, f
     expect(page.get_by_label("Total")).to_have_text("4.89")
 
 
-def test_items_are_found_by_name_code_and_category(page: Page, floor: Shopfloor) -> None:
+def test_items_are_found_by_name_code_and_category(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     every = page.locator("#items button.item")
     expect(every).to_have_count(24)
     page.get_by_role("searchbox").fill("oat")
@@ -95,34 +95,34 @@ def test_items_are_found_by_name_code_and_category(page: Page, floor: Shopfloor)
     expect(every).to_have_count(24)
 
 
-def test_every_item_has_a_picture_that_the_cart_itself_serves(page: Page, floor: Shopfloor) -> None:
+def test_every_item_has_a_picture_that_the_cart_itself_serves(page: Page, fleet: ShopFleet) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    open_shop(page, floor)
+    open_shop(page, fleet)
     sizes = page.locator("#items button.item svg use").evaluate_all(
         "uses => uses.map(use => { const box = use.getBBox(); return Math.min(box.width, box.height); })"
     )
     assert len(sizes) == 24
     assert min(sizes) > 5
-    assert all(url.startswith(floor.url) for url in asked), asked
+    assert all(url.startswith(fleet.url) for url in asked), asked
 
 
-def test_what_trends_is_what_the_model_of_this_cart_expects(page: Page, floor: Shopfloor) -> None:
+def test_what_trends_is_what_the_model_of_this_cart_expects(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     for gender, name in enumerate(("Woman", "Man")):
         page.get_by_role("radio", name=name, exact=True).check()
-        expected = floor.cart.get(f"/api/trending?gender={gender}")["trending"]
+        expected = fleet.cart.get(f"/api/trending?gender={gender}")["trending"]
         expect(page.locator("#trending .name")).to_have_text([entry["name"] for entry in expected])
         shares = [f"{entry['share'] * 100:.0f}\N{NO-BREAK SPACE}%" for entry in expected]
         assert page.locator("#trending .number").all_inner_texts() == shares
 
 
-def test_the_whole_purchase_goes_by_keyboard_alone(page: Page, floor: Shopfloor) -> None:
+def test_the_whole_purchase_goes_by_keyboard_alone(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
 
     def tab_to(name: str, most: int = 90) -> None:
         for _ in range(most):
@@ -153,15 +153,15 @@ def test_the_whole_purchase_goes_by_keyboard_alone(page: Page, floor: Shopfloor)
     expect(page.get_by_role("searchbox")).to_be_focused()
 
 
-def test_a_bill_outlives_a_reload_and_is_sold_once_however_often_it_is_sent(page: Page, floor: Shopfloor) -> None:
+def test_a_bill_outlives_a_reload_and_is_sold_once_however_often_it_is_sent(page: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 
-    open_shop(page, floor)
+    open_shop(page, fleet)
     put_in(page, "Spinach")
     expect(page.get_by_label("Total")).to_have_text("1.89")
     page.reload()
     expect(page.get_by_label("Total")).to_have_text("1.89")
-    sales = floor.cart.status()["sales"]
+    sales = fleet.cart.status()["sales"]
 
     def lose_the_answer(route: object) -> None:
         route.fetch()  # type: ignore[attr-defined]
@@ -173,4 +173,4 @@ def test_a_bill_outlives_a_reload_and_is_sold_once_however_often_it_is_sent(page
     page.unroute("**/api/checkout")
     page.get_by_role("button", name="Check out again").click()
     expect(page.get_by_text("was sold by an earlier try, once")).to_be_visible()
-    assert floor.cart.status()["sales"] == sales + 1
+    assert fleet.cart.status()["sales"] == sales + 1

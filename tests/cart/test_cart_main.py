@@ -98,7 +98,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         ended = run("--port", str(port), "--data-dir", str(tmp_path / "data"))
     assert ended.returncode == 2
     assert f"The pages cannot listen on 127.0.0.1 port {port}: Address already in use." in ended.stderr
-    assert not (tmp_path / "data" / "admin.json").exists()  # nobody was shown a password
+    assert not (tmp_path / "data" / "admin.json").exists()  # no password was shown
     assert "Traceback" not in ended.stderr
 
 

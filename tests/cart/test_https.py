@@ -1,4 +1,4 @@
-"""A whole cart at https://, and one whose certificate is none."""
+"""A whole cart at https://, and one whose certificate is invalid."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ print(urllib.request.urlopen("https://127.0.0.1:5001/api/status", context=trusti
 """
 PASSWORD = """
 from pathlib import Path
-from child_cart.api.account import Account
+from child_cart.api.access.account import Account
 password = Path("/secrets/carts/admin.password").read_text().strip()
 for slot in Path("/data").iterdir():
     print(Account(slot).is_password(password))
@@ -48,8 +48,8 @@ for slot in Path("/data").iterdir():
 
 
 @pytest.fixture(scope="module")
-def compose(tmp_path_factory, pytestconfig: pytest.Config) -> Iterator[list[str]]:
-    with engine.engine(tmp_path_factory.mktemp("engine"), pytestconfig) as command:
+def compose(tmp_path_factory) -> Iterator[list[str]]:
+    with engine.engine(tmp_path_factory.mktemp("engine")) as command:
         engine.build_images()
         yield command
 
@@ -128,7 +128,7 @@ def check_stores(fleet: ComposedFleet, carts: int) -> None:
 
 
 def wait_for_rounds(fleet: ComposedFleet, carts: int, more_than: dict[str, dict[str, Any]] | None = None) -> Any:
-    """Wait until there are so many carts and each has ended a round, or one more than before; return their statuses."""
+    """Wait until this many carts have each ended a round, or one more than before; return their statuses."""
 
     def ended() -> dict[str, dict[str, Any]] | None:
         sleep(1)  # each look starts programs

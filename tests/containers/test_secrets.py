@@ -8,7 +8,7 @@ import pytest
 
 from cart_common.process.settings import SettingError
 from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key, read_key
-from child_cart.api.account import check_new
+from child_cart.api.access.account import check_new
 from containers.secrets import SecretsSettings, hand_out
 from tests.support.processes.programs import ROOT
 

@@ -40,11 +40,11 @@ def test_a_store_of_a_later_program_is_left_alone(tmp_path):
 def test_history_does_not_slow_the_figures_of_a_page(tmp_path):
     store = SqliteStore(tmp_path / "cart.db")
     for statement in ("SELECT COALESCE(MAX(sequence), 0) FROM cart_data", "SELECT COALESCE(MAX(number), 0) FROM sales"):
-        plan = str(store._all(f"EXPLAIN QUERY PLAN {statement}"))
+        plan = str(store._file.rows(f"EXPLAIN QUERY PLAN {statement}"))
         assert "SEARCH" in plan
         assert "SCAN" not in plan
     plan = str(
-        store._all(
+        store._file.rows(
             "EXPLAIN QUERY PLAN SELECT body FROM cart_data WHERE sequence % 10 = 0 AND sequence <= 5 "
             "ORDER BY sequence DESC LIMIT 3"
         )
@@ -81,7 +81,7 @@ def test_a_schema_step_that_fails_changes_nothing_and_is_tried_again(tmp_path, m
         SqliteStore(tmp_path / "cart.db")
     monkeypatch.setattr(embedded, "MIGRATIONS", [*steps, "CREATE TABLE new (a); INSERT INTO new VALUES (1)"])
     store = SqliteStore(tmp_path / "cart.db")
-    assert store._value("SELECT a FROM new") == store.row_count() == 1
+    assert store._file.value("SELECT a FROM new") == store.row_count() == 1
     store.close()
 
 

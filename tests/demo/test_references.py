@@ -1,4 +1,4 @@
-"""What is compared: the rows that a cart was really given, and the model that it really has."""
+"""The comparison: it uses the rows that a cart has really trained on, and the model that it really has."""
 
 import time
 
@@ -14,7 +14,7 @@ LIGHT = LightTask()
 
 
 def a_stopped_cart(folder, rows, weights):
-    """Write what a cart leaves behind that has trained twice and averaged once."""
+    """Write the folder of a stopped cart that has trained twice and averaged once."""
     (folder / "models").mkdir(parents=True)
     digest = write_weights(folder / "models" / "m.h5", weights)
     store = SqliteStore(folder / "cart.db")
@@ -51,7 +51,7 @@ def test_the_rows_of_each_training_without_those_held_out(tmp_path):
     rows = points(35, seed=9)
     a_stopped_cart(tmp_path / "cart", rows, LIGHT.build_learner().weights())
     kept = kept_by(tmp_path / "cart", points(7, seed=1))
-    assert [len(batch) for batch in kept.batches] == [7, 18, 9]  # five rows wait still
+    assert [len(batch) for batch in kept.batches] == [7, 18, 9]  # five rows still wait
     assert list(kept.batches[1]) == [row for place, row in enumerate(rows[:20], 1) if place % 10]
     assert kept.averaged == 1
     assert len(kept.weights) == 2
@@ -79,7 +79,7 @@ def test_a_cart_without_a_model_has_no_accuracy(tmp_path):
     assert results["carts"][1]["federated"] is None
 
 
-def test_rows_to_measure_on_are_nobodys():
+def test_no_cart_trains_on_the_rows_to_measure_on():
     assert rows_never_seen(LIGHT) == LIGHT.evaluation_rows()
     fresh = rows_never_seen(Shopping())
     assert len(fresh) == 2000

@@ -1,4 +1,4 @@
-"""Purchases made of rows, and when a cart gets them."""
+"""Simulated shoppers: the purchases that they make of rows, and when a cart gets them."""
 
 import random
 from collections import Counter
@@ -17,7 +17,7 @@ CODES = codes_of({"items": [{"code": item.code, "category": item.category} for i
 
 
 def rows_of(purchase):
-    """Return the rows that a cart makes of a bill."""
+    """Return the rows that a cart makes of a purchase."""
     bill = price(purchase.body["lines"], index(CATALOGUE))
     day = sale_day(purchase.body["sold_on"], date(2026, 1, 1))
     return [
@@ -25,7 +25,7 @@ def rows_of(purchase):
     ]
 
 
-def test_bills_make_the_rows_that_they_were_made_of():
+def test_a_cart_makes_of_bills_the_rows_that_they_came_from():
     rows = Shopping().starter_rows(Partition(1, 4))[:400]
     made = []
     for purchase in islice(bills(rows, CODES, random.Random(1), "x"), 100):
@@ -33,10 +33,10 @@ def test_bills_make_the_rows_that_they_were_made_of():
         made += rows_of(purchase)
     assert len(made) > 150, "bills hold more than one line on average"
     as_words = [Counter(str(sorted(row.items())) for row in some) for some in (made, rows)]
-    assert not as_words[0] - as_words[1], "no row is bought that was not there"
+    assert not as_words[0] - as_words[1], "every row comes from the given rows"
 
 
-def test_bills_never_run_out_and_have_ids_of_their_own():
+def test_bills_never_run_out_and_have_unique_ids():
     rows = Shopping().starter_rows(Partition(0, 4))[:7]
     made = list(islice(bills(rows, CODES, random.Random(1), "x"), 50))
     assert len({purchase.body["sale_id"] for purchase in made}) == 50

@@ -1,4 +1,4 @@
-"""The table, from made-up statuses, at every width; the lines for a log; the final comparison."""
+"""The table, from invented statuses, at every width; the lines for a log; the final comparison."""
 
 import io
 import time
@@ -58,7 +58,7 @@ def shown(carts, width, limit=3):
 
 
 @pytest.mark.parametrize("width", [160, 120, 119, 100, 80])
-def test_all_figures_are_there_at_every_width(width):
+def test_every_width_shows_all_figures(width):
     text = shown([cart(status(2, 0.4), status(3, 0.512)), cart(status(), number=2)], width)
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     for word in ("a3f9c2d1", "serving", "1/3", "0.512 ↑", "45/100", "Round 1: AGGREGATED", "Ctrl-C", "12.9 MB", "1:05"):
@@ -102,7 +102,7 @@ def test_a_cart_without_its_bridge_says_so():
     assert "no bridge" in shown([cart(status(link={"state": "WAITING"}))], 120)
 
 
-def test_lines_tell_each_event_once_and_each_end_once():
+def test_lines_report_each_event_and_each_end_once():
     lines = PlainLines()
     view = cart(status())
     assert [line[:16] for line in lines.news(bridge(), [view])] == ["cart 1: Trained.", "cart 1: Round 1:"]
@@ -113,15 +113,15 @@ def test_lines_tell_each_event_once_and_each_end_once():
     assert list(lines.news(bridge(), [view])) == []
 
 
-def test_a_cart_that_gets_no_further_is_not_waited_for():
+def test_carts_do_not_wait_for_one_without_progress():
     view = cart()
-    assert not view.holds_up(10.0)
+    assert not view.is_waited_for(10.0)
     view.take(status(), 10.0)
-    assert view.holds_up(12.0)
-    assert not view.holds_up(16.0), "it does not answer any more"
+    assert view.is_waited_for(12.0)
+    assert not view.is_waited_for(16.0), "it no longer answers"
     view.take(status(), 100.0)
     assert view.answers(101.0)
-    assert not view.holds_up(101.0)
+    assert not view.is_waited_for(101.0)
 
 
 def test_relayed_bytes_are_read_from_the_metrics():

@@ -1,4 +1,4 @@
-"""Shoppers at carts that somebody else runs, that come later, and that go away."""
+"""Simulated shoppers at carts that already run, that come later, and that go away."""
 
 import os
 import subprocess
@@ -13,7 +13,8 @@ from tests.support.processes.programs import (
     ROOT,
     BridgeProcess,
     CartProcess,
-    Program,
+    RestartableProcess,
+    free_port,
     get,
     running,
     wait_for,
@@ -21,7 +22,7 @@ from tests.support.processes.programs import (
 
 
 class SlotCart(CartProcess):
-    """A cart with an address of its own, as in a container, and its name in its slot."""
+    """A cart with its own address, as in a container, whose slot names its host."""
 
     def __init__(self, folder, number, bridge, port):
         self.host = f"127.0.0.{number + 1}"
@@ -40,7 +41,7 @@ class SlotCart(CartProcess):
         return self.status().get("rounds_ended", 0) >= rounds
 
 
-class Visit(Program):
+class Visit(RestartableProcess):
     def __init__(self, folder, port):
         given = ["--folder", str(folder), "--port", str(port), "--task", LIGHT_TASK]
         super().__init__(["-m", "demo.visit", *given], folder.with_suffix(".log"))
@@ -48,16 +49,17 @@ class Visit(Program):
 
 def test_shoppers_buy_at_all_carts_whenever_they_come(tmp_path):
     folder, bridge = tmp_path / "carts", BridgeProcess(tmp_path)
-    carts = [SlotCart(folder, number, bridge.url, 5901) for number in (1, 2)]
-    visit = Visit(folder, 5901)
+    port = free_port()  # of all carts, each at an address of its own
+    carts = [SlotCart(folder, number, bridge.url, port) for number in (1, 2)]
+    visit = Visit(folder, port)
     with running(bridge, *carts, visit):
         wait_for(lambda: all(cart.has_ended(2) for cart in carts), what="two rounds of each")
-        late = SlotCart(folder, 3, bridge.url, 5901)
+        late = SlotCart(folder, 3, bridge.url, port)
         with running(late):
             ended = carts[0].status()["rounds_ended"]
             wait_for(lambda: late.has_ended(1) and carts[0].has_ended(ended + 1), what="a round of old and new")
         assert visit.stop() == 0
-        # Other shoppers at the same carts: what they buy has not been bought before.
+        # New shoppers at the same carts: the ids of their purchases are new.
         ended = carts[1].status()["rounds_ended"]
         visit.start()
         wait_for(lambda: carts[1].has_ended(ended + 2), what="rounds with other shoppers")
@@ -77,14 +79,14 @@ def seen(*ended):
     return fleet, now
 
 
-def test_a_cart_that_comes_later_counts_as_if_it_had_been_there():
+def test_rounds_of_a_cart_that_comes_later_count_as_if_it_had_been_there():
     (first, second), now = seen(40, 0)
     assert (first.rounds_ended, second.rounds_ended) == (40, 40)
     second.take(status(1), now)
     assert (first.rounds_ended, second.rounds_ended) == (40, 41)
 
 
-def test_a_cart_whose_model_was_reset_holds_up_nobody():
+def test_no_cart_waits_for_one_whose_model_was_reset():
     (first, second), now = seen(40, 40)
     second.take(status(0), now)
     assert second.rounds_ended == 40

@@ -1,4 +1,4 @@
-"""Nodes under attack over a real socket: nothing raises, nothing is logged, nobody is believed, and lookups go on."""
+"""Nodes under attack over a real socket: nothing raises or is logged, no lie is believed, and lookups go on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_blocking")
 
 @pytest.fixture(autouse=True)
 async def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Whatever strangers send is counted, not logged; and no task ends with an error that nobody asks for."""
+    """Whatever strangers send is counted, not logged; and no task ends with an error that is never retrieved."""
     loop, troubles = asyncio.get_running_loop(), []
     loop.set_exception_handler(lambda _, context: troubles.append(context))
     with caplog.at_level(logging.INFO):
@@ -77,7 +77,7 @@ class Liar(Peer):
         super().__init__(bootstrap, **other)
         honest = self.node._answer
         self.lie: Callable[[Request], Any] = lie
-        self.node.wire._answer = lambda address, request: (
+        self.node.rpc_socket._answer = lambda address, request: (
             honest(address, request) if (answer := self.lie(request)) is None else answer
         )
 
@@ -191,7 +191,7 @@ OTHER = cart_record(Identity.generate(), sequence=9)
 
 def lies_about_nodes(request: Request) -> Any:
     if request.rpc in (Rpc.FIND_NODE, Rpc.FIND_VALUE):
-        # Always nearer than all that are real, at addresses that nobody or the system itself has.
+        # Always nearer than the real nodes, at addresses without a host or of the system itself.
         near = [request.key[:-2] + os.urandom(2) for _ in range(20)]
         hosts = ["127.0.0.1", "256.1.1.1", "127.0.0.1\x00", "::1", "224.0.0.1", "127.0.0.1", "localhost"]
         return [[each, hosts[number % 7], [1, 70000, 2**40, 9, 0, -1][number % 6]] for number, each in enumerate(near)]

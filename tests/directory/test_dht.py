@@ -1,4 +1,4 @@
-"""Bridges find each other, whatever the order in which they start, and lose sight of nobody but the dead."""
+"""Bridges find each other in whatever order they start, and lose sight only of dead ones."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ async def test_names_are_resolved() -> None:
 async def test_a_bridge_that_listens_on_ipv6_meets_others_on_either() -> None:
     both = Peer(host="::")
     async with working(both):
-        port = both.node.wire.port
+        port = both.node.rpc_socket.port
         old, new = Peer([Address("127.0.0.1", port)]), Peer([Address("::1", port)], host="::1")
         async with working(old, new):
             await until(lambda: both.knows(old, new) and old.knows(both) and new.knows(both))
             assert both.node.contacts.by_id[old.node.id].address == old.address
-            assert both.node.contacts.by_id[new.node.id].address == Address("::1", new.node.wire.port)
+            assert both.node.contacts.by_id[new.node.id].address == Address("::1", new.node.rpc_socket.port)
 
 
 async def test_two_halves_become_one_when_one_of_them_meets_the_other() -> None:
@@ -147,7 +147,9 @@ async def test_a_bridge_that_leaves_is_gone_at_once_and_its_old_records_do_not_c
             assert not second.knows(third)
             assert not first.knows(third)
             older = second.counters["records_older"]  # one may have been on its way
-            replayed = await first.node.wire.ask(second.address, Rpc.STORE, first.node.id, third.node.id, old.encoded)
+            replayed = await first.node.rpc_socket.ask(
+                second.address, Rpc.STORE, first.node.id, third.node.id, old.encoded
+            )
             assert replayed is False
             assert second.counters["records_older"] > older
             again = Peer([first.address], identity=third.identity)
@@ -161,12 +163,12 @@ async def test_after_a_restart_the_others_are_found_by_the_state_file_alone(tmp_
     async with working(other):
         async with working(boot):
             other._bootstrap = [boot.address]
-            first = Peer([boot.address], memory_file=file)
+            first = Peer([boot.address], addresses_file=file)
             async with working(first):
                 await until(lambda: first.knows(boot, other))
         assert len(json.loads(file.read_text())["neighbours"]) == 2
         await until(lambda: other.neighbours() == [])
-        again = Peer([Address("no-such-host.invalid", 1)], identity=first.identity, memory_file=file)
+        again = Peer([Address("no-such-host.invalid", 1)], identity=first.identity, addresses_file=file)
         async with working(again):
             await until(lambda: again.knows(other) and other.knows(again))
             assert again.node.id == first.node.id
@@ -189,14 +191,14 @@ async def test_a_damaged_state_file_is_no_reason_not_to_start(tmp_path: Path, co
     (tmp_path / "neighbours.json").write_text(content)
     first = Peer()
     async with working(first):
-        second = Peer([first.address], memory_file=tmp_path / "neighbours.json")
+        second = Peer([first.address], addresses_file=tmp_path / "neighbours.json")
         async with working(second):
             await until(lambda: second.knows(first))
     assert json.loads((tmp_path / "neighbours.json").read_text())["neighbours"] == [list(first_address(second))]
 
 
 def first_address(peer: Peer) -> Address:
-    (address,) = peer._memory.addresses()
+    (address,) = peer._known_addresses.addresses()
     return address
 
 
@@ -331,5 +333,5 @@ async def test_it_stops_twice_and_before_it_has_started() -> None:
     await peer.begin()
     await peer.stop()
     await peer.stop()
-    assert await peer.node.wire.ask(Address("127.0.0.1", 9), Rpc.PING, peer.node.id) is None
+    assert await peer.node.rpc_socket.ask(Address("127.0.0.1", 9), Rpc.PING, peer.node.id) is None
     assert bridge_record(peer.identity).bridge_id == peer.id

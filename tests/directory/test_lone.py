@@ -1,4 +1,4 @@
-"""A bridge that is alone: it finds its own carts, knows nobody else, and says so."""
+"""A bridge without others: it finds its own carts, and says that it knows no other bridge."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cart_common.wire.records import (
     make_withdrawal,
 )
 from parent_cart.directory.directory import LoneDirectory, OwnCarts
-from parent_cart.directory.pages import DirectoryPage
+from parent_cart.pages.neighbours import DirectoryPage
 
 TOKEN = bridge_token(OPEN)
 

@@ -1,4 +1,4 @@
-"""A walk comes nearer, waits for nobody, ends, and takes the newest record."""
+"""A lookup comes nearer, waits for no silent node, ends, and takes the newest record."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class World:
 
 async def test_it_goes_from_node_to_nearer_node() -> None:
     world = World({1000: [900, 800], 800: [500], 500: [100], 900: [], 100: []})
-    crawl = Lookup(KEY, [node(1000)], world.ask)
-    await crawl.run()
-    assert [each.long_id for each in crawl.reached()] == [100, 500, 800, 900, 1000]
+    lookup = Lookup(KEY, [node(1000)], world.ask)
+    await lookup.run()
+    assert [each.long_id for each in lookup.reached()] == [100, 500, 800, 900, 1000]
     assert sorted(world.asked) == [100, 500, 800, 900, 1000]
-    assert (crawl.hops, crawl.asked) == (4, 5)
+    assert (lookup.hops, lookup.asked) == (4, 5)
 
 
 @settings(max_examples=15)
@@ -66,15 +66,15 @@ def test_it_finds_the_nearest_that_are_alive_in_any_network(seed: int) -> None:
 
     async def walk() -> tuple[World, Lookup]:
         world = World(knows, dead)
-        crawl = Lookup(KEY, [node(each) for each in chance.sample(numbers, 12)], world.ask)
-        await crawl.run()
-        return world, crawl
+        lookup = Lookup(KEY, [node(each) for each in chance.sample(numbers, 12)], world.ask)
+        await lookup.run()
+        return world, lookup
 
-    world, crawl = asyncio.run(walk())
-    reached = [each.long_id for each in crawl.reached()]
+    world, lookup = asyncio.run(walk())
+    reached = [each.long_id for each in lookup.reached()]
     assert reached == sorted(reached)
     assert dead.isdisjoint(reached)
-    assert len(world.asked) == len(set(world.asked)) == crawl.asked <= MOST_ASKED
+    assert len(world.asked) == len(set(world.asked)) == lookup.asked <= MOST_ASKED
     assert world.most_at_once <= AT_ONCE
     nearest = min(set(numbers) - dead)
     assert nearest in reached or nearest not in sorted(numbers)[:2]
@@ -88,11 +88,11 @@ async def test_one_that_never_answers_holds_nobody_up() -> None:
             await world.never.wait()
         return LookupAnswer(RECORDS[1]) if asked.long_id < 4 else await world.ask(asked)
 
-    crawl = Lookup(KEY, [node(9), node(8), node(7), node(3)], ask)
+    lookup = Lookup(KEY, [node(9), node(8), node(7), node(3)], ask)
     async with asyncio.timeout(10):
-        crawl.holders = ENOUGH_HOLDERS - 2
-        await crawl.run()
-    assert crawl.record == RECORDS[1]
+        lookup.holders = ENOUGH_HOLDERS - 2
+        await lookup.run()
+    assert lookup.record == RECORDS[1]
 
 
 async def test_the_newest_of_several_records_counts_not_the_most_common() -> None:
@@ -102,10 +102,10 @@ async def test_the_newest_of_several_records_counts_not_the_most_common() -> Non
         await asyncio.sleep(0)
         return LookupAnswer(held[asked.long_id])
 
-    crawl = Lookup(KEY, [node(each) for each in held], ask)
-    await crawl.run()
-    assert crawl.record == RECORDS[2]  # enough holders have answered before the farthest was asked
-    assert crawl.holders == ENOUGH_HOLDERS
+    lookup = Lookup(KEY, [node(each) for each in held], ask)
+    await lookup.run()
+    assert lookup.record == RECORDS[2]  # enough holders have answered before the farthest was asked
+    assert lookup.holders == ENOUGH_HOLDERS
 
 
 async def test_it_ends_however_many_nodes_are_invented() -> None:
@@ -119,9 +119,9 @@ async def test_it_ends_however_many_nodes_are_invented() -> None:
             None, [Node((left + each).to_bytes(20, "big"), "10.0.0.1", 9) for each in range(BUCKET_NODES)]
         )
 
-    crawl = Lookup(KEY, [Node(os.urandom(20), "10.0.0.1", 9)], ask)
-    await crawl.run()
-    assert asked == crawl.asked == MOST_ASKED
+    lookup = Lookup(KEY, [Node(os.urandom(20), "10.0.0.1", 9)], ask)
+    await lookup.run()
+    assert asked == lookup.asked == MOST_ASKED
 
 
 async def test_it_leaves_no_task_behind_when_it_is_given_up() -> None:

@@ -40,9 +40,12 @@ def test_three_bridges_meet_and_part(tmp_path: Path) -> None:
             assert shown["bridge_id"] in second.get("/")
             assert f"ws://127.0.0.1:{third.port}" in neighbours(first)
             assert first.metric("bridge_neighbours") == 2
+            assert first.metric("bridge_records") == second.metric("bridge_records") == 0
             third.process.send_signal(signal.SIGTERM)
-            wait_for(lambda: len(neighbours(first)) == len(neighbours(second)) == 1, 5.0)  # told, not found out
-            assert third.process.wait(10) == 0
+            wait_for(lambda: len(neighbours(first)) == len(neighbours(second)) == 1, 60)
+            # Told, not found out: each keeps the record in which the third takes its own back.
+            assert first.metric("bridge_records") == second.metric("bridge_records") == 1
+            assert third.process.wait(60) == 0
         second.process.kill()
         wait_for(lambda: neighbours(first) == {}, 60)
     assert len(json.loads((tmp_path / "kept2" / "neighbours.json").read_text())["neighbours"]) == 2

@@ -137,7 +137,7 @@ def test_one_sender_fills_a_part_of_it_and_no_more() -> None:
     third = record_of(CARTS[2])
     assert refusal_of(kept, dht_key(third.name), third.encoded, "10.0.0.1") is Refusal.FULL
     put(kept, third, "10.0.0.2")
-    put(kept, record_of(CARTS[0], 2), "10.0.0.2")  # whoever renews a record has it on his account
+    put(kept, record_of(CARTS[0], 2), "10.0.0.2")  # a record counts for the network that renewed it last
     put(kept, record_of(CARTS[3]), "10.0.0.1")
 
 

@@ -1,4 +1,4 @@
-"""The page of the protocol is enough: a cart that was written from it alone works with real carts and a real bridge."""
+"""The protocol page is complete: a cart written from it alone works with real carts and a real bridge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 3_000_000
 
 @pytest.fixture
 async def closed_bridge(tmp_path: Path) -> AsyncIterator[Bridge]:
-    """Give a bridge of a fleet with a key, which admits nobody else."""
+    """Run a bridge of a fleet with a key; it admits no other carts."""
     token = tmp_path / "token"
     token.write_text(as_text(bridge_token(FLEET_KEY), Secret.BRIDGE_TOKEN))
     async with running_bridge(token_file=str(token)) as bridge:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from support.bridges.in_process import Bridge, running_bridge, until
-from support.bridges.shared_directory import TOKEN, Board
+from support.bridges.shared_directory import TOKEN, SharedDirectory
 from support.carts.node import SIGNATURE, Node, model_of, running
 
 from cart_common.process.tasks import background
@@ -31,23 +31,25 @@ from child_cart.transfers.peer_discovery import MOST_VISITS
 
 
 @dataclass
-class Fleet:
+class Bridges:
     """Bridges that know each other, each of which can be killed."""
 
     folder: Path
-    board: Board = field(default_factory=Board)
+    shared: SharedDirectory = field(default_factory=SharedDirectory)
     bridges: list[Bridge] = field(default_factory=list)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def add(self, **settings: object) -> Bridge:
         folder = self.folder / f"bridge{len(self.bridges)}"
         folder.mkdir()
-        bridge = await self.stack.enter_async_context(running_bridge(folder=folder, board=self.board, **settings))
+        bridge = await self.stack.enter_async_context(
+            running_bridge(folder=folder, shared_directory=self.shared, **settings)
+        )
         self.bridges.append(bridge)
         return bridge
 
     async def kill(self, bridge: Bridge) -> None:
-        """End a bridge as SIGKILL does: nothing is said, and nobody listens any more."""
+        """End a bridge as SIGKILL does: it says nothing, and its port is closed."""
         assert bridge.directory is not None
         bridge.directory.live = False
         for site in list(bridge.runner.sites):
@@ -57,11 +59,11 @@ class Fleet:
 
 
 @pytest.fixture
-async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
+async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bridges]:
     monkeypatch.setattr("parent_cart.bridge.neighbourhood.TELL_EVERY_S", 0.05)
-    monkeypatch.setattr("parent_cart.bridge.relay.SWEEP_S", 0.02)
+    monkeypatch.setattr("parent_cart.relay.relay.SWEEP_S", 0.02)
     monkeypatch.setattr("child_cart.transfers.exchange.SEEK_EVERY_S", 0.1)
-    made = Fleet(tmp_path)
+    made = Bridges(tmp_path)
     async with made.stack:
         yield made
 
@@ -95,7 +97,7 @@ async def collect(node: Node, size: int = 8, minimum: int = 1) -> dict[str, byte
 # Learning of bridges, and moving to them.
 
 
-async def test_a_cart_learns_of_other_bridges_at_once_and_when_they_come(fleet: Fleet) -> None:
+async def test_a_cart_learns_of_other_bridges_at_once_and_when_they_come(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
@@ -107,8 +109,8 @@ async def test_a_cart_learns_of_other_bridges_at_once_and_when_they_come(fleet: 
         }
 
 
-async def test_a_long_list_is_cut_by_chance(fleet: Fleet) -> None:
-    first, board = await fleet.add(), fleet.board
+async def test_a_long_list_is_cut_by_chance(fleet: Bridges) -> None:
+    first, shared = await fleet.add(), fleet.shared
     assert first.directory is not None
     records = [fake_record(f"ws://192.0.2.{number}:9000") for number in range(MOST_NEIGHBOURS + 9)]
     first.directory.neighbours = lambda: records  # type: ignore[method-assign]
@@ -117,10 +119,12 @@ async def test_a_long_list_is_cut_by_chance(fleet: Fleet) -> None:
         await until(lambda: len(urls(one)) >= MOST_NEIGHBOURS + 1)
         await until(lambda: len(urls(other)) >= MOST_NEIGHBOURS + 1)
         assert urls(one) != urls(other)
-    assert board.directories
+    assert shared.views
 
 
-async def test_carts_of_a_dead_bridge_are_attached_elsewhere_without_having_been_told_of_it(fleet: Fleet) -> None:
+async def test_carts_of_a_dead_bridge_are_attached_elsewhere_without_having_been_told_of_it(
+    fleet: Bridges,
+) -> None:
     first, second, third = [await fleet.add() for _ in range(3)]
     nodes = [Node(first.url, fleet.folder) for _ in range(8)]
     async with running(*nodes):
@@ -132,7 +136,7 @@ async def test_carts_of_a_dead_bridge_are_attached_elsewhere_without_having_been
         assert first.hub.carts == {}
 
 
-async def test_a_cart_whose_bridge_comes_back_at_once_stays(fleet: Fleet) -> None:
+async def test_a_cart_whose_bridge_comes_back_at_once_stays(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
@@ -147,7 +151,7 @@ async def test_a_cart_whose_bridge_comes_back_at_once_stays(fleet: Fleet) -> Non
 # Measuring.
 
 
-async def test_other_bridges_are_measured(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_bridges_are_measured(fleet: Bridges, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("child_cart.network.bridge_probe.FIRST_EVERY_S", 0.01)
     bridges = [await fleet.add() for _ in range(3)]
     node = Node(bridges[0].url, fleet.folder)
@@ -157,7 +161,7 @@ async def test_other_bridges_are_measured(fleet: Fleet, monkeypatch: pytest.Monk
         await until(lambda: set(measured) == {bridge.url for bridge in bridges})
 
 
-async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Fleet) -> None:
+async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     node = Node(first.url, fleet.folder)
     node.link.move(second.url)  # there is nothing to move yet
@@ -167,7 +171,7 @@ async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Fleet) -> N
         await until(lambda: is_at(node, second))
         await until(lambda: not first.hub.carts)
         assert first.hub.counters["violations"] == 0
-        node.link.move("ws://127.0.0.1:9")  # nobody is there
+        node.link.move("ws://127.0.0.1:9")  # no bridge is there
         await until(lambda: is_at(node, second) and node.link.status.url == second.url)
 
 
@@ -182,7 +186,8 @@ async def test_a_cart_goes_to_another_bridge_when_it_wants_to(fleet: Fleet) -> N
         b'{"bridge_id": "%s", "carts": NaN, "max_carts": 2}' % (b"ab" * 16),
         b'{"bridge_id": "%s", "carts": Infinity, "max_carts": Infinity}' % (b"ab" * 16),
         b'{"bridge_id": "%s", "carts": -1, "max_carts": 2}' % (b"ab" * 16),
-        gzip.compress(b'{"bridge_id": "%s", "carts": 1, "max_carts": 2}' % (b"ab" * 16)),  # nobody asked for that
+        # An encoding that was not accepted. The same bytes at any time, as the test is named after them.
+        gzip.compress(b'{"bridge_id": "%s", "carts": 1, "max_carts": 2}' % (b"ab" * 16), mtime=0),
     ],
 )
 async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_back(answer: bytes) -> None:
@@ -200,13 +205,13 @@ async def test_what_does_not_answer_as_the_bridge_that_it_is_said_to_be_is_put_b
         assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None
     finally:
         await runner.cleanup()
-    assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None  # nobody is there any more
+    assert await BridgeProbe(told(bridge.url), None, print)._measure(bridge) is None  # no bridge is there any more
 
 
 # Peers at other bridges.
 
 
-async def test_a_cluster_reaches_over_bridges_and_each_model_crosses_one(fleet: Fleet) -> None:
+async def test_a_cluster_reaches_over_bridges_and_each_model_crosses_one(fleet: Bridges) -> None:
     first, second, third = [await fleet.add() for _ in range(3)]
     kernel = Node(first.url, fleet.folder, model_of(b"kernel"))
     near = Node(first.url, fleet.folder, model_of(b"near"))
@@ -220,7 +225,7 @@ async def test_a_cluster_reaches_over_bridges_and_each_model_crosses_one(fleet: 
         assert kernel.spooled == []
 
 
-async def test_bridges_are_not_visited_when_there_are_enough_peers_here(fleet: Fleet) -> None:
+async def test_bridges_are_not_visited_when_there_are_enough_peers_here(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     kernel, near = Node(first.url, fleet.folder), Node(first.url, fleet.folder, model_of(b"near"))
     far = Node(second.url, fleet.folder, model_of(b"far"))
@@ -229,7 +234,7 @@ async def test_bridges_are_not_visited_when_there_are_enough_peers_here(fleet: F
         assert second.hub.counters["attached"] == 1
 
 
-async def test_nobody_is_sent_to_a_bridge_without_carts_of_the_model(fleet: Fleet) -> None:
+async def test_nobody_is_sent_to_a_bridge_without_carts_of_the_model(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     kernel, other = Node(first.url, fleet.folder), Node(second.url, fleet.folder)
     other.standing = replace(other.standing, model_signature="cd" * 16)
@@ -238,7 +243,7 @@ async def test_nobody_is_sent_to_a_bridge_without_carts_of_the_model(fleet: Flee
             await collect(kernel)
 
 
-async def test_a_visitor_is_picked_by_nobody_and_found_by_nobody(fleet: Fleet) -> None:
+async def test_a_visitor_is_picked_by_nobody_and_found_by_nobody(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     kernel, far = Node(first.url, fleet.folder, model_of(b"x")), Node(second.url, fleet.folder, model_of(b"far"))
     async with running(kernel, far):
@@ -255,7 +260,7 @@ async def test_a_visitor_is_picked_by_nobody_and_found_by_nobody(fleet: Fleet) -
         await until(lambda: kernel.id not in second.hub.carts)
 
 
-async def test_too_few_here_and_elsewhere_are_a_refusal_that_says_how_many(fleet: Fleet) -> None:
+async def test_too_few_here_and_elsewhere_are_a_refusal_that_says_how_many(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     kernel, far = Node(first.url, fleet.folder), Node(second.url, fleet.folder, model_of(b"far"))
     async with running(kernel, far):
@@ -266,7 +271,7 @@ async def test_too_few_here_and_elsewhere_are_a_refusal_that_says_how_many(fleet
         assert few.value.available == 1
 
 
-async def test_a_bridge_that_died_a_moment_ago_costs_a_cluster_nothing(fleet: Fleet) -> None:
+async def test_a_bridge_that_died_a_moment_ago_costs_a_cluster_nothing(fleet: Bridges) -> None:
     first, second, third = [await fleet.add() for _ in range(3)]
     kernel, far = Node(first.url, fleet.folder), Node(third.url, fleet.folder, model_of(b"far"))
     lost = Node(second.url, fleet.folder, model_of(b"lost"))
@@ -279,7 +284,7 @@ async def test_a_bridge_that_died_a_moment_ago_costs_a_cluster_nothing(fleet: Fl
         assert models[far.id] == b"far"
 
 
-async def test_a_cluster_ends_with_the_link_on_which_it_was_picked(fleet: Fleet) -> None:
+async def test_a_cluster_ends_with_the_link_on_which_it_was_picked(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     kernel, near = Node(first.url, fleet.folder), Node(first.url, fleet.folder, model_of(b"near"))
     async with running(kernel, near):
@@ -313,7 +318,7 @@ def fake_record(
 
 
 async def answered_with(kernel: Node, records: list[str]) -> None:
-    """Let the kernel's bridge name these bridges, and nobody else."""
+    """Let the kernel's bridge name exactly these bridges."""
     arrive = kernel.exchange.home.on_message
 
     def change(message):  # type: ignore[no-untyped-def]
@@ -326,7 +331,7 @@ async def answered_with(kernel: Node, records: list[str]) -> None:
         await collect(kernel)
 
 
-async def test_only_records_of_the_fleet_are_gone_to(fleet: Fleet) -> None:
+async def test_only_records_of_the_fleet_are_gone_to(fleet: Bridges) -> None:
     first, target = await fleet.add(), await fleet.add()
     assert target.directory is not None
     good = fake_record(target.url).encoded.decode()
@@ -344,7 +349,9 @@ async def test_only_records_of_the_fleet_are_gone_to(fleet: Fleet) -> None:
         assert not kernel.peer_discovery._resting  # none was even tried
 
 
-async def test_a_bridge_that_is_not_the_one_of_the_record_is_left_before_anything_is_proved(fleet: Fleet) -> None:
+async def test_a_bridge_that_is_not_the_one_of_the_record_is_left_before_anything_is_proved(
+    fleet: Bridges,
+) -> None:
     first, target = await fleet.add(), await fleet.add()
     kernel = Node(first.url, fleet.folder)
     async with running(kernel):
@@ -354,7 +361,7 @@ async def test_a_bridge_that_is_not_the_one_of_the_record_is_left_before_anythin
         assert list(kernel.peer_discovery._resting) == [record.bridge_id]
 
 
-async def test_the_number_of_visits_is_bounded(fleet: Fleet) -> None:
+async def test_the_number_of_visits_is_bounded(fleet: Bridges) -> None:
     bridges = [await fleet.add() for _ in range(MOST_VISITS + 3)]
     kernel = Node(bridges[0].url, fleet.folder)
     async with running(kernel):
@@ -366,7 +373,7 @@ async def test_the_number_of_visits_is_bounded(fleet: Fleet) -> None:
         await kernel.peer_discovery.close()
 
 
-async def test_a_cart_that_wants_encrypted_links_visits_no_other(fleet: Fleet) -> None:
+async def test_a_cart_that_wants_encrypted_links_visits_no_other(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     kernel = Node(first.url, fleet.folder)
     kernel.peer_discovery._bridges = BridgeSelection(["wss://home:1"], 1.0, 1.0, time.monotonic, time.time)
@@ -377,7 +384,7 @@ async def test_a_cart_that_wants_encrypted_links_visits_no_other(fleet: Fleet) -
 # Records of carts.
 
 
-async def test_a_cart_is_found_while_it_is_attached(fleet: Fleet) -> None:
+async def test_a_cart_is_found_while_it_is_attached(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     one, other = Node(first.url, fleet.folder), Node(second.url, fleet.folder)
     async with running(one):
@@ -390,7 +397,7 @@ async def test_a_cart_is_found_while_it_is_attached(fleet: Fleet) -> None:
         assert await one.exchange.home.requests.seek(other.id, 5.0) is None
 
 
-async def test_a_cart_that_leaves_takes_its_record_back_first(fleet: Fleet) -> None:
+async def test_a_cart_that_leaves_takes_its_record_back_first(fleet: Bridges) -> None:
     first = await fleet.add()
     node = Node(first.url, fleet.folder)
     assert first.directory is not None
@@ -410,7 +417,7 @@ async def test_a_cart_that_leaves_takes_its_record_back_first(fleet: Fleet) -> N
     assert not first.hub.counters["violations"]
 
 
-async def test_a_record_that_is_not_the_carts_own_is_counted_and_costs_nothing_else(fleet: Fleet) -> None:
+async def test_a_record_that_is_not_the_carts_own_is_counted_and_costs_nothing_else(fleet: Bridges) -> None:
     first = await fleet.add()
     one, other = Node(first.url, fleet.folder), Node(first.url, fleet.folder)
     async with running(one, other):
@@ -425,7 +432,7 @@ async def test_a_record_that_is_not_the_carts_own_is_counted_and_costs_nothing_e
         assert is_at(one, first)
 
 
-async def test_only_where_a_cart_itself_says_that_it_is_is_gone_to(fleet: Fleet) -> None:
+async def test_only_where_a_cart_itself_says_that_it_is_is_gone_to(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     seeker, sought, stranger = (Node(url, fleet.folder) for url in (first.url, second.url, second.url))
     async with running(seeker, sought, stranger):
@@ -450,7 +457,7 @@ async def test_only_where_a_cart_itself_says_that_it_is_is_gone_to(fleet: Fleet)
         await seeker.peer_discovery.close()
 
 
-async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Fleet) -> None:
+async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Bridges) -> None:
     first = await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
@@ -462,7 +469,7 @@ async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Fleet) -> N
 # Transfers that outlive their bridge.
 
 
-class Held:
+class HeldTransfer:
     """A giver that sends nothing more until it is let go: the transfer stands in the middle."""
 
     def __init__(self, giver: Node, taker: Node) -> None:
@@ -484,7 +491,7 @@ class Held:
 @asynccontextmanager
 async def in_the_middle(giver: Node, taker: Node) -> AsyncIterator[asyncio.Task[dict[str, bytes]]]:
     """A collection that stands in the middle of a transfer when the block begins."""
-    held = Held(giver, taker)
+    held = HeldTransfer(giver, taker)
     task = asyncio.create_task(collect(taker))
     await until(lambda: held.stands)
     held.release()
@@ -504,7 +511,7 @@ def told(url: str, *more: str) -> BridgeSelection:
     return bridges
 
 
-async def test_a_transfer_goes_on_where_both_carts_meet_again(fleet: Fleet) -> None:
+async def test_a_transfer_goes_on_where_both_carts_meet_again(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
     async with running(giver, taker):
@@ -515,7 +522,7 @@ async def test_a_transfer_goes_on_where_both_carts_meet_again(fleet: Fleet) -> N
         assert 0 < second.hub.relayed_bytes < len(PAYLOAD)
 
 
-async def test_a_transfer_goes_on_where_the_carts_part(fleet: Fleet) -> None:
+async def test_a_transfer_goes_on_where_the_carts_part(fleet: Bridges) -> None:
     first, second, third = [await fleet.add() for _ in range(3)]
     giver = Node(first.url, fleet.folder, model_of(PAYLOAD), bridges=told(first.url, second.url))
     taker = Node(first.url, fleet.folder, bridges=told(first.url, third.url))
@@ -533,7 +540,7 @@ async def test_a_transfer_goes_on_where_the_carts_part(fleet: Fleet) -> None:
         assert giver.exchange.views()[0].transfer_id == taker.exchange.views()[0].transfer_id
 
 
-async def test_a_transfer_over_a_visit_goes_on_when_the_visited_bridge_dies(fleet: Fleet) -> None:
+async def test_a_transfer_over_a_visit_goes_on_when_the_visited_bridge_dies(fleet: Bridges) -> None:
     first, second, third = [await fleet.add() for _ in range(3)]
     giver = Node(second.url, fleet.folder, model_of(PAYLOAD), bridges=told(second.url, third.url))
     giver.bridges.take_list = lambda named: None  # type: ignore[method-assign]
@@ -545,7 +552,9 @@ async def test_a_transfer_over_a_visit_goes_on_when_the_visited_bridge_dies(flee
         assert 0 < third.hub.relayed_bytes < len(PAYLOAD)
 
 
-async def test_a_transfer_over_a_visit_goes_on_when_the_peer_comes_to_the_carts_own_bridge(fleet: Fleet) -> None:
+async def test_a_transfer_over_a_visit_goes_on_when_the_peer_comes_to_the_carts_own_bridge(
+    fleet: Bridges,
+) -> None:
     first, second = await fleet.add(), await fleet.add()
     giver = Node(second.url, fleet.folder, model_of(PAYLOAD), bridges=told(second.url, first.url))
     taker = Node(first.url, fleet.folder)
@@ -556,7 +565,7 @@ async def test_a_transfer_over_a_visit_goes_on_when_the_peer_comes_to_the_carts_
         assert 0 < first.hub.relayed_bytes < len(PAYLOAD)
 
 
-async def test_a_transfer_goes_on_when_the_cart_moves_to_the_bridge_that_it_visits(fleet: Fleet) -> None:
+async def test_a_transfer_goes_on_when_the_cart_moves_to_the_bridge_that_it_visits(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     giver = Node(second.url, fleet.folder, model_of(PAYLOAD))
     taker = Node(first.url, fleet.folder, bridges=told(first.url, second.url))
@@ -571,14 +580,14 @@ async def test_a_transfer_goes_on_when_the_cart_moves_to_the_bridge_that_it_visi
 # Stopping.
 
 
-async def test_a_bridge_that_stops_sends_idle_carts_away_and_lets_transfers_end(fleet: Fleet) -> None:
+async def test_a_bridge_that_stops_sends_idle_carts_away_and_lets_transfers_end(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
     idle = [Node(first.url, fleet.folder) for _ in range(3)]
     for node in idle:
-        node.standing = replace(node.standing, model_version=0)  # nobody asks them
+        node.standing = replace(node.standing, model_version=0)  # no cart asks them
     async with running(giver, taker, *idle):
-        held = Held(giver, taker)
+        held = HeldTransfer(giver, taker)
         collecting = asyncio.create_task(collect(taker, size=16))
         await until(lambda: held.stands)
         leaving = asyncio.create_task(first.relay.send_away(20.0, asyncio.Event()))
@@ -595,7 +604,7 @@ async def test_a_bridge_that_stops_sends_idle_carts_away_and_lets_transfers_end(
         await until(lambda: is_at(giver, second) and is_at(taker, second))
 
 
-async def test_a_transfer_that_takes_too_long_goes_on_elsewhere(fleet: Fleet) -> None:
+async def test_a_transfer_that_takes_too_long_goes_on_elsewhere(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
     async with running(giver, taker):
@@ -607,7 +616,7 @@ async def test_a_transfer_that_takes_too_long_goes_on_elsewhere(fleet: Fleet) ->
         assert second.hub.relayed_bytes < len(PAYLOAD)
 
 
-async def test_a_bridge_that_stops_takes_no_cart_and_begins_no_cluster(fleet: Fleet) -> None:
+async def test_a_bridge_that_stops_takes_no_cart_and_begins_no_cluster(fleet: Bridges) -> None:
     first, second = await fleet.add(), await fleet.add()
     giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
     late = Node(first.url, fleet.folder, bridges=told(first.url, second.url))
@@ -626,7 +635,7 @@ async def test_a_bridge_that_stops_takes_no_cart_and_begins_no_cluster(fleet: Fl
         collecting.cancel()
 
 
-async def test_a_bridge_without_neighbours_keeps_its_carts_until_it_closes(fleet: Fleet) -> None:
+async def test_a_bridge_without_neighbours_keeps_its_carts_until_it_closes(fleet: Bridges) -> None:
     first = await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
@@ -636,7 +645,7 @@ async def test_a_bridge_without_neighbours_keeps_its_carts_until_it_closes(fleet
         await until(lambda: Code.BRIDGE_STOPPING in node.link.status.reason)
 
 
-async def test_a_bridge_without_neighbours_lets_transfers_end(fleet: Fleet) -> None:
+async def test_a_bridge_without_neighbours_lets_transfers_end(fleet: Bridges) -> None:
     first = await fleet.add()
     giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
     async with running(giver, taker), in_the_middle(giver, taker) as collecting:
@@ -649,7 +658,7 @@ async def test_a_bridge_without_neighbours_lets_transfers_end(fleet: Fleet) -> N
         assert is_at(giver, first)
 
 
-async def test_a_bridge_without_neighbours_waits_no_longer_than_told(fleet: Fleet) -> None:
+async def test_a_bridge_without_neighbours_waits_no_longer_than_told(fleet: Bridges) -> None:
     first = await fleet.add()
     giver, taker = Node(first.url, fleet.folder, model_of(PAYLOAD)), Node(first.url, fleet.folder)
     async with running(giver, taker), in_the_middle(giver, taker) as collecting:

@@ -70,7 +70,7 @@ class Learner(Node):
             await self.bootstrap.run()
             await self.rounds.run()
 
-        async with asyncio.TaskGroup() as group:  # whoever fails ends the test at once
+        async with asyncio.TaskGroup() as group:  # a failure in one ends the test at once
             task = group.create_task(learn())
             try:
                 yield
@@ -249,7 +249,7 @@ async def test_a_failing_trainer_costs_the_round_and_no_rows(
         await until(lambda: learner.spooled == [])
         learner.trainer.failing = set()
         learner.add_rows(10)
-        await until(lambda: learner.ended(2) or learner.ended(3), timeout_s=10)
+        await until(lambda: learner.ended(2) or learner.ended(3))
     assert [row["n"] for row in learner.trainer.trained_on] == [n for n in range(1, 21) if n % 10]
     assert learner.store.waiting_count() == 0
     assert learner.last_round().outcome is Outcome.AGGREGATED

@@ -127,7 +127,7 @@ class Nothing(KerasTask):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nonsense", "it is shopping or digits, or a class of yours"),
+        ("nonsense", "it is shopping or digits, or your own class"),
         ("no_such_module:Task", "cannot be loaded"),
         ("child_cart.model.shopping:Nope", "cannot be loaded"),
         ("collections:Counter", "is not a task: it lacks"),

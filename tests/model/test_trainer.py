@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from cart_common.process.tuning import new_event_loop
 from child_cart.model import codec
 from child_cart.model.partition import Partition
 from child_cart.model.precision import halved
+from child_cart.model.process_trainer import ProcessTrainer, TrainerSetup
 from child_cart.model.task import load_task
-from child_cart.model.trainer import Initial, ProcessTrainer, Stored, TrainerDied, TrainerError, TrainerSetup
+from child_cart.model.trainer import Initial, Stored, TrainerDied, TrainerError
 from child_cart.model.verdict import VerdictReason
 from child_cart.model.weights_file import read_weights, write_weights
 from child_cart.model.worker import model_signature
@@ -31,7 +33,7 @@ ROWS = load_task(LIGHT_TASK).starter_rows(Partition())
 def setup(tmp_path: Path, **changes: object) -> TrainerSetup:
     given = {
         "task": LIGHT_TASK,
-        "share": (0, 1),
+        "partition": (0, 1),
         "data": "",
         "starter_rows": 50,
         "threads": 1,
@@ -140,7 +142,7 @@ async def test_a_killed_trainer_costs_its_command(tmp_path: Path, monkeypatch) -
     work = asyncio.create_task(trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None))
     await asyncio.sleep(0.05)
     os.kill(trainer.process_id, signal.SIGKILL)
-    with pytest.raises(TrainerDied, match=r"by signal 9 \(so the kernel.*trainer\.log"):
+    with pytest.raises(TrainerDied, match=r"by signal 9 \(as the kernel.*trainer\.log"):
         await work
     monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "0")
     await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
@@ -209,10 +211,11 @@ async def test_an_idle_trainer_ends_after_a_refused_payload_too(tmp_path: Path) 
 
 async def test_a_trainer_that_hangs_is_ended(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "30")
-    trainer = ProcessTrainer(setup(tmp_path, silence_s=6.0))
+    trainer = ProcessTrainer(setup(tmp_path))
     _, base = await initial(trainer, tmp_path)
     process = trainer.process_id
-    with pytest.raises(TrainerDied, match="said nothing for 6 s"):
+    trainer._setup = replace(trainer._setup, silence_s=0.2)  # from now on: a start may take longer
+    with pytest.raises(TrainerDied, match=r"said nothing for 0\.2 s"):
         await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
     assert not is_running(process)
 

@@ -315,7 +315,7 @@ def test_what_is_one(text: str) -> None:
     assert is_bridge_url(text)
 
 
-# The file is whatever somebody has made of it.
+# The file may hold anything.
 
 
 JSON = st.recursive(

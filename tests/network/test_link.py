@@ -161,7 +161,7 @@ async def test_messages_go_both_ways(bridge: Bridge) -> None:
 
 async def test_a_changed_standing_is_announced_once(bridge: Bridge) -> None:
     cart = Cart(bridge.url)
-    cart.link.announce(STANDING)  # without a link there is nobody to tell
+    cart.link.announce(STANDING)  # without a link this does nothing
     async with cart.running():
         await cart.link.wait_attached()
         cart.link.announce(Standing(Role.KERNEL, "ab" * 16, 7))
@@ -288,7 +288,7 @@ async def test_leaving_says_exit_and_ends_the_link(bridge: Bridge) -> None:
         await cart.link.wait_attached()
         await cart.link.leave(5)
         assert not bridge.hub.carts
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await task
         assert cart.state is LinkState.CLOSED
         assert bridge.hub.counters["violations"] == 0
@@ -299,7 +299,7 @@ async def test_leaving_during_a_long_delay_ends_it() -> None:
     async with cart.running() as task:
         await cart.waits_with("No bridge answers")
         await cart.link.leave(5)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await task
         assert cart.state is LinkState.CLOSED
 
@@ -321,7 +321,7 @@ async def test_leaving_during_the_handshake_ends_the_link() -> None:
             await greeted.wait()
             await cart.link.leave(5)
             go_on.set()
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):
                 await task
             assert cart.state is LinkState.CLOSED
             assert cart.listener.events == []
@@ -349,9 +349,9 @@ async def test_a_bridge_that_does_not_answer_exit_holds_nobody_up() -> None:
         cart = Cart(url)
         async with cart.running():
             await cart.link.wait_attached()
-            began = time.monotonic()
-            await cart.link.leave(0.05)
-            assert time.monotonic() - began < 1
+            async with asyncio.timeout(10):
+                await cart.link.leave(0.05)
+            assert cart.state is LinkState.ATTACHED  # it has not waited for the link's end
             silent.set()
 
 
@@ -366,7 +366,7 @@ async def test_leaving_a_link_that_takes_no_more_raises_nothing(bridge: Bridge) 
         await cart.link.leave(1)
 
 
-# Bridges that are none, or speak nonsense: each is named, none breaks the link's loop.
+# Servers that are no bridge or speak nonsense: the link names each, and its loop goes on.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Backup and moving house, on the command line: everything arrives, once, and nothing else is touched."""
+"""Backup and migration, on the command line: everything arrives, once, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -182,21 +182,21 @@ def test_half_an_import_is_no_store(folder: Path, tmp_path: Path) -> None:
     rows.write_text(rows.read_text().replace("\n100,", "\nx,1000000,"))
     new = tmp_path / "new"
     assert "cart_data.csv" in refusal("import", str(tmp_path / "backup"), "--data-dir", str(new))
-    assert "holds only part of what was to be moved there" in refusal("--data-dir", str(new), "--port", "0")
+    assert "holds only part of what should have been moved there" in refusal("--data-dir", str(new), "--port", "0")
 
 
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("archive.json", lambda text: "{}", "not of an archive that this program reads"),
-        ("archive.json", lambda text: "[" * 100_000, "is no JSON file"),
-        ("rounds.json", lambda text: '[{"number": 1}]', "holds something else than expected"),
+        ("archive.json", lambda text: "{}", "does not belong to an archive that this program reads"),
+        ("archive.json", lambda text: "[" * 100_000, "is not a JSON file"),
+        ("rounds.json", lambda text: '[{"number": 1}]', "does not hold what was expected"),
         ("items.csv", lambda text: text.replace("349", "much"), "price_cents is 'much'; it must be a whole number"),
         ("items.csv", lambda text: text.replace("False", "maybe"), "retired is 'maybe'; it must be True or False"),
         ("sales.csv", lambda text: text.replace("1000000000.0", "soon", 1), "sales.csv, line 2"),
         ("sales.csv", lambda text: text[: len(text) // 2], "sales.csv, line"),
         ("cart_data.csv", lambda text: text.replace("\n7,", "\n7,9", 1), "cart_data.csv, line 8: degrees is"),
-        ("cart_data.csv", lambda text: "", "cart_data.csv is no CSV file"),
+        ("cart_data.csv", lambda text: "", "cart_data.csv is not a CSV file"),
         ("batches.csv", lambda text: text[:-10], "says that it holds"),
     ],
 )

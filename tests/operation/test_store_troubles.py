@@ -180,18 +180,16 @@ def serving(cart: CartProcess) -> bool:
 
 
 @pytest.fixture
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 6 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
     if os.geteuid() != 0:
-        skip_loudly(request.config, "a full disk", "only root may mount a small one", fails_on_ci=False)
+        skip_loudly("a full disk", "only root may mount a small one", fails_on_ci=False)
     mounting = subprocess.run(mount, capture_output=True, text=True)
     if mounting.returncode != 0:
-        skip_loudly(
-            request.config, "a full disk", f"none may be mounted ({mounting.stderr.strip()})", fails_on_ci=False
-        )
+        skip_loudly("a full disk", f"none may be mounted ({mounting.stderr.strip()})", fails_on_ci=False)
     try:
         yield folder
     finally:

@@ -28,7 +28,7 @@ FINE = WarningFacts(
 
 
 @pytest.mark.parametrize(
-    ("change", "weight", "words"),
+    ("change", "severity", "words"),
     [
         ({"fleet_open": True}, Severity.CAUTION, "The fleet is open"),
         ({"sharing": False}, Severity.NOTE, "Sharing is paused"),
@@ -46,9 +46,9 @@ FINE = WarningFacts(
         ({"plain_http_to": "0.0.0.0"}, Severity.CAUTION, "The pages are served on 0.0.0.0 without https"),
     ],
 )
-def test_each_fact_has_its_sentence(change: dict[str, object], weight: Severity, words: str) -> None:
+def test_each_fact_has_its_sentence(change: dict[str, object], severity: Severity, words: str) -> None:
     (told,) = operator_warnings(replace(FINE, **change))  # type: ignore[arg-type]
-    assert told.weight is weight
+    assert told.severity is severity
     assert told.sentence.startswith(words)
 
 
@@ -62,4 +62,4 @@ def test_what_is_no_worry_is_not_told(change: dict[str, object]) -> None:
 
 def test_trouble_comes_first() -> None:
     told = operator_warnings(replace(FINE, fleet_open=True, sharing=False, model_trouble="Damaged."))
-    assert [caution.weight for caution in told] == [Severity.TROUBLE, Severity.CAUTION, Severity.NOTE]
+    assert [warning.severity for warning in told] == [Severity.TROUBLE, Severity.CAUTION, Severity.NOTE]

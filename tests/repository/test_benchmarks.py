@@ -1,4 +1,4 @@
-"""The benchmarks run, and count what they say they count. Their figures are nobody's business here."""
+"""The benchmarks run and count what they claim to count. Their figures are not tested here."""
 
 import os
 import re

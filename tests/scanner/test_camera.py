@@ -104,7 +104,7 @@ def test_a_file_that_is_no_film_says_so(made, tmp_path):
     path.write_bytes(b"no film" * 1000)
     camera = made(path, retry_s=0.05)
     wait_for(lambda: state_of(camera) is CameraState.AWAY)
-    assert "is no film that can be read" in camera.status.sentence
+    assert "is not a readable video" in camera.status.sentence
 
 
 def test_a_device_that_is_not_there_says_so(made):
@@ -140,7 +140,7 @@ def test_nobody_looks_and_the_camera_is_let_go_until_somebody_does(made):
     last = camera.look(0, 5).number
     wait_for(lambda: camera.status.state is CameraState.RESTING)
     assert device.released == device.opened == 1
-    assert camera.status.sentence == "Nobody has looked for a while."
+    assert camera.status.sentence == "No page shows the camera now."
     assert camera.look(last, 5).number > last
     assert device.opened == 2
 

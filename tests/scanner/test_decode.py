@@ -27,18 +27,18 @@ def has_zbar() -> bool:
 
 
 @pytest.fixture(params=["zbar", "OpenCV"])
-def decoder(request, pytestconfig):
+def decoder(request):
     if request.param == "OpenCV":
         return OpenCv()
     if not has_zbar():
-        skip_loudly(pytestconfig, "libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
+        skip_loudly("libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
     return Zbar()
 
 
 @pytest.fixture
-def zbar(pytestconfig):
+def zbar():
     if not has_zbar():
-        skip_loudly(pytestconfig, "libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
+        skip_loudly("libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
     return Zbar()
 
 
@@ -136,10 +136,10 @@ print(found and found.name, bool(found and found.sentence), "cv2" in sys.modules
         ([], "zbar False False"),
     ],
 )
-def test_the_decoder_is_the_best_one_that_is_there(missing, said, pytestconfig):
+def test_the_decoder_is_the_best_one_that_is_there(missing, said):
     """Without loading OpenCV just to say so."""
     if not missing and not has_zbar():
-        skip_loudly(pytestconfig, "libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
+        skip_loudly("libzbar", "it is not installed: sudo apt install libzbar0", fails_on_ci=False)
     ended = subprocess.run(
         [sys.executable, "-c", CHOICE, *missing], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

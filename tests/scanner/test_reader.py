@@ -30,7 +30,7 @@ def test_pictures_and_pixels_are_read_by_one_process(reader):
     first = reader.process_id
     assert reader.texts(LABEL.tobytes(), False, LABEL.size) == ["0200000000103"]
     assert reader.texts(pictures.encoded(pictures.on_a_shelf()), True) == []
-    with pytest.raises(PictureError, match="no picture in JPEG, PNG or WebP"):
+    with pytest.raises(PictureError, match="not a picture in JPEG, PNG or WebP"):
         reader.texts(b"nothing", True)
     assert reader.process_id == first
     assert is_running(first)

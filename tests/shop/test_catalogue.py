@@ -61,24 +61,24 @@ ITEMS = st.lists(
     [
         ({"code": None}, "The code is missing."),
         ({"code": 5}, "The code is missing."),
-        ({"code": "4006381333932"}, "4006381333932 is no EAN-13: its last digit would be 1."),
+        ({"code": "4006381333932"}, "4006381333932 is not a valid EAN-13: its last digit would be 1."),
         ({"code": "a b"}, "“a b” is not the code of an item."),
         ({"code": "../x"}, "“../x” is not the code of an item."),
         ({"name": None}, "The name is missing."),
-        ({"name": " "}, "The name has 0 characters; it is to have 1 to 60."),
-        ({"name": "x" * 61}, "The name has 61 characters; it is to have 1 to 60."),
+        ({"name": " "}, "The name has 0 characters; it must have 1 to 60."),
+        ({"name": "x" * 61}, "The name has 61 characters; it must have 1 to 60."),
         ({"name": "a\nb"}, "The name 'a\\nb' holds characters that cannot be printed."),
         ({"name": "\u202eevil"}, "holds characters that cannot be printed."),
         ({"name": "\ud800"}, "holds characters that cannot be printed."),
-        ({"category": 7}, "The category '7' is none; there are 1 Bakery, 2 Dairy"),
-        ({"category": True}, "The category 'True' is none"),
-        ({"category": "1"}, "The category '1' is none"),
-        ({"price_cents": 0}, "The price '0' is no whole number of cents from 1 to 9999999."),
-        ({"price_cents": -5}, "The price '-5' is no whole number"),
-        ({"price_cents": 10**30}, "is no whole number"),
-        ({"price_cents": 3.5}, "The price '3.5' is no whole number"),
-        ({"price_cents": float("nan")}, "The price 'nan' is no whole number"),
-        ({"price_cents": True}, "The price 'True' is no whole number"),
+        ({"category": 7}, "The category '7' is unknown; there are 1 Bakery, 2 Dairy"),
+        ({"category": True}, "The category 'True' is unknown"),
+        ({"category": "1"}, "The category '1' is unknown"),
+        ({"price_cents": 0}, "The price '0' is not a whole number of cents from 1 to 9999999."),
+        ({"price_cents": -5}, "The price '-5' is not a whole number"),
+        ({"price_cents": 10**30}, "is not a whole number"),
+        ({"price_cents": 3.5}, "The price '3.5' is not a whole number"),
+        ({"price_cents": float("nan")}, "The price 'nan' is not a whole number"),
+        ({"price_cents": True}, "The price 'True' is not a whole number"),
         ({"retired": "yes"}, "retired is wrong; it is true or false."),
     ],
 )
@@ -127,7 +127,7 @@ def test_what_is_no_currency(text):
     "text", ["", "0", "0.00", "-1", "1.234", "1e3", "nan", "inf", "3.", ".5", "100000", "1 000", "٣", "3€"]
 )
 def test_what_is_no_price_is_refused(text):
-    with pytest.raises(CatalogueError, match=r"is none; write it like 3\.49"):
+    with pytest.raises(CatalogueError, match=r"is not a price; write it like 3\.49"):
         price_of(text)
 
 
@@ -199,15 +199,15 @@ def test_every_wrong_line_is_named_by_its_number():
         "a1,again,1,1\n"
         "A6,where,Garden,1\n"
     )
-    with pytest.raises(CsvRefused, match="Nothing was taken over: 7 lines are wrong") as caught:
+    with pytest.raises(CsvRefused, match="Nothing was imported: 7 lines are wrong") as caught:
         catalogue_csv.read(text.encode())
     expected = {
-        2: "0200000000104 is no EAN-13: its last digit would be 3.",
+        2: "0200000000104 is not a valid EAN-13: its last digit would be 3.",
         4: "The line has more fields than the first one.",
         6: "The name 'two\\nlines' holds characters that cannot be printed.",
         8: "There is no category ''; there are 1 Bakery, 2 Dairy",
-        9: "The price '-1' is none; write it like 3.49",
-        10: "The code A1 stands in line 3 already.",
+        9: "'-1' is not a price; write it like 3.49",
+        10: "The code A1 is in line 3 already.",
         11: "There is no category 'Garden'; there are",
     }
     assert [entry.line for entry in caught.value.lines] == list(expected)
@@ -218,15 +218,15 @@ def test_every_wrong_line_is_named_by_its_number():
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "The first line is to name the columns"),
+        (b"", "The first line must name the columns"),
         (b"\xff\xfe\x00", "The file is not in UTF-8."),
-        (b"code,name\nA,B\n", "The first line is to name the columns"),
+        (b"code,name\nA,B\n", "The first line must name the columns"),
         (b"code,name,category,price,code\n", "each once"),
         (HEADING.encode(), "There is no item in the file."),
         (HEADING.encode() + b"\n\n,,,\n", "There is no item in the file."),
         (HEADING.encode() + b"A1,\x00,1,1\n", "zero bytes"),
-        (HEADING.encode() + b'A1,"never closed,1,1\n', "The file is no sound CSV"),
-        (HEADING.encode() + b'A1,5" pipe,1,1\nA2,"never closed,1,1\nA3,x,1,1\n', "The file is no sound CSV"),
+        (HEADING.encode() + b'A1,"never closed,1,1\n', "The file is not valid CSV"),
+        (HEADING.encode() + b'A1,5" pipe,1,1\nA2,"never closed,1,1\nA3,x,1,1\n', "The file is not valid CSV"),
         (HEADING.encode() + b"x" * MAX_CSV_BYTES, "at most 1048576 are taken."),
         (HEADING.encode() + b"\n" * 10_001, "more than 10000 lines"),
         (b"PK\x03\x04" + bytes(100), "zero bytes"),

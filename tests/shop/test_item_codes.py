@@ -37,7 +37,7 @@ def test_a_upc_a_is_the_ean_13_that_it_is():
     assert read("036000291452", ITEMS).item == UPC
 
 
-# Examples of GS1's general specifications and of labels that everybody has at home.
+# Examples from GS1's general specifications and from labels of common goods.
 @pytest.mark.parametrize("code", ["4006381333931", "9780201379624", "0614141999996", "96385074", "73513537"])
 def test_check_digits_are_those_of_the_standard(code):
     assert normal(code) == code
@@ -75,17 +75,21 @@ def test_what_is_no_upc_e_is_not_widened(wrong):
         (
             "0200000000104",
             CodeProblem.CHECK_DIGIT,
-            "0200000000104 is no EAN-13: its last digit would be 3. Scan it again.",
+            "0200000000104 is not a valid EAN-13: its last digit would be 3. Scan it again.",
         ),
         (
             "036000291453",
             CodeProblem.CHECK_DIGIT,
-            "036000291453 is no UPC-A: its last digit would be 2. Scan it again.",
+            "036000291453 is not a valid UPC-A: its last digit would be 2. Scan it again.",
         ),
-        ("96385075", CodeProblem.CHECK_DIGIT, "96385075 is no EAN-8: its last digit would be 4. Scan it again."),
+        (
+            "96385075",
+            CodeProblem.CHECK_DIGIT,
+            "96385075 is not a valid EAN-8: its last digit would be 4. Scan it again.",
+        ),
         ("4006381333931", CodeProblem.UNKNOWN, "No item of this shop has the code 4006381333931."),
         ("SKU-9", CodeProblem.UNKNOWN, "No item of this shop has the code SKU-9."),
-        (GONE.code, CodeProblem.RETIRED, "Baguette is not sold any more."),
+        (GONE.code, CodeProblem.RETIRED, "Baguette is no longer sold."),
         ("https://a.example/x", CodeProblem.NOT_A_CODE, "“https://a.example/x” is not the code of an item."),
         ("0200000000103;price=1", CodeProblem.NOT_A_CODE, "“0200000000103;price=1” is not the code of an item."),
         ("٠٢٠٠٠٠٠٠٠٠١٠٣", CodeProblem.NOT_A_CODE, "“٠٢٠٠٠٠٠٠٠٠١٠٣” is not the code of an item."),

@@ -29,9 +29,9 @@ def test_documents_become_items_in_their_one_form() -> None:
         ({"_id": 7}, "'7': The code is missing."),
         ({"_id": "0200000000104"}, "its last digit would be 3"),
         ({"name": "x" * 61}, "The name has 61 characters"),
-        ({"category": 7}, "The category '7' is none"),
-        ({"price_cents": 0}, "The price '0' is no whole number of cents"),
-        ({"price_cents": 2.5}, "The price '2.5' is no whole number of cents"),
+        ({"category": 7}, "The category '7' is unknown"),
+        ({"price_cents": 0}, "The price '0' is not a whole number of cents"),
+        ({"price_cents": 2.5}, "The price '2.5' is not a whole number of cents"),
         ({"retired": "no"}, "retired is wrong"),
     ],
 )

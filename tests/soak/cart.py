@@ -29,7 +29,7 @@ def file_digest(path: Path) -> str:
 
 
 class Collector:
-    """Collects for ever, and counts."""
+    """Collect models until the process is ended, and count what happens."""
 
     def __init__(self, node: Node) -> None:
         self._node = node

@@ -51,7 +51,7 @@ class Garbage(threading.Thread):
     def run(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             while not self._over.wait(self._pause_s):
-                with suppress(OSError):  # nobody listens there just now
+                with suppress(OSError):  # no bridge listens there at the moment
                     sender.sendto(self._datagram(), ("127.0.0.1", self._draw.choice(self._ports)))
                 self.sent += 1
 
@@ -121,7 +121,7 @@ class Churn:
             fleet.let_carts_know_all()
             self.garbage.start()
             self.feeder.start()
-            memory = self._memory_of(fleet.bridges[0])  # the first one is stopped and killed by nobody
+            memory = self._memory_of(fleet.bridges[0])  # the first one is never stopped or killed
             ends_at = time.monotonic() + seconds
             while time.monotonic() < ends_at:
                 time.sleep(self._draw.uniform(2, 8))

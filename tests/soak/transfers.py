@@ -104,9 +104,9 @@ async def running_cart(number: int, url: str, folder: Path, options: argparse.Na
         await listening
 
 
-def report(minute: int, everybody: list[Watched], proxy: CuttingProxy) -> None:
+def report(minute: int, all_watched: list[Watched], proxy: CuttingProxy) -> None:
     """Print a line of the table."""
-    bridge, *carts = everybody
+    bridge, *carts = all_watched
     failed: Counter[str] = Counter()
     for cart in carts:
         failed.update(cart.counts["failed"])
@@ -121,22 +121,22 @@ def report(minute: int, everybody: list[Watched], proxy: CuttingProxy) -> None:
     sys.stdout.flush()
 
 
-async def watch(options: argparse.Namespace, everybody: list[Watched], proxy: CuttingProxy) -> None:
+async def watch(options: argparse.Namespace, all_watched: list[Watched], proxy: CuttingProxy) -> None:
     """Sample and report until the time is over."""
     print("minute transfers gigabyte  resets silences  bridge  carts (MiB of their own memory)", flush=True)
     started_at = time.monotonic()
     minute = 0
     while (passed_s := time.monotonic() - started_at) < options.minutes * 60:
         await asyncio.sleep(SAMPLE_S)
-        for watched in everybody:
+        for watched in all_watched:
             watched.sample()
         if passed_s + SAMPLE_S >= (minute + 1) * 60:
             minute += 1
-            report(minute, everybody, proxy)
+            report(minute, all_watched, proxy)
 
 
 async def soak(options: argparse.Namespace) -> int:
-    """Run it all, and end it all also when somebody ends this process; return the exit status."""
+    """Run all processes, and end them also when this one is ended; return the exit status."""
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
@@ -147,26 +147,26 @@ async def soak(options: argparse.Namespace) -> int:
         stack.callback(bridge.stop)
         proxy = await stack.enter_async_context(cutting_proxy(bridge.port, 2 * options.bytes_between_cuts))
         proxy.cuts_left = sys.maxsize
-        everybody = [Watched("bridge", bridge.process.pid)]
+        all_watched = [Watched("bridge", bridge.process.pid)]
         for number in range(options.carts):
             cart = running_cart(number, proxy.url, folder / f"cart{number}", options)
-            everybody.append(await stack.enter_async_context(cart))
-        await watch(options, everybody, proxy)
+            all_watched.append(await stack.enter_async_context(cart))
+        await watch(options, all_watched, proxy)
         print(f"the bridge at the end: {json.dumps(bridge.health())}")
-    return judge(everybody)
+    return judge(all_watched)
 
 
-def judge(everybody: list[Watched]) -> int:
+def judge(all_watched: list[Watched]) -> int:
     """Print how it ended; return the exit status."""
-    faults = [f"{watched.name} has grown" for watched in everybody if has_grown(watched.samples)]
-    if not any(watched.counts["done"] for watched in everybody):
+    faults = [f"{watched.name} has grown" for watched in all_watched if has_grown(watched.samples)]
+    if not any(watched.counts["done"] for watched in all_watched):
         faults.append("no transfer came to its end")
     lost = sum(
-        count for watched in everybody for code, count in watched.counts["failed"].items() if code.endswith("middle")
+        count for watched in all_watched for code, count in watched.counts["failed"].items() if code.endswith("middle")
     )
     if lost:
         faults.append(f"{lost} transfers that had begun did not go on")
-    for watched in everybody:
+    for watched in all_watched:
         growth = growth_bytes(watched.samples)
         words = "too short to tell" if growth is None else f"{growth / MIB:+.2f} MiB from the first third to the last"
         print(f"{watched.name}: {words}")

@@ -37,7 +37,7 @@ def mutant(payload: bytes, random: np.random.Generator) -> bytes:
 
 
 def main(count: int, seed: int) -> None:
-    """Decode so many mutants; anything but arrays or a CodecError ends the process."""
+    """Decode this many mutants; anything but arrays or a CodecError ends the process."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     random = np.random.default_rng(seed)
     weights = [np.ones((2, 3), np.float32), np.zeros(3), np.array(2, np.int64), np.zeros((0, 2), np.float16)]

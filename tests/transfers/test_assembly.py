@@ -73,7 +73,7 @@ def test_a_sender_and_a_receiver_always_get_to_the_end(payload: bytes, chunk_byt
             assert splitter.sent_bytes <= granted
             assert granted - assembler.received_bytes <= max(window, chunk_bytes)
             assembler.add(chunk.sequence, chunk.payload, chunk.final, 0.0)
-        assert moved, "nobody can go on"
+        assert moved, "no side can go on"
     assert splitter.finished
     assert bytes(buffer) == payload
     assert assembler.next_grant(0.0) is None
@@ -93,7 +93,7 @@ def test_progress_does_not_depend_on_when_credit_is_asked_for(
     grants.append(first)
     while not assembler.complete:
         steps = ["send"] * bool(grants) + ["take"] * bool(chunks)
-        assert steps, "nobody can go on"
+        assert steps, "no side can go on"
         if data.draw(st.sampled_from(steps)) == "send":
             splitter.grant(grants.pop(0))
             while (chunk := splitter.next_chunk()) is not None:

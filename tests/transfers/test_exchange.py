@@ -256,7 +256,7 @@ async def test_a_bridge_that_says_again_and_again_that_the_peer_is_away_holds_no
                 taker.exchange.home.on_message(Paused(view.transfer_id))
             await asyncio.sleep(0.05)
 
-    async with running(giver, taker), background(say_paused()), asyncio.timeout(5):
+    async with running(giver, taker), background(say_paused()), asyncio.timeout(20):
         error = await failure_of(taker, giver)
     assert error.code is Code.TIMED_OUT
     assert "The peer's offer" in error.sentence
@@ -304,7 +304,7 @@ async def test_a_cart_that_does_not_come_back_is_named(tmp_path: Path, no_blocki
     async with running_bridge(resume_timeout_s=0.3) as bridge:
         giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5_000_000))), Node(bridge.url, tmp_path)
         lost, left = (giver, taker) if gone == "giver" else (taker, giver)
-        lost.limits = replace(lost.limits, resume_timeout_s=0.3)
+        lost.limits = replace(lost.limits, resume_timeout_s=0.3, stall_timeout_s=1.5)
         async with running(giver, taker):
             fetching = await under_way(giver, taker)
             lost.link._leaving.set()

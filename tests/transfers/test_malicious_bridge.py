@@ -1,4 +1,4 @@
-"""A bridge run by somebody hostile: whatever it does to frames on their way ends in a named error at the cart."""
+"""A hostile bridge: whatever it does to frames on their way ends in a named error at the cart."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ async def test_a_whole_message_of_an_earlier_transfer(
         given = len(giver.wire.frames)
         assert await outcome(giver, taker) is code
         assert hostile.changed == 1
-        assert len(giver.wire.frames) == given  # nothing is sealed for whoever holds an earlier key
+        assert len(giver.wire.frames) == given  # nothing is sealed for the holder of an earlier key
         offers = [message for message in giver.wire.sent if isinstance(message, ModelParameters)]
         assert (
             len({offer.key for offer in offers}) == len(offers) == (1 if renamed and kind == ModelRequest.KIND else 2)

@@ -1,4 +1,4 @@
-"""Seals: what one cart closes the other opens, and nobody between them can read or change a bit of it."""
+"""Seals: one cart closes, the other opens, and nothing between them can read or change a bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Keeps the page up to date: asks for it again and takes over the parts that differ, so that scroll positions stay.
+// Keep the page up to date: load it again and replace the parts that differ, so that scroll positions stay.
 
 const EVERY_MS = 2000;
 const PARTS = ["about", "facts", "chart", "carts", "more", "bridges", "events"];
@@ -10,7 +10,7 @@ async function refresh() {
   if (document.hidden) return;
   try {
     const answer = await fetch("/", { signal: AbortSignal.timeout(8000) });
-    if (!answer.ok) throw new Error(`It answers with status ${answer.status}.`);
+    if (!answer.ok) throw new Error(`It answered with status ${answer.status}.`);
     take(new DOMParser().parseFromString(await answer.text(), "text/html"));
     tell(`Live · ${new Date().toLocaleTimeString("en-GB")}`, true);
   } catch (error) {

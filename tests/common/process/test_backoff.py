@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cart_common.process.backoff import Backoff
+from cart_common.process.backoff import Backoff, jittered
 
 
 @given(st.floats(0.001, 10), st.floats(0.001, 100), st.integers(1, 80), st.randoms(use_true_random=False))
@@ -18,6 +18,15 @@ def test_each_delay_lies_between_half_and_all_of_its_step(
     for number in range(tries):
         ceiling = min(cap_s, first_s * 2.0**number)
         assert ceiling / 2 <= backoff.next_delay_s() <= ceiling
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1), st.floats(1, 3), st.randoms(use_true_random=False))
+def test_a_jittered_time_lies_between_its_bounds(
+    seconds: float, least: float, most: float, chance: random.Random
+) -> None:
+    rounding = 1 + 1e-12
+    assert least * seconds / rounding <= jittered(seconds, least, most, chance.uniform) <= most * seconds * rounding
+    assert seconds / 2 <= jittered(seconds) <= seconds
 
 
 def test_it_grows_to_the_cap_and_starts_again_after_a_success() -> None:

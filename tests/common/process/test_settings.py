@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cart_common.process.settings import (
     SettingError,
+    check_values,
     field_named,
     flag_name,
     load,
@@ -144,6 +145,27 @@ def test_anything_is_a_value_within_the_rules_or_a_setting_error(entry: Any, val
     assert type(parsed).__name__ == entry.type
     assert rules.minimum is None or parsed >= rules.minimum
     assert rules.maximum is None or parsed <= rules.maximum
+
+
+@dataclass(frozen=True)
+class Checked:
+    even: int = option(2, "an even number", check=lambda value: None if value % 2 == 0 else "even")
+    hosts: str = option(
+        "", "hosts, separated by commas", listed=True, check=lambda text: "other" if "wrong" in text else None
+    )
+    free: str = option("anything", "not checked")
+
+
+def test_a_field_says_what_its_value_must_be() -> None:
+    check_values(Checked(), "TEST")
+    with pytest.raises(SettingError, match=re.escape("--even (TEST_EVEN) is 3; it must be even.")):
+        check_values(Checked(even=3, hosts="wrong"), "TEST")
+
+
+def test_a_wrong_value_is_named_without_the_passwords_in_it() -> None:
+    settings = Checked(hosts="ws://me:s3cret@wrong:1,ws://other:s3cret@fine:2")
+    with pytest.raises(SettingError, match=re.escape("is 'ws://wrong:1,ws://fine:2'; it must be other.")):
+        check_values(settings, "TEST")
 
 
 def test_a_setting_that_does_not_exist_is_named() -> None:

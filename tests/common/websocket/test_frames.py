@@ -54,7 +54,7 @@ def client_frame(opcode: int, payload: bytes, mask: bytes = b"\1\2\3\4", fin: in
 
 
 def read(reader: FrameReader, data: bytes, most: int) -> list[Frame]:
-    """Give a reader its bytes in reads of at most so many, with another connection's reads between them."""
+    """Feed a reader in reads of at most ``most`` bytes, with another connection's reads between them."""
     frames: list[Frame] = []
     while data and reader.error is None:
         buffer = reader.buffer()

@@ -1,4 +1,4 @@
-"""Two bounded lanes: control first, nothing lost, and room is waited for in turn."""
+"""Two bounded send_queue: control first, nothing lost, and room is waited for in turn."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from cart_common.websocket.send_queue import (
 
 
 def test_control_overtakes_chunks_and_each_lane_keeps_its_order() -> None:
-    lanes = SendQueue(100)
-    lanes.put_chunk(bytearray(b"1"))
-    lanes.put_chunk(bytearray(b"22"))
-    lanes.put_chunk(bytearray(b"333"))
-    lanes.put_control("a")
-    lanes.put_control("b")
-    assert [lanes.take_control() for _ in range(3)] == ["a", "b", None]
-    assert lanes.take_chunks(3) == [b"1", b"22"]
-    assert lanes.chunk_bytes == 3
-    assert lanes.take_chunks(1) == [b"333"]  # one at least
-    assert lanes.take_chunks(1) == []
-    assert lanes.chunk_bytes == 0
+    send_queue = SendQueue(100)
+    send_queue.put_chunk(bytearray(b"1"))
+    send_queue.put_chunk(bytearray(b"22"))
+    send_queue.put_chunk(bytearray(b"333"))
+    send_queue.put_control("a")
+    send_queue.put_control("b")
+    assert [send_queue.take_control() for _ in range(3)] == ["a", "b", None]
+    assert send_queue.take_chunks(3) == [b"1", b"22"]
+    assert send_queue.chunk_bytes == 3
+    assert send_queue.take_chunks(1) == [b"333"]  # one at least
+    assert send_queue.take_chunks(1) == []
+    assert send_queue.chunk_bytes == 0
 
 
 def test_too_many_control_frames_are_refused() -> None:
-    lanes = SendQueue(1)
+    send_queue = SendQueue(1)
     for _ in range(MAX_CONTROL_FRAMES):
-        lanes.put_control("x")
+        send_queue.put_control("x")
     with pytest.raises(SendQueueFull, match=str(MAX_CONTROL_FRAMES)):
-        lanes.put_control("x")
+        send_queue.put_control("x")
 
 
 def test_too_many_control_bytes_are_refused() -> None:
-    lanes = SendQueue(1)
-    lanes.put_control("x" * (MAX_CONTROL_BYTES - 1))
-    lanes.put_control("x")
+    send_queue = SendQueue(1)
+    send_queue.put_control("x" * (MAX_CONTROL_BYTES - 1))
+    send_queue.put_control("x")
     with pytest.raises(SendQueueFull, match=str(MAX_CONTROL_BYTES)):
-        lanes.put_control("x")
+        send_queue.put_control("x")
 
 
 def test_too_many_chunk_bytes_are_refused() -> None:
-    lanes = SendQueue(10)
-    lanes.put_chunk(bytearray(10))
+    send_queue = SendQueue(10)
+    send_queue.put_chunk(bytearray(10))
     with pytest.raises(SendQueueFull, match="10 bytes"):
-        lanes.put_chunk(bytearray(1))
+        send_queue.put_chunk(bytearray(1))
 
 
 async def test_room_is_waited_for_and_everybody_gets_a_turn() -> None:

@@ -1,4 +1,4 @@
-"""A cart keeps its key, nobody takes its id, and a broken key file is named."""
+"""A cart keeps its key, no other cart can take its id, and a broken key file is named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_key_is_made_once_with_mode_0600(tmp_path: Path) -> None:
 
 
 def test_a_start_that_was_killed_while_it_wrote_leaves_no_half_key(tmp_path: Path) -> None:
-    partial = tmp_path / "cart.partial"
+    partial = tmp_path / "cart.key.partial"
     partial.write_bytes(b"-----BEGIN PRIV")
     partial.chmod(0o644)
     path = tmp_path / "cart.key"

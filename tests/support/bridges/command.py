@@ -1,4 +1,4 @@
-"""The bridge's command: a process that takes a free port and tells it."""
+"""The bridge's command as a process: it listens on a free port and says which."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ MODULE = (sys.executable, "-m", "parent_cart")
 
 
 class StartedBridge:
-    """A bridge process, what it has written so far, and the port that it has told."""
+    """A bridge process, its log so far, and its port."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
@@ -36,10 +35,10 @@ class StartedBridge:
         return f"ws://127.0.0.1:{self.port}"
 
     def has_told(self) -> bool:
-        """Tell whether its port is known; an end without it is a failure."""
+        """Return whether its log names its port; a process that ended before fails the test."""
         ended = self.process.poll() is not None
         found = re.search(r"bridge is at wss?://[\d.]+:(\d+) ", self.log)
-        assert found or not ended, f"the bridge has ended without telling its port:\n{self.log}"
+        assert found or not ended, f"the bridge has ended before it named its port:\n{self.log}"
         self.port = int(found[1]) if found else 0
         return found is not None
 
@@ -54,11 +53,10 @@ class StartedBridge:
         samples = [sample for family in families for sample in family.samples if sample.name == name]
         return sum(sample.value for sample in samples if not labels or tuple(sample.labels.values()) == labels)
 
-    def stop(self, number: int) -> tuple[int, float]:
-        """Signal it; return its exit status and the seconds that it took."""
-        began = time.monotonic()
+    def stop(self, number: int) -> int:
+        """Signal it and wait for its end; return its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(10), time.monotonic() - began
+        return self.process.wait(60)
 
 
 @contextmanager
@@ -72,7 +70,7 @@ def started(
         )
         try:
             bridge = StartedBridge(process, Path(log.name))
-            wait_for(bridge.has_told, 30, "the bridge telling its port")
+            wait_for(bridge.has_told, 30, "the bridge naming its port")
             yield bridge
         finally:
             process.kill()

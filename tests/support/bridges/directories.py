@@ -1,4 +1,4 @@
-"""Real nodes of the DHT on the loopback, in the test's own event loop, that do everything sooner."""
+"""Real DHT nodes on the loopback, in the test's own event loop, with short intervals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GENEROUS = RequestRates(1e6, 1e6)
 
 
 class Peer(DhtDirectory):
-    """A directory with what tests ask of it."""
+    """A directory with shortcuts for tests."""
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class Peer(DhtDirectory):
         identity: Identity | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
-        memory_file: Path | None = None,
+        addresses_file: Path | None = None,
         pace: Pace = SOON,
         rates: RequestRates = GENEROUS,
     ) -> None:
         self.identity = identity or Identity.generate()
-        super().__init__(self.identity, token, (host, port), bootstrap or [], memory_file, pace, rates)
+        super().__init__(self.identity, token, (host, port), bootstrap or [], addresses_file, pace, rates)
         self.load = BridgeLoad(3, 10, {SIGNATURE: 2})
 
     @property
@@ -49,7 +49,7 @@ class Peer(DhtDirectory):
 
     @property
     def address(self) -> Address:
-        return Address("127.0.0.1", self.node.wire.port)
+        return Address("127.0.0.1", self.node.rpc_socket.port)
 
     @property
     def url(self) -> str:
@@ -82,7 +82,7 @@ async def working(*peers: Peer) -> AsyncIterator[None]:
 
 
 async def kill(peer: Peer) -> None:
-    """Let a peer be gone from one moment to the next, as with SIGKILL: it says nothing."""
+    """End a peer as SIGKILL does: it says nothing."""
     await peer.node.close()
 
 

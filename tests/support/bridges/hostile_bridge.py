@@ -1,4 +1,4 @@
-"""A bridge run by somebody hostile, on the wire: carts attach to it, and it changes what they get from each other.
+"""A hostile bridge: carts attach to it, and it changes what they get from each other.
 
 Behind it an honest bridge does the bookkeeping, so that it speaks the whole protocol; a hostile one could do as much.
 """
@@ -37,7 +37,7 @@ class HostileRelay:
             await cart.close()
             await asyncio.wait(ways)
         for way in ways:
-            with suppress(ConnectionError):  # of whoever has left in the middle of a frame
+            with suppress(ConnectionError):  # one side has left in the middle of a frame
                 way.result()
         return cart
 

@@ -14,11 +14,11 @@ from aiohttp import web
 from cart_common.process.tasks import background
 from cart_common.wire.identity import Identity
 from parent_cart.bridge.hub import Hub
-from parent_cart.bridge.relay import Relay
 from parent_cart.config import BridgeSettings
 from parent_cart.main import build
+from parent_cart.relay.relay import Relay
 
-from .shared_directory import Board, BoardDirectory
+from .shared_directory import SharedDirectory, SharedDirectoryView
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Bridge:
     relay: Relay
     hub: Hub
     runner: web.AppRunner
-    directory: BoardDirectory | None = None
+    directory: SharedDirectoryView | None = None
 
     @property
     def url(self) -> str:
@@ -42,17 +42,17 @@ class Bridge:
 
 @asynccontextmanager
 async def running_bridge(
-    port: int = 0, folder: Path | None = None, board: Board | None = None, **settings: Any
+    port: int = 0, folder: Path | None = None, shared_directory: SharedDirectory | None = None, **settings: Any
 ) -> AsyncIterator[Bridge]:
     """Run a bridge as ``serve`` does, without signals; it tells its carts when the block ends.
 
-    Bridges with one ``board`` know each other, and need a ``folder`` each.
+    Bridges with one ``shared_directory`` know each other, and need a ``folder`` each.
     """
     built = build(BridgeSettings(**settings), folder)
     directory = None
-    if board is not None:
+    if shared_directory is not None:
         assert folder is not None
-        directory = BoardDirectory(board, Identity.load_or_create(folder / "key.pem"))
+        directory = SharedDirectoryView(shared_directory, Identity.load_or_create(folder / "key.pem"))
         built.neighbourhood._directory = directory
     runner = web.AppRunner(built.application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()

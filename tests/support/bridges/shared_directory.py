@@ -15,27 +15,27 @@ TOKEN = bridge_token(OPEN)
 
 
 @dataclass
-class Board:
-    """What is known to all."""
+class SharedDirectory:
+    """What all bridges know, each through its own view."""
 
-    directories: list[BoardDirectory] = field(default_factory=list)
+    views: list[SharedDirectoryView] = field(default_factory=list)
 
 
-class BoardDirectory:
-    """One bridge's view of the board."""
+class SharedDirectoryView:
+    """One bridge's view of the shared directory."""
 
-    def __init__(self, board: Board, identity: Identity) -> None:
-        self._board = board
+    def __init__(self, shared_directory: SharedDirectory, identity: Identity) -> None:
+        self._shared = shared_directory
         self._identity = identity
         self.carts = OwnCarts(TOKEN)
         self.url = ""
         self.live = True
-        """Whether others hear of this bridge."""
+        """Whether other bridges see this one."""
         self.load: Callable[[], BridgeLoad]
-        board.directories.append(self)
+        shared_directory.views.append(self)
 
     def neighbours(self) -> list[BridgeRecord]:
-        return [entry.record() for entry in self._board.directories if entry is not self and entry.live and entry.url]
+        return [entry.record() for entry in self._shared.views if entry is not self and entry.live and entry.url]
 
     def record(self) -> BridgeRecord:
         load = self.load()
@@ -57,7 +57,7 @@ class BoardDirectory:
         self.carts.drop(cart_id)
 
     async def find_cart(self, cart_id: str) -> CartRecord | None:
-        found = [record for entry in self._board.directories if (record := entry.carts.get(cart_id)) is not None]
+        found = [record for entry in self._shared.views if (record := entry.carts.get(cart_id)) is not None]
         return max(found, key=lambda record: record.sequence, default=None)
 
     async def start(self, url: str, load: Callable[[], BridgeLoad]) -> None:

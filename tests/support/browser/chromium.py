@@ -1,4 +1,4 @@
-"""A real browser: Debian's Chromium, driven by Playwright; and axe, which finds what keeps people out of a page."""
+"""A real browser: Debian's Chromium, driven by Playwright; and axe, which finds barriers in a page."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def chromium(*flags: str) -> Iterator[Browser]:
 
 
 def camera_at(code: str, folder: Path) -> list[str]:
-    """Return the flags of a browser whose camera sees a shelf label with this code, and nothing else, for ever."""
+    """Return the flags of a browser whose camera sees nothing but a shelf label with this code."""
     from support.browser import code_pictures as pictures
 
     film = folder / "label.mjpeg"
@@ -56,7 +56,7 @@ def camera_at(code: str, folder: Path) -> list[str]:
 
 
 class Troubles:
-    """What went wrong in pages without anybody looking: errors of scripts, refusals by the policy, opened dialogs."""
+    """What went wrong in pages: script errors, violations of the content security policy, opened dialogs."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.seen: list[str] = []

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from support.browser import chromium as browser
 from support.processes.programs import ROOT, wait_for
-from support.processes.shop_fleet import RYE_BREAD, TASK, Shopfloor, log_in, shopfloor
+from support.processes.shop_fleet import RYE_BREAD, TASK, ShopFleet, log_in, running_shop_fleet
 
 from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping
@@ -109,22 +109,22 @@ SHOWN_HEIGHTS = {390: 1800, 820: 1500, 1440: 1650}
 
 
 @contextmanager
-def learned(folder: Path, task: str) -> Iterator[Shopfloor]:
+def learned(folder: Path, task: str) -> Iterator[ShopFleet]:
     """Run a fleet that has gone through some rounds, each of its carts with rows of its own months."""
     size = ["--dataset-size", str(ROWS_EACH), "--cluster-size", str(PEERS)]
-    with shopfloor(folder, *size, "--share", "1/4", peers=PEERS, task=task, starter_rows=400) as floor:
+    with running_shop_fleet(folder, *size, "--share", "1/4", peers=PEERS, task=task, starter_rows=400) as fleet:
         rows = Shopping().starter_rows(Partition(1, 4))
         for number in range(ROUNDS):
             batch = rows[400 + number * ROWS_EACH :][:ROWS_EACH]
-            floor.cart.post("/api/rows", {"batch_id": f"rows-{number}", "rows": batch})
-            wait_for(lambda done=number: floor.cart.status()["rounds_ended"] > done, what="a round ending")
+            fleet.cart.post("/api/rows", {"batch_id": f"rows-{number}", "rows": batch})
+            wait_for(lambda done=number: fleet.cart.status()["rounds_ended"] > done, what="a round ending")
         for number in range(4):
             lines = [{"code": f"020000000{code}", "amount": 1} for code in ("0103", "0509", "1209")]
-            floor.cart.post("/api/checkout", {"sale_id": f"sale-{number}", "gender": number % 2, "lines": lines})
-        giver = floor.peers[0]  # learns once, so that the cart has given its model away
+            fleet.cart.post("/api/checkout", {"sale_id": f"sale-{number}", "gender": number % 2, "lines": lines})
+        giver = fleet.peers[0]  # learns once, so that the cart has given its model away
         giver.post("/api/rows", {"batch_id": "rows", "rows": Shopping().starter_rows(Partition(2, 4))[400:][:100]})
-        wait_for(lambda: floor.cart.status()["bytes_out"], what="the cart's model given away")
-        yield floor
+        wait_for(lambda: fleet.cart.status()["bytes_out"], what="the cart's model given away")
+        yield fleet
 
 
 def small_png(picture: bytes, height: int) -> bytes:
@@ -138,7 +138,7 @@ def small_png(picture: bytes, height: int) -> bytes:
     return written.getvalue()
 
 
-def take(running: Browser, floor: Shopfloor, name: str, width: int, dark: bool) -> bytes:
+def take(running: Browser, fleet: ShopFleet, name: str, width: int, dark: bool) -> bytes:
     """Return the picture of a page."""
     view = VIEWS[name]
     context = running.new_context(
@@ -150,9 +150,9 @@ def take(running: Browser, floor: Shopfloor, name: str, width: int, dark: bool) 
     try:
         page = context.new_page()
         if name not in OPEN:
-            log_in(page, floor)
-        bridge = f"http://127.0.0.1:{floor.bridge.port}/"
-        page.goto(bridge if view.address == "bridge" else floor.url + view.address)
+            log_in(page, fleet)
+        bridge = f"http://127.0.0.1:{fleet.bridge.port}/"
+        page.goto(bridge if view.address == "bridge" else fleet.url + view.address)
         view.prepare(page)
         page.mouse.move(0, 0)
         if view.whole:
@@ -177,20 +177,20 @@ def main() -> None:
     taken = count()
     with (
         tempfile.TemporaryDirectory() as folder,
-        learned(Path(folder), options.task) as floor,
+        learned(Path(folder), options.task) as fleet,
         browser.chromium(*browser.camera_at(RYE_BREAD, Path(folder))) as running,
     ):
         if options.docs:
             for name in options.only:
                 for width in options.widths:
-                    small = small_png(take(running, floor, name, width, False), SHOWN_HEIGHTS[width])
+                    small = small_png(take(running, fleet, name, width, False), SHOWN_HEIGHTS[width])
                     (ROOT / f"docs/images/{name}-{width}.png").write_bytes(small)
             return
         for dark in (False, True)[: 1 + options.dark]:
             for name in options.only:
                 for width in options.widths:
                     path = options.folder / f"{name}-{width}{'-dark' if dark else ''}.png"
-                    path.write_bytes(take(running, floor, name, width, dark))
+                    path.write_bytes(take(running, fleet, name, width, dark))
                     next(taken)
     print(f"{next(taken)} pictures are in {options.folder}")
 

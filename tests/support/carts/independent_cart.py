@@ -171,7 +171,7 @@ class IndependentCart:
         return Fetching(request, offer, self.seal_of(own, offer["key"], request, offer))
 
     async def take_chunks(self, fetching: Fetching, most: int) -> None:
-        """Take so many chunks, or what is missing, with the credit for them."""
+        """Take ``count`` chunks, or all that are missing, and grant the credit for them."""
         while most and not fetching.is_whole:
             if len(fetching.payload) + fetching.offer["chunk_bytes"] > fetching.granted < fetching.offer["total_bytes"]:
                 await self.say("CREDIT", transfer=fetching.offer["transfer"], up_to_bytes=fetching.next_credit())

@@ -53,8 +53,8 @@ class LightShopping(Shopping):
     def build_learner(self) -> Shares:
         return Shares()
 
-    def starter_rows(self, share: Partition) -> list[Row]:
-        return super().starter_rows(share)[:600]
+    def starter_rows(self, partition: Partition) -> list[Row]:
+        return super().starter_rows(partition)[:600]
 
 
 def _places(inputs: Array) -> tuple[Array, Array]:

@@ -72,10 +72,11 @@ class LightTask(KerasTask):
             raise RowError("note is not a field of this task")
         return {"degrees": degrees, "third": third}
 
-    def starter_rows(self, share: Partition) -> list[Row]:
+    def starter_rows(self, partition: Partition) -> list[Row]:
         rows = points(600, seed=1)
         return [
-            rows[place] for place in partition_rows([row["third"] for row in rows], CLASSES, share, 0.9, 1.0, seed=2)
+            rows[place]
+            for place in partition_rows([row["third"] for row in rows], CLASSES, partition, 0.9, 1.0, seed=2)
         ]
 
     def evaluation_rows(self) -> list[Row]:

@@ -40,7 +40,7 @@ class RawCart:
     async def say(self, kind: str, **body: Any) -> None:
         await self.socket.send_str(json.dumps({"type": kind, **body}))
 
-    async def hear(self, kind: str | None = None, timeout_s: float = 5.0) -> dict[str, Any]:
+    async def hear(self, kind: str | None = None, timeout_s: float = 20.0) -> dict[str, Any]:
         """Return the next control message, which must be of this kind."""
         frame = await self.socket.receive(timeout=timeout_s)
         assert frame.type is aiohttp.WSMsgType.TEXT, frame
@@ -48,13 +48,13 @@ class RawCart:
         assert kind is None or body["type"] == kind, body
         return body
 
-    async def hear_bytes(self, timeout_s: float = 5.0) -> bytes:
+    async def hear_bytes(self, timeout_s: float = 20.0) -> bytes:
         frame = await self.socket.receive(timeout=timeout_s)
         assert frame.type is aiohttp.WSMsgType.BINARY, frame
         data: bytes = frame.data
         return data
 
-    async def hear_end(self, timeout_s: float = 5.0) -> dict[str, Any] | None:
+    async def hear_end(self, timeout_s: float = 20.0) -> dict[str, Any] | None:
         """Take frames until the bridge closes; return the last ERROR."""
         error = None
         async with asyncio.timeout(timeout_s):
@@ -103,7 +103,7 @@ async def greeted(url: str, key: Ed25519PrivateKey | None = None, **options: Any
             transport = socket._response.connection.transport if socket._response.connection else None
             if transport is not None:
                 transport.resume_reading()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await socket.close()
 
 

@@ -1,4 +1,4 @@
-"""A desk as a cart wires it, on a real store; nothing is attached and nothing trains."""
+"""A cart's pages on a real store; nothing is attached and nothing trains."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from flask.testing import FlaskClient
 from support.carts.fake_trainer import FakeTrainer
 from support.carts.node import SIGNATURE, Node
 
-from child_cart.api.account import Account
+from cart_common import __version__
+from child_cart.api.access.account import Account
 from child_cart.api.app import create_app
+from child_cart.api.services import build_services
 from child_cart.config import CartSettings, SettingsBook
 from child_cart.db.records import Json, ModelVersion, Origin, RoundRecord
 from child_cart.db.sqlite import SqliteStore
@@ -23,15 +25,14 @@ from child_cart.learning.versions import Versions
 from child_cart.model.shopping import Shopping
 from child_cart.model.task import Task
 from child_cart.model.trainer import Trained
-from child_cart.operation.desk import Desk
-from child_cart.operation.disk import Disk
 from child_cart.operation.log_buffer import LogBuffer
-from child_cart.operation.operator_service import OperatorService
+from child_cart.operation.operator_service import CartRequests
+from child_cart.operation.status import CartInfo
+from child_cart.operation.status_service import LearningSources, NetworkSources
 from child_cart.scanner.camera import Camera
 from child_cart.scanner.reader import Reader
 from child_cart.scanner.service import ScannerService
 from child_cart.shop.billing import CATALOGUE
-from child_cart.shop.catalogue_service import CatalogueService
 
 PASSWORD = "a password for tests"
 OTHER_PAGE = "https://shop.example"
@@ -70,7 +71,7 @@ class Counter:
 
 
 class Shown:
-    """A cart's desk, its parts, and a client of its pages that shows the token of programs.
+    """A cart's services, its parts, and a client of its pages that shows the token of programs.
 
     ``stranger`` makes one that shows nothing, and ``browser`` one that has logged in.
     """
@@ -93,32 +94,23 @@ class Shown:
         self.log_buffer = LogBuffer()
         self.exports = Exports(folder / "exports", self.versions, FakeTrainer())  # type: ignore[arg-type]
         self.asked_exports: list[ExportKind] = []
-        self.desk = Desk(
-            self.node.id,
-            task or Shopping(),
+        task = task or Shopping()
+        self.services = build_services(
+            CartInfo(__version__, task.name, self.node.id),
+            task,
+            folder,
             self.book,
             self.store,
-            self.versions,
-            self.rounds,
-            self.node.exchange,
-            self.node.link,
-            self.node.bridges,
-            self.activity,
-            CatalogueService(self.store),
             ScannerService(self.store, camera or Camera(""), self.reader),
-            OperatorService(
-                *(self.book, self.store, self.versions, Disk(folder), self.log_buffer, self.exports),
-                ask_export=self.asked_exports.append,
-            ),
-            on_rows=self.on_rows,
-            ask_training=self.training,
-            ask_reset=self.reset,
-            trainer_process=lambda: self.process_id,
+            self.log_buffer,
+            LearningSources(self.rounds, self.versions, self.activity, self.exports, lambda: self.process_id),
+            NetworkSources(self.node.link, self.node.bridges, self.node.exchange),
+            CartRequests(self.on_rows, self.training, self.reset, self.asked_exports.append),
         )
         password = folder / "password"
         password.write_text(PASSWORD)
         self.account = Account(folder, str(password))
-        self.app = create_app(self.desk, self.account, api_origins=[OTHER_PAGE])
+        self.app = create_app(self.services, self.account, api_origins=[OTHER_PAGE])
         self.client = self.program()
 
     def close(self) -> None:

@@ -38,7 +38,7 @@ def log_lines() -> set[str]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
                 continue
             name, owner = node.func.attr, node.func.value
-            if name == "note" or (name in LEVELS and isinstance(owner, ast.Name) and owner.id == "log"):
+            if name in ("note", "_note") or (name in LEVELS and isinstance(owner, ast.Name) and owner.id == "log"):
                 text = text_of(node.args[LEVELS.get(name, 0)])
                 if text is not None:
                     found.add(SEVERAL.sub("…", PLACE.sub("…", text)))

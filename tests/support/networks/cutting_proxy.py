@@ -39,7 +39,7 @@ class CuttingProxy:
         self._reached: Callable[[], int] = lambda: 0
 
     def spread(self, cuts: int, total_bytes: int, reached: Callable[[], int]) -> None:
-        """Cut so often, at random places of a transfer whose progress ``reached`` tells."""
+        """Make ``cuts`` cuts at random places of a transfer whose progress ``reached`` returns."""
         self._places = deque(sorted(self._random.sample(range(total_bytes), cuts)))
         self._reached, self.cuts_left = reached, cuts
 
@@ -103,7 +103,7 @@ class _Connection:
         ways = (self._pump(self._here[0], self._there[1]), self._pump(self._there[0], self._here[1]))
         tasks = [asyncio.ensure_future(way) for way in ways]
         try:
-            # A side that ends takes the other one along, but not through a hole: there, nobody hears of the other.
+            # When one side ends, so does the other; but not after a silent cut, through which no end is seen.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._vanishing:
                 await asyncio.wait(tasks)

@@ -1,4 +1,4 @@
-"""A TCP proxy that can swallow an answer: what was asked is done, and whoever asked never hears of it."""
+"""A TCP proxy that can swallow an answer: the server has done what the client asked, and the client is not told."""
 
 from __future__ import annotations
 

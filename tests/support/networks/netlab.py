@@ -1,9 +1,9 @@
-"""Small networks of namespaces. One is a public place for the bridge, and cart sites behind NAT on poor lines:
+"""Small networks of namespaces. One has a public place for the bridge and cart sites behind NAT, on poor lines:
 
     cart 192.168.0.2 ── 192.168.0.1 router (masquerade) 198.18.N.2 ═══ slow line ═══ 198.18.N.1 public 203.0.113.1
 
 Every site has the same private addresses, so nothing reaches a cart but what its router has a mapping for. The other is
-two halves joined by one cable. All that was made goes at the end, also after a failure.
+two halves joined by one cable. Everything is removed at the end, also after a failure.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Line:
 
     @property
     def netem(self) -> list[str]:
-        """The same in tc's words."""
+        """The arguments of ``tc`` for it."""
         return [
             *("delay", f"{self.delay_s * 1000:g}ms", "loss", f"{self.loss * 100:g}%"),
             *("rate", f"{self.bytes_per_s * 8:.0f}bit"),
@@ -203,7 +203,7 @@ class Halves:
     addresses: tuple[str, str] = ("198.18.0.1", "198.18.0.2")
 
     def cut(self) -> None:
-        """Let everything between the two vanish, without a word to anybody."""
+        """Drop every packet between the two, without an error at either end."""
         self.left.run("nft", "-f", "-", given=CUT)
 
     def join(self) -> None:
@@ -248,7 +248,7 @@ def missing() -> str:
 
 
 def refused() -> str:
-    """Return why the kernel lets nobody build a lab here, or nothing."""
+    """Return why the kernel refuses a lab here, or nothing."""
     try:
         with lab(1):
             return ""
@@ -278,7 +278,7 @@ def _draw_lines(made: ExitStack, public: Namespace, routers: list[Namespace], li
             for namespace, device in ends:
                 namespace.run("tc", "qdisc", "add", "dev", device, "root", "netem", *line.netem, "limit", "1000")
         return
-    # Unique in the namespace where they are made; a number that nobody else's lab has in this moment.
+    # Unique in the namespace where they are made, also beside the labs of other processes.
     stem = f"w{os.getpid() % 1_000_000}x{next(_numbers)}"
     wires = [(f"{stem}p{number}", f"{stem}r{number}") for number in range(len(routers))]
     asked = json.dumps({"wires": wires, "seed": 1, **asdict(line)})

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from tests.support.processes.programs import ROOT, free_port, get
 from tests.support.skip_loudly import skip_loudly
 
@@ -47,17 +45,17 @@ class NotHere(Exception):
 
 
 @contextmanager
-def engine(folder: Path, config: pytest.Config) -> Iterator[list[str]]:
+def engine(folder: Path) -> Iterator[list[str]]:
     """Have an engine that answers, with the base images, and give the command for compose files.
 
     Without one that runs, the installed one is started for the length of the block, where that may be done: only root
-    can. Where there is none, the test is left out.
+    can. Without an installed engine the test is left out.
     """
     try:
         with _ready(folder) as compose:
             yield compose
     except NotHere as why:
-        skip_loudly(config, "containers", str(why), fails_on_ci=False)
+        skip_loudly("containers", str(why), fails_on_ci=False)
 
 
 @contextmanager
@@ -102,7 +100,7 @@ def _answering(folder: Path) -> Iterator[None]:
 
 
 def build_images() -> None:
-    """Build both images. With the host's network, as some hosts let nobody but themselves reach the registries."""
+    """Build both images, on the host's network: on some hosts, containers cannot reach the registries."""
     for name, file in IMAGES.values():
         run("docker", "build", "--network", "host", "-t", name, "-f", file, ".", cwd=ROOT, timeout_s=BUILD_S)
 

@@ -1,4 +1,4 @@
-"""A fleet of real processes: bridges that find each other, and carts that are told one of them each."""
+"""A fleet of real processes: bridges that find each other, and carts that each start with one of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..carts.light_task import points
-from .programs import BridgeProcess, CartProcess, Program, free_port, get, wait_for
+from .programs import BridgeProcess, CartProcess, RestartableProcess, free_port, get, wait_for
 
 ALL_ACCEPTED = ("--accept-backward", "100", "--accept-forward", "100")
 
@@ -32,11 +32,11 @@ class FleetBridge(BridgeProcess):
         return dict(self.look("/healthz"))
 
     def look(self, path: str) -> Any:
-        """Return what a page of it holds."""
+        """Return the JSON at one of its paths."""
         return get(f"http://{self.host}:{self.port}{path}")
 
     def neighbours(self) -> set[str]:
-        """Return the addresses of those that it knows to be live; nothing while it does not answer."""
+        """Return the addresses of the bridges that it knows to be live; none while it does not answer."""
         try:
             listed = self.look("/bridge/neighbours")["neighbours"]
         except OSError:
@@ -49,7 +49,7 @@ class FleetBridge(BridgeProcess):
 
 
 class FleetCart(CartProcess):
-    """A cart that is fed rows, and whose rounds are looked at."""
+    """A cart that tests feed with rows, and whose rounds they read."""
 
     def __init__(self, folder: Path, bridge_url: str, dataset_size: int, *arguments: str, **environment: str) -> None:
         self.dataset_size = dataset_size
@@ -102,7 +102,7 @@ class Fleet:
     Args:
         folder: for their data and logs.
         bridges: how many.
-        carts: how many; they are dealt to the bridges in turn.
+        carts: how many; each starts with the next bridge in turn.
         dataset_size: rows that start a round.
         arguments: of each cart.
         environment: of each cart.
@@ -122,7 +122,7 @@ class Fleet:
         ]
 
     @property
-    def programs(self) -> list[Program]:
+    def programs(self) -> list[RestartableProcess]:
         return [*self.bridges, *self.carts]
 
     def let_bridges_meet(self) -> None:
@@ -134,12 +134,12 @@ class Fleet:
         let_know_all(self.carts, self.bridges)
 
     def outcomes(self) -> Counter[str]:
-        """Return how the rounds of all carts have ended, by outcome; one that runs still is RUNNING."""
+        """Count the rounds of all carts by outcome; one that still runs is RUNNING."""
         return Counter(record["outcome"] or "RUNNING" for cart in self.carts for record in cart.rounds())
 
 
 def let_meet(bridges: Sequence[FleetBridge], timeout_s: float = 120.0) -> None:
-    """Wait until each of these bridges knows the others, and nobody else."""
+    """Wait until each of these bridges knows exactly the others."""
     urls = {bridge.url for bridge in bridges}
     for bridge in bridges:
         wait_for(lambda bridge=bridge: bridge.neighbours() == urls - {bridge.url}, timeout_s, "bridges meeting")

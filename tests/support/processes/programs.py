@@ -22,9 +22,10 @@ LIGHT_TASK = "tests.support.carts.light_task:LightTask"
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port that nobody uses.
+    """Return a port that is free.
 
-    Below those that the system gives to outgoing connections: one of these could take it before its program listens.
+    It lies below the ports that the system gives to outgoing connections: one of these could take it before its program
+    listens.
     """
     for port in random.sample(range(12_000, 32_000), 1000):
         with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
@@ -33,19 +34,20 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     raise AssertionError("no port is free")
 
 
-class Program:
+class RestartableProcess:
     """A process that can be killed and started again."""
 
     def __init__(self, arguments: list[str], log: Path, **environment: str) -> None:
         self._arguments = [sys.executable, *arguments]
         self._log = log
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self.cwd = ROOT
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                self._arguments, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                self._arguments, cwd=self.cwd, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
@@ -64,7 +66,7 @@ class Program:
         return self._log.read_text(errors="replace")
 
 
-class BridgeProcess(Program):
+class BridgeProcess(RestartableProcess):
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.port = free_port()
         super().__init__(["parent_cart/main.py", "--port", str(self.port), *arguments], folder / "bridge.log")
@@ -77,13 +79,13 @@ class BridgeProcess(Program):
         return get(f"http://127.0.0.1:{self.port}/healthz")
 
     def answers(self) -> bool:
-        """Tell whether it is up."""
+        """Return whether it is up."""
         with suppress(OSError):
             return bool(self.health())
         return False
 
 
-class CartProcess(Program):
+class CartProcess(RestartableProcess):
     def __init__(self, folder: Path, bridge_url: str, *arguments: str, **environment: str) -> None:
         self.port = free_port()
         self.data = folder
@@ -106,12 +108,12 @@ class CartProcess(Program):
 
     @property
     def token(self) -> str:
-        """What programs show; nothing before the cart's first start."""
+        """The token for programs; empty before the cart's first start."""
         path = self.data / "api-token"
         return path.read_text().strip() if path.exists() else ""
 
     def status(self) -> dict[str, Any]:
-        """Return its status, or nothing while it does not answer."""
+        """Return its status; empty while it does not answer."""
         try:
             return dict(self.get("/api/status"))
         except OSError:
@@ -133,7 +135,7 @@ def ask(method: str, url: str, body: dict[str, Any] | None = None, token: str = 
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 90.0, what: str = "condition") -> Any:
-    """Wait until a condition holds and return what it gave."""
+    """Wait until a condition is true and return its value."""
     give_up_at = time.monotonic() + timeout_s
     while not (found := condition()):
         if time.monotonic() > give_up_at:
@@ -143,8 +145,8 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 90.0, what: str = 
 
 
 @contextmanager
-def running(*programs: Program) -> Iterator[None]:
-    """Start programs and end them, whatever happens."""
+def running(*programs: RestartableProcess) -> Iterator[None]:
+    """Run programs until the block ends, also after a failure."""
     try:
         for program in programs:
             program.start()

@@ -1,4 +1,4 @@
-"""A bridge and carts that shoppers and operators use in a browser: real processes, a model that learns at once."""
+"""A bridge and carts for browsers: real processes, with a model that learns at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TASK = "tests.support.carts.light_shopping:LightShopping"
 
 
 @dataclass(frozen=True)
-class Shopfloor:
-    """The cart that people use, its peers, and their bridge."""
+class ShopFleet:
+    """The cart whose pages are used, its peers, and their bridge."""
 
     bridge: BridgeProcess
     cart: CartProcess
@@ -33,9 +33,9 @@ class Shopfloor:
 
 
 @contextmanager
-def shopfloor(
+def running_shop_fleet(
     folder: Path, *arguments: str, peers: int = 1, task: str = TASK, starter_rows: int = 10_000, **environment: str
-) -> Iterator[Shopfloor]:
+) -> Iterator[ShopFleet]:
     """Run a bridge, a cart, and peers that hold a trained model; ``arguments`` are the cart's own."""
     password = folder / "password"
     password.write_text(PASSWORD)
@@ -53,18 +53,18 @@ def shopfloor(
             wait_for(
                 lambda: all(one.status().get("stage") == "SERVING" for one in (*others, cart)), what="carts serving"
             )
-            yield Shopfloor(bridge, cart, others)
+            yield ShopFleet(bridge, cart, others)
 
 
-def open_shop(page: Page, floor: Shopfloor) -> None:
+def open_shop(page: Page, fleet: ShopFleet) -> None:
     """Go to the shop page and wait until its items are there."""
-    page.goto(floor.url)
+    page.goto(fleet.url)
     page.get_by_role("button", name="Put Rye bread in the bill").wait_for()
 
 
-def log_in(page: Page, floor: Shopfloor, address: str = "/admin") -> None:
-    """Go to a page of the operator's by way of the login."""
-    page.goto(floor.url + address)
+def log_in(page: Page, fleet: ShopFleet, address: str = "/admin") -> None:
+    """Open an operator page through the login."""
+    page.goto(fleet.url + address)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(f"**{address}")

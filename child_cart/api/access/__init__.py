@@ -1,0 +1,1 @@
+"""Who may ask for what: the account, sessions and tokens, login attempts, and requests from other sites."""

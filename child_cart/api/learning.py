@@ -1,0 +1,58 @@
+"""Learning over HTTP: rounds and versions to read, rows to learn from, a round now, or a new start."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Final
+
+from flask import Blueprint, Response, jsonify
+
+from ..db.records import Json
+from ..operation.operator_service import OperatorService
+from ..operation.row_service import RowService
+from ..shop.billing import described
+from .request_parsing import RequestError, json_body, number, text_id
+from .status import version_json
+
+MAX_LIMIT: Final = 500
+MAX_BATCH_ROWS: Final = 10_000
+
+
+def add_learning(blueprint: Blueprint, operator: OperatorService, row_service: RowService) -> None:
+    """Add the addresses of learning; all of them need a login or the token."""
+
+    @blueprint.get("/rounds")
+    def rounds() -> Response:
+        newest = operator.rounds(number("limit", 20, 1, MAX_LIMIT))
+        return jsonify(rounds=[asdict(record) for record in newest])
+
+    @blueprint.get("/versions")
+    def versions() -> Response:
+        newest = operator.versions(number("limit", 100, 1, MAX_LIMIT))
+        return jsonify(versions=[version_json(version) for version in newest])
+
+    @blueprint.post("/rows")
+    def rows() -> tuple[Response, int]:
+        body = json_body()
+        batch_id, batch = text_id(body, "batch_id"), _batch_of(body)
+        added = row_service.add(batch_id, batch)
+        return jsonify(rows=len(batch), added=added), 201 if added else 200
+
+    @blueprint.post("/train")
+    def train() -> tuple[Response, int]:
+        operator.request_training()
+        return jsonify(asked=True), 202
+
+    @blueprint.post("/reset")
+    def reset() -> tuple[Response, int]:
+        if json_body().get("confirm") != "reset":
+            raise RequestError('To forget the model, send {"confirm": "reset"}. Sales and rows are kept.')
+        operator.request_reset()
+        return jsonify(asked=True), 202
+
+
+def _batch_of(body: Json) -> list[object]:
+    rows = body.get("rows")
+    if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_BATCH_ROWS:
+        raise RequestError(f"rows is {described(rows)}; it must be a list of 1 to {MAX_BATCH_ROWS} rows.")
+    return rows

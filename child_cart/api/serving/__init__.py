@@ -1,0 +1,1 @@
+"""How pages are served: HTTP connections from aiohttp to the threads of a WSGI application."""

@@ -1,0 +1,130 @@
+"""Run a WSGI application (PEP 3333) in threads, behind the HTTP requests of an event loop.
+
+The application gets each request whole, and its answer is collected whole: no client can hold one of its threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+from wsgiref.types import WSGIApplication
+
+from aiohttp import web
+
+Environ: TypeAlias = dict[str, Any]
+Answer: TypeAlias = "asyncio.Future[web.Response]"
+
+UNPREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+SETTLED = (b"transfer-encoding", b"expect")  # between client and server: the body is whole here
+
+
+class Workers:
+    """Threads that run an application, each one request at a time."""
+
+    def __init__(self, application: WSGIApplication, count: int) -> None:
+        self._application = application
+        self._jobs: queue.SimpleQueue[tuple[Environ, Answer] | None] = queue.SimpleQueue()
+        # Daemon threads: a request that never ends must not keep the process alive.
+        self._threads = [threading.Thread(target=self._work, name="page", daemon=True) for _ in range(count)]
+
+    def start(self) -> None:
+        """Start all threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Make each thread end after the waiting requests; return at once."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    async def answer(self, environ: Environ) -> web.Response:
+        """Return the application's answer, or raise what it raises."""
+        answer: Answer = asyncio.get_running_loop().create_future()
+        self._jobs.put((environ, answer))
+        return await answer
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            environ, answer = job
+            tell: Callable[[], None]
+            try:
+                response = run(self._application, environ)
+                tell = _unless_done(answer, answer.set_result, response)
+            except Exception as error:
+                tell = _unless_done(answer, answer.set_exception, error)
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped waiting
+                answer.get_loop().call_soon_threadsafe(tell)
+
+
+def _unless_done(answer: Answer, settle: Callable[[Any], None], value: object) -> Callable[[], None]:
+    def tell() -> None:
+        if not answer.done():
+            settle(value)
+
+    return tell
+
+
+def run(application: WSGIApplication, environ: Environ) -> web.Response:
+    """Return an application's whole answer to one request."""
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+    written: list[bytes] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], None]:
+        begun.append((status, headers))
+        return written.append
+
+    parts = application(environ, start_response)
+    try:
+        written.extend(parts)
+    finally:
+        if close := getattr(parts, "close", None):
+            close()
+    status, headers = begun[-1]
+    code, _, reason = status.partition(" ")
+    answer = web.Response(status=int(code), reason=reason, headers=headers, body=b"".join(written))
+    answer.headers.setdefault("Server", "cart")
+    return answer
+
+
+def environ_of(request: web.BaseRequest, body: bytes, server: Environ) -> Environ:
+    """Return the WSGI environment of a request.
+
+    Args:
+        request: as it came from the client's own connection.
+        body: the whole body; empty where the application refuses it by its length.
+        server: the entries that are the same for all requests: scheme, name and port.
+    """
+    environ = {
+        **server,
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(request.rel_url.raw_path).decode("latin-1"),
+        "QUERY_STRING": request.rel_url.raw_query_string,
+        "SERVER_PROTOCOL": f"HTTP/{request.version.major}.{request.version.minor}",
+        "REMOTE_ADDR": request.remote or "",
+        "wsgi.version": (1, 0),
+        "wsgi.input": BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for raw_name, raw_value in request.raw_headers:
+        name, value = raw_name.lower(), raw_value.decode("latin-1")
+        # WSGI writes - and _ the same way, so a name with an underscore could pass for another header.
+        if b"_" in name or name in SETTLED:
+            continue
+        key = UNPREFIXED.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+        separator = "; " if name == b"cookie" else ", "
+        environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
+    if body:  # a chunked body came without a length
+        environ.setdefault("CONTENT_LENGTH", str(len(body)))
+    return environ

@@ -1,0 +1,87 @@
+"""The documents of the store in MongoDB, made from records and turned back into them. Pure values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pymongo import ReplaceOne
+
+from .records import Item, Json, ModelVersion, Sale
+from .store import HOLD_OUT_EVERY
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LogHead:
+    """The newest entry: its number, and the numbers of sales and of rows up to and with it."""
+
+    number: int = 0
+    sales_to: int = 0
+    rows_to: int = 0
+
+
+def head_of(entry: Document) -> LogHead:
+    """Return the head of a log whose newest entry is this one."""
+    return LogHead(entry["_id"], entry["sales_to"], entry["rows_to"])
+
+
+def entry_document(head: LogHead, entry_id: str, rows: list[str], sale: Sale | None, token: bytes) -> Document:
+    """Return the entry that follows the head.
+
+    Args:
+        head: of the log without it.
+        entry_id: unique among all entries.
+        rows: as texts.
+        sale: whose rows they are, or None.
+        token: random bytes, by which a writer tells its own entry from another's.
+    """
+    first, last = head.rows_to + 1, head.rows_to + len(rows)
+    document: Document = {
+        "_id": head.number + 1,
+        "entry_id": entry_id,
+        "is_sale": sale is not None,
+        "sales_to": head.sales_to + (sale is not None),
+        "rows_from": first,
+        "rows_to": last,
+        "has_rows": bool(rows),
+        "held_out": last // HOLD_OUT_EVERY > head.rows_to // HOLD_OUT_EVERY,
+        "rows": rows,
+        "token": token,
+    }
+    if sale is not None:
+        document["sale"] = asdict(sale) | {"lines": [asdict(line) for line in sale.lines]}
+    return document
+
+
+def row_text(row: Json) -> str:
+    """Return a row as it is stored."""
+    return json.dumps(row, separators=(",", ":"))
+
+
+def sale_key(sale_id: str) -> str:
+    """Return the entry id of a sale."""
+    return f"sale:{sale_id}"
+
+
+def batch_key(batch_id: str) -> str:
+    """Return the entry id of rows that come from no sale."""
+    return f"batch:{batch_id}"
+
+
+def item_of(entry: Document) -> Item:
+    """Return the item of a document."""
+    return Item(entry["_id"], entry["name"], entry["category"], entry["price_cents"], entry.get("retired", False))
+
+
+def item_change(item: Item) -> Any:
+    """Return the write that adds an item or replaces it."""
+    fields = asdict(item)
+    return ReplaceOne({"_id": fields.pop("code")}, fields, upsert=True)
+
+
+def version_document(version: ModelVersion) -> Document:
+    """Return the document of a version."""
+    return {"_id": version.number, "trained_to": version.trained_to, "body": json.dumps(asdict(version))}

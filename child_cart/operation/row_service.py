@@ -1,0 +1,45 @@
+"""Rows that programs send to be learned from, beside those that sales make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..db.records import Json
+from ..db.store import Store
+from ..model.task import RowError, Task, checked_row
+
+
+class RowService:
+    """Takes rows into the store. Every method may be called from any thread.
+
+    Args:
+        store: where rows are kept.
+        task: checks them.
+        rows_added: is called after each batch.
+    """
+
+    def __init__(self, store: Store, task: Task, rows_added: Callable[[], None]) -> None:
+        self._store = store
+        self._task = task
+        self._rows_added = rows_added
+
+    def add(self, batch_id: str, rows: Sequence[object]) -> bool:
+        """Keep a batch of rows. Returns False, and keeps nothing more, if the batch was kept before.
+
+        Raises:
+            RowError: for the first row that the task does not take; no row is kept then.
+        """
+        added = self._store.record_rows(batch_id, self._checked(rows))
+        self._rows_added()
+        return added
+
+    def _checked(self, rows: Sequence[object]) -> list[Json]:
+        checked = []
+        for place, fields in enumerate(rows, 1):
+            if not isinstance(fields, dict):
+                raise RowError(f"Row {place} is not an object with fields.")
+            try:
+                checked.append(checked_row(self._task, fields))
+            except RowError as error:
+                raise RowError(f"Row {place}: {error}.") from None
+        return checked

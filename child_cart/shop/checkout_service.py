@@ -1,0 +1,63 @@
+"""Selling: items and prices from the catalogue, sales into the store. Every method may be called from any thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date
+
+from ..db.records import Item, Json, Sale
+from ..db.store import Store
+from ..model.task import SoldLine, Task
+from . import billing
+
+
+class CheckoutService:
+    """The till.
+
+    Args:
+        store: holds the catalogue, and takes sales and the rows that they make.
+        task: makes rows from what was sold.
+        rows_added: is called when a sale has made rows.
+    """
+
+    def __init__(self, store: Store, task: Task, rows_added: Callable[[], None]) -> None:
+        self._store = store
+        self._task = task
+        self._rows_added = rows_added
+
+    def items(self) -> list[Item]:
+        """Return the items that are sold."""
+        return [item for item in self._store.items() if not item.retired]
+
+    def quote(self, lines: object) -> billing.Bill:
+        """Return the priced bill of lines, without selling anything.
+
+        Raises:
+            BillError: if the lines make no bill.
+        """
+        return billing.price(lines, billing.index(self.items()))
+
+    def check_out(self, sale_id: str, request: Json) -> tuple[Sale, bool]:
+        """Sell a bill: keep the sale and the rows it makes. Returns the sale, and False if it was kept before.
+
+        Args:
+            sale_id: the same one in each repetition of a request.
+            request: ``gender``, ``lines``, and ``sold_on`` for a day other than today.
+
+        Raises:
+            BillError: if the request makes no sale; nothing is kept then.
+        """
+        kept = self._store.sale(sale_id)
+        if kept is not None:
+            return kept, False  # a receipt shows what was sold, whatever the repeated request says
+        gender = billing.shopper(request.get("gender"))
+        day = billing.sale_day(request.get("sold_on"), date.today())
+        bill = self.quote(request.get("lines"))
+        sale = Sale(sale_id, time.time(), day.isoformat(), gender, bill.lines, bill.total_cents)
+        sold = [SoldLine(day, line.category, gender, line.amount) for line in bill.lines]
+        rows = [row for row in map(self._task.sale_row, sold) if row is not None]
+        added = self._store.record_sale(sale, rows)
+        if rows:
+            self._rows_added()
+        return sale if added else self._store.sale(sale_id) or sale, added

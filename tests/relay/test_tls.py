@@ -1,0 +1,121 @@
+"""wss:// from cart to bridge: trusted by a CA of one's own, and every wrong certificate named."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from support.bridges.in_process import until
+from support.carts.node import Node, model_of, running
+from support.networks.certificates import Authority
+
+from cart_common.process.settings import SettingError
+from cart_common.process.tls import serving_context
+from child_cart.cart import _tls_of as cart_tls
+from child_cart.config import CartSettings
+from parent_cart.config import BridgeSettings
+from parent_cart.main import build
+
+
+@asynccontextmanager
+async def bridge_with(certificate: tuple[str, str] | None) -> AsyncIterator[int]:
+    settings = BridgeSettings(tls_cert=certificate[0], tls_key=certificate[1]) if certificate else BridgeSettings()
+    bridge = build(settings)
+    runner = web.AppRunner(bridge.application, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        await web.TCPSite(
+            runner, "127.0.0.1", 0, ssl_context=serving_context(settings.tls_cert, settings.tls_key, "BRIDGE")
+        ).start()
+        yield runner.addresses[0][1]
+        await bridge.relay.close()
+    finally:
+        await runner.cleanup()
+
+
+def trust(authority: Authority) -> ssl.SSLContext | None:
+    return cart_tls(CartSettings(bridge_ca=str(authority.path)))
+
+
+async def test_carts_learn_from_each_other_over_tls(tmp_path: Path) -> None:
+    authority, payload = Authority(tmp_path), os.urandom(300_000)
+    async with bridge_with(authority.vouch()) as port:
+        giver = Node(f"wss://127.0.0.1:{port}", tmp_path, model_of(payload), tls=trust(authority))
+        taker = Node(f"wss://127.0.0.1:{port}", tmp_path, tls=trust(authority))
+        async with running(giver, taker), aiohttp.ClientSession() as session:
+            assert await taker.fetch_from(giver) == payload
+            async with session.get(f"https://127.0.0.1:{port}/healthz", ssl=trust(authority)) as answer:
+                assert (await answer.json())["carts"] == 2
+
+
+async def reason_of(node: Node) -> str:
+    import asyncio
+
+    task = asyncio.create_task(node.link.run(node.exchange.home))
+    await until(lambda: "Trying again" in node.link.status.reason)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return node.link.status.reason
+
+
+async def test_wrong_certificates_are_named(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    cases = [
+        (stranger.vouch(), authority, "unable to get local issuer certificate"),
+        (authority.vouch("127.0.0.9"), authority, "IP address mismatch"),
+        (authority.vouch(ends_in=timedelta(days=-1)), authority, "certificate has expired"),
+    ]
+    for certificate, trusted, words in cases:
+        async with bridge_with(certificate) as port:
+            reason = await reason_of(Node(f"wss://127.0.0.1:{port}", tmp_path, tls=trust(trusted)))
+            assert f"The certificate of wss://127.0.0.1:{port} is not trusted" in reason
+            assert words in reason
+            assert "--bridge-ca" in reason
+
+
+async def test_a_bridge_without_tls_is_named(tmp_path: Path) -> None:
+    async with bridge_with(None) as port:
+        assert "does not speak TLS" in await reason_of(Node(f"wss://127.0.0.1:{port}", tmp_path))
+
+
+async def test_a_cart_without_tls_at_a_bridge_with_it(tmp_path: Path) -> None:
+    async with bridge_with(Authority(tmp_path).vouch()) as port:
+        reason = await reason_of(Node(f"ws://127.0.0.1:{port}", tmp_path))
+        assert reason.startswith(f"The link to ws://127.0.0.1:{port} failed (")
+        assert "If the bridge has a certificate, use wss:// instead." in reason
+
+
+def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+    certificate, key = Authority(tmp_path).vouch()
+    _, other_key = Authority(tmp_path).vouch()
+    locked = tmp_path / "locked.key"  # under a passphrase, for which the bridge does not ask
+    loaded = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    locked.write_bytes(loaded.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"word")))
+    for files, sentence in (
+        ((str(wrong), key), "--tls-cert (%s_TLS_CERT) is 'WRONG'; it holds no certificate as PEM"),
+        ((certificate, str(wrong)), "--tls-key (%s_TLS_KEY) is 'WRONG'; it holds no private key as PEM"),
+        ((certificate, other_key), "that key does not belong to the certificate"),
+        ((certificate, str(locked)), "it is under a passphrase"),
+        ((certificate, ""), "--tls-cert (%s_TLS_CERT) is given without --tls-key"),
+        (("", key), "--tls-key (%s_TLS_KEY) is given without --tls-cert"),
+        (("/no", key), "--tls-cert (%s_TLS_CERT) is '/no'; it cannot be read (No such file or directory)."),
+    ):
+        for prefix in ("BRIDGE", "CART"):
+            named = sentence.replace("%s", prefix).replace("WRONG", str(wrong))
+            with pytest.raises(SettingError, match=re.escape(named)):
+                serving_context(*files, prefix)
+    for path in (str(wrong), "/no"):
+        with pytest.raises(SettingError, match=r"--bridge-ca \(CART_BRIDGE_CA\) is"):
+            cart_tls(CartSettings(bridge_ca=path))
