@@ -43,7 +43,7 @@ AT_ONCE = 64
 
 
 class _Network:
-    """The network side of a cart, wired as in a cart, with a cart's default settings; the source of its exchange."""
+    """The network side of a cart, wired as in a cart, with a cart's default settings; gives the model itself."""
 
     def __init__(self, url: str, model_bytes: int, folder: Path) -> None:
         payload = os.urandom(model_bytes)

@@ -1,4 +1,4 @@
-"""What a cart is doing now, and what it did lately, for its pages and its log."""
+"""What a cart does now, and what it did lately, for its pages and its log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVENTS_KEPT: Final = 50
 
 
 class Stage(StrEnum):
-    """Where a cart is in the story of its model."""
+    """What a cart does with its model now."""
 
     PREPARING = "PREPARING"
     JOINING = "JOINING"
@@ -60,14 +60,14 @@ class Activity:
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
 
     def move_to(self, stage: Stage) -> None:
-        """Change the stage; the only place where it changes."""
+        """Change the stage, and log that; the only place where it changes."""
         if stage not in TRANSITIONS[self.stage] | ALWAYS:
             raise RuntimeError(f"A cart does not go from {self.stage} to {stage}.")
         log.debug("%s -> %s", self.stage, stage)
         self.stage, self.since, self.epoch = stage, time.time(), None
 
     def report_epoch(self, epoch: Epoch) -> None:
-        """Take note of the progress of a training."""
+        """Record the progress of a training."""
         self.epoch = epoch
 
     def note(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a reset removes is kept first: versions and rounds as JSON, and the weights files, in a folder of their own."""
+"""Back up what a reset removes: versions and rounds as JSON, and the weights files, in a new folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKUPS_KEPT: Final = 5
 def back_up(
     folder: Path, models: Path, versions: Sequence[ModelVersion], rounds: Sequence[RoundRecord], now: float
 ) -> Path:
-    """Keep versions, rounds and the weights files that are there; returns the folder. The oldest backups go.
+    """Back up versions, rounds and the weights files that exist, and remove the oldest backups; return the folder.
 
     Args:
         folder: holds all backups.
@@ -42,11 +42,11 @@ def back_up(
     write_whole(partial / "versions.json", json.dumps([asdict(version) for version in versions], indent=1).encode())
     write_whole(partial / "rounds.json", json.dumps([asdict(record) for record in rounds], indent=1).encode())
     for version in versions:
-        with suppress(FileNotFoundError):  # of old versions only the record is left
+        with suppress(FileNotFoundError):  # old versions have only a record left
             _keep(models / version.file_name, partial / "models" / version.file_name)
     sync_folder(partial / "models")
     partial.rename(target)
-    sync_folder(folder)  # what is kept here is removed there next
+    sync_folder(folder)  # the caller removes the originals next
     for old in sorted(path for path in folder.iterdir() if path.is_dir())[:-BACKUPS_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -54,7 +54,7 @@ def back_up(
 
 def _keep(source: Path, target: Path) -> None:
     try:
-        os.link(source, target)  # no room is needed, and a reset is often made where there is none
+        os.link(source, target)  # a link needs no space, and a reset is often made because the disk is full
     except FileNotFoundError:
         raise
     except OSError:

@@ -1,4 +1,4 @@
-"""Getting the models of a cluster: all peers at the same time, each received model checked, scored and judged."""
+"""Fetch the models of a cluster: from all peers at the same time; check, score and judge each received model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..transfers.assembly import TransferError
 from ..transfers.incoming import Received
 from ..transfers.peer_discovery import FoundCluster, Peer, PeerDiscovery
 
-# What says nothing of a peer's model: its link, its bridge or this cart's own was lost.
+# These codes say nothing about a peer's model: its link, its bridge or this cart's own link was lost.
 BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A received model that takes part: its payload file, its accuracy here, and the samples its giver claims."""
+    """A received model that takes part: its payload file, its accuracy here, and the samples that its peer claims."""
 
     path: Path
     accuracy: float
@@ -34,11 +34,11 @@ class Collection:
     """One round's received models and their files.
 
     Args:
-        peer_discovery: fetch models.
+        peer_discovery: fetches models.
         trainer: checks and scores them.
         own_rows: the cart's held-out rows, to score on.
         judge: decides by accuracy.
-        on_verdict: is told each verdict as it falls.
+        on_verdict: gets each verdict at once.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class Collection:
 
     @property
     def cut_short(self) -> bool:
-        """Whether links broke before a model of those that were asked for last was accepted."""
+        """Whether links broke before any model of the last ``ask`` was accepted."""
         return self._lost > 0 and not self.accepted
 
     async def ask(self, cluster: FoundCluster) -> None:
         """Fetch and judge the models of all peers of the cluster.
 
         Raises:
-            TrainerError, StoreError: if the trainer or the store fails; what was under way is given up.
+            TrainerError, StoreError: if the trainer or the store fails; the remaining fetches are cancelled.
         """
         self._lost = 0
         asking = [asyncio.create_task(self._ask_one(peer)) for peer in cluster.peers]
@@ -102,7 +102,7 @@ class Collection:
                 received.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the files of the accepted models: they are averaged, or nobody wants them any more."""
+        """Remove the files of the accepted models: they are averaged, or not needed any more."""
         for model in self.accepted:
             model.path.unlink(missing_ok=True)
 

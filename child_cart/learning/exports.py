@@ -1,4 +1,4 @@
-"""The current model as a file to take away. The trainer process converts it; pages only ask, and fetch what is done."""
+"""The current model as a file to download. The trainer process converts it; pages only request and fetch files."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class ExportState(StrEnum):
 
 @dataclass(frozen=True)
 class Export:
-    """The newest file of one format, or why there is none."""
+    """The newest file of one format, or why it is missing."""
 
     state: ExportState = ExportState.NONE
     version: int | None = None
     source: str = ""
-    """The weights file that it was made of: after a reset, numbers begin anew."""
+    """The weights file that it was made from: after a reset, version numbers start again."""
     size_bytes: int | None = None
     sentence: str = ""
     path: Path | None = None
@@ -54,9 +54,9 @@ class Exports:
     """The files of all formats, one each.
 
     Args:
-        folder: where they lie; what an earlier process left there is removed.
-        versions: whose newest is exported.
-        trainer: converts.
+        folder: where the files are; those of an earlier process are removed.
+        versions: the newest one is exported.
+        trainer: converts it.
     """
 
     def __init__(self, folder: Path, versions: Versions, trainer: Trainer) -> None:
@@ -80,7 +80,7 @@ class Exports:
         return (export.path, export.version or 0) if export.path is not None else None
 
     def ask(self, kind: ExportKind) -> None:
-        """Make the file of the newest version, unless it is there or being made. Call this in the loop."""
+        """Make the file of the newest version, unless it exists or is being made. Call this in the loop."""
         export, newest = self._exports[kind], self._versions.current
         if newest is None or newest.number == 0:
             self._exports[kind] = Export(ExportState.FAILED, sentence="There is no trained model yet.")
@@ -92,7 +92,7 @@ class Exports:
         self._tasks[kind] = asyncio.create_task(self._make(kind, export.path), name=f"export {kind}")
 
     async def close(self) -> None:
-        """Give up what is being made."""
+        """Cancel the conversions under way."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -36,8 +36,8 @@ UNKNOWN_BYTES: Final = 1 << 60
 class Versions:
     """All versions of one cart.
 
-    A weights file gets a name that was never used before, and counts only when a record names it. So a trainer that
-    was orphaned by a crash can finish its file without touching anything that matters.
+    A weights file gets a name that was never used before, and counts only when a record names it. So a trainer that a
+    crash has orphaned can finish its file without touching anything that matters.
 
     Args:
         store: where the records are.
@@ -70,19 +70,19 @@ class Versions:
         return self._current
 
     def reload(self) -> None:
-        """Look at the store again: a version may have been kept of which a store that went away could not tell."""
+        """Read the store again: it may have kept a version whose confirmation was lost with the connection."""
         self._current = self._store.current_version()
 
     def repair(self) -> str:
-        """Put the newest version whose weights file is whole in the place of a damaged one.
+        """Replace a damaged newest version by a copy of the newest version whose weights file is whole.
 
         The rows that only damaged versions were trained on wait again.
 
         Returns:
-            What was done, as a sentence; nothing if the newest version is whole.
+            What was done, as a sentence; empty if the newest version is whole.
 
         Raises:
-            StoreError: if versions are kept, but not one file of them is whole.
+            StoreError: if there are versions, but no weights file is whole.
         """
         wrong = ""
         for version in self._store.versions(MOST_REPAIRED):
@@ -122,7 +122,7 @@ class Versions:
         return Stored(self._folder / self.newest.file_name, self.newest.digest)
 
     def most_encoded_bytes(self) -> int:
-        """Return what a model of this signature has at most, encoded: its arrays are as large as the own ones."""
+        """Return the largest size of an encoded model of this signature: its arrays are as large as the own ones."""
         try:
             return (self.stored().path.stat().st_size if self._current else UNKNOWN_BYTES) + ENCODING_SPARE_BYTES
         except OSError:
@@ -133,7 +133,7 @@ class Versions:
         return self._folder / f"{self._next_number():06d}-{os.urandom(4).hex()}.h5"
 
     def add_initial(self, task: str, target: Path, digest: str, signature: str) -> None:
-        """Keep the task's starting weights as version 0."""
+        """Add the task's starting weights as version 0."""
         self._add(ModelVersion(0, task, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
 
     def add(
@@ -144,13 +144,13 @@ class Versions:
         trained_to: int | None = None,
         round_number: int = 0,
     ) -> ModelVersion:
-        """Keep what the trainer has written as the next version: the commit point.
+        """Add what the trainer has written as the next version: the commit point.
 
         Args:
-            origin: where it comes from.
+            origin: where the version comes from.
             target: the weights file.
-            trained: what the trainer said of it.
-            trained_to: the last row that is spent by it, if rows are.
+            trained: the trainer's result.
+            trained_to: the last row that this version spends; None if it spends none.
             round_number: the round that made it.
         """
         base = self.newest
@@ -193,7 +193,7 @@ class Versions:
     def remove_old(self, files: int, rounds: int) -> None:
         """Keep this many of the newest weights files and of the records of rounds, and remove what is older.
 
-        Files that no record names go too.
+        Files that no record names are removed, too.
         """
         self._store.prune(max(files, MOST_VERSIONS_OF_A_ROUND * rounds), rounds)
         kept = {version.file_name for version in self._store.versions(files)}

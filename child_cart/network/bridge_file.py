@@ -1,4 +1,4 @@
-"""The bridges that a cart knows, on disk: a cart that starts again needs none that it was told at first."""
+"""The list of bridges that a cart knows, on disk: a restart works even if the configured bridges are gone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BridgeFile:
         self._path = path
 
     def load(self) -> list[KnownBridge]:
-        """Return what is there; a file that is missing or none of ours counts as empty: bridges are learned again."""
+        """Return the list; a missing or invalid file counts as empty, since the cart learns bridges again."""
         try:
             with open(self._path, "rb") as file:
                 content = file.read(MAX_FILE_BYTES + 1)
@@ -37,7 +37,7 @@ class BridgeFile:
             return []
 
     def save(self, bridges: list[KnownBridge]) -> None:
-        """Replace the file as a whole; a disk that does not take it costs a line in the log."""
+        """Replace the file as a whole; a failing disk only costs a line in the log."""
         try:
             write_whole(self._path, json.dumps(as_json(bridges), indent=1).encode())
         except OSError as error:

@@ -1,4 +1,4 @@
-"""How far away bridges are, and how full: now and then one is asked for its health, and the second answer is timed."""
+"""Measure how far away bridges are, and how full: ask one for its health now and then, and time the second answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cart_common.process.backoff import jittered
 
 from .bridge_selection import BridgeSelection, KnownBridge, Measurement
 
-# So often while there are bridges that were never measured, and so often afterwards.
+# The first interval holds while there are bridges that were never measured, the second one afterwards.
 FIRST_EVERY_S: Final = 20.0
 EVERY_S: Final = 300.0
 ANSWER_S: Final = 5.0
@@ -27,9 +27,9 @@ class BridgeProbe:
     """Measures the bridges that a cart knows, one at a time.
 
     Args:
-        bridges: gives which, and takes what was measured.
-        tls: how to trust ``wss://`` bridges; None for what the system trusts.
-        on_measured: is told the address of a bridge of which more is known now.
+        bridges: chooses the bridge to measure, and gets the result.
+        tls: how to trust ``wss://`` bridges; None for the system's trust store.
+        on_measured: gets the address of each bridge after its measurement.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class BridgeProbe:
         self._chance = random.SystemRandom()
 
     async def run(self) -> None:
-        """Measure for ever."""
+        """Measure until cancelled."""
         while True:
             every_s = FIRST_EVERY_S if self._bridges.has_unmeasured() else EVERY_S
             await asyncio.sleep(jittered(every_s, 0.5, 1.5, self._chance.uniform))
@@ -51,22 +51,22 @@ class BridgeProbe:
                 self._on_measured(bridge.url)
 
     async def _measure(self, bridge: KnownBridge) -> Measurement | None:
-        """Return what can be seen from here, or None if it does not answer as the bridge that it is said to be."""
+        """Return the measurement, or None if the answer is not that of the expected bridge."""
         address = f"http{bridge.url.removeprefix('ws')}/healthz"
         try:
-            # Nothing is unpacked: what comes is a few bytes, or was made to fill the memory.
+            # No decompression: an honest answer has a few bytes, and a hostile one could fill the memory.
             async with asyncio.timeout(ANSWER_S), aiohttp.ClientSession(auto_decompress=False) as session:
                 await self._health_at(session, address)
-                asked_at = time.monotonic()  # the connection is there by now
+                asked_at = time.monotonic()  # the connection is open by now
                 health = await self._health_at(session, address)
                 took_s = time.monotonic() - asked_at
             load = health["carts"] / max(health["max_carts"], 1)
-            if not load >= 0.0:  # JSON as Python reads it has NaN, with which no chance can be weighed
+            if not load >= 0.0:  # Python's JSON parser takes NaN, which cannot weigh a choice
                 raise ValueError("no load")
             measured = Measurement(took_s, min(float(load), 1.0))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, TypeError, KeyError, ArithmeticError):
             return None
-        except RecursionError:  # the answer was made for that
+        except RecursionError:  # from an answer that is nested on purpose
             return None
         return measured if bridge.bridge_id in ("", health.get("bridge_id")) else None
 

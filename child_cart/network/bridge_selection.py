@@ -1,7 +1,7 @@
 """The bridges that a cart knows, and which of them it tries when. Pure: no socket and no file.
 
-A bridge that fails is put back for a growing while; among the others chance decides, weighted by load and distance, so
-that the carts of a dead bridge do not all go to the same one. What the cart was told at its start is never forgotten.
+A bridge that fails is tried again after growing delays; among the others the choice is random, weighted by load and
+distance, so that the carts of a dead bridge do not all go to the same one. Configured bridges are never forgotten.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ MOST_BRIDGES: Final = 64
 UNKNOWN_ROUND_TRIP_S: Final = 0.15
 # Nearer than this makes no difference to a cart, so load decides.
 NEAR_S: Final = 0.02
-# Carts whose bridge died go elsewhere within so many of their shortest delays: spread out, but soon.
+# Carts whose bridge died go elsewhere within this many of their shortest delays: spread out, but soon.
 SPREAD: Final = 4
 FORGET_AFTER_S: Final = 30 * 86400.0
-# How much more a bridge must draw before a cart at rest goes there: for less, carts would never come to rest.
+# How much more appeal a bridge needs before a cart at rest goes there: with less, carts would move all the time.
 MUCH_BETTER: Final = 4.0
-# One measurement says little: a machine was busy, a line was full.
+# The weight of a new measurement: a single one says little, since a machine may be busy or a line full.
 FRESH_SHARE: Final = 0.25
 
 
 class AdvertisedBridge(Protocol):
-    """What a checked record says of a bridge."""
+    """What a checked record says about a bridge."""
 
     @property
     def url(self) -> str:
@@ -70,14 +70,14 @@ class KnownBridge:
 
     @property
     def appeal(self) -> float:
-        """How likely it is to be chosen, against others: near and idle ones draw most."""
+        """The weight of this bridge in the random choice; near and idle bridges have most."""
         distance_s = UNKNOWN_ROUND_TRIP_S if self.round_trip_s is None else self.round_trip_s
         return ((1.01 - min(max(self.load, 0.0), 1.0)) / (max(distance_s, 0.0) + NEAR_S)) ** 2
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The next try to attach: where, and after how many seconds."""
+    """The next try to attach: where, and after how many seconds of waiting."""
 
     url: str
     wait_s: float
@@ -85,7 +85,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Measurement:
-    """How far a bridge is, in seconds there and back, and which share of its places is taken."""
+    """How far away a bridge is, as a round trip in seconds, and the share of its places that is taken, 0 to 1."""
 
     round_trip_s: float
     load: float
@@ -95,13 +95,12 @@ class BridgeSelection:
     """The bridges that a cart knows, and how each has done lately.
 
     Args:
-        urls: those that the cart was told at its start. One of them, by chance, is tried first: a whole fleet may have
-            been told the same.
+        urls: the configured bridges. A random one is tried first, since a whole fleet may have the same list.
         first_s: shortest delay before a bridge is tried again.
         cap_s: longest delay.
-        clock: seconds that only grow.
-        wall_clock: seconds since the epoch.
-        chance: ``random.Random``'s.
+        clock: returns monotonic seconds.
+        wall_clock: returns seconds since the epoch.
+        chance: the source of randomness; None for the system's.
     """
 
     def __init__(
@@ -128,20 +127,20 @@ class BridgeSelection:
             self._known[url] = KnownBridge(url, configured=True)
         self._told_at_start = len(self._known)
         self.changes = 0
-        """Grows whenever something has come that is worth keeping."""
+        """Grows with each change that is worth saving."""
         self._encrypted_only = all(url.startswith("wss://") for url in self._known)
         self.first = self._chance.choice(list(self._known))
-        """The one to be tried at the start; empty afterwards."""
+        """The bridge to try at the start; empty afterwards."""
 
     def known(self) -> list[KnownBridge]:
-        """Return what is known, those that are most likely chosen first. Safe from other threads."""
+        """Return the known bridges, those with most appeal first. Safe from other threads."""
         return sorted(self._known.copy().values(), key=lambda bridge: -bridge.appeal)
 
     def remember(self, bridges: Iterable[KnownBridge]) -> None:
-        """Take what an earlier process has kept.
+        """Take the list that an earlier process has saved.
 
-        The bridge that it was attached to last is tried first, unless the cart is told others than then: whoever tells
-        it wants it to go there.
+        The bridge of its last attachment is tried first, unless the configured bridges have changed: then the operator
+        wants the cart to go to those.
         """
         now, told_now = self._wall_clock(), set(self._known)
         told_then = set()
@@ -156,20 +155,20 @@ class BridgeSelection:
         self._forget_some()
 
     def take_list(self, named: Iterable[AdvertisedBridge]) -> None:
-        """Take the live bridges that a bridge has named; their signatures have been checked."""
+        """Take the live bridges that a bridge has named; their signatures are checked already."""
         now = self._wall_clock()
         for record in named:
             if not self.may_use(record.url):
                 continue
             bridge = self._known.setdefault(record.url, KnownBridge(record.url))
-            # Anybody can sign for somebody else's address; where this cart was itself, it knows whose it is.
+            # Any bridge can sign a record with another one's address; where this cart was attached, it knows the id.
             if not bridge.attached_at or bridge.bridge_id == record.bridge_id:
                 bridge.bridge_id, bridge.seen_at = record.bridge_id, now
                 bridge.load = record.carts / max(record.max_carts, 1)
         self.changes += 1
         self._forget_some()
 
-    # What a link asks and tells.
+    # What the link asks and reports.
 
     def next_try(self) -> Attempt:
         """Return where to attach next, and when."""
@@ -178,7 +177,7 @@ class BridgeSelection:
             return Attempt(url, 0.0)
         now = self._clock()
         if self._lost:
-            # The bridge may only have started anew, or the line have changed: its carts are best off where they were.
+            # Perhaps the bridge has only restarted, or the line has changed: its carts are best off where they were.
             url, self._lost = self._lost, ""
             return Attempt(url, max(self._ready_at.get(url, now) - now, 0.0))
         ready = [bridge for bridge in self._known.values() if self._ready_at.get(bridge.url, 0.0) <= now]
@@ -191,7 +190,7 @@ class BridgeSelection:
         return Attempt(chosen.url, wait_s)
 
     def note_attached(self, url: str, bridge_id: str, round_trip_s: float) -> None:
-        """Take note that the cart is attached."""
+        """Record that the cart is attached."""
         bridge = self._known.setdefault(url, KnownBridge(url))
         bridge.bridge_id = bridge_id
         bridge.note_round_trip(round_trip_s)
@@ -199,16 +198,16 @@ class BridgeSelection:
         self.changes += 1
 
     def note_steady(self, url: str) -> None:
-        """Take note that a link has held: its bridge's delays start anew."""
+        """Record that a link has held: the delays of its bridge start anew."""
         self._backoffs.pop(url, None)
         self._ready_at.pop(url, None)
 
     def has_unmeasured(self) -> bool:
-        """Tell whether there are bridges that this process has not measured yet."""
+        """Return whether there are bridges that this process has not measured yet."""
         return not self._known.keys() <= self._measured.keys()
 
     def next_to_measure(self) -> KnownBridge | None:
-        """Return the bridge to measure next: one that never was, or the one of longest ago."""
+        """Return the bridge to measure next: a new one, or the one measured longest ago."""
         if len(self._known) < 2:
             return None
         self._measured = {url: place for url, place in self._measured.items() if url in self._known}
@@ -217,7 +216,7 @@ class BridgeSelection:
         return chosen
 
     def note_measured(self, url: str, measured: Measurement | None) -> None:
-        """Take what was measured; None for a bridge that did not answer as the one that it is said to be."""
+        """Record a measurement; None for a bridge whose answer was not that of the expected bridge."""
         bridge = self._known.get(url)
         if bridge is not None and measured is not None:
             bridge.note_round_trip(measured.round_trip_s)
@@ -227,7 +226,7 @@ class BridgeSelection:
             self._put_back(url)
 
     def is_much_better(self, url: str, than: str) -> bool:
-        """Tell whether a cart at rest is better off at this bridge than at that one."""
+        """Return whether a cart at rest is much better off at ``url`` than at the bridge ``than``."""
         one, other = self._known.get(url), self._known.get(than)
         if one is None or other is None or one is other or url in self._ready_at:
             return False
@@ -235,14 +234,14 @@ class BridgeSelection:
         return both_measured and one.appeal > MUCH_BETTER * other.appeal
 
     def note_lost(self, url: str, code: Code | None) -> None:
-        """Take note that an attached link has ended, and with which of the bridge's words."""
+        """Record that an attached link has ended; ``code`` is the bridge's reason, if it gave one."""
         failed_before = url in self._backoffs
         self._put_back(url)
         self._moved = code is Code.BRIDGE_STOPPING and len(self._known) > 1
         self._lost = "" if self._moved or failed_before else url
 
     def note_failed(self, url: str) -> None:
-        """Take note that a try to attach has failed."""
+        """Record that a try to attach has failed."""
         self._put_back(url)
 
     def _put_back(self, url: str) -> None:
@@ -250,11 +249,11 @@ class BridgeSelection:
         self._ready_at[url] = self._clock() + backoff.next_delay_s()
 
     def may_use(self, url: str) -> bool:
-        """Tell whether the cart would go there: whoever asked for encrypted links is not led away from them."""
+        """Return whether the cart may go there: with only ``wss://`` bridges configured, it never goes to ``ws://``."""
         return is_bridge_url(url) and (url.startswith("wss://") or not self._encrypted_only)
 
     def _forget_some(self) -> None:
-        """Keep the number bounded: a list full of strangers never drives out a bridge that has proved itself."""
+        """Bound the number: a list of unknown bridges never drives out one that the cart was attached to."""
         others = [bridge for bridge in self._known.values() if not bridge.configured]
         others.sort(key=lambda bridge: (bridge.attached_at, bridge.seen_at), reverse=True)
         for bridge in others[max(MOST_BRIDGES - self._told_at_start, 0) :]:
@@ -264,12 +263,12 @@ class BridgeSelection:
 
 
 def as_json(bridges: Iterable[KnownBridge]) -> list[dict[str, object]]:
-    """Return what is kept on disk."""
+    """Return the list as it is saved on disk."""
     return [asdict(bridge) for bridge in bridges]
 
 
 def from_json(value: object) -> list[KnownBridge]:
-    """Return the bridges of a file's content, passing over whatever is none."""
+    """Return the bridges in a file's content; ignore invalid entries."""
     entries = value if isinstance(value, list) else []
     return [bridge for entry in entries[:MOST_BRIDGES] if (bridge := _known_from(entry)) is not None]
 

@@ -10,11 +10,11 @@ from cart_common.wire.records import CartRecord, RecordError, make_cart_record, 
 
 
 class Presence:
-    """What a cart lets others know of where it is.
+    """Makes the records that tell other carts where this one is.
 
     Args:
-        identity: signs it.
-        token: the bridge token of the fleet, which marks it.
+        identity: signs them.
+        token: the bridge token of the fleet, which marks each record.
     """
 
     def __init__(self, identity: Identity, token: bytes) -> None:
@@ -25,16 +25,16 @@ class Presence:
         self._last: CartRecord | None = None
 
     def renew(self) -> None:
-        """Let the next record be made in any case: the cart has attached anew, or the last one expires soon."""
+        """Make the next record in any case: the cart has attached anew, or the last record expires soon."""
         self._told = None
 
     def news(
         self, bridge_id: str, bridge_url: str, role: Role, model_signature: str, model_version: int
     ) -> Whereabouts | None:
-        """Return what to tell the bridge, or None if nobody would look for it.
+        """Return the record to send to the bridge, or None if none is needed.
 
-        Without a model nobody looks for a cart. In a round it is KERNEL for seconds: where it is does not change with
-        that, and two records a round, spread over several bridges, would be most of what the directory carries.
+        No cart looks for one without a model. A round makes the cart KERNEL for seconds; that does not change where it
+        is, and two records a round, spread over several bridges, would be most of the directory's traffic.
         """
         at_rest_again = role is Role.SHELL and self._told is not Role.SHELL
         if model_version == 0 or not (self._told is None or at_rest_again):
@@ -57,7 +57,7 @@ class Presence:
         return Whereabouts(record.encoded.decode("ascii"))
 
     def farewell(self) -> Whereabouts | None:
-        """Return what takes the last record back, or None if there was none: nobody is to look for the cart there."""
+        """Return the withdrawal of the last record, or None without one: the cart is not found there any more."""
         if self._last is None:
             return None
         record = make_withdrawal(self._last, self._identity, self._token, time.time())

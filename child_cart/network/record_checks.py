@@ -1,4 +1,4 @@
-"""The records that a bridge sends, held against the fleet's token, their signatures and the time."""
+"""Check the records that a bridge sends: the fleet's token, signatures and times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger("cart.bridges")
 
 
 def checked_bridges(texts: Iterable[str], token: bytes, now_s: float) -> list[BridgeRecord]:
-    """Return the bridges among records, each once, passing over what is not to be taken."""
+    """Return the bridges among records, each once; ignore invalid records."""
     found, refused = {}, ""
     for text in texts:
         try:
@@ -22,13 +22,13 @@ def checked_bridges(texts: Iterable[str], token: bytes, now_s: float) -> list[Br
         if isinstance(record, BridgeRecord) and not record.gone:
             found[record.bridge_id] = record
     if refused and not found:
-        # Most often this cart's clock is wrong, which nobody would find out otherwise.
+        # The usual cause is this cart's wrong clock, which shows nowhere else.
         log.warning("none of the other bridges that the bridge has named is taken: %s", refused)
     return list(found.values())
 
 
 def checked_cart(text: str, cart_id: str, token: bytes, now_s: float) -> CartRecord | None:
-    """Return where this cart says that it is, or None if it has not signed that."""
+    """Return where a cart says that it is, or None if the cart has not signed that."""
     try:
         record = check_record(text.encode("utf-8", "replace"), token, now_s, record_name(CartRecord.KIND, cart_id))
     except RecordError as error:

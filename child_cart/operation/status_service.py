@@ -121,10 +121,8 @@ class StatusService:
 
     def counts(self) -> EventCounts:
         """Return how often what has happened since the start; needs no store."""
-        rounds, failures = self._learning.rounds, self._network.exchange.failures
-        return EventCounts(
-            rounds.log.outcomes, rounds.log.verdicts, {str(code): count for code, count in failures.items()}
-        )
+        rounds, failures = self._learning.rounds.log, self._network.exchange.failures
+        return EventCounts(rounds.outcomes, rounds.verdicts, {str(code): count for code, count in failures.items()})
 
     def trainer_process(self) -> int | None:
         """Return the id of the trainer process, or None while there is none."""

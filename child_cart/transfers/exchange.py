@@ -1,6 +1,6 @@
 """Models to and from other carts: many transfers at the same time, in both directions, over one link.
 
-Knows which transfer a message belongs to and runs each to its end: a file with the offered bytes, or a
+The exchange knows which transfer a message belongs to and runs each to its end: a file with the offered bytes, or a
 ``TransferError`` that says why not.
 """
 
@@ -55,7 +55,7 @@ class ModelSource(Protocol):
     """Decides what the cart gives to peers and takes from them; asked anew for each transfer."""
 
     async def offer(self) -> Offerable | None:
-        """Return the model to give to a peer, or None while there is none; raises ``TransferError``."""
+        """Return the model to give to a peer, or None before the first one; raises ``TransferError``."""
 
     @property
     def wanted(self) -> tuple[str, str]:
@@ -269,7 +269,7 @@ class Exchange:
             self.bytes_out += outgoing.view.moved_bytes
 
     async def _to_its_end(self, transfer: ActiveTransfer, work: Awaitable[T]) -> T:
-        """Run one transfer; whatever ends it, the other cart is told and the view is closed."""
+        """Run one transfer; whatever ends it, tell the other cart and close the view."""
         view = transfer.view
         failure: TransferError | None = TransferError(Code.ABANDONED, "The transfer was given up.")
         try:

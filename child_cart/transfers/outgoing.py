@@ -46,7 +46,7 @@ class Outgoing(ActiveTransfer):
         """Send the current model, sealed.
 
         Args:
-            current: gives the model, or None while there is none.
+            current: gives the model, or None before the first one.
             cipher: what this cart seals with.
             fleet_key: the fleet's, or ``OPEN``.
 
