@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.cart_process import MeasuredCart
 from benchmarks.machine import percentile, resident_kb
+from cart_common.process.json_values import Json
 from child_cart.db.migration import parts_of
 from child_cart.db.ownership import open_store
-from child_cart.db.records import BillLine, Json, ModelVersion, Origin, Sale
+from child_cart.db.records import BillLine, ModelVersion, Origin, Sale
 from child_cart.db.store import Store
 from tests.support.processes.mongod import Mongod, why_not
 

@@ -53,7 +53,8 @@ from .operation.status_service import LearningSources, NetworkSources
 from .scanner.camera import Camera
 from .scanner.reader import Reader
 from .scanner.service import ScannerService
-from .shop.billing import CATALOGUE
+from .shop.billing import CATALOGUE, index
+from .shop.item_codes import read_all
 from .shop.shared_catalogue import SharedCatalogue
 from .transfers.cipher_choice import fastest_cipher
 from .transfers.exchange import Exchange
@@ -185,7 +186,7 @@ def build(
         folder,
         local.book,
         local.store,
-        ScannerService(local.store, shop.camera, shop.reader),
+        ScannerService(lambda texts: read_all(texts, index(local.store.items())), shop.camera, shop.reader),
         log_buffer,
         LearningSources(
             learning.rounds, local.versions, local.activity, learning.exports, lambda: learning.trainer.process_id

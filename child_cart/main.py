@@ -16,16 +16,14 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from cart_common.process.data_folder import claimed
+from cart_common.process.errors import UserError
 from cart_common.process.settings import SettingError
 from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
 from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
-from cart_common.wire.identity import IdentityError
 from child_cart import command_line
 from child_cart.cart import Cart, build
 from child_cart.config import CartSettings, check
-from child_cart.db.store import StoreError
-from child_cart.model.csv_rows import CsvError
-from child_cart.model.task import Task, TaskError, load_task
+from child_cart.model.task import Task, load_task
 
 __all__ = ["mainFunc"]
 
@@ -111,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(settings)
         else:
             carry_out(given, settings)
-    except (SettingError, StoreError, IdentityError, TaskError, CsvError) as error:
+    except UserError as error:
         print(f"cart: {error}", file=sys.stderr)
         return 2
     return 0

@@ -17,11 +17,12 @@ from typing import Final
 import aiohttp
 from rich.console import Console
 
+from cart_common.process.errors import UserError
 from cart_common.process.os_errors import error_words
-from cart_common.process.settings import SettingError, load
+from cart_common.process.settings import load
 from cart_common.process.tasks import background, in_thread
 from child_cart.model.partition import Partition
-from child_cart.model.task import Row, Task, TaskError, load_task
+from child_cart.model.task import Row, Task, load_task
 
 from .config import SELLING_TASK, DemoSettings, Plan, check, plan_for
 from .fleet import Fleet, FleetError, PortTaken, check_ports
@@ -164,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_ports(settings)
         folder = Path(settings.folder).resolve() if settings.folder else Path(tempfile.mkdtemp(prefix="carts-"))
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except (SettingError, TaskError, PortTaken) as error:
+    except (UserError, PortTaken) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     except OSError as error:

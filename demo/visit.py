@@ -21,10 +21,11 @@ from typing import Final
 
 import aiohttp
 
-from cart_common.process.settings import SettingError, load, option
+from cart_common.process.errors import UserError
+from cart_common.process.settings import load, option
 from cart_common.process.tasks import in_thread
 from child_cart.model.partition import Partition
-from child_cart.model.task import Row, Task, TaskError, load_task
+from child_cart.model.task import Row, Task, load_task
 from containers.slot import HOLDER
 
 from .config import SELLING_TASK, plan_for
@@ -157,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load(VisitSettings, "SHOPPERS", sys.argv[1:] if argv is None else argv, os.environ, DESCRIPTION)
         asyncio.run(visit(settings, load_task(settings.task)))
-    except (SettingError, TaskError) as error:
+    except UserError as error:
         print(f"shoppers: {error}", file=sys.stderr)
         return 2
     return 0

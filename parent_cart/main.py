@@ -23,12 +23,13 @@ if __name__ == "__main__":
 from aiohttp import web
 
 from cart_common.process.data_folder import claimed
+from cart_common.process.errors import UserError
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load
 from cart_common.process.tls import serving_context
 from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
 from cart_common.wire.fleet_key import FleetKeyError, Secret, read_key
-from cart_common.wire.identity import Identity, IdentityError
+from cart_common.wire.identity import Identity
 from parent_cart.bridge.admission import Admission
 from parent_cart.bridge.allowance import RateLimits
 from parent_cart.bridge.hub import Hub
@@ -213,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = claimed(Path(settings.data_dir), "bridge") if settings.data_dir else nullcontext()
         with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(serve(settings, held))
-    except (SettingError, IdentityError) as error:
+    except UserError as error:
         print(f"bridge: {error}", file=sys.stderr)
         return 2
     return 0

@@ -15,12 +15,13 @@ from typing import Any, NoReturn, TypeVar
 
 from cart_common import __version__
 
+from .errors import UserError
 from .redaction import shown
 
 T = TypeVar("T")
 
 
-class SettingError(ValueError):
+class SettingError(UserError, ValueError):
     """A setting has a value that cannot be used."""
 
 

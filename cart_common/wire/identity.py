@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ..process.atomic_files import write_whole
+from ..process.errors import UserError
 
 ID_BYTES: Final = 16
 # The label makes a signature for attaching useless for anything else.
 ATTACH_LABEL: Final = b"cart-attach-v1\0"
 
 
-class IdentityError(Exception):
+class IdentityError(UserError):
     """The key file cannot be used."""
 
 

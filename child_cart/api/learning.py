@@ -7,7 +7,8 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify
 
-from ..db.records import Json
+from cart_common.process.json_values import Json
+
 from ..operation.operator_service import OperatorService
 from ..operation.row_service import RowService
 from ..shop.billing import described

@@ -6,7 +6,6 @@ import resource
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
 from flask import Blueprint, Response
 from prometheus_client import (
@@ -24,15 +23,11 @@ from cart_common.wire.messages import Role
 
 from ..db.store import StoreError
 from ..learning.activity import Stage
-from ..network.link import LinkState
 from ..operation.status import CartInfo, CartStatus, EventCounts
 from ..operation.status_service import StatusService
 from ..operation.warnings import Severity
-from ..transfers.active import Direction, TransferProgress
 
 Family = Callable[..., GaugeMetricFamily | CounterMetricFamily]
-
-ENDED: Final = (TransferProgress.DONE, TransferProgress.FAILED)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # every counter begins at the start of the process, which has a metric of its own
 
@@ -98,8 +93,7 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
 
 def _of_summary(status: CartStatus) -> Iterator[Metric]:
     summary, rows = status.summary, status.summary.rows
-    attached = summary.link_state is LinkState.ATTACHED
-    yield _gauge("cart_link_attached", "Whether the cart is attached to a bridge.", attached)
+    yield _gauge("cart_link_attached", "Whether the cart is attached to a bridge.", status.network.is_attached)
     yield _gauge("cart_kernel", "Whether the cart collects models (KERNEL).", summary.role is Role.KERNEL)
     yield _gauge("cart_sharing", "Whether the cart shares its model.", summary.sharing)
     yield _by(
@@ -128,12 +122,11 @@ def _of_traffic(status: CartStatus) -> Iterator[Metric]:
     network = status.network
     yield CounterMetricFamily("cart_received_bytes", "Bytes of models received since the start.", network.bytes_in)
     yield CounterMetricFamily("cart_sent_bytes", "Bytes of models sent since the start.", network.bytes_out)
-    running = [view.direction for view in network.transfers if view.state not in ENDED]
     yield _by(
         GaugeMetricFamily,
         "cart_transfers",
         "Transfers under way, by direction.",
-        {way.lower(): running.count(way) for way in Direction},
+        network.running_transfers,
         "direction",
     )
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, abort, jsonify, send_file
 
-from ..db.records import Json
+from cart_common.process.json_values import Json
+
 from ..learning.exports import ExportKind
 from ..operation.log_buffer import LINES_KEPT
 from ..operation.operator_service import OperatorService

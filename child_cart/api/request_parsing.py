@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from flask import abort, request
 
-from ..db.records import Json
+from cart_common.process.json_values import Json
+
 from ..shop.billing import described
 
 MAX_DIGITS: Final = 9

@@ -6,7 +6,9 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify
 
-from ..db.records import Json, ModelVersion
+from cart_common.process.json_values import Json
+
+from ..db.records import ModelVersion
 from ..operation.status import CartStatus, CartSummary
 from ..operation.status_service import StatusService
 from ..operation.warnings import OperatorWarning

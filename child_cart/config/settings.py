@@ -13,10 +13,10 @@ from ..db.ownership import is_mongodb, is_store
 from ..model.aggregation.registry import DEFAULT_RULE, RULES
 from ..model.partition import Partition
 from ..network.bridge_selection import MOST_BRIDGES
-from ..shop.catalogue import MAX_CURRENCY_CHARS, is_currency
 from ..transfers.limits import ExchangeLimits
 
 MIB: Final = 1024 * 1024
+MAX_CURRENCY_CHARS: Final = 8
 LEAST_TRAINER_BYTES: Final = 64 * MIB
 STREAMS: Final = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp")
 
@@ -38,9 +38,13 @@ def _check_catalogue(text: str) -> str | None:
     return None if not text or is_mongodb(text) else "like mongodb://HOST/DATABASE"
 
 
+def is_currency(text: str) -> bool:
+    """Return whether this text can follow prices."""
+    return len(text) <= MAX_CURRENCY_CHARS and text.isprintable() and text == text.strip()
+
+
 def _check_currency(text: str) -> str | None:
-    is_right = is_currency(text)
-    return None if is_right else f"a sign or a word as € or CHF, of at most {MAX_CURRENCY_CHARS} characters"
+    return None if is_currency(text) else f"a sign or a word as € or CHF, of at most {MAX_CURRENCY_CHARS} characters"
 
 
 def _check_trainer_memory(size_bytes: int) -> str | None:

@@ -14,10 +14,11 @@ from typing import Any, Final, TypeVar
 
 import pandas as pd
 
+from cart_common.process.json_values import Json
 from cart_common.process.os_errors import error_words
 
 from .migration import Contents, ProgressCallback, RecordCounts, parts_of
-from .records import BillLine, Item, Json, Sale, round_of, version_of
+from .records import BillLine, Item, Sale, round_of, version_of
 from .store import StoreError
 
 T = TypeVar("T")

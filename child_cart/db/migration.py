@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
+from cart_common.process.json_values import Json
+
 from .ownership import UNFINISHED
-from .records import Item, Json, ModelVersion, RoundRecord, Sale
+from .records import Item, ModelVersion, RoundRecord, Sale
 from .store import Store, StoreError
 
 T = TypeVar("T")

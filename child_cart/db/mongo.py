@@ -15,10 +15,12 @@ from typing import Any, Final
 from pymongo import ASCENDING, DESCENDING, DeleteMany
 from pymongo.errors import DuplicateKeyError
 
+from cart_common.process.json_values import Json
+
 from .mongo_client import MongoServer
 from .mongo_documents import Document, batch_key, item_change, item_of, sale_key, version_document
 from .mongo_entries import EntryLog
-from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
+from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
 from .store import StoreError, check_follows, steps_from
 
 ROWS_IN_AN_ENTRY: Final = 100

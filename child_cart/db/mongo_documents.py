@@ -8,7 +8,9 @@ from typing import Any
 
 from pymongo import ReplaceOne
 
-from .records import Item, Json, ModelVersion, Sale
+from cart_common.process.json_values import Json
+
+from .records import Item, ModelVersion, Sale
 from .store import HOLD_OUT_EVERY
 
 Document = dict[str, Any]

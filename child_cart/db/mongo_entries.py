@@ -38,9 +38,11 @@ from typing import Final
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
+from cart_common.process.json_values import Json
+
 from .mongo_client import MongoServer
 from .mongo_documents import Document, LogHead, entry_document, head_of, row_text
-from .records import Json, Sale, StoredRow
+from .records import Sale, StoredRow
 from .store import StoreError, is_held_out
 
 LOAD_AT_ONCE: Final = 1000

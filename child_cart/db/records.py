@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
-Json = dict[str, Any]
+from cart_common.process.json_values import Json
+
 """A JSON object."""
 
 

@@ -9,7 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
+from cart_common.process.json_values import Json
+
+from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
 from .sqlite_file import SqliteFile
 from .store import HOLD_OUT_EVERY, check_follows, is_held_out, steps_from
 

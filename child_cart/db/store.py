@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
-from .records import Item, Json, ModelVersion, RoundRecord, Sale, StoredRow
+from cart_common.process.errors import UserError
+from cart_common.process.json_values import Json
+
+from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow
 
 T = TypeVar("T")
 
@@ -18,7 +21,7 @@ def is_held_out(sequence: int) -> bool:
     return sequence % HOLD_OUT_EVERY == 0
 
 
-class StoreError(Exception):
+class StoreError(UserError):
     """The store cannot do this; the message says why, and names the file or server."""
 
 

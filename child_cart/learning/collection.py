@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cart_common.process.json_values import Json
 from cart_common.wire.messages import Code
 
-from ..db.records import Json, Verdict
+from ..db.records import Verdict
 from ..model.trainer import Score, Trainer
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from cart_common.process.json_values import Json
 from cart_common.process.tasks import in_thread
 
-from ..db.records import Json
 from ..model.trainer import Trainer, TrainerError
 from .versions import Versions
 

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Final
 
 from cart_common.process.backoff import Backoff
+from cart_common.process.json_values import Json
 from cart_common.process.tasks import in_thread
 from cart_common.wire.messages import Role
 
 from ..config import SettingsBook
-from ..db.records import Json, ModelVersion, Origin, Outcome
+from ..db.records import ModelVersion, Origin, Outcome
 from ..db.store import Store
 from ..model.aggregation.base import ModelFacts
 from ..model.aggregation.registry import RULES

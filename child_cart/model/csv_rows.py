@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from cart_common.process.errors import UserError
 from cart_common.process.os_errors import error_words
 
 from .task import Row, RowError, Task, checked_row
 
 
-class CsvError(Exception):
+class CsvError(UserError):
     """A CSV file cannot be used; the message names file and line."""
 
 

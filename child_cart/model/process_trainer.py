@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from cart_common.process.json_values import Json
 from cart_common.process.tasks import in_thread
 from cart_common.process.worker_process import WorkerAnswerTooLong, WorkerFault, WorkerGone, WorkerProcess
 
-from ..db.records import Json
 from .task import Row
 from .trainer import Epoch, EpochReport, Initial, PayloadRefused, Score, Stored, Trained, TrainerDied, TrainerError
 from .verdict import VerdictReason

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Protocol
 
+from cart_common.process.errors import UserError
+
 from .arrays import Array
 from .learner import Learner
 from .partition import Partition
@@ -22,7 +24,7 @@ BUILT_IN: Final = {
 }
 
 
-class TaskError(Exception):
+class TaskError(UserError):
     """A task cannot be loaded, or lacks a part."""
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..db.records import Json
+from cart_common.process.json_values import Json
+
 from .task import Row
 from .verdict import VerdictReason
 

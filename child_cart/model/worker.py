@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from ..db.records import Json
+from cart_common.process.json_values import Json
+
 from . import codec
 from .aggregation import average
 from .arrays import Array, Weights, specs_of, widened

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..db.records import Json, ModelVersion, RoundRecord
+from cart_common.process.json_values import Json
+
+from ..db.records import ModelVersion, RoundRecord
 from ..db.store import Store
 from ..learning.exports import ExportKind, Exports
 from . import rounds_csv

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..db.records import Json
+from cart_common.process.json_values import Json
+
 from ..db.store import Store
 from ..model.task import RowError, Task, checked_row
 

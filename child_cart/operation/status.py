@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cart_common.process.json_values import Json
 from cart_common.wire.messages import Role
 
-from ..db.records import Json, ModelVersion, Origin, Outcome, RoundRecord
+from ..db.records import ModelVersion, Origin, Outcome, RoundRecord
 from ..learning.activity import Event, Stage
 from ..model.trainer import Epoch
 from ..network.bridge_selection import KnownBridge
 from ..network.link import LinkState, LinkStatus
 from ..scanner.camera import CameraState
 from ..scanner.service import ScannerStatus
-from ..transfers.active import TransferView
+from ..transfers.active import ENDED, Direction, TransferView
 from .disk import DiskUse
 from .store_watch import StoreFigures
 from .warnings import OperatorWarning, WarningFacts, operator_warnings
@@ -102,6 +103,17 @@ class NetworkStatus:
     bytes_in: int
     bytes_out: int
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether the cart has a bridge."""
+        return self.link.state is LinkState.ATTACHED
+
+    @property
+    def running_transfers(self) -> dict[str, int]:
+        """How many transfers run, by direction, in lower case."""
+        running = [view.direction for view in self.transfers if view.state not in ENDED]
+        return {way.lower(): running.count(way) for way in Direction}
+
 
 @dataclass(frozen=True)
 class CartStatus:
@@ -159,7 +171,7 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
     return WarningFacts(
         fleet_open=status.fleet_open,
         sharing=status.summary.sharing,
-        attached=link.state is LinkState.ATTACHED,
+        attached=status.network.is_attached,
         away_s=status.summary.now - link.since,
         link_reason=link.reason,
         decoder_sentence=scanner.sentence,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import Counter
 
-from ..db.store import Store
-from ..shop import item_codes as codes
-from ..shop.billing import index
 from ..shop.item_codes import CodeProblem, Reading
 from .camera import Camera, CameraFrame, CameraStatus
 from .decode import decoder
@@ -45,7 +43,7 @@ class ScannerService:
     """The scanner of a cart.
 
     Args:
-        store: holds the catalogue.
+        find: returns the item of each code, or why there is none.
         camera: the cart's own.
         reader: asks the process that decodes pictures.
 
@@ -53,8 +51,8 @@ class ScannerService:
         codes: counts codes of photos and hand scanners: read ones, and the others by reason.
     """
 
-    def __init__(self, store: Store, camera: Camera, reader: Reader) -> None:
-        self._store = store
+    def __init__(self, find: Callable[[list[str]], list[Reading]], camera: Camera, reader: Reader) -> None:
+        self._find = find
         self._camera = camera
         self._reader = reader
         self.codes = Counter(
@@ -75,7 +73,7 @@ class ScannerService:
 
     def read_text(self, text: str) -> Reading:
         """Return the item of a code that was typed or scanned by hand, or why there is none."""
-        return self._counted(self._readings([text]))[0]
+        return self._counted(self._find([text]))[0]
 
     def read_picture(self, data: bytes, thorough: bool) -> list[Reading]:
         """Return the result of each code in a picture.
@@ -90,7 +88,7 @@ class ScannerService:
             ScannerAway: if no decoder is installed.
         """
         self._check_decoder()
-        readings = self._readings(self._reader.texts(data, thorough))
+        readings = self._find(self._reader.texts(data, thorough))
         return self._counted(readings) if thorough else readings  # a camera shows one label many times a second
 
     def read_camera(self, after: int) -> tuple[int, list[Reading]]:
@@ -106,7 +104,7 @@ class ScannerService:
         self._check_decoder()
         frame = self._frame(after)
         width, height, pixels = _grey_pixels(frame)
-        return frame.number, self._readings(self._reader.texts(pixels, False, (width, height)))
+        return frame.number, self._find(self._reader.texts(pixels, False, (width, height)))
 
     def preview(self) -> bytes:
         """Return the camera's latest frame as a JPEG, no wider than a preview.
@@ -119,10 +117,6 @@ class ScannerService:
         if width > PREVIEW_WIDTH:
             pixels = cv.resize(pixels, (PREVIEW_WIDTH, max(1, height * PREVIEW_WIDTH // width)))
         return bytes(cv.imencode(".jpg", pixels, [cv.IMWRITE_JPEG_QUALITY, 75])[1])
-
-    def _readings(self, texts: list[str]) -> list[Reading]:
-        catalogue = index(self._store.items())
-        return [codes.read(text, catalogue) for text in texts]
 
     def _counted(self, readings: list[Reading]) -> list[Reading]:
         for reading in readings:

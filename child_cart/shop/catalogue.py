@@ -7,14 +7,15 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-from ..db.records import Item, Json
+from cart_common.process.json_values import Json
+
+from ..db.records import Item
 from .billing import CATEGORIES
 from .item_codes import CodeError, normal
 
 MAX_ITEMS: Final = 5000
 MAX_NAME_CHARS: Final = 60
 MAX_PRICE_CENTS: Final = 9_999_999
-MAX_CURRENCY_CHARS: Final = 8
 
 _PRICE: Final = re.compile(r"([0-9]{1,5})(?:[.,]([0-9]{1,2}))?")
 
@@ -106,11 +107,6 @@ def price_of(text: str) -> int:
 def written_price(cents: int, currency: str = "") -> str:
     """Return a price as text: 349 cents are ``3.49``, or ``3.49 €`` with a space that allows no line break."""
     return f"{cents // 100}.{cents % 100:02}" + (f"\N{NO-BREAK SPACE}{currency}" if currency else "")
-
-
-def is_currency(text: str) -> bool:
-    """Return whether this text can follow prices."""
-    return len(text) <= MAX_CURRENCY_CHARS and text.isprintable() and text == text.strip()
 
 
 def with_room_for(catalogue: Mapping[str, Item], more: Mapping[str, Item]) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..db.records import Item, Json
+from cart_common.process.json_values import Json
+
+from ..db.records import Item
 from ..db.store import Store
 from . import catalogue_csv, labels
 from .billing import index

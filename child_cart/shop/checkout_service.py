@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from datetime import date
 
-from ..db.records import Item, Json, Sale
+from cart_common.process.json_values import Json
+
+from ..db.records import Item, Sale
 from ..db.store import Store
 from ..model.task import SoldLine, Task
 from . import billing

@@ -7,7 +7,7 @@ price comes from the catalogue, never from the text of a code.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -64,6 +64,11 @@ def read(text: str, catalogue: Mapping[str, Item]) -> Reading:
     except CodeError as error:
         return Reading(shown, None, error.reason, str(error))
     return Reading(shown, item)
+
+
+def read_all(texts: Sequence[str], catalogue: Mapping[str, Item]) -> list[Reading]:
+    """Return the item that each code names, or why there is none."""
+    return [read(text, catalogue) for text in texts]
 
 
 def normal(text: str) -> str:

@@ -51,6 +51,7 @@ TRANSITIONS: Final = {
     TransferProgress.DONE: set[TransferProgress](),
     TransferProgress.FAILED: set[TransferProgress](),
 }
+ENDED: Final = (TransferProgress.DONE, TransferProgress.FAILED)
 
 
 @dataclass

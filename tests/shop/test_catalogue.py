@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from child_cart.config.settings import is_currency
 from child_cart.db.records import Item
 from child_cart.shop import catalogue_csv
 from child_cart.shop.billing import CATALOGUE, CATEGORIES, index
@@ -17,7 +18,6 @@ from child_cart.shop.catalogue import (
     MAX_ITEMS,
     MAX_PRICE_CENTS,
     CatalogueError,
-    is_currency,
     item_of,
     price_of,
     with_room_for,

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from child_cart.config.settings import MAX_CURRENCY_CHARS
 from child_cart.db.records import Item
 from child_cart.scanner.decode import OpenCv, texts_in
 from child_cart.scanner.picture import grey
 from child_cart.shop import labels
 from child_cart.shop.billing import CATALOGUE
-from child_cart.shop.catalogue import MAX_CURRENCY_CHARS, MAX_PRICE_CENTS
+from child_cart.shop.catalogue import MAX_PRICE_CENTS
 
 LONG = Item("SKU-1234567890-ABCDEFGHI", "<script>alert(1)</script> & \"quotes\" 'n' Łódź Köln", 1, 9_999_999)
 

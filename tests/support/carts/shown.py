@@ -10,9 +10,10 @@ from flask.testing import FlaskClient
 from support.carts.fake_trainer import FakeTrainer
 from support.carts.node import SIGNATURE
 
+from cart_common.process.json_values import Json
 from child_cart.cart import build
 from child_cart.config import CartSettings
-from child_cart.db.records import Json, ModelVersion, Origin, RoundRecord
+from child_cart.db.records import ModelVersion, Origin, RoundRecord
 from child_cart.learning.activity import Stage
 from child_cart.learning.exports import ExportKind
 from child_cart.model.shopping import Shopping
