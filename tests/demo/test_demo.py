@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,15 @@ class RunningDemo:
     def cart(self, number):
         return get(f"http://127.0.0.1:{self.port + number}/api/status")
 
+    def answers(self, number):
+        with suppress(OSError):
+            return bool(self.cart(number))
+        return False
+
     def is_learning(self):
-        try:
+        with suppress(OSError):
             return any(self.cart(number)["stage"] in ("STARTING", "TRAINING") for number in (1, 2))
-        except OSError:
-            return False
+        return False
 
     def end(self):
         if self.process.poll() is None:
@@ -120,6 +125,7 @@ def test_killed_it_leaves_no_process(start):
 def test_a_cart_that_dies_is_reported_and_the_others_go_on(start, tmp_path):
     demo = start("--rounds", "2", "--carts", "3", LIGHT_TASK_EPOCH_S="0.1")
     wait_for(demo.is_learning, 60, "a cart that trains")
+    wait_for(lambda: demo.answers(2), what="the page of cart 2")
     victim = demo.cart(2)
     (number,) = [
         number
