@@ -62,7 +62,7 @@ def show_password(password: str, page_url: str, folder: Path) -> None:
 def keygen() -> None:
     """Print a new fleet key and the bridge token derived from it."""
     key = new_key()
-    print("A new fleet key. Nobody but this screen knows it: keep it in a file that only carts can read.\n")
+    print("A new fleet key. It is stored nowhere: keep it in a file that only carts can read.\n")
     print(f"    {as_text(key, Secret.FLEET_KEY)}")
     print(f"    {as_text(bridge_token(key), Secret.BRIDGE_TOKEN)}\n")
     print("Each cart:    python child_cart/main.py --fleet-key-file FILE   (FILE holds the line fleet-key:…)")

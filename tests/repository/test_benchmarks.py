@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = re.search(r"for name in ([a-z_ ]+); do", (ROOT / "Makefile").read_text())[1].split()
 SMALL = {
     "averaging": "",
+    "messages": "",
     "sealing": "",
     "store": "--sold 500 --waiting 50 --seconds 1",
     "watching": "--seconds 1",

@@ -60,7 +60,7 @@ def url_of(program: Started) -> str:
 
 
 def free_numbers(count: int) -> list[int]:
-    """Return numbers of carts whose ports nobody uses: 2 and 3 where these do."""
+    """Return numbers of carts whose ports are free: 2 and 3 where these do."""
     numbers = [2, 3, *random.sample(range(4, 1000), 200)]
     free = []
     for number in numbers:

@@ -1,4 +1,4 @@
-"""One sentence says why the system refuses, whoever has wrapped its error."""
+"""One sentence says why the system refuses, in whatever exception its error is wrapped."""
 
 from __future__ import annotations
 

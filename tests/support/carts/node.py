@@ -61,7 +61,7 @@ class Wire:
 
 
 class Named(Protocol):
-    """A cart that has an id, whoever has written it."""
+    """A cart with an id, of this project or not."""
 
     id: str
 
