@@ -24,7 +24,7 @@ from cart_common.wire.messages import Role
 
 from ..db.store import StoreError
 from ..learning.activity import Stage
-from ..network.link import LinkState
+from ..network.link_state import LinkState
 from ..operation.status import CartInfo, CartStatus, EventCounts
 from ..operation.status_service import StatusService
 from ..operation.warnings import Severity
