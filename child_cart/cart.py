@@ -1,23 +1,23 @@
-"""A cart: builds its parts, wires them, runs them, and stops them in order. Everything else is handed what it needs."""
+"""A cart: ``build`` makes its parts and wires them; ``Cart`` runs them, and stops them in order. It decides nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from flask import Flask
 
 from cart_common import __version__
-from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.process.tls import serving_context
-from cart_common.wire.fleet_key import OPEN, FleetKeyError, Secret, bridge_token, read_key
+from cart_common.wire.fleet_key import bridge_token
 from cart_common.wire.identity import Identity
 
 from .api.access.account import Account
@@ -25,6 +25,7 @@ from .api.app import create_app
 from .api.services import Services, build_services
 from .api.serving.page_server import PageServer
 from .config import CartSettings, SettingsBook, bridge_urls, origins_of
+from .config.resources import bridge_trust, fleet_key_of, page_hosts, trainer_setup
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store
 from .learning.activity import Activity
@@ -35,10 +36,10 @@ from .learning.rounds import Rounds
 from .learning.sharing import Sharing
 from .learning.versions import Versions
 from .model.csv_rows import read_rows
-from .model.partition import Partition
 from .model.precision import Precision
-from .model.process_trainer import ProcessTrainer, TrainerSetup
+from .model.process_trainer import ProcessTrainer
 from .model.task import Task
+from .model.trainer import Trainer
 from .network.bridge_file import BridgeFile
 from .network.bridge_probe import BridgeProbe
 from .network.bridge_selection import BridgeSelection
@@ -61,201 +62,160 @@ from .transfers.spool import Spool
 
 log = logging.getLogger("cart")
 
-LEAVE_S = 2.0
+LEAVE_S: Final = 2.0
 
 
-class Cart:
-    """One cart, from its data folder to its pages.
+class LoopCalls:
+    """Passes calls from other threads on to the cart's event loop.
+
+    A call that comes before the cart runs is dropped: a cart that starts looks at everything anyway.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Pass calls on to this loop from now on."""
+        self._loop = loop
+
+    def __call__(self, call: Callable[[], object]) -> None:
+        """Let the loop make this call soon."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(call)
+
+
+@dataclass(frozen=True)
+class LocalParts:
+    """What a cart keeps on its disk or in its database, and its diary."""
+
+    identity: Identity
+    store: Store
+    book: SettingsBook
+    versions: Versions
+    activity: Activity
+
+
+@dataclass(frozen=True)
+class NetworkParts:
+    """What reaches bridges and other carts."""
+
+    bridges: BridgeSelection
+    link: Link
+    sharing: Sharing
+    exchange: Exchange
+    peer_discovery: PeerDiscovery
+    upkeep: BridgeUpkeep
+    probe: BridgeProbe
+
+
+@dataclass(frozen=True)
+class LearningParts:
+    """What trains, collects and averages."""
+
+    trainer: Trainer
+    rounds: Rounds
+    lifecycle: Lifecycle
+    exports: Exports
+
+
+@dataclass(frozen=True)
+class ShopParts:
+    """What a shop needs beside its store."""
+
+    catalogue: SharedCatalogue | None
+    camera: Camera
+    reader: Reader
+
+
+@dataclass(frozen=True)
+class CartParts:
+    """A cart that is wired and does not run yet."""
+
+    local: LocalParts
+    network: NetworkParts
+    learning: LearningParts
+    shop: ShopParts
+    account: Account
+    log_buffer: LogBuffer
+    services: Services
+    application: Flask
+    in_loop: LoopCalls
+
+
+def build(
+    settings: CartSettings,
+    task: Task,
+    folder: Path,
+    trainer: Trainer | None = None,
+    camera: Camera | None = None,
+    requests: CartRequests | None = None,
+) -> CartParts:
+    """Return a cart's parts, wired. Nothing listens and nothing runs yet.
 
     Args:
         settings: those of the start.
         task: what is learned.
-        folder: the data folder, which nobody else uses now.
+        folder: the data folder, which no other process uses.
+        trainer: None for the trainer process.
+        camera: None for the one that the settings name.
+        requests: gets what the pages ask of the running cart; None for the cart itself.
 
     Raises:
-        StoreError, IdentityError, SettingError, CsvError: if what lies in the folder, the port, the certificate or the
-            starter rows cannot be used.
+        StoreError, IdentityError, SettingError, CsvError: if what lies in the folder, a key file or the starter rows
+            cannot be used.
     """
-
-    def __init__(self, settings: CartSettings, task: Task, folder: Path) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._folder = folder
-        self._account = Account(folder, settings.admin_password_file)
-        identity = Identity.load_or_create(folder / "key.pem")
-        owner = identity.cart_id.hex()
-        self._store: Store = open_store(settings.store, folder, settings.store_timeout_s)
-        check_whose(self._store, settings.store, folder, owner)
-        if not self._store.items():
-            self._store.put_items(CATALOGUE)
-        self._book = SettingsBook(settings, self._store)
-        self._versions = Versions(self._store, folder / "models", Precision(settings.wire_precision))
-        _check_folder(self._versions, task, settings, folder)
-        repaired = self._versions.repair()
-        make_own(self._store, settings.store, folder, owner)
-        self._trainer = ProcessTrainer(_trainer_setup(settings, folder))
-        fleet_key = _fleet_key_of(settings)
-        bridge_file = BridgeFile(folder / "bridges.json")
-        self._bridges = BridgeSelection(
-            *(bridge_urls(settings), settings.reconnect_first_s, settings.reconnect_cap_s, time.monotonic, time.time)
-        )
-        self._bridges.remember(bridge_file.load())
-        times = (settings.heartbeat_s, settings.connect_timeout_s)
-        tls = _tls_of(settings)
-        self._link = Link(self._bridges, identity, fleet_key, tls, *times)
-        self._sharing = Sharing(self._book, self._versions, self._link)
-        self._exchange = Exchange(
-            *(identity, fleet_key, fastest_cipher(), self._link, Spool(folder / "incoming"), self._sharing)
-        )
-        peer_discovery = PeerDiscovery(self._exchange, self._bridges, bridge_token(fleet_key), self._link.to_visit)
-        self._activity = Activity()
-        self._bridge_upkeep = BridgeUpkeep(
-            *(self._bridges, bridge_file, self._link, lambda: self._exchange.is_busy, self._activity)
-        )
-        self._bridge_probe = BridgeProbe(self._bridges, tls, self._bridge_upkeep.consider)
-        if repaired:
-            self._activity.note(repaired)
-        self._catalogue = (
-            SharedCatalogue(settings.catalogue, self._store, self._activity.note, settings.store_timeout_s)
-            if settings.catalogue
-            else None
-        )
-        self._rounds = Rounds(
-            self._book, self._store, self._versions, self._trainer, peer_discovery, self._sharing, self._activity
-        )
-        bootstrap = Bootstrap(
-            self._book,
-            self._versions,
-            self._trainer,
-            peer_discovery,
-            self._activity,
-            task.name,
-            self._sharing,
-            self._link.wait_attached,
-        )
-        self._lifecycle = Lifecycle(self._versions, bootstrap, self._rounds, self._activity, folder / "backups")
-        self._camera, self._reader = Camera(settings.camera), Reader()
-        self._log_buffer = LogBuffer()
-        self._exports = Exports(folder / "exports", self._versions, self._trainer)
-        self._book.on_change(lambda: self._in_loop(self._rounds.wake.set))
-        self._book.on_change(lambda: self._in_loop(self._sharing.announce))
-        tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
-        services = self._services(CartInfo(__version__, task.name, owner), task)
-        application = create_app(services, self._account, _page_hosts(settings), origins_of(settings))
-        self._pages = PageServer(application, settings.host, settings.port, tls)
-        self._account.keep()  # last: a start that fails above shows no password, so it must not keep one either
-
-    def _services(self, info: CartInfo, task: Task) -> Services:
-        """Return what stands behind the pages; it runs in their threads, and reaches the loop by requests alone."""
-        return build_services(
-            info,
-            task,
-            self._folder,
-            self._book,
-            self._store,
-            ScannerService(self._store, self._camera, self._reader),
-            self._log_buffer,
-            LearningSources(
-                self._rounds, self._versions, self._activity, self._exports, lambda: self._trainer.process_id
-            ),
-            NetworkSources(self._link, self._bridges, self._exchange),
-            CartRequests(
-                rows_added=lambda: self._in_loop(self._rounds.wake.set),
-                training=lambda: self._in_loop(self._rounds.ask_training),
-                reset=lambda: self._in_loop(self._lifecycle.ask_reset),
-                export=lambda kind: self._in_loop(lambda: self._exports.ask(kind)),
-            ),
-        )
-
-    @property
-    def page_url(self) -> str:
-        """Where the pages are."""
-        return self._pages.url
-
-    @property
-    def made_password(self) -> str | None:
-        """The password of the admin page, if it was made up at this start."""
-        return self._account.made_password
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve pages, stay attached and learn until ``stop`` is set; then leave the bridge and close everything."""
-        logging.getLogger().addHandler(self._log_buffer)
-        if not self._book.current.fleet_key_file:
-            log.warning("no --fleet-key-file was given: the fleet is open, and whoever runs a bridge can add carts")
-        try:
-            with self._pages:
-                async with asyncio.TaskGroup() as group:
-                    link = group.create_task(self._stay_attached(), name="link")
-                    others = [
-                        group.create_task(self._lifecycle.run(), name="learning"),
-                        group.create_task(self._keep_catalogue(), name="catalogue"),
-                        group.create_task(self._bridge_upkeep.run(), name="bridge upkeep"),
-                        group.create_task(self._bridge_probe.run(), name="bridge probe"),
-                    ]
-                    await stop.wait()
-                    log.info("stopping")
-                    for task in others:
-                        task.cancel()
-                    await self._leave()
-                    link.cancel()
-        finally:
-            # At the same time: each may wait for a process or a thread, and whoever stops a cart waits only so long.
-            await asyncio.gather(
-                self._exchange.close(),
-                self._exports.close(),
-                self._trainer.close(),
-                in_thread(self._camera.close),
-                in_thread(self._reader.close),
-            )
-            await in_thread(self._store.close)
-            logging.getLogger().removeHandler(self._log_buffer)
-
-    async def _stay_attached(self) -> None:
-        await self._sharing.model_known.wait()
-        await self._link.run(self._exchange.home)
-
-    async def _keep_catalogue(self) -> None:
-        while self._catalogue is not None:
-            await self._catalogue.refresh()
-            await asyncio.sleep(self._book.current.catalogue_every_s)
-
-    async def _leave(self) -> None:
-        with suppress(LinkDown, OSError):  # on the way out, a link that is broken is as good as one that was left
-            await self._link.leave(LEAVE_S)
-
-    def _in_loop(self, call: Callable[[], object]) -> None:
-        self._loop.call_soon_threadsafe(call)
+    in_loop, log_buffer = LoopCalls(), LogBuffer()
+    account = Account(folder, settings.admin_password_file)
+    local = _local_parts(settings, task, folder)
+    network = _network_parts(settings, local, folder)
+    trainer = trainer or ProcessTrainer(trainer_setup(settings, folder))
+    learning = _learning_parts(local, network, trainer, task.name, folder)
+    shop = ShopParts(
+        SharedCatalogue(settings.catalogue, local.store, local.activity.note, settings.store_timeout_s)
+        if settings.catalogue
+        else None,
+        camera or Camera(settings.camera),
+        Reader(),
+    )
+    local.book.on_change(lambda: in_loop(learning.rounds.wake.set))
+    local.book.on_change(lambda: in_loop(network.sharing.announce))
+    services = build_services(
+        CartInfo(__version__, task.name, local.identity.cart_id.hex()),
+        task,
+        folder,
+        local.book,
+        local.store,
+        ScannerService(local.store, shop.camera, shop.reader),
+        log_buffer,
+        LearningSources(
+            learning.rounds, local.versions, local.activity, learning.exports, lambda: learning.trainer.process_id
+        ),
+        NetworkSources(network.link, network.bridges, network.exchange),
+        requests or _requests(in_loop, learning),
+    )
+    application = create_app(services, account, page_hosts(settings), origins_of(settings))
+    return CartParts(local, network, learning, shop, account, log_buffer, services, application, in_loop)
 
 
-def _page_hosts(settings: CartSettings) -> frozenset[str]:
-    names = (settings.host, socket.gethostname(), *settings.page_hosts.split(","))
-    return frozenset(name.strip().lower() for name in names if name.strip())
-
-
-def _fleet_key_of(settings: CartSettings) -> bytes:
-    if not settings.fleet_key_file:
-        return OPEN
-    try:
-        return read_key(Path(settings.fleet_key_file), Secret.FLEET_KEY)
-    except FleetKeyError as error:
-        raise SettingError(f"--fleet-key-file (CART_FLEET_KEY_FILE) is {settings.fleet_key_file!r}; {error}.") from None
-
-
-def _tls_of(settings: CartSettings) -> ssl.SSLContext | None:
-    if not settings.bridge_ca:
-        return None
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(settings.bridge_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingError(
-            f"--bridge-ca (CART_BRIDGE_CA) is {settings.bridge_ca!r}; it is to name a CA certificate "
-            f"({error_words(error)})."
-        ) from None
-    return context
+def _local_parts(settings: CartSettings, task: Task, folder: Path) -> LocalParts:
+    identity, activity = Identity.load_or_create(folder / "key.pem"), Activity()
+    owner = identity.cart_id.hex()
+    store = open_store(settings.store, folder, settings.store_timeout_s)
+    check_whose(store, settings.store, folder, owner)
+    if not store.items():
+        store.put_items(CATALOGUE)
+    book = SettingsBook(settings, store)
+    versions = Versions(store, folder / "models", Precision(settings.wire_precision))
+    _check_folder(versions, task, settings, folder)
+    repaired = versions.repair()
+    make_own(store, settings.store, folder, owner)
+    if repaired:
+        activity.note(repaired)
+    return LocalParts(identity, store, book, versions, activity)
 
 
 def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder: Path) -> None:
-    """Refuse a folder with the model of another task, and starter rows that the trainer would stumble over later."""
+    """Refuse a folder with the model of another task, and starter rows that the trainer would refuse later."""
     current = versions.current
     if current is not None and current.task != task.name:
         raise SettingError(
@@ -266,16 +226,120 @@ def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder
         read_rows(task, Path(settings.data))
 
 
-def _trainer_setup(settings: CartSettings, folder: Path) -> TrainerSetup:
-    partition = Partition.parse(settings.share)
-    return TrainerSetup(
-        task=settings.task,
-        partition=(partition.index, partition.count),
-        data=os.path.abspath(settings.data) if settings.data else "",
-        starter_rows=settings.starter_rows,
-        threads=settings.train_threads,
-        memory_bytes=settings.trainer_memory_bytes,
-        idle_s=settings.trainer_idle_s,
-        silence_s=settings.trainer_silence_s,
-        log_path=folder / "trainer.log",
+def _network_parts(settings: CartSettings, local: LocalParts, folder: Path) -> NetworkParts:
+    fleet_key, tls, bridge_file = fleet_key_of(settings), bridge_trust(settings), BridgeFile(folder / "bridges.json")
+    delays = (settings.reconnect_first_s, settings.reconnect_cap_s)
+    bridges = BridgeSelection(bridge_urls(settings), *delays, time.monotonic, time.time)
+    bridges.remember(bridge_file.load())
+    link = Link(bridges, local.identity, fleet_key, tls, settings.heartbeat_s, settings.connect_timeout_s)
+    sharing = Sharing(local.book, local.versions, link)
+    spool = Spool(folder / "incoming")
+    exchange = Exchange(local.identity, fleet_key, fastest_cipher(), link, spool, sharing)
+    peer_discovery = PeerDiscovery(exchange, bridges, bridge_token(fleet_key), link.to_visit)
+    upkeep = BridgeUpkeep(bridges, bridge_file, link, lambda: exchange.is_busy, local.activity)
+    probe = BridgeProbe(bridges, tls, upkeep.consider)
+    return NetworkParts(bridges, link, sharing, exchange, peer_discovery, upkeep, probe)
+
+
+def _learning_parts(
+    local: LocalParts, network: NetworkParts, trainer: Trainer, task_name: str, folder: Path
+) -> LearningParts:
+    book, store, versions, activity = local.book, local.store, local.versions, local.activity
+    peers, sharing = network.peer_discovery, network.sharing
+    rounds = Rounds(book, store, versions, trainer, peers, sharing, activity)
+    bootstrap = Bootstrap(book, versions, trainer, peers, activity, task_name, sharing, network.link.wait_attached)
+    lifecycle = Lifecycle(versions, bootstrap, rounds, activity, folder / "backups")
+    return LearningParts(trainer, rounds, lifecycle, Exports(folder / "exports", versions, trainer))
+
+
+def _requests(in_loop: LoopCalls, learning: LearningParts) -> CartRequests:
+    """Return what the pages may ask of a cart: their threads reach the loop by these calls alone."""
+    return CartRequests(
+        rows_added=lambda: in_loop(learning.rounds.wake.set),
+        training=lambda: in_loop(learning.rounds.ask_training),
+        reset=lambda: in_loop(learning.lifecycle.ask_reset),
+        export=lambda kind: in_loop(lambda: learning.exports.ask(kind)),
     )
+
+
+class Cart:
+    """A cart that runs.
+
+    Args:
+        settings: those of the start.
+        parts: what ``build`` has made of them.
+
+    Raises:
+        SettingError: if the pages cannot be served at their address or with their certificate.
+    """
+
+    def __init__(self, settings: CartSettings, parts: CartParts) -> None:
+        self._settings = settings
+        self._parts = parts
+        tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
+        self._pages = PageServer(parts.application, settings.host, settings.port, tls)
+        parts.account.keep()  # last: a start that fails above shows no password, so it must not keep one either
+
+    @property
+    def page_url(self) -> str:
+        """Where the pages are."""
+        return self._pages.url
+
+    @property
+    def made_password(self) -> str | None:
+        """The password of the admin page, if it was made up at this start."""
+        return self._parts.account.made_password
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve pages, stay attached and learn until ``stop`` is set; then leave the bridge and close everything."""
+        parts = self._parts
+        parts.in_loop.attach(asyncio.get_running_loop())
+        logging.getLogger().addHandler(parts.log_buffer)
+        if not self._settings.fleet_key_file:
+            log.warning("no --fleet-key-file was given: the fleet is open, and anyone who runs a bridge can add carts")
+        try:
+            with self._pages:
+                async with asyncio.TaskGroup() as group:
+                    link = group.create_task(self._stay_attached(), name="link")
+                    others = [
+                        group.create_task(parts.learning.lifecycle.run(), name="learning"),
+                        group.create_task(self._renew_catalogue(), name="catalogue"),
+                        group.create_task(parts.network.upkeep.run(), name="bridge upkeep"),
+                        group.create_task(parts.network.probe.run(), name="bridge probe"),
+                    ]
+                    await stop.wait()
+                    log.info("stopping")
+                    for task in others:
+                        task.cancel()
+                    await self._leave()
+                    link.cancel()
+        finally:
+            await self._close()
+
+    async def _stay_attached(self) -> None:
+        network = self._parts.network
+        await network.sharing.model_known.wait()
+        await network.link.run(network.exchange.home)
+
+    async def _renew_catalogue(self) -> None:
+        catalogue = self._parts.shop.catalogue
+        while catalogue is not None:
+            await catalogue.refresh()
+            await asyncio.sleep(self._parts.local.book.current.catalogue_every_s)
+
+    async def _leave(self) -> None:
+        with suppress(LinkDown, OSError):  # on the way out, a link that is broken is as good as one that was left
+            await self._parts.network.link.leave(LEAVE_S)
+
+    async def _close(self) -> None:
+        parts = self._parts
+        # At the same time: each may wait for a process or a thread, and a service manager waits only for so long.
+        await asyncio.gather(
+            parts.network.exchange.close(),
+            parts.learning.exports.close(),
+            parts.learning.trainer.close(),
+            in_thread(parts.shop.camera.close),
+            in_thread(parts.shop.reader.close),
+        )
+        await in_thread(parts.local.store.close)
+        logging.getLogger().removeHandler(parts.log_buffer)

@@ -21,7 +21,7 @@ from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
 from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
 from cart_common.wire.identity import IdentityError
 from child_cart import command_line
-from child_cart.cart import Cart
+from child_cart.cart import Cart, build
 from child_cart.config import CartSettings, check
 from child_cart.db.store import StoreError
 from child_cart.model.csv_rows import CsvError
@@ -42,7 +42,7 @@ async def serve(settings: CartSettings, task: Task, folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        cart = Cart(settings, task, folder)
+        cart = Cart(settings, build(settings, task, folder))
     except OSError as error:
         raise SettingError(f"The data folder {folder} cannot be used: {error}.") from None
     log.info("shop page at %s, admin page at %sadmin", cart.page_url, cart.page_url)

@@ -78,6 +78,10 @@ class Trainer(Protocol):
     ``own_rows`` are the cart's held-out rows: accuracy is measured on these and the task's common evaluation rows.
     """
 
+    @property
+    def process_id(self) -> int | None:
+        """The id of the trainer process, or None while there is none."""
+
     async def initialise(self, target: Path) -> Initial:
         """Write the task's starting weights."""
 

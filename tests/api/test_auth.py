@@ -109,7 +109,7 @@ def test_tries_are_counted_and_the_right_password_is_not_looked_at_then(shown: S
 
 def test_the_cookie_is_kept_from_scripts_and_other_sites(shown: Shown) -> None:
     cookie = Browser(shown.stranger()).log_in(PASSWORD).headers["Set-Cookie"]
-    assert cookie.startswith(f"cart-{shown.node.id[:8]}=")  # carts on one host do not overwrite each other's
+    assert cookie.startswith(f"cart-{shown.id[:8]}=")  # carts on one host do not overwrite each other's
     assert {"HttpOnly", "SameSite=Strict"} <= set(cookie.split("; "))
     assert "Secure" not in cookie
     client = shown.app.test_client()

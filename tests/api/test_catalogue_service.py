@@ -115,7 +115,7 @@ def test_of_two_who_add_the_same_code_one_is_told(shown: Shown) -> None:
 def test_a_shared_catalogue_is_read_only_and_says_so(shown: Shown) -> None:
     assert shown.get("/api/catalogue")["read_only"] == ""
     assert 'id="read-only"' not in shown.client.get("/admin/catalogue").text
-    shown.services.catalogue.read_only = CatalogueService(shown.store, shared=True).read_only
+    shown.parts.services.catalogue.read_only = CatalogueService(shown.store, shared=True).read_only
     sentence = shown.get("/api/catalogue")["read_only"]
     assert "--catalogue" in sentence
     before = shown.store.items()

@@ -28,7 +28,7 @@ def samples(shown: Shown) -> dict[tuple[str, ...], float]:
 
 def test_a_new_cart_shows_zeros_and_no_model(shown: Shown) -> None:
     seen = samples(shown)
-    assert seen["cart_info", shown.node.id, "shopping", cart_common.__version__] == 1
+    assert seen["cart_info", shown.id, "shopping", cart_common.__version__] == 1
     assert {seen["cart_rounds_total", outcome] for outcome in Outcome} == {0}
     assert {seen["cart_verdicts_total", reason] for reason in VerdictReason} == {0}
     assert seen["cart_stage", "PREPARING"] == 1
@@ -42,7 +42,7 @@ def test_a_new_cart_shows_zeros_and_no_model(shown: Shown) -> None:
 def test_the_figures_are_those_of_the_status(shown: Shown) -> None:
     shown.initialise()
     shown.train(0.75)
-    shown.process_id = os.getpid()
+    shown.trainer.process_id = os.getpid()
     shown.rounds.log.outcomes[Outcome.AGGREGATED] += 2
     shown.rounds.log.verdicts[VerdictReason.TOO_WEAK] += 3
     seen, status = samples(shown), shown.client.get("/api/status").json

@@ -149,7 +149,7 @@ def test_pictures_are_read_one_at_a_time(shown: Shown, monkeypatch: pytest.Monke
         return {"texts": []}
 
     monkeypatch.setattr(shown.reader, "_ask", slow)
-    first = threading.Thread(target=lambda: shown.services.scanner.read_picture(LABEL, True))
+    first = threading.Thread(target=lambda: shown.parts.services.scanner.read_picture(LABEL, True))
     first.start()
     assert inside.wait(10)
     second = send(shown, LABEL)

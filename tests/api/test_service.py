@@ -30,7 +30,7 @@ def sale(sale_id: str = "s1", **changes: object) -> dict[str, object]:
 
 def test_a_cart_without_a_model_says_so(shown: Shown) -> None:
     status = shown.get("/api/status")
-    assert status["cart_id"] == shown.node.id
+    assert status["cart_id"] == shown.id
     assert status["task"] == "shopping"
     assert status["stage"] == "PREPARING"
     assert status["role"] == "SHELL"
@@ -53,7 +53,7 @@ def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> N
     shown.activity.note("first")
     shown.activity.note("second")
     shown.run_round(replace(ROUND, verdicts=(Verdict("ab" * 16, "ACCEPTED", "Good.", 0.6, 7, 300, 1000),)))
-    shown.process_id = 77
+    shown.trainer.process_id = 77
     status = shown.get("/api/status")
     assert status["model"] | {"created_at": 0, "file_name": ""} == {
         "number": 1,
@@ -80,7 +80,7 @@ def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> N
 def test_transfers_are_shown_with_their_end_and_its_reason(shown: Shown) -> None:
     view = TransferView("t1", "cd" * 16, Direction.IN, TransferProgress.RUNNING, total_bytes=100, moved_bytes=40)
     view.end(TransferError(Code.TIMED_OUT, "The next chunk did not come."))
-    shown.node.exchange._finished.append(view)
+    shown.parts.network.exchange._finished.append(view)
     (transfer,) = shown.get("/api/status")["transfers"]
     assert (transfer["direction"], transfer["state"], transfer["moved_bytes"]) == ("IN", "FAILED", 40)
     assert transfer["reason"] == "The next chunk did not come. (TIMED_OUT)"

@@ -47,13 +47,13 @@ def at_work(shown: Shown) -> None:
     shown.run_round(record)
     for way in Direction:
         view = TransferView(f"t-{way}", PEER, way, TransferProgress.RUNNING, 100, 40, started_at=1000.0)
-        shown.node.exchange._finished.append(view)
+        shown.parts.network.exchange._finished.append(view)
     view.end(TransferError(Code.TIMED_OUT, "The next chunk did not come."))
     view.ended_at = 1001.0
     shown.rounds.log.outcomes[Outcome.NOT_ENOUGH_PEERS] += 2
     shown.rounds.log.verdicts[VerdictReason.ACCEPTED] += 1
-    shown.node.exchange.failures[Code.TIMED_OUT] += 1
-    shown.process_id = None
+    shown.parts.network.exchange.failures[Code.TIMED_OUT] += 1
+    shown.trainer.process_id = None
     shown.post("/api/checkout", {"sale_id": "s1", "gender": 1, "lines": bill_of((RYE_BREAD.code, 2))}, 201)
     for text in (RYE_BREAD.code, "nothing", "nothing"):
         shown.post("/api/scan/text", {"text": text})

@@ -20,8 +20,8 @@ from support.networks.certificates import Authority
 
 from cart_common.process.settings import SettingError
 from cart_common.process.tls import serving_context
-from child_cart.cart import _tls_of as cart_tls
 from child_cart.config import CartSettings
+from child_cart.config.resources import bridge_trust
 from parent_cart.config import BridgeSettings
 from parent_cart.main import build
 
@@ -43,7 +43,7 @@ async def bridge_with(certificate: tuple[str, str] | None) -> AsyncIterator[int]
 
 
 def trust(authority: Authority) -> ssl.SSLContext | None:
-    return cart_tls(CartSettings(bridge_ca=str(authority.path)))
+    return bridge_trust(CartSettings(bridge_ca=str(authority.path)))
 
 
 async def test_carts_learn_from_each_other_over_tls(tmp_path: Path) -> None:
@@ -118,4 +118,4 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path) -> None:
                 serving_context(*files, prefix)
     for path in (str(wrong), "/no"):
         with pytest.raises(SettingError, match=r"--bridge-ca \(CART_BRIDGE_CA\) is"):
-            cart_tls(CartSettings(bridge_ca=path))
+            bridge_trust(CartSettings(bridge_ca=path))

@@ -21,7 +21,7 @@ class FakeTrainer:
         self.failing: set[str] = set()
         self.hold = asyncio.Event()
         self.hold.set()
-        self.process_id = None
+        self.process_id: int | None = None
 
     async def initialise(self, target: Path) -> Initial:
         await self._begin("initialise")

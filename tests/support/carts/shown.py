@@ -8,30 +8,18 @@ from typing import Any
 
 from flask.testing import FlaskClient
 from support.carts.fake_trainer import FakeTrainer
-from support.carts.node import SIGNATURE, Node
+from support.carts.node import SIGNATURE
 
-from cart_common import __version__
-from child_cart.api.access.account import Account
-from child_cart.api.app import create_app
-from child_cart.api.services import build_services
-from child_cart.config import CartSettings, SettingsBook
+from child_cart.cart import build
+from child_cart.config import CartSettings
 from child_cart.db.records import Json, ModelVersion, Origin, RoundRecord
-from child_cart.db.sqlite import SqliteStore
-from child_cart.learning.activity import Activity, Stage
-from child_cart.learning.exports import ExportKind, Exports
-from child_cart.learning.rounds import Rounds
-from child_cart.learning.sharing import Sharing
-from child_cart.learning.versions import Versions
+from child_cart.learning.activity import Stage
+from child_cart.learning.exports import ExportKind
 from child_cart.model.shopping import Shopping
 from child_cart.model.task import Task
 from child_cart.model.trainer import Trained
-from child_cart.operation.log_buffer import LogBuffer
 from child_cart.operation.operator_service import CartRequests
-from child_cart.operation.status import CartInfo
-from child_cart.operation.status_service import LearningSources, NetworkSources
 from child_cart.scanner.camera import Camera
-from child_cart.scanner.reader import Reader
-from child_cart.scanner.service import ScannerService
 from child_cart.shop.billing import CATALOGUE
 
 PASSWORD = "a password for tests"
@@ -78,39 +66,22 @@ class Shown:
 
     def __init__(self, folder: Path, task: Task | None = None, camera: Camera | None = None) -> None:
         self.folder = folder
-        self.store = SqliteStore(folder / "cart.db")
-        self.store.put_items(CATALOGUE)
-        self.book = SettingsBook(CartSettings(port=5099), self.store)
-        self.versions = Versions(self.store, folder / "models")
-        self.activity = Activity()
-        self.node = Node("ws://127.0.0.1:9", folder)
-        self.rounds = Rounds(
-            *(self.book, self.store, self.versions, FakeTrainer()),  # type: ignore[arg-type]
-            *(self.node.peer_discovery, Sharing(self.book, self.versions, self.node.link), self.activity),
-        )
-        self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
-        self.process_id: int | None = None
-        self.reader = Reader()
-        self.log_buffer = LogBuffer()
-        self.exports = Exports(folder / "exports", self.versions, FakeTrainer())  # type: ignore[arg-type]
-        self.asked_exports: list[ExportKind] = []
-        task = task or Shopping()
-        self.services = build_services(
-            CartInfo(__version__, task.name, self.node.id),
-            task,
-            folder,
-            self.book,
-            self.store,
-            ScannerService(self.store, camera or Camera(""), self.reader),
-            self.log_buffer,
-            LearningSources(self.rounds, self.versions, self.activity, self.exports, lambda: self.process_id),
-            NetworkSources(self.node.link, self.node.bridges, self.node.exchange),
-            CartRequests(self.on_rows, self.training, self.reset, self.asked_exports.append),
-        )
         password = folder / "password"
         password.write_text(PASSWORD)
-        self.account = Account(folder, str(password))
-        self.app = create_app(self.services, self.account, api_origins=[OTHER_PAGE])
+        settings = CartSettings(
+            bridge="ws://127.0.0.1:9", port=5099, admin_password_file=str(password), api_origins=OTHER_PAGE
+        )
+        self.on_rows, self.training, self.reset = Counter(), Counter(), Counter()
+        self.asked_exports: list[ExportKind] = []
+        requests = CartRequests(self.on_rows, self.training, self.reset, self.asked_exports.append)
+        self.trainer = FakeTrainer()
+        self.parts = build(settings, task or Shopping(), folder, self.trainer, camera, requests)
+        self.id = self.parts.local.identity.cart_id.hex()
+        self.store, self.book = self.parts.local.store, self.parts.local.book
+        self.versions, self.activity = self.parts.local.versions, self.parts.local.activity
+        self.rounds, self.exports = self.parts.learning.rounds, self.parts.learning.exports
+        self.reader, self.log_buffer = self.parts.shop.reader, self.parts.log_buffer
+        self.account, self.app = self.parts.account, self.parts.application
         self.client = self.program()
 
     def close(self) -> None:
