@@ -11,7 +11,8 @@ from cart_common.wire.messages import Role
 
 from .bridge_file import BridgeFile
 from .bridge_selection import BridgeSelection
-from .link import Link, LinkState
+from .link import Link
+from .link_state import LinkState
 
 LOOK_EVERY_S: Final = 2.0
 

@@ -10,8 +10,6 @@ import logging
 import ssl
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from cart_common.process.tasks import background
@@ -27,6 +25,7 @@ from .bridge_selection import Attempt, BridgeSelection
 from .client_connection import ClientConnection, ConnectionEnded
 from .handshake import Attachment, BridgeRefused, Handshake, Standing, message_of
 from .link_interface import LinkDown, LinkHandler
+from .link_state import LinkState, LinkStatus
 from .opening_handshake import NoBridge, connect
 from .presence import Presence
 from .record_checks import checked_bridges
@@ -40,40 +39,7 @@ CHUNKS_AHEAD_BYTES: Final = 1024 * 1024
 STEADY_S: Final = 5.0
 # Well before the last record of this cart expires in the directory.
 PUBLISH_EVERY_S: Final = CART_LIFE_S / 2
-
-
-class LinkState(StrEnum):
-    """The life of the link."""
-
-    WAITING = "WAITING"
-    CONNECTING = "CONNECTING"
-    ATTACHING = "ATTACHING"
-    ATTACHED = "ATTACHED"
-    CLOSED = "CLOSED"
-
-
-# From every state a link can fall back to WAITING (it broke) or end as CLOSED (the cart leaves).
-TRANSITIONS: Final = {
-    LinkState.WAITING: {LinkState.CONNECTING},
-    LinkState.CONNECTING: {LinkState.ATTACHING},
-    LinkState.ATTACHING: {LinkState.ATTACHED},
-    LinkState.ATTACHED: set[LinkState](),
-    LinkState.CLOSED: set[LinkState](),
-}
-ALWAYS: Final = {LinkState.WAITING, LinkState.CLOSED}
 NO_STANDING: Final = Standing(Role.SHELL, "", 0)
-
-
-@dataclass(frozen=True)
-class LinkStatus:
-    """The link as a page shows it."""
-
-    state: LinkState
-    url: str
-    since: float
-    """When the state began, in seconds since the epoch."""
-    reason: str
-    """Why the last link ended or was not made; empty while attached."""
 
 
 class Link:
@@ -329,9 +295,7 @@ class Link:
 
     def _move_to(self, state: LinkState, reason: str) -> None:
         """Change the state, and log that; the only place where it changes."""
-        if state not in TRANSITIONS[self.status.state] | ALWAYS:
-            raise RuntimeError(f"A link does not go from {self.status.state} to {state}.")
-        self.status = LinkStatus(state, self._url, time.time(), reason)
+        self.status = self.status.followed_by(state, self._url, reason)
         # A bridge that is away for a night gives one line, not thousands: the single tries are logged at DEBUG.
         what = reason.partition(" Trying ")[0]
         news = state in (LinkState.ATTACHED, LinkState.CLOSED) or (

@@ -15,7 +15,7 @@ from ..db.records import ModelVersion, Origin, Outcome, RoundRecord
 from ..learning.activity import Event, Stage
 from ..model.trainer import Epoch
 from ..network.bridge_selection import KnownBridge
-from ..network.link import LinkState, LinkStatus
+from ..network.link_state import LinkState, LinkStatus
 from ..scanner.camera import CameraState
 from ..scanner.service import ScannerStatus
 from ..transfers.active import ENDED, Direction, TransferView

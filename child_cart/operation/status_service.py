@@ -17,7 +17,8 @@ from ..learning.exports import Exports
 from ..learning.rounds import Rounds
 from ..learning.versions import Versions
 from ..network.bridge_selection import BridgeSelection
-from ..network.link import Link, LinkStatus
+from ..network.link import Link
+from ..network.link_state import LinkStatus
 from ..scanner.service import ScannerService
 from ..transfers.exchange import Exchange
 from .disk import Disk

@@ -23,7 +23,7 @@ from cart_common.wire.messages import MOST_NEIGHBOURS, Code, Credit, Found, Peer
 from cart_common.wire.records import make_bridge_record
 from child_cart.network.bridge_probe import BridgeProbe
 from child_cart.network.bridge_selection import BridgeSelection, KnownBridge
-from child_cart.network.link import LinkState
+from child_cart.network.link_state import LinkState
 from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.bridge_requests import NotEnoughPeers
 from child_cart.transfers.incoming import Received

@@ -25,7 +25,7 @@ from child_cart.learning.sharing import Sharing
 from child_cart.learning.versions import Versions
 from child_cart.model.trainer import Trained, TrainerError
 from child_cart.network.handshake import Standing
-from child_cart.network.link import LinkState
+from child_cart.network.link_state import LinkState
 from child_cart.transfers.outgoing import Offerable
 
 

@@ -22,8 +22,9 @@ from cart_common.wire.messages import Cluster, Done, Message, PeerList, Role, We
 from cart_common.wire.records import is_bridge_url
 from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Attachment, Standing
-from child_cart.network.link import Link, LinkState
+from child_cart.network.link import Link
 from child_cart.network.link_interface import LinkDown
+from child_cart.network.link_state import LinkState
 
 STANDING = Standing(Role.SHELL, "ab" * 16, 1)
 

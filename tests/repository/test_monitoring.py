@@ -79,7 +79,7 @@ def test_each_expression_asks_for_what_there_is(expression: str, known: dict[str
 
 def test_the_values_that_are_asked_for_exist() -> None:
     counted = {*Outcome, *VerdictReason, "bridge", "cart"}
-    for path in ROOT.glob("parent_cart/bridge/*.py"):
+    for path in ROOT.glob("parent_cart/**/*.py"):
         counted |= set(re.findall(r'counters\["(\w+)"\]', path.read_text()))
     for expression in [*expressions_of_alerts(), *EXPRESSIONS]:
         for label, values in re.findall(r'(outcome|reason|event|job)=~?"([^"]+)"', expression):

@@ -14,7 +14,7 @@ from support.networks.cutting_proxy import cutting_proxy
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, PROVED_BYTES, unpack_header
 from cart_common.wire.messages import Code, ModelParameters
-from child_cart.network.link import LinkState
+from child_cart.network.link_state import LinkState
 from child_cart.transfers.active import TransferProgress
 from child_cart.transfers.assembly import TransferError
 

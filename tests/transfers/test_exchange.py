@@ -27,7 +27,7 @@ from cart_common.wire.messages import (
     PeerList,
     Role,
 )
-from child_cart.network.link import LinkState
+from child_cart.network.link_state import LinkState
 from child_cart.transfers.active import Direction, TransferProgress
 from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.bridge_requests import NotEnoughPeers

@@ -20,7 +20,8 @@ from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Message, Role
 from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Standing
-from child_cart.network.link import Link, LinkState
+from child_cart.network.link import Link
+from child_cart.network.link_state import LinkState
 from child_cart.transfers.bridge_requests import PickedCluster
 from child_cart.transfers.exchange import Exchange
 from child_cart.transfers.limits import ExchangeLimits
