@@ -14,7 +14,6 @@ from typing import Final
 from flask import Flask
 
 from cart_common import __version__
-from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.process.tls import serving_context
 from cart_common.wire.fleet_key import bridge_token
@@ -29,13 +28,12 @@ from .config.resources import bridge_trust, fleet_key_of, page_hosts, trainer_se
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store
 from .learning.activity import Activity
-from .learning.bootstrap import BEFORE_STARTER, Bootstrap
+from .learning.bootstrap import Bootstrap, check_folder
 from .learning.exports import Exports
 from .learning.lifecycle import Lifecycle
 from .learning.rounds import Rounds
 from .learning.sharing import Sharing
 from .learning.versions import Versions
-from .model.csv_rows import read_rows
 from .model.precision import Precision
 from .model.process_trainer import ProcessTrainer
 from .model.task import Task
@@ -207,24 +205,12 @@ def _local_parts(settings: CartSettings, task: Task, folder: Path) -> LocalParts
         store.put_items(CATALOGUE)
     book = SettingsBook(settings, store)
     versions = Versions(store, folder / "models", Precision(settings.wire_precision))
-    _check_folder(versions, task, settings, folder)
+    check_folder(versions, task, settings, folder)
     repaired = versions.repair()
     make_own(store, settings.store, folder, owner)
     if repaired:
         activity.note(repaired)
     return LocalParts(identity, store, book, versions, activity)
-
-
-def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder: Path) -> None:
-    """Refuse a folder with the model of another task, and starter rows that the trainer would refuse later."""
-    current = versions.current
-    if current is not None and current.task != task.name:
-        raise SettingError(
-            f"The data folder {folder} holds a model of the task {current.task!r}, not {task.name!r}. "
-            "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
-        )
-    if settings.data and (current is None or current.origin in BEFORE_STARTER):
-        read_rows(task, Path(settings.data))
 
 
 def _network_parts(settings: CartSettings, local: LocalParts, folder: Path) -> NetworkParts:
@@ -304,10 +290,12 @@ class Cart:
                     link = group.create_task(self._stay_attached(), name="link")
                     others = [
                         group.create_task(parts.learning.lifecycle.run(), name="learning"),
-                        group.create_task(self._renew_catalogue(), name="catalogue"),
                         group.create_task(parts.network.upkeep.run(), name="bridge upkeep"),
                         group.create_task(parts.network.probe.run(), name="bridge probe"),
                     ]
+                    if parts.shop.catalogue is not None:
+                        renewal = parts.shop.catalogue.keep_fresh(lambda: parts.local.book.current.catalogue_every_s)
+                        others.append(group.create_task(renewal, name="catalogue"))
                     await stop.wait()
                     log.info("stopping")
                     for task in others:
@@ -321,12 +309,6 @@ class Cart:
         network = self._parts.network
         await network.sharing.model_known.wait()
         await network.link.run(network.exchange.home)
-
-    async def _renew_catalogue(self) -> None:
-        catalogue = self._parts.shop.catalogue
-        while catalogue is not None:
-            await catalogue.refresh()
-            await asyncio.sleep(self._parts.local.book.current.catalogue_every_s)
 
     async def _leave(self) -> None:
         with suppress(LinkDown, OSError):  # on the way out, a link that is broken is as good as one that was left

@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from cart_common.process.data_folder import claimed
 from cart_common.process.errors import UserError
+from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
 from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
@@ -42,7 +43,7 @@ async def serve(settings: CartSettings, task: Task, folder: Path) -> None:
     try:
         cart = Cart(settings, build(settings, task, folder))
     except OSError as error:
-        raise SettingError(f"The data folder {folder} cannot be used: {error}.") from None
+        raise SettingError(f"The data folder {folder} cannot be used: {error_words(error)}.") from None
     log.info("shop page at %s, admin page at %sadmin", cart.page_url, cart.page_url)
     if cart.made_password is not None:
         show_password(cart.made_password, cart.page_url, folder)

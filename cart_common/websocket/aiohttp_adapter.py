@@ -1,6 +1,7 @@
-"""What bridge and carts use of aiohttp beyond its documented interface: all of it stands here.
+"""The private parts of aiohttp that frames and handshakes use.
 
-``tests/common/websocket/test_aiohttp_adapter.py`` says what an upgrade of aiohttp breaks.
+The page server of a cart overrides two more (``child_cart/api/serving/page_server.py``).
+``tests/common/websocket/test_aiohttp_adapter.py`` names all of them, and what an upgrade of aiohttp would break.
 """
 
 from __future__ import annotations

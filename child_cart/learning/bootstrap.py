@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 from cart_common.process.backoff import Backoff
+from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.wire.messages import Role
 
-from ..config import SettingsBook
+from ..config import CartSettings, SettingsBook
 from ..db.records import Origin, Verdict
+from ..model.csv_rows import read_rows
+from ..model.task import Task
 from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
@@ -116,3 +120,19 @@ class Bootstrap:
 
     async def _note(self, verdict: Verdict) -> None:
         self._activity.note(f"Model of cart {verdict.peer[:8]}: {verdict.reason}. {verdict.sentence}")
+
+
+def check_folder(versions: Versions, task: Task, settings: CartSettings, folder: Path) -> None:
+    """Refuse a folder with the model of another task, and starter rows that the trainer would refuse later.
+
+    Raises:
+        SettingError, CsvError: if the folder or the rows cannot be used.
+    """
+    current = versions.current
+    if current is not None and current.task != task.name:
+        raise SettingError(
+            f"The data folder {folder} holds a model of the task {current.task!r}, not {task.name!r}. "
+            "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
+        )
+    if settings.data and (current is None or current.origin in BEFORE_STARTER):
+        read_rows(task, Path(settings.data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cart_common.process.atomic_files import replacing
 from cart_common.process.os_errors import error_words
 from cart_common.process.redaction import shown
 from cart_common.process.settings import SettingError
@@ -156,9 +156,8 @@ class Commands:
             except WeightsError as error:
                 self._console.print(f"Left out: {error}")
                 continue
-            shutil.copyfile(source / name, target / name)
-            with open(target / name, "rb+") as file:
-                os.fsync(file.fileno())
+            with replacing(target / name) as partial:
+                shutil.copyfile(source / name, partial)
             copied.add(name)
         return len(copied)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,6 +38,12 @@ class SharedCatalogue:
         self._timeout_s = timeout_s
         self._sentence = ""
         self._refused: list[str] = []
+
+    async def keep_fresh(self, every_s: Callable[[], float]) -> None:
+        """Take the catalogue over again and again, with this many seconds between, until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(every_s())
 
     async def refresh(self) -> None:
         """Copy what has changed; if that fails, note it once and keep the present copy."""
