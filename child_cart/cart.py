@@ -292,6 +292,7 @@ class Cart:
                         group.create_task(parts.learning.lifecycle.run(), name="learning"),
                         group.create_task(parts.network.upkeep.run(), name="bridge upkeep"),
                         group.create_task(parts.network.probe.run(), name="bridge probe"),
+                        group.create_task(parts.network.link.stay_published(), name="publishing"),
                     ]
                     if parts.shop.catalogue is not None:
                         renewal = parts.shop.catalogue.keep_fresh(lambda: parts.local.book.current.catalogue_every_s)

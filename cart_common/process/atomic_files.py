@@ -21,7 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: if the disk does not take it.
     """
     partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)  # a killed process may have left one, with another mode
+    for left in (partial, path.with_suffix(".partial")):  # of a killed process; the second by version 0.1.0
+        left.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         yield partial

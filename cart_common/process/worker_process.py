@@ -9,11 +9,13 @@ import asyncio
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -74,6 +76,8 @@ class WorkerProcess:
         self._most_answer_bytes = most_answer_bytes
         self._unread = bytearray()
         self._pipes = threading.Lock()
+        # A thread of its own: a training takes minutes, and the loop's threads serve the store and the resolver.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
         with open(log_path or os.devnull, "wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this Python and a module of ours
                 [sys.executable, "-m", module, *arguments],
@@ -160,12 +164,11 @@ class WorkerProcess:
             return WorkerSilent()
 
     def kill(self) -> None:
-        """End the process at once. Safe to call again."""
-        self._process.kill()
-
-    def wait(self) -> int:
-        """Wait for the end of the process; return its status."""
-        return self._process.wait()
+        """End the process at once, with what it has started. Safe to call again."""
+        # A child of the worker holds its output open: without its end, a thread that reads from it would wait on.
+        if self.is_running:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self, grace_s: float = 0.0) -> None:
         """End the process and let its pipes go. Safe to call again.
@@ -178,15 +181,16 @@ class WorkerProcess:
                 self._stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace_s)
-        self._process.kill()
+        self.kill()
         self._process.wait()
         with self._pipes:
             self._stdin.close()
             self._stdout.close()
+        self._thread.shutdown(wait=False)
 
     async def attended(self, work: Callable[[], R]) -> R:
         """Run blocking work with this worker in a thread; kill the worker if the caller is cancelled meanwhile."""
-        running = asyncio.ensure_future(asyncio.to_thread(work))
+        running = asyncio.get_running_loop().run_in_executor(self._thread, work)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:

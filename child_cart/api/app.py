@@ -17,7 +17,6 @@ from cart_common import __version__
 from cart_common.process.settings import SettingError
 
 from ..db.store import StoreError
-from ..model.task import RowError
 from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
@@ -89,7 +88,7 @@ def create_app(
     application.register_blueprint(login(account))
     application.register_blueprint(metrics(services.status, services.scanner.codes, refusals))
     application.context_processor(lambda: {"version": __version__, "currency": services.catalogue.currency})
-    for refused in (BillError, CatalogueError, PictureError, RequestError, RowError, SettingError):
+    for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnlyCatalogue, _kept_elsewhere)
     for out_of_order in (StoreError, ReaderBusy, ScannerAway):

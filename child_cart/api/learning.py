@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify
 
 from cart_common.process.json_values import Json
 
+from ..model.task import RowError
 from ..operation.operator_service import OperatorService
 from ..operation.row_service import RowService
 from ..shop.billing import described
@@ -36,7 +37,10 @@ def add_learning(blueprint: Blueprint, operator: OperatorService, row_service: R
     def rows() -> tuple[Response, int]:
         body = json_body()
         batch_id, batch = text_id(body, "batch_id"), _batch_of(body)
-        added = row_service.add(batch_id, batch)
+        try:
+            added = row_service.add(batch_id, batch)
+        except RowError as error:
+            raise RequestError(str(error)) from None
         return jsonify(rows=len(batch), added=added), 201 if added else 200
 
     @blueprint.post("/train")

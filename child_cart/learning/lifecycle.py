@@ -74,6 +74,7 @@ class Lifecycle:
     async def _forget(self) -> None:
         backup = await in_thread(self._versions.forget, self._backups)
         self._must_forget = False
+        self._rounds.sharing.announce()  # there is nothing to give for now
         self._activity.note(
             f"The model was reset; sales and rows are kept, and all rows wait again. What was removed lies in {backup}."
         )

@@ -95,11 +95,6 @@ class Link:
     async def run(self, handler: LinkHandler) -> None:
         """Keep the cart attached until ``leave`` is called; the handler gets what arrives."""
         self._handler = handler
-        async with background(self._stay_published()):
-            await self._stay_attached()
-        self._move_to(LinkState.CLOSED, "the cart is stopping")
-
-    async def _stay_attached(self) -> None:
         while not self._leaving.is_set():
             following = self._bridges.next_try()
             await self._wait_to_try(following)
@@ -109,6 +104,7 @@ class Link:
             self._reason = await self._attach_once()
             if not self._held:
                 self._bridges.note_failed(self._url)
+        self._move_to(LinkState.CLOSED, "the cart is stopping")
 
     def to_visit(self, url: str, bridge_id: str) -> Link:
         """Return a link of the same cart to another bridge; it offers no model there, so no peer is given this cart."""
@@ -183,7 +179,8 @@ class Link:
         self._presence.renew()
         self._tell_presence()
 
-    async def _stay_published(self) -> None:
+    async def stay_published(self) -> None:
+        """Renew the record by which other carts find this one, well before it expires, until cancelled."""
         while True:
             await asyncio.sleep(PUBLISH_EVERY_S)
             with suppress(LinkDown):

@@ -204,7 +204,7 @@ def test_two_halves_of_a_fleet_go_on_apart_and_merge_again(stories: dict[str, Fu
     stories["split"].result()
 
 
-def test_a_transfer_fills_a_long_line(stories: dict[str, Future[Any]]) -> None:
+def test_a_window_grows_until_it_holds_what_a_long_line_does(stories: dict[str, Future[Any]]) -> None:
     line_holds_bytes = 4 * LONG_LINE.delay_s * LONG_LINE.bytes_per_s  # two lines, there and back
     windows = stories["long line"].result()
     assert windows[0] < line_holds_bytes < max(windows)

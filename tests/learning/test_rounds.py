@@ -5,58 +5,53 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.bridges.in_process import Bridge, running_bridge, until
 from support.carts.fake_trainer import FakeTrainer
+from support.carts.light_task import LightTask
 from support.carts.node import SIGNATURE, Node, model_of, running
 
 from cart_common.wire.messages import Role
-from child_cart.config import CartSettings, SettingsBook
+from child_cart.cart import build
+from child_cart.config import CartSettings
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
-from child_cart.db.sqlite import SqliteStore
-from child_cart.learning.activity import Activity, Stage
-from child_cart.learning.bootstrap import Bootstrap
+from child_cart.learning.activity import Stage
 from child_cart.learning.collection import Accepted
-from child_cart.learning.rounds import Rounds, shares_of
-from child_cart.learning.sharing import Sharing
-from child_cart.learning.versions import Versions
+from child_cart.learning.rounds import shares_of
+from child_cart.model.codec import CODEC
 from child_cart.model.trainer import Trained, TrainerError
 from child_cart.network.handshake import Standing
 from child_cart.network.link_state import LinkState
 from child_cart.transfers.outgoing import Offerable
 
 
-class Learner(Node):
-    """A cart's learning side, wired as in ``cart.py``."""
+class Learner:
+    """A cart as ``build`` wires it, with a stand-in for its training."""
 
     def __init__(self, url: str, folder: Path, **settings: object) -> None:
-        super().__init__(url, folder)
-        self.data = folder / "learner"
-        self.data.mkdir(exist_ok=True)
-        self.store = SqliteStore(self.data / "cart.db")
-        given = {"dataset_size": 10, "cluster_wait_s": 0.2, "join_wait_s": 0.2, **settings}
-        self.book = SettingsBook(CartSettings(**given), self.store)
-        self.versions = Versions(self.store, self.data / "models")
+        data = folder / "learner"
+        data.mkdir(exist_ok=True)
+        soon = {"dataset_size": 10, "cluster_wait_s": 0.2, "join_wait_s": 0.2, "answer_timeout_s": 5.0}
+        links = {"reconnect_first_s": 0.01, "reconnect_cap_s": 0.05, "stall_timeout_s": 5.0, "resume_timeout_s": 20.0}
         self.trainer = FakeTrainer()
-        self.activity = Activity()
-        self.sharing = Sharing(self.book, self.versions, self.link)
-        self.rounds = Rounds(
-            self.book, self.store, self.versions, self.trainer, self.peer_discovery, self.sharing, self.activity
-        )
-        self.bootstrap = Bootstrap(
-            self.book,
-            self.versions,
-            self.trainer,
-            self.peer_discovery,
-            self.activity,
-            "task",
-            self.sharing,
-            self.link.wait_attached,
-        )
-        self.standing = Standing(Role.SHELL, SIGNATURE, 0)  # it may attach before its model is known
+        self.parts = build(CartSettings(bridge=url, **soon | links | settings), LightTask(), data, self.trainer)
+        self.store, self.book = self.parts.local.store, self.parts.local.book
+        self.versions, self.activity = self.parts.local.versions, self.parts.local.activity
+        self.id = self.parts.local.identity.cart_id.hex()
+        self.link, self.exchange = self.parts.network.link, self.parts.network.exchange
+        self.sharing, self.rounds = self.parts.network.sharing, self.parts.learning.rounds
+        self.link.announce(Standing(Role.SHELL, SIGNATURE, 0))  # it may attach before its model is known
+        self._incoming = data / "incoming"
+
+    @property
+    def spooled(self) -> list[Path]:
+        return list(self._incoming.iterdir())
+
+    def close(self) -> None:
+        self.parts.shop.reader.close()
+        self.store.close()
 
     def add_rows(self, count: int) -> None:
         batch = f"batch-{self.store.row_count()}"
@@ -66,12 +61,8 @@ class Learner(Node):
 
     @asynccontextmanager
     async def learning(self) -> AsyncIterator[None]:
-        async def learn() -> None:
-            await self.bootstrap.run()
-            await self.rounds.run()
-
         async with asyncio.TaskGroup() as group:  # a failure in one ends the test at once
-            task = group.create_task(learn())
+            task = group.create_task(self.parts.learning.lifecycle.run())
             try:
                 yield
             finally:
@@ -93,14 +84,14 @@ async def bridge() -> AsyncIterator[Bridge]:
 
 
 def peers(bridge: Bridge, tmp_path: Path, *payloads: str) -> list[Node]:
-    return [Node(bridge.url, tmp_path, model_of(text.encode(), samples=50)) for text in payloads]
+    return [Node(bridge.url, tmp_path, model_of(text.encode(), samples=50, codec=CODEC)) for text in payloads]
 
 
 @pytest.fixture
 async def learner(bridge: Bridge, tmp_path: Path) -> AsyncIterator[Learner]:
     made = Learner(bridge.url, tmp_path)
     yield made
-    made.store.close()
+    made.close()
 
 
 async def test_a_whole_round(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
@@ -191,9 +182,10 @@ async def test_a_round_without_a_bridge_says_so(tmp_path: Path) -> None:
 
 
 async def test_peers_that_fail_are_verdicts_not_errors(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
-    silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5"))
+    silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5", codec=CODEC))
     gone.wire.pass_message = lambda message: False
-    learner.limits = replace(learner.limits, answer_timeout_s=0.1, stall_timeout_s=0.1)
+    learner.book.change("answer_timeout_s", 0.1)
+    learner.book.change("stall_timeout_s", 0.1)
     async with running(learner, silent, gone), learner.learning():
         learner.add_rows(10)
         await until(lambda: learner.ended(1))

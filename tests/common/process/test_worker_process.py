@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.processes.programs import is_running
 
 from cart_common.process.worker_process import (
     WorkerAnswerTooLong,
@@ -23,7 +24,7 @@ from cart_common.process.worker_process import (
 
 MOST_BYTES = 1000
 ECHO = """
-import json, os, sys
+import json, os, sys, time
 print("to the log", file=sys.stderr, flush=True)
 for line in sys.stdin:
     order, _, rest = line.strip().partition(" ")
@@ -31,6 +32,10 @@ for line in sys.stdin:
         sys.exit(int(rest))
     if order == "close":
         os.close(1)
+        continue
+    if order == "fork":
+        child = os.fork() or time.sleep(3600)
+        print(json.dumps({"pid": child}), flush=True)
         continue
     print(json.dumps({"said": rest or os.environ.get("WORD")}) if order == "say" else "x" * int(rest), flush=True)
 """
@@ -87,7 +92,7 @@ def test_how_it_ended_is_told(start) -> None:
     with pytest.raises(WorkerGone, match=r"^by signal 9$") as caught:
         worker.answer(soon())
     assert caught.value.status == -signal.SIGKILL
-    worker.wait()
+    worker._process.wait()
     with pytest.raises(WorkerGone, match=r"^by signal 9$"):
         worker.send(b"say\n", soon())
 
@@ -117,7 +122,7 @@ def test_its_input_ends_first_and_then_the_process(start) -> None:
     worker = start()
     ask(worker, "say hello")
     worker.end(grace_s=30)
-    assert worker.wait() == 0
+    assert worker._process.wait() == 0
     worker.end()
 
 
@@ -152,7 +157,26 @@ async def test_a_caller_that_is_cancelled_ends_it(start) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert worker.wait() == -signal.SIGKILL
+    assert worker._process.wait() == -signal.SIGKILL
+
+
+async def test_a_caller_that_is_cancelled_does_not_wait_for_a_child_of_the_worker(start) -> None:
+    worker = start()
+    child = ask(worker, "fork")["pid"]
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        worker.answer(soon(3600))
+
+    waiting = asyncio.create_task(worker.attended(work))
+    await begun.wait()
+    waiting.cancel()
+    async with asyncio.timeout(60):
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert not is_running(child)
 
 
 async def test_what_attended_work_returns_and_raises_comes_through(start) -> None:
