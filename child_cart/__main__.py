@@ -10,7 +10,7 @@ def start() -> int:
     except ModuleNotFoundError as missing:
         print(
             f"child-cart: the package {missing.name} is not installed. "
-            "Install all that a cart needs: pip install 'federated-carts[cart]'",
+            "Install all that a cart needs: pip install -r child_cart/requirements.txt, or make install.",
             file=sys.stderr,
         )
         return 2

@@ -10,7 +10,7 @@ def start() -> int:
     except ModuleNotFoundError as missing:
         print(
             f"parent-cart: the package {missing.name} is not installed. "
-            "Install all that a bridge needs: pip install 'federated-carts[bridge]'",
+            "Install all that a bridge needs: pip install -r parent_cart/requirements.txt, or make install.",
             file=sys.stderr,
         )
         return 2
