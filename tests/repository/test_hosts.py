@@ -105,7 +105,9 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path, program: str, 
     command = [sys.executable, "-S", "-m", program]
     ended = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
     assert ended.returncode == 2
-    assert f"is not installed. Install all that a {extra} needs: pip install -r {program}/requirements.txt" in ended.stderr
+    assert (
+        f"is not installed. Install all that a {extra} needs: pip install -r {program}/requirements.txt" in ended.stderr
+    )
     assert "Traceback" not in ended.stderr
 
 
