@@ -13,7 +13,7 @@ from typing import Final
 
 from kademlia.node import Node
 
-from cart_common.process.token_bucket import network_of
+from cart_common.process.account import account_of
 from cart_common.wire.identity import Identity
 from cart_common.wire.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
 
@@ -106,7 +106,7 @@ class DhtNode:
 
     def _take(self, key: bytes, encoded: bytes, sender: str) -> bool:
         try:
-            record = self._storage.put(key, encoded, network_of(sender))
+            record = self._storage.put(key, encoded, account_of(address=sender))
         except RecordError as error:
             self.contacts.refuse(error)
             return False

@@ -37,7 +37,7 @@ class Learner(Node):
         self.data = folder / "learner"
         self.data.mkdir(exist_ok=True)
         self.store = SqliteStore(self.data / "cart.db")
-        given = {"dataset_size": 10, "cluster_wait_s": 0.2, "join_wait_s": 0.2, **settings}
+        given = {"dataset_size": 10, "cluster_wait_s": 0.2, "join_wait_s": 0.2, "give_again_s": 0, **settings}
         self.book = SettingsBook(CartSettings(**given), self.store)
         self.versions = Versions(self.store, self.data / "models")
         self.trainer = FakeTrainer()
