@@ -58,6 +58,7 @@ class GivingBudget:
 
     def __init__(self, now: float) -> None:
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._proved: OrderedDict[str, None] = OrderedDict()
         self._of_all = TokenBucket(NO_LIMIT / BUDGET_S, NO_LIMIT, now)
 
     def __len__(self) -> int:
@@ -67,6 +68,10 @@ class GivingBudget:
         """Tell whether an account was given something within the time of a budget."""
         known = self._accounts.get(account)
         return known is not None and now - known.served_at < BUDGET_S
+
+    def has_taken_a_model(self, account: str) -> bool:
+        """Tell whether an account has drawn a whole model at some time: it is no key made for a flood of requests."""
+        return account in self._proved
 
     def begin(self, account: str, digest: str, total_bytes: int, limits: ExchangeLimits, now: float) -> Handout:
         """Reserve the bytes of a model for an account.
@@ -122,6 +127,11 @@ class GivingBudget:
     def end(self, handout: Handout) -> None:
         """Give back what was reserved and has not gone out."""
         unsent = max(0, handout.reserved_bytes - handout.sent_bytes)
+        if not unsent:
+            self._proved[handout.account] = None
+            self._proved.move_to_end(handout.account)
+            if len(self._proved) > ACCOUNTS_KEPT:
+                self._proved.popitem(last=False)
         self._of_all.give_back(unsent)
         known = self._accounts.get(handout.account)
         if known is not None:

@@ -75,7 +75,8 @@ class Outgoing(ActiveTransfer):
     def place(self) -> Place:
         """The place that the transfer holds."""
         waiting_s = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
-        return Place(self.view.transfer_id, self.account, self.view.moved_bytes, self._waited_s + waiting_s)
+        is_proved = self._giving_budget.has_taken_a_model(self.account)
+        return Place(self.view.transfer_id, self.account, self.view.moved_bytes, self._waited_s + waiting_s, is_proved)
 
     async def run(self, current: Callable[[], Awaitable[Offerable | None]], cipher: str, fleet_key: bytes) -> None:
         """Send the current model, sealed.

@@ -28,10 +28,12 @@ class Place:
     sent_bytes: int
     waited_s: float
     """For how long in all it has waited for its receiver: for credit, for a lost link, for word that all is there."""
+    is_proved: bool = False
+    """Whether its account has drawn a whole model before."""
 
     def overdue_s(self, limits: ExchangeLimits) -> float:
-        """Return for how much longer it has waited than a receiver at the slowest rate may let it; below 0 if not."""
-        return self.waited_s - limits.credit_grace_s - self.sent_bytes / limits.slowest_bytes_per_s
+        """Return for how much longer it has waited than a receiver at the slowest rate lets it; below 0 if not."""
+        return self.waited_s - self.sent_bytes / limits.slowest_bytes_per_s
 
 
 def choose_place(
@@ -56,16 +58,17 @@ def choose_place(
         Code.TOO_MANY_TRANSFERS,
         f"This cart is sending {len(places)} models already, {len(own)} of them to the asking one.",
     )
-    overdue = [place for place in places if place.overdue_s(limits) > 0]
+    overdue = [place for place in places if place.overdue_s(limits) > limits.credit_grace_s]
     if len(own) >= limits.max_outgoing_per_peer:
         return _longest_waiting([place for place in own if place in overdue], refusal)
     is_new = not own and not was_served_lately
     kept = 0 if is_new else limits.max_outgoing // KEPT_SHARE
     if len(places) < limits.max_outgoing - kept:
         return None
-    # An honest receiver draws within a round trip. So a flood of requests that draw nothing takes places from itself.
-    undrawn = [place for place in places if is_new and place.sent_bytes == 0]
-    return _longest_waiting(overdue or undrawn, refusal)
+    # An honest receiver draws within a round trip, and then much. So a flood of requests that draw next to nothing
+    # takes places from itself; and from no peer that has drawn a model before, since a whole model is what a key costs.
+    barely_drawn = [place for place in places if is_new and not place.is_proved and place.overdue_s(limits) >= 0]
+    return _longest_waiting(overdue or barely_drawn, refusal)
 
 
 def _longest_waiting(places: list[Place], refusal: TransferError) -> Place:

@@ -1,7 +1,7 @@
 """A node's UDP socket: sends requests and waits for answers, passes requests on, and counts and drops all else.
 
 It replaces the library's own protocol, in which a malformed datagram raises in a task whose result is never read and is
-logged with its content, and a missing answer is an error in the log. The datagrams are the same.
+logged with its content, and a missing answer is an error in the log. Without a token the datagrams are the same.
 """
 
 from __future__ import annotations

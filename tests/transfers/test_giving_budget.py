@@ -85,9 +85,11 @@ def test_what_has_not_gone_out_is_given_back() -> None:
     for _ in range(10 * MODELS_OF_ALL):
         budget.end(budget.begin("peer", "v1", SIZE, BOUND, 0.0))
     assert not budget.was_served_lately("peer", 0.0)
+    assert not budget.has_taken_a_model("peer")
     give(budget, "peer", "v1", 0.0, BOUND)
     assert budget.was_served_lately("peer", 0.0)
     assert not budget.was_served_lately("peer", BUDGET_S)
+    assert budget.has_taken_a_model("peer")
 
 
 def test_bytes_that_are_sent_again_cost_once_more() -> None:
