@@ -51,7 +51,15 @@ class _Network:
         self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1, samples=1, accuracy=0.5)
         settings = CartSettings()
         # As many transfers between two carts as the benchmark wants: a fleet would spread them over many carts.
-        self.limits = replace(exchange_limits(settings), max_outgoing=AT_ONCE, max_outgoing_per_peer=AT_ONCE)
+        # One cart may fetch all that it wants, of the same version again and again.
+        self.limits = replace(
+            exchange_limits(settings),
+            max_outgoing=2 * AT_ONCE,
+            max_outgoing_per_peer=AT_ONCE,
+            give_again_s=0.0,
+            give_bytes_per_peer=0,
+            give_bytes=0,
+        )
         self.wanted = (SIGNATURE, CODEC)
         identity = Identity.generate()
         self.cart_id = identity.cart_id.hex()

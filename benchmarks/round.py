@@ -46,6 +46,7 @@ class RoundCart(MeasuredCart):
     def __init__(self, bridge_port: int, task: str, folder: Path) -> None:
         self.sent = 0
         flags = ["--task", f"benchmarks.light_model:{task}", "--dataset-size", "1", "--trainer-idle-s", "600"]
+        flags += ["--give-again-s", "0"]  # the cart collects from peers that rest, again and again
         super().__init__(folder, *flags, bridge=f"ws://127.0.0.1:{bridge_port}")
 
     def use(self, settings: dict[str, int]) -> None:

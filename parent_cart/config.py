@@ -43,6 +43,12 @@ class BridgeSettings:
         0, "UDP port at which other bridges find this one; 0 for a bridge that is alone", minimum=0, maximum=65535
     )
     dht_host: str = option("", "address to take datagrams of other bridges at; without it that of --host")
+    dht_old_datagrams: str = option(
+        "off",
+        "whether to take and send the datagrams of version 0.1, too, which a stranger who hears one can send again; on "
+        "only while the fleet has such bridges",
+        choices=("on", "off"),
+    )
     bootstrap: str = option(
         "",
         "bridges to meet first, as host:port of their --dht-port, separated by commas; tried again and again",

@@ -120,7 +120,8 @@ def _directory_of(settings: BridgeSettings, identity: Identity, token: bytes | N
         return LoneDirectory(token)
     listen = (settings.dht_host or settings.host, settings.dht_port)
     addresses_file = folder / "neighbours.json" if folder else None
-    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), addresses_file)
+    takes_old = settings.dht_old_datagrams == "on"
+    return DhtDirectory(identity, token, listen, settings.bootstrap_peers(), addresses_file, takes_old=takes_old)
 
 
 def _token_of(settings: BridgeSettings) -> bytes | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
+from .account import account_of
+
 ADDRESSES_KEPT: Final = 10_000
-# The smallest network of IPv6 (RFC 4291): the owner of one of its 2^64 addresses owns them all.
-IPV6_NETWORK_BITS: Final = 64
 
 
 @dataclass(slots=True)
@@ -70,7 +68,7 @@ class AddressBuckets:
 
     def of(self, address: str, now: float) -> TokenBucket:
         """Return the bucket of an address."""
-        key = network_of(address)
+        key = account_of(address=address)
         bucket = self._buckets.setdefault(key, TokenBucket(self._per_s, self._most, now))
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._kept:
@@ -79,18 +77,4 @@ class AddressBuckets:
 
     def forget(self, address: str) -> None:
         """Give an address a full bucket again."""
-        self._buckets.pop(network_of(address), None)
-
-
-@lru_cache(ADDRESSES_KEPT)
-def network_of(address: str) -> str:
-    """Return what the addresses of one owner have in common: the network of IPv6, the address itself of IPv4."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return address
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.ip_network((int(ip), IPV6_NETWORK_BITS), strict=False))
+        self._buckets.pop(account_of(address=address), None)

@@ -25,7 +25,8 @@ _TOKEN_INFO: Final = b"cart-bridge-token-v1"
 _SEAL_INFO: Final = b"cart-seal-v1"
 _ADMISSION_LABEL: Final = b"cart-admission-v1\0"
 _RECORD_LABEL: Final = b"cart-record-tag-v1\0"
-_DATAGRAM_LABEL: Final = b"cart-datagram-v1\0"
+_DATAGRAM_LABEL: Final = b"cart-datagram-v2\0"
+_OLD_DATAGRAM_LABEL: Final = b"cart-datagram-v1\0"
 
 
 class Secret(StrEnum):
@@ -103,9 +104,14 @@ def record_tag(token: bytes, statement: bytes) -> bytes:
     return hmac.digest(token, _RECORD_LABEL + statement, "sha256")
 
 
-def datagram_tag(token: bytes, datagram: bytes) -> bytes:
-    """Return the proof that a datagram is from a bridge of the token's fleet."""
-    return hmac.digest(token, _DATAGRAM_LABEL + datagram, "sha256")
+def datagram_tag(token: bytes, recipient: bytes, datagram: bytes) -> bytes:
+    """Return the proof that a datagram is from a bridge of the token's fleet, and for this recipient."""
+    return hmac.digest(token, _DATAGRAM_LABEL + recipient + datagram, "sha256")
+
+
+def old_datagram_tag(token: bytes, datagram: bytes) -> bytes:
+    """Return the proof of version 0.1, which holds for all recipients and for ever."""
+    return hmac.digest(token, _OLD_DATAGRAM_LABEL + datagram, "sha256")
 
 
 def derive(secret: bytes, salt: bytes, info: bytes) -> bytes:

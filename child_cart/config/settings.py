@@ -185,6 +185,28 @@ class CartSettings:
     slowest_bytes_per_s: float = option(
         20_000.0, "how slow a transfer may be as a whole, in bytes per second", minimum=1, maximum=1e12, live=True
     )
+    give_again_s: float = option(
+        15.0,
+        "seconds after which a peer gets the same version a second time, and twice as long each further time, up to "
+        "eight times as long; 0 for at once",
+        minimum=0,
+        maximum=86400,
+        live=True,
+    )
+    give_bytes_per_peer: int = option(
+        64 * MIB,
+        "most bytes of models to give to one peer in ten minutes, but eight models at least; 0 for no limit",
+        minimum=0,
+        maximum=1 << 50,
+        live=True,
+    )
+    give_bytes: int = option(
+        2048 * MIB,
+        "most bytes of models to give to all peers in ten minutes, but 64 models at least; 0 for no limit",
+        minimum=0,
+        maximum=1 << 50,
+        live=True,
+    )
     join_wait_s: float = option(
         5.0, "seconds for a new cart to find the bridge before it starts on its own", minimum=0, maximum=3600
     )
@@ -274,4 +296,7 @@ def exchange_limits(settings: CartSettings) -> ExchangeLimits:
         stall_timeout_s=settings.stall_timeout_s,
         resume_timeout_s=settings.resume_timeout_s,
         slowest_bytes_per_s=settings.slowest_bytes_per_s,
+        give_again_s=settings.give_again_s,
+        give_bytes_per_peer=settings.give_bytes_per_peer,
+        give_bytes=settings.give_bytes,
     )

@@ -118,6 +118,11 @@ class ActiveTransfer(ABC):
             window_bytes: how far a sender may run ahead on this link.
         """
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the transfer is about to end with a failure."""
+        return self._failure is not None
+
     def fail(self, failure: TransferError) -> None:
         """End the transfer with this failure; the first one counts."""
         self._failure = self._failure or failure

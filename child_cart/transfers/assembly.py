@@ -89,6 +89,12 @@ class Splitter:
         """Whether the last chunk has been given out."""
         return self._sequence == self._chunks
 
+    @property
+    def has_credit(self) -> bool:
+        """Whether the next chunk may be given out."""
+        end = min(self.sent_bytes + self._chunk_bytes, len(self._payload))
+        return not self.finished and end <= self._granted_bytes
+
     def grant(self, up_to_bytes: int) -> bool:
         """Take credit and return whether it is more than before.
 
@@ -119,10 +125,10 @@ class Splitter:
 
     def next_chunk(self) -> Chunk | None:
         """Return the next chunk, or None while credit (or the payload) is used up."""
+        if not self.has_credit:
+            return None
         start = self.sent_bytes
         end = min(start + self._chunk_bytes, len(self._payload))
-        if self.finished or end > self._granted_bytes:
-            return None
         self._sequence += 1
         self._furthest_bytes = max(self._furthest_bytes, end)
         return Chunk(self._sequence - 1, self._payload[start:end], self.finished)

@@ -5,9 +5,10 @@ A cart has one channel to the bridge that it is attached to, and one to each oth
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, ChunkHeader, chunk_bytes_over
 from cart_common.wire.messages import (
@@ -23,6 +24,9 @@ from cart_common.wire.messages import (
 
 from ..network.link_interface import LinkDown, MessageSender
 from .bridge_requests import BridgeRequests
+
+# How many transfers hold a sealed chunk at the same time: each may have half a megabyte.
+CHUNKS_AT_ONCE: Final = 16
 
 
 class ChannelHandler(Protocol):
@@ -54,11 +58,13 @@ class BridgeChannel:
         is_attached: whether the link is attached.
         bridge_id: the bridge's, in hexadecimal; empty before the first attachment.
         max_window_bytes: how far the bridge lets a sender run ahead.
+        turns: who sends a chunk holds one from sealing to sending.
     """
 
     def __init__(self, cart_id: str, link: MessageSender, handler: ChannelHandler) -> None:
         self.link = link
         self.requests = BridgeRequests(cart_id, link)
+        self.turns = asyncio.Semaphore(CHUNKS_AT_ONCE)
         self.is_attached = False
         self.bridge_id = ""
         self.max_window_bytes = DEFAULT_CHUNK_BYTES

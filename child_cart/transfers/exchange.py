@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from typing import Final, Protocol, TypeVar
 
+from cart_common.process.account import account_of
 from cart_common.process.tasks import background
 from cart_common.wire.chunk import ChunkHeader
 from cart_common.wire.fields import MAX_CLUSTER_SIZE
@@ -35,9 +37,11 @@ from .active import ActiveTransfer, Direction, TransferView
 from .assembly import TransferError
 from .bridge_requests import PickedCluster
 from .channel import BridgeChannel
+from .giving_budget import GivingBudget
 from .incoming import Incoming, Received
 from .limits import ExchangeLimits
 from .outgoing import Offerable, Outgoing
+from .outgoing_places import choose_place
 from .spool import Spool
 
 log = logging.getLogger("cart.exchange")
@@ -46,6 +50,8 @@ T = TypeVar("T")
 FINISHED_SHOWN: Final = 20
 # The exchange remembers this many transfers that came whole: all of the largest cluster, and of the one before.
 CAME_KEPT: Final = 2 * MAX_CLUSTER_SIZE
+# Times the places for outgoing transfers: how many there are at most with those that have failed and end soon.
+MOST_ENDING: Final = 4
 # A transfer waits this long for the other cart to come back, then looks for it at other bridges.
 SEEK_EVERY_S: Final = 3.0
 Seek = Callable[[str], Awaitable[BridgeChannel | None]]
@@ -95,6 +101,7 @@ class Exchange:
         self._incoming: dict[str, Incoming] = {}
         self._outgoing: dict[str, Outgoing] = {}
         self._giving: set[asyncio.Task[None]] = set()
+        self._giving_budget = GivingBudget(time.monotonic())
         self._finished: deque[TransferView] = deque(maxlen=FINISHED_SHOWN)
         self._came: deque[str] = deque(maxlen=CAME_KEPT)
         self.home = self.channel_over(link)
@@ -245,19 +252,29 @@ class Exchange:
         limits = self._source.limits
         if self._find(request.transfer) is not None:
             return
-        to_peer = sum(outgoing.view.peer == request.source for outgoing in self._outgoing.values())
-        if len(self._outgoing) >= limits.max_outgoing or to_peer >= limits.max_outgoing_per_peer:
-            sentence = (
-                f"This cart is sending {len(self._outgoing)} models already, {to_peer} of them to the asking one."
-            )
-            channel.cancel(request.transfer, Code.TOO_MANY_TRANSFERS, sentence)
+        if len(self._outgoing) >= MOST_ENDING * limits.max_outgoing:
+            return  # a flood, of which each request has taken the place of another one
+        try:
+            self._make_room(account_of(cart_id=request.source), limits)
+        except TransferError as refusal:
+            channel.cancel(request.transfer, refusal.code, refusal.sentence)
             return
         view = TransferView(request.transfer, request.source, Direction.OUT)
-        outgoing = Outgoing(view, channel, limits.patience, self._identity, request)
+        outgoing = Outgoing(view, channel, limits, self._identity, request, self._giving_budget)
         self._outgoing[request.transfer] = outgoing
         task = asyncio.create_task(self._give(outgoing), name=f"give {request.transfer[:8]}")
         self._giving.add(task)
         task.add_done_callback(self._giving.discard)
+
+    def _make_room(self, account: str, limits: ExchangeLimits) -> None:
+        """Take a place back from who does not draw, where no other is free; raises ``TransferError``."""
+        # A transfer that has failed ends as soon as its task gets its turn: its place is free.
+        places = [outgoing.place for outgoing in self._outgoing.values() if not outgoing.has_failed]
+        lately = self._giving_budget.was_served_lately(account, time.monotonic())
+        taken_back = choose_place(account, places, lately, limits)
+        if taken_back is not None:
+            sentence = f"The receiver drew nothing for {taken_back.waited_s:.1f} s, and others waited for its place."
+            self._outgoing[taken_back.transfer_id].fail(TransferError(Code.TOO_MANY_TRANSFERS, sentence))
 
     async def _give(self, outgoing: Outgoing) -> None:
         try:
@@ -265,6 +282,7 @@ class Exchange:
                 run = outgoing.run(self._source.offer, self._cipher, self._fleet_key)
                 await self._to_its_end(outgoing, run)
         finally:
+            outgoing.settle()
             del self._outgoing[outgoing.view.transfer_id]
             self.bytes_out += outgoing.view.moved_bytes
 

@@ -20,7 +20,15 @@ class Patience:
 
 @dataclass(frozen=True)
 class ExchangeLimits:
-    """The limits of all transfers of a cart."""
+    """The limits of all transfers of a cart.
+
+    Attributes:
+        max_outgoing: places for outgoing transfers; fewer than the transfers that a bridge lets a cart have.
+        credit_grace_s: how long a receiver may grant no credit before its place is taken back for another one.
+        give_again_s: after how long an account gets the same version a second time; twice as long each further time.
+        give_bytes_per_peer: most bytes given to one account in the time of a budget; 0 for no limit.
+        give_bytes: likewise to all together.
+    """
 
     max_model_bytes: int
     window_bytes: int
@@ -28,8 +36,12 @@ class ExchangeLimits:
     stall_timeout_s: float
     resume_timeout_s: float
     slowest_bytes_per_s: float
-    max_outgoing: int = 16
+    max_outgoing: int = 32
     max_outgoing_per_peer: int = 2
+    credit_grace_s: float = 3.0
+    give_again_s: float = 15.0
+    give_bytes_per_peer: int = 0
+    give_bytes: int = 0
 
     @property
     def patience(self) -> Patience:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from cart_common.process.account import account_of
 from cart_common.wire.chunk import ChunkHeader
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest, Resume
@@ -13,7 +16,9 @@ from ..network.link_interface import LinkDown
 from .active import ActiveTransfer, TransferProgress, TransferView
 from .assembly import Splitter, TransferError, chunk_count
 from .channel import BridgeChannel
-from .limits import Patience
+from .giving_budget import GivingBudget, Handout
+from .limits import ExchangeLimits
+from .outgoing_places import Place
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
 
 
@@ -31,16 +36,47 @@ class Offerable:
 
 
 class Outgoing(ActiveTransfer):
-    """The sending side of one transfer."""
+    """The sending side of one transfer.
+
+    Args:
+        view: the transfer as a page shows it; names the peer.
+        channel: the way to the bridge through which the peer has asked.
+        limits: those of this transfer.
+        identity: this cart's key pair.
+        request: what the peer has asked.
+        giving_budget: what the model and each chunk count against.
+
+    Attributes:
+        account: by which limits count the peer.
+    """
 
     def __init__(
-        self, view: TransferView, channel: BridgeChannel, patience: Patience, identity: Identity, request: ModelRequest
+        self,
+        view: TransferView,
+        channel: BridgeChannel,
+        limits: ExchangeLimits,
+        identity: Identity,
+        request: ModelRequest,
+        giving_budget: GivingBudget,
     ) -> None:
-        super().__init__(view, channel, patience)
+        super().__init__(view, channel, limits.patience)
+        self.account = account_of(cart_id=request.source)
+        self._limits = limits
+        self._giving_budget = giving_budget
+        self._handout: Handout | None = None
+        self._waited_s = 0.0
+        self._waiting_since: float | None = None
         self._identity = identity
         self._request = request
         self._splitter: Splitter | None = None
         self._done = False
+
+    @property
+    def place(self) -> Place:
+        """The place that the transfer holds."""
+        waiting_s = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
+        is_proved = self._giving_budget.has_taken_a_model(self.account)
+        return Place(self.view.transfer_id, self.account, self.view.moved_bytes, self._waited_s + waiting_s, is_proved)
 
     async def run(self, current: Callable[[], Awaitable[Offerable | None]], cipher: str, fleet_key: bytes) -> None:
         """Send the current model, sealed.
@@ -59,7 +95,12 @@ class Outgoing(ActiveTransfer):
         offerable = await current()
         if offerable is None:
             raise TransferError(Code.NO_MODEL, "This cart has no trained model yet.")
+        if self._failure is not None:
+            raise self._failure
         payload = memoryview(offerable.payload)
+        self._handout = self._giving_budget.begin(
+            self.account, offerable.digest, len(payload), self._limits, time.monotonic()
+        )
         splitter = Splitter(payload, chunk_bytes)
         self.view.total_bytes = len(payload)
         self.view.move_to(TransferProgress.OFFERED)
@@ -72,7 +113,23 @@ class Outgoing(ActiveTransfer):
             while not self._done:
                 await self._send_what_credit_allows(splitter, seal)
                 missing = "word that all is there" if splitter.finished else "credit"
-                await self._wait_for_news(self._patience.stall_timeout_s, f"The receiver's {missing}")
+                with self._receivers_turn():
+                    await self._wait_for_news(self._patience.stall_timeout_s, f"The receiver's {missing}")
+
+    def settle(self) -> None:
+        """Give back to the budget what was reserved and has not gone out; called at the end."""
+        if self._handout is not None:
+            self._giving_budget.end(self._handout)
+
+    @contextmanager
+    def _receivers_turn(self) -> Iterator[None]:
+        """Count the time of a block as the receiver's: nothing can go out before it says something."""
+        self._waiting_since = since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waiting_since = None
+            self._waited_s += time.monotonic() - since
 
     def take(self, message: Message) -> None:
         """Handle the receiver's credit, its DONE, its RESUME, or the end of the transfer."""
@@ -107,12 +164,17 @@ class Outgoing(ActiveTransfer):
     async def _send_what_credit_allows(self, splitter: Splitter, seal: Seal) -> None:
         source, destination = self._identity.cart_id, bytes.fromhex(self.view.peer)
         transfer = bytes.fromhex(self.view.transfer_id)
-        while self._failure is None and not self._paused and (chunk := splitter.next_chunk()) is not None:
-            header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
-            try:
-                await self.channel.send_chunk(seal.frame(header, chunk.payload))
-            except LinkDown:
-                return  # on the next link the transfer goes on from where the receiver is
+        while splitter.has_credit:
+            async with self.channel.turns:
+                if self._failure is not None or self._paused or (chunk := splitter.next_chunk()) is None:
+                    return
+                if self._handout is not None:
+                    self._giving_budget.count(self._handout, len(chunk.payload), time.monotonic())
+                header = ChunkHeader(source, destination, transfer, chunk.sequence, chunk.final)
+                try:
+                    await self.channel.send_chunk(seal.frame(header, chunk.payload))
+                except LinkDown:
+                    return  # on the next link the transfer goes on from where the receiver is
             self.view.moved_bytes = splitter.sent_bytes
             if not self._paused:
                 self.view.move_to(TransferProgress.RUNNING)

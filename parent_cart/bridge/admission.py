@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from cart_common.process.token_bucket import AddressBuckets, network_of
+from cart_common.process.account import account_of
+from cart_common.process.token_bucket import AddressBuckets
 from cart_common.wire.fleet_key import admission_proof
 from cart_common.wire.identity import attach_statement, signature_is_valid
 from cart_common.wire.messages import PROTOCOL_VERSION, Attach, Code, Message
@@ -66,18 +67,18 @@ class Admission:
 
     def may_enter(self, address: str) -> bool:
         """Tell whether an address may have one more connection."""
-        return not self.max_connections or self._connections[network_of(address)] < self.max_connections
+        return not self.max_connections or self._connections[account_of(address=address)] < self.max_connections
 
     def enter(self, address: str) -> None:
         """Count a connection of an address."""
-        self._connections[network_of(address)] += 1
+        self._connections[account_of(address=address)] += 1
 
     def leave(self, address: str) -> None:
         """Stop counting a connection of an address."""
-        network = network_of(address)
-        self._connections[network] -= 1
-        if self._connections[network] <= 0:
-            del self._connections[network]
+        account = account_of(address=address)
+        self._connections[account] -= 1
+        if self._connections[account] <= 0:
+            del self._connections[account]
 
     def note_failure(self, address: str) -> float:
         """Count a failed attach of an address; return for how many seconds to delay the answer.

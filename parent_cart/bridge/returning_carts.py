@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
 
+from cart_common.process.account import account_of
+
 
 class Refills(Protocol):
     """A bucket that fills up again."""
@@ -33,11 +35,12 @@ class ReturningCarts(Generic[B]):
     def leave(self, cart_id: str, bucket: B, now: float) -> None:
         """Keep the bucket of a cart that leaves, unless it is full; forget those that are full by now."""
         if not bucket.is_full(now):
-            self._kept[cart_id] = bucket
-            self._kept.move_to_end(cart_id)
+            account = account_of(cart_id=cart_id)
+            self._kept[account] = bucket
+            self._kept.move_to_end(account)
         while self._kept and (len(self._kept) > self._most or next(iter(self._kept.values())).is_full(now)):
             self._kept.popitem(last=False)
 
     def come_back(self, cart_id: str) -> B | None:
         """Return the bucket that a cart has left behind, if there is one."""
-        return self._kept.pop(cart_id, None)
+        return self._kept.pop(account_of(cart_id=cart_id), None)

@@ -123,7 +123,7 @@ class Contacts:
             tries: how often to ask.
         """
         nonce = os.urandom(NONCE_BYTES)
-        body = await self._rpc_socket.ask(address, Rpc.INTRODUCE, self._own_id, nonce, tries=tries)
+        body = await self._rpc_socket.ask(address, node_id, Rpc.INTRODUCE, self._own_id, nonce, tries=tries)
         record: BridgeRecord | None = None
         if body is not None:
             try:

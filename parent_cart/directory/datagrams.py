@@ -8,13 +8,13 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import umsgpack
 
-from cart_common.wire.fleet_key import datagram_tag
+from cart_common.wire.fleet_key import datagram_tag, old_datagram_tag
 
 # Ours have at most 1,472 bytes, which an Ethernet carries whole; the library allows 8 KiB.
 MAX_DATAGRAM_BYTES: Final = 2048
@@ -56,6 +56,8 @@ class Fault(StrEnum):
     FOREIGN = "foreign"
     UNASKED = "unasked"
     TOO_MANY = "too_many"
+    STALE = "stale"
+    REPEATED = "repeated"
 
 
 class DatagramError(ValueError):
@@ -93,34 +95,80 @@ class NodeAt:
     address: Address
 
 
+class Form(Enum):
+    """How a datagram shows that it is of the fleet."""
+
+    PLAIN = b"plain"
+    """Not at all: there is no token. As the library writes it."""
+    OLD = b"old"
+    """By a tag that says nothing of time and recipient; of version 0.1."""
+    TO_ONE = b"\x02"
+    """By a tag for the node with one id."""
+    TO_ANY = b"\x03"
+    """By a tag for the node at an address, whose id is not known yet."""
+
+
+_ANY: Final = bytes(NODE_ID_BYTES)
+
+
 class Envelope:
-    """Tags datagrams as those of a fleet; without a token they have no tag, like the library's own."""
+    """Tags datagrams as those of a fleet; without a token they have no tag, like the library's own.
 
-    def __init__(self, token: bytes | None) -> None:
+    Args:
+        token: the bridge token; None for the open fleet.
+        own_id: the node id of this bridge, for which datagrams must be tagged.
+        takes_old: whether datagrams of version 0.1 are taken and sent, too.
+    """
+
+    def __init__(self, token: bytes | None, own_id: bytes, takes_old: bool = False) -> None:
         self._token = token
+        self._own_id = own_id
+        self.takes_old = takes_old and token is not None
 
-    def close(self, datagram: bytes) -> bytes:
-        """Return the bytes to send."""
-        return datagram if self._token is None else self._tag(self._token, datagram) + datagram
+    def close(self, datagram: bytes, recipient: bytes | None, old: bool = False) -> bytes:
+        """Return the bytes to send.
 
-    def open(self, received: bytes) -> bytes:
-        """Return the datagram in the bytes that came.
+        Args:
+            datagram: a request or an answer.
+            recipient: the node id that it is for; None if that is not known.
+            old: whether to write it as version 0.1 does.
+        """
+        if self._token is None:
+            return datagram
+        if old:
+            return old_datagram_tag(self._token, datagram)[:TAG_BYTES] + datagram
+        form = Form.TO_ANY if recipient is None else Form.TO_ONE
+        marked = form.value + datagram
+        return self._tag(self._token, recipient or _ANY, marked) + marked
+
+    def open(self, received: bytes) -> tuple[Form, bytes]:
+        """Return the form of the bytes that came, and the datagram in them.
 
         Raises:
-            DatagramError: if it is too large, or not of this fleet.
+            DatagramError: if it is too large, not of this fleet, or not for this node.
         """
         if len(received) > MAX_DATAGRAM_BYTES:
             raise DatagramError(Fault.TOO_LARGE)
         if self._token is None:
-            return received
-        tag, datagram = received[:TAG_BYTES], received[TAG_BYTES:]
-        if not hmac.compare_digest(tag, self._tag(self._token, datagram)):
+            return Form.PLAIN, received
+        tag, marked = received[:TAG_BYTES], received[TAG_BYTES:]
+        mark = marked[:1]
+        # One tag is computed, whatever comes: the mark says which.
+        if mark in (Form.TO_ONE.value, Form.TO_ANY.value):
+            form, datagram = Form(mark), marked[1:]
+            due = self._tag(self._token, self._own_id if form is Form.TO_ONE else _ANY, marked)
+        elif self.takes_old:
+            form, datagram = Form.OLD, marked
+            due = old_datagram_tag(self._token, marked)[:TAG_BYTES]
+        else:
             raise DatagramError(Fault.FOREIGN)
-        return datagram
+        if not hmac.compare_digest(tag, due):
+            raise DatagramError(Fault.FOREIGN)
+        return form, datagram
 
     @staticmethod
-    def _tag(token: bytes, datagram: bytes) -> bytes:
-        return datagram_tag(token, datagram)[:TAG_BYTES]
+    def _tag(token: bytes, recipient: bytes, marked: bytes) -> bytes:
+        return datagram_tag(token, recipient, marked)[:TAG_BYTES]
 
 
 def request_datagram(message_id: bytes, rpc: Rpc, *arguments: bytes) -> bytes:

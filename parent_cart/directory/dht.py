@@ -80,6 +80,7 @@ class DhtDirectory:
         addresses_file: keeps the addresses of other bridges; None to keep none.
         pace: periods and timeouts.
         rates: how many requests are answered at most.
+        takes_old: whether datagrams of version 0.1 are taken and sent, too.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class DhtDirectory:
         addresses_file: Path | None = None,
         pace: Pace = Pace(),
         rates: RequestRates = DEFAULT_RATES,
+        takes_old: bool = False,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._identity = identity
@@ -107,7 +109,7 @@ class DhtDirectory:
         self._storage = RecordStorage(token, time.time)
         self.node = DhtNode(
             *(identity, token, self._own_record, self._carts.value, self._storage, self.counters, time.time),
-            *(pace.wait_s, rates),
+            *(pace.wait_s, rates, takes_old),
         )
         self.node.contacts.on_new = self._on_new_contact
         self._met = asyncio.Event()

@@ -13,7 +13,7 @@ from typing import Final
 
 from kademlia.node import Node
 
-from cart_common.process.token_bucket import network_of
+from cart_common.process.account import account_of
 from cart_common.wire.identity import Identity
 from cart_common.wire.records import BridgeRecord, Record, RecordError, check_record, newest, record_name
 
@@ -50,6 +50,7 @@ class DhtNode:
         now: seconds since the epoch.
         wait_s: seconds to wait for an answer before asking once more.
         rates: how many requests are answered at most.
+        takes_old: whether datagrams of version 0.1 are taken and sent, too.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class DhtNode:
         now: Callable[[], float],
         wait_s: float,
         rates: RequestRates,
+        takes_old: bool = False,
     ) -> None:
         self.id = dht_key(record_name(BridgeRecord.KIND, identity.cart_id.hex()))
-        self.rpc_socket = RpcSocket(Envelope(token), self._answer, counters, wait_s, rates)
+        self.rpc_socket = RpcSocket(Envelope(token, self.id, takes_old), self._answer, counters, now, wait_s, rates)
         self.contacts = Contacts(self.id, self.rpc_socket, self._check, storage.get, counters)
         self._identity = identity
         self._token = token
@@ -106,7 +108,7 @@ class DhtNode:
 
     def _take(self, key: bytes, encoded: bytes, sender: str) -> bool:
         try:
-            record = self._storage.put(key, encoded, network_of(sender))
+            record = self._storage.put(key, encoded, account_of(address=sender))
         except RecordError as error:
             self.contacts.refuse(error)
             return False
@@ -148,7 +150,7 @@ class DhtNode:
 
     async def _store(self, key: bytes, encoded: bytes, nodes: list[Node], tries: int = 2) -> int:
         asked = (
-            self.rpc_socket.ask(Address(node.ip, node.port), Rpc.STORE, self.id, key, encoded, tries=tries)
+            self.rpc_socket.ask(Address(node.ip, node.port), node.id, Rpc.STORE, self.id, key, encoded, tries=tries)
             for node in nodes
         )
         return sum([answer is True for answer in await asyncio.gather(*asked)])
@@ -169,7 +171,7 @@ class DhtNode:
     ) -> LookupAnswer | None:
         address = Address(node.ip, node.port)
         # Asked once: a lookup has other nodes to ask.
-        body = await self.rpc_socket.ask(address, rpc, self.id, key, tries=1)
+        body = await self.rpc_socket.ask(address, node.id, rpc, self.id, key, tries=1)
         if body is None:
             self.contacts.doubt(node.id, address)
             return None

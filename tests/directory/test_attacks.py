@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import umsgpack
 from kademlia.network import Server
-from support.bridges.directories import SOON, Peer, bridge_record, cart_record, kill, working
+from support.bridges.directories import SOON, OldPeer, Peer, bridge_record, cart_record, kill, working
 from support.bridges.in_process import until
 
 from cart_common.wire.fleet_key import OPEN, bridge_token, new_key
 from cart_common.wire.identity import Identity
 from parent_cart.directory.contacts import MOST_MEETINGS, introduction_statement
-from parent_cart.directory.datagrams import Address, Request, Rpc, answer_datagram, request_datagram
+from parent_cart.directory.datagrams import Address, Envelope, Request, Rpc, answer_datagram, request_datagram
+from parent_cart.directory.replay_window import new_message_id
 from parent_cart.directory.rpc_socket import RequestRates
 from parent_cart.directory.storage import dht_key
 
@@ -317,3 +318,109 @@ async def test_a_network_of_ipv6_is_one_sender() -> None:
             key = dht_key(f"cart:{identity.cart_id.hex()}")
             assert peer.node._take(key, cart_record(identity).encoded, f"2001:db8::{number:x}")
         assert peer.node._storage._by_sender == {"2001:db8::/64": 3}
+
+
+class Tap:
+    """Hears every datagram that reaches a bridge."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.heard: list[bytes] = []
+        take = peer.node.rpc_socket.datagram_received
+
+        def hear(data: bytes, addr: tuple[Any, ...]) -> None:
+            self.heard.append(data)
+            take(data, addr)
+
+        peer.node.rpc_socket.datagram_received = hear  # type: ignore[method-assign]
+
+
+async def test_what_was_heard_and_is_sent_again_is_neither_answered_nor_acted_on() -> None:
+    token = bridge_token(new_key())
+    first = Peer(token=token)
+    tap = Tap(first)
+    async with working(first):
+        second, third = Peer([first.address], token=token), Peer([first.address], token=token)
+        async with working(second, third):
+            peers = (first, second, third)
+            await until(lambda: all(len(peer.neighbours()) == 2 for peer in peers))
+            second.publish_cart(CART.cart_id.hex(), cart_record(CART, token=token).encoded)
+            await until(lambda: len(first._storage) == 1)
+        heard = list(tap.heard)
+        assert {data[16] for data in heard} == {2, 3}
+        async with stranger() as attacker:
+            answered = first.counters["datagrams_repeated"]
+            for datagram in heard:
+                attacker.say(datagram, first)
+            requests = [data for data in heard if data[17] == 0]
+            assert len(requests) > 5
+            await until(lambda: first.counters["datagrams_repeated"] - answered == len(requests))
+            await until(lambda: first.counters["datagrams_unasked"] == len(heard) - len(requests))
+            assert attacker.heard == []
+
+            # Nor at another bridge, where the recipient was known.
+            other = Peer(token=token)
+            async with working(other):
+                addressed = [data for data in heard if data[16] == 2]
+                for datagram in addressed:
+                    attacker.say(datagram, other)
+                await until(lambda: other.counters["datagrams_foreign"] == len(addressed))
+                assert attacker.heard == []
+                assert other.node.contacts._meetings == {}
+                assert len(other._storage) == 0
+
+
+async def test_a_replay_takes_nothing_of_what_may_be_answered() -> None:
+    token = bridge_token(new_key())
+    first = Peer(token=token, rates=RequestRates(of_one_per_s=5.0, of_all_per_s=10.0))
+    tap = Tap(first)
+    async with working(first):
+        second = Peer(token=token)
+        async with working(second), stranger() as attacker:
+            assert await second.node.join([first.address]) == 1
+            for _ in range(200):
+                attacker.say(tap.heard[0], first)
+            await until(lambda: first.counters["datagrams_repeated"] == 200)
+            assert first.counters["datagrams_too_many"] == 0
+            assert attacker.heard == []
+
+
+async def test_a_node_whose_id_is_not_known_is_asked_for_its_introduction_alone() -> None:
+    token = bridge_token(new_key())
+    first, envelope = Peer(token=token), Envelope(token, os.urandom(20))
+    async with working(first), stranger() as member:
+        for rpc, arguments in ((Rpc.PING, ()), (Rpc.FIND_NODE, (os.urandom(20),)), (Rpc.FIND_VALUE, (os.urandom(20),))):
+            asked = request_datagram(new_message_id(time.time()), rpc, os.urandom(20), *arguments)
+            member.say(envelope.close(asked, None), first)
+        await until(lambda: first.counters["datagrams_malformed"] == 3)
+        assert member.heard == []
+
+
+@pytest.mark.parametrize("clock_s", [-130.0, 130.0])
+async def test_a_request_from_another_time_is_not_answered(clock_s: float) -> None:
+    token = bridge_token(new_key())
+    first = Peer(token=token)
+    envelope = Envelope(token, os.urandom(20))
+    async with working(first), stranger() as member:
+        asked = request_datagram(new_message_id(time.time() + clock_s), Rpc.PING, os.urandom(20))
+        member.say(envelope.close(asked, first.node.id), first)
+        await until(lambda: first.counters["datagrams_stale"] == 1)
+        assert member.heard == []
+
+
+async def test_bridges_of_version_0_1_are_met_where_a_setting_says_so() -> None:
+    token = bridge_token(new_key())
+    old = OldPeer(token=token)
+    async with working(old):
+        both, new = Peer([old.address], token=token, takes_old=True), Peer([old.address], token=token)
+        async with working(both, new):
+            await until(lambda: both.knows(old) and old.knows(both))
+            record = cart_record(CART, token=token)
+            old.publish_cart(CART.cart_id.hex(), record.encoded)
+            assert await both.find_cart(CART.cart_id.hex()) == record
+            later = Peer([both.address], token=token)
+            async with working(later):
+                await until(lambda: later.knows(both) and both.knows(later, old))
+                assert old.knows(both)
+                assert not old.knows(later)
+            await until(lambda: old.counters["datagrams_foreign"] > 0)  # from the one that does not speak as it does
+            assert not new.knows(old)

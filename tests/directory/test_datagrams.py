@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from typing import Any
 
@@ -19,6 +20,7 @@ from parent_cart.directory.datagrams import (
     DatagramError,
     Envelope,
     Fault,
+    Form,
     NodeAt,
     Request,
     Rpc,
@@ -34,6 +36,7 @@ from parent_cart.directory.datagrams import (
 ID = os.urandom(20)
 KEY = os.urandom(20)
 MESSAGE = os.urandom(20)
+TOKEN = bridge_token(new_key())
 
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats()
 texts = st.binary(max_size=40) | st.text(max_size=20)
@@ -167,21 +170,60 @@ def test_a_value_is_told_from_nodes() -> None:
     assert fault_of(value_in, {}) is Fault.MALFORMED
 
 
-@given(st.binary(max_size=300))
-def test_the_fleets_datagrams_are_told_from_all_others(datagram: bytes) -> None:
-    ours, theirs, open_ = Envelope(bridge_token(new_key())), Envelope(bridge_token(new_key())), Envelope(None)
-    assert ours.open(ours.close(datagram)) == datagram
-    assert open_.open(open_.close(datagram)) == datagram
-    assert fault_of(ours.open, theirs.close(datagram)) is Fault.FOREIGN
+recipients = st.none() | st.just(ID)
+
+
+@given(st.binary(max_size=300), recipients)
+def test_the_fleets_datagrams_are_told_from_all_others(datagram: bytes, recipient: bytes | None) -> None:
+    token, open_ = bridge_token(new_key()), Envelope(None, ID)
+    ours, another = Envelope(token, ID), Envelope(token, KEY)
+    closed = ours.close(datagram, recipient)
+    form = Form.TO_ANY if recipient is None else Form.TO_ONE
+    assert ours.open(closed) == (form, datagram)
+    assert open_.open(open_.close(datagram, recipient)) == (Form.PLAIN, datagram)
+    if recipient is None:
+        assert another.open(closed) == (form, datagram)
+    else:
+        assert fault_of(another.open, closed) is Fault.FOREIGN
+    theirs = Envelope(bridge_token(new_key()), ID).close(datagram, recipient)
+    assert fault_of(ours.open, theirs) is Fault.FOREIGN
     assert fault_of(ours.open, datagram) is Fault.FOREIGN
-    damaged = bytearray(ours.close(datagram))
-    damaged[-1] ^= 1
-    assert fault_of(ours.open, bytes(damaged)) is Fault.FOREIGN
+
+
+@given(st.binary(max_size=100), recipients, st.booleans(), st.integers(0), st.integers(1, 255))
+def test_a_datagram_that_was_changed_anywhere_is_foreign(
+    datagram: bytes, recipient: bytes | None, old: bool, place: int, change: int
+) -> None:
+    envelope = Envelope(bridge_token(new_key()), ID, takes_old=True)
+    damaged = bytearray(envelope.close(datagram, recipient, old))
+    damaged[place % len(damaged)] ^= change
+    assert fault_of(envelope.open, bytes(damaged)) is Fault.FOREIGN
+
+
+@given(st.binary(max_size=300) | st.binary(min_size=MAX_DATAGRAM_BYTES - 2, max_size=MAX_DATAGRAM_BYTES + 2))
+def test_arbitrary_bytes_are_foreign_or_too_large(received: bytes) -> None:
+    for envelope in (Envelope(TOKEN, ID), Envelope(TOKEN, ID, takes_old=True)):
+        assert fault_of(envelope.open, received) in (Fault.FOREIGN, Fault.TOO_LARGE)
+
+
+def test_datagrams_of_version_0_1_are_taken_only_where_that_is_set() -> None:
+    old = hmac.digest(TOKEN, b"cart-datagram-v1\0" + b"\x00rest", "sha256")[:16] + b"\x00rest"
+    assert Envelope(TOKEN, ID, takes_old=True).close(b"\x00rest", None, old=True) == old
+    assert Envelope(TOKEN, ID, takes_old=True).open(old) == (Form.OLD, b"\x00rest")
+    assert fault_of(Envelope(TOKEN, ID).open, old) is Fault.FOREIGN
+    assert not Envelope(None, ID, takes_old=True).takes_old
+
+
+def test_the_tag_is_the_one_of_the_protocol() -> None:
+    for recipient, mark, named in ((ID, b"\x02", ID), (None, b"\x03", bytes(20))):
+        tag = hmac.digest(TOKEN, b"cart-datagram-v2\0" + named + mark + b"rest", "sha256")[:16]
+        assert Envelope(TOKEN, KEY).close(b"rest", recipient) == tag + mark + b"rest"
 
 
 def test_a_datagram_is_bounded() -> None:
-    assert fault_of(Envelope(None).open, bytes(MAX_DATAGRAM_BYTES + 1)) is Fault.TOO_LARGE
-    assert Envelope(None).open(bytes(MAX_DATAGRAM_BYTES)) == bytes(MAX_DATAGRAM_BYTES)
+    envelope = Envelope(None, ID)
+    assert fault_of(envelope.open, bytes(MAX_DATAGRAM_BYTES + 1)) is Fault.TOO_LARGE
+    assert envelope.open(bytes(MAX_DATAGRAM_BYTES)) == (Form.PLAIN, bytes(MAX_DATAGRAM_BYTES))
 
 
 @given(st.text(max_size=40), st.integers())
@@ -193,11 +235,11 @@ def test_an_address_is_an_address_or_none(host: str, port: int) -> None:
 def test_the_largest_datagrams_are_not_split_up_on_an_ethernet() -> None:
     largest_record = bytes(1360)
     nodes = [[ID, "2001:db8:1111:2222:3333:4444:5555:6666", 65535]] * MOST_NODES
-    envelope = Envelope(bridge_token(new_key()))
+    envelope = Envelope(bridge_token(new_key()), ID)
     for datagram in (
         request_datagram(MESSAGE, Rpc.STORE, ID, KEY, largest_record),
         answer_datagram(MESSAGE, {"value": largest_record}),
         answer_datagram(MESSAGE, nodes),
         answer_datagram(MESSAGE, [largest_record, bytes(64)]),
     ):
-        assert len(envelope.close(datagram)) <= 1472
+        assert len(envelope.close(datagram, ID)) <= 1472

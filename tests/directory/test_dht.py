@@ -148,7 +148,7 @@ async def test_a_bridge_that_leaves_is_gone_at_once_and_its_old_records_do_not_c
             assert not first.knows(third)
             older = second.counters["records_older"]  # one may have been on its way
             replayed = await first.node.rpc_socket.ask(
-                second.address, Rpc.STORE, first.node.id, third.node.id, old.encoded
+                second.address, second.node.id, Rpc.STORE, first.node.id, third.node.id, old.encoded
             )
             assert replayed is False
             assert second.counters["records_older"] > older
@@ -333,5 +333,5 @@ async def test_it_stops_twice_and_before_it_has_started() -> None:
     await peer.begin()
     await peer.stop()
     await peer.stop()
-    assert await peer.node.rpc_socket.ask(Address("127.0.0.1", 9), Rpc.PING, peer.node.id) is None
+    assert await peer.node.rpc_socket.ask(Address("127.0.0.1", 9), peer.node.id, Rpc.PING, peer.node.id) is None
     assert bridge_record(peer.identity).bridge_id == peer.id

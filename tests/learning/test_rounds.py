@@ -33,7 +33,13 @@ class Learner:
     def __init__(self, url: str, folder: Path, **settings: object) -> None:
         data = folder / "learner"
         data.mkdir(exist_ok=True)
-        soon = {"dataset_size": 10, "cluster_wait_s": 0.2, "join_wait_s": 0.2, "answer_timeout_s": 5.0}
+        soon = {
+            "dataset_size": 10,
+            "cluster_wait_s": 0.2,
+            "join_wait_s": 0.2,
+            "answer_timeout_s": 5.0,
+            "give_again_s": 0,
+        }
         links = {"reconnect_first_s": 0.01, "reconnect_cap_s": 0.05, "stall_timeout_s": 5.0, "resume_timeout_s": 20.0}
         self.trainer = FakeTrainer()
         self.parts = build(CartSettings(bridge=url, **soon | links | settings), LightTask(), data, self.trainer)

@@ -25,6 +25,7 @@ from cart_common.wire.messages import (
     ModelParameters,
     Paused,
     PeerList,
+    Resume,
     Role,
 )
 from child_cart.network.link_state import LinkState
@@ -187,12 +188,10 @@ async def test_a_model_is_refused_at_the_offer(
 
 
 async def test_a_busy_giver_says_so(bridge: Bridge, tmp_path: Path) -> None:
-    giver = Node(bridge.url, tmp_path, model_of(bytes(300_000)), max_outgoing=1)
+    giver = Node(bridge.url, tmp_path, model_of(bytes(5_000_000)), max_outgoing=1)
     first, second = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path)
-    first.wire.pass_message = lambda message: not isinstance(message, Credit)  # never gets further
     async with running(giver, first, second):
-        waiting = asyncio.create_task(first.fetch_from(giver))
-        await until(lambda: TransferProgress.OFFERED in states(giver))
+        waiting = await under_way(giver, first)
         with pytest.raises(TransferError, match="sending 1 models already") as caught:
             await second.fetch_from(giver)
         assert caught.value.code is Code.TOO_MANY_TRANSFERS
@@ -365,7 +364,7 @@ async def test_a_giver_that_has_missed_the_end_hears_of_it(bridge: Bridge, tmp_p
 
 async def test_givers_that_have_missed_the_end_of_64_transfers_hear_of_each(bridge: Bridge, tmp_path: Path) -> None:
     payload, many = os.urandom(2000), 64
-    giver = Node(bridge.url, tmp_path, model_of(payload), max_outgoing=many, max_outgoing_per_peer=many)
+    giver = Node(bridge.url, tmp_path, model_of(payload), max_outgoing=2 * many, max_outgoing_per_peer=many)
     taker = Node(bridge.url, tmp_path)
     taker.wire.pass_message = lambda message: not isinstance(message, Done)
     async with running(giver, taker):
@@ -573,6 +572,59 @@ async def test_one_peer_cannot_take_all_places(bridge: Bridge, tmp_path: Path) -
             await taker.exchange.fetch(giver.id, cluster.cluster_id)
         first.cancel()
         await asyncio.wait((first,))
+
+
+async def test_identities_that_grant_no_credit_do_not_keep_others_out(bridge: Bridge, tmp_path: Path) -> None:
+    payload = os.urandom(300_000)
+    giver = Node(bridge.url, tmp_path, model_of(payload), max_outgoing=4)
+    hostile, honest = [Node(bridge.url, tmp_path) for _ in range(8)], [Node(bridge.url, tmp_path) for _ in range(3)]
+    for node in hostile:
+        node.wire.pass_message = lambda message: not isinstance(message, Credit)
+    async with running(giver, *hostile, *honest):
+        clusters = [(node, (await node.cluster()).cluster_id) for node in hostile]
+        fetches = [node.exchange.fetch(giver.id, cluster_id) for node, cluster_id in clusters for _ in range(2)]
+        holding = asyncio.gather(*fetches, return_exceptions=True)
+        await until(lambda: states(giver).count(TransferProgress.OFFERED) >= 4)
+        assert await asyncio.gather(*(node.fetch_from(giver) for node in honest)) == [payload] * 3
+        assert len(giver.exchange._outgoing) <= 4
+        holding.cancel()
+        await asyncio.wait((holding,))
+
+
+async def test_the_same_version_is_not_given_again_at_once(bridge: Bridge, tmp_path: Path) -> None:
+    giver = Node(bridge.url, tmp_path, model_of(os.urandom(300_000)), give_again_s=60.0)
+    first, second = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path)
+    async with running(giver, first, second):
+        await first.fetch_from(giver)
+        with pytest.raises(TransferError, match="this version 1 times lately; ask again in 60 s") as caught:
+            await first.fetch_from(giver)
+        assert caught.value.code is Code.TOO_MANY_TRANSFERS
+        await second.fetch_from(giver)
+        giver.model = model_of(b"a later version", model_version=2)
+        assert await first.fetch_from(giver) == b"a later version"
+
+
+async def test_a_receiver_that_resumes_from_the_beginning_again_and_again_spends_its_budget(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    payload = os.urandom(300_000)
+    giver = Node(bridge.url, tmp_path, model_of(payload), give_bytes_per_peer=1)
+    taker = Node(bridge.url, tmp_path)
+    taker.wire.pass_message = lambda message: not isinstance(message, Done)
+    async with running(giver, taker):
+        await taker.fetch_from(giver)
+        (outgoing,) = giver.exchange._outgoing.values()
+        offer = outgoing._agreed
+        assert offer is not None
+        from_start = Resume(
+            *(offer.transfer, offer.source, offer.destination, offer.total_bytes, offer.chunk_bytes, 0, len(payload))
+        )
+        while not outgoing.has_failed and giver.exchange._outgoing:
+            outgoing.take(from_start)
+            await asyncio.sleep(0)
+        await until(lambda: states(giver) == [TransferProgress.FAILED])
+        assert "sent again until its budget was spent" in giver.exchange.views()[0].reason
+        assert sum(map(len, giver.wire.frames)) < 10 * len(payload)
 
 
 @pytest.mark.parametrize("named", ["twice", "itself", "many"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cart_common.process.token_bucket import AddressBuckets, TokenBucket, network_of
+from cart_common.process.token_bucket import AddressBuckets, TokenBucket
 
 
 def test_a_bucket_is_full_at_first_and_refills_at_its_rate() -> None:
@@ -40,21 +39,6 @@ def test_no_more_is_taken_than_was_there_and_was_earned(steps: list[tuple[float,
             bucket.take(count, now)
             taken += count
         assert taken <= (20 + 3 * now) * (1 + 1e-9)
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("?", "?"),
-        ("", ""),
-    ],
-)
-def test_an_address_belongs_to_a_network(address: str, network: str) -> None:
-    assert network_of(address) == network
 
 
 def test_addresses_of_one_network_share_a_bucket_until_it_is_forgotten() -> None:

@@ -14,7 +14,7 @@ from cart_common.wire.fleet_key import OPEN, bridge_token
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord, CartRecord, make_bridge_record, make_cart_record
-from parent_cart.directory.datagrams import Address
+from parent_cart.directory.datagrams import Address, DatagramError, Envelope, Fault, Form
 from parent_cart.directory.dht import DhtDirectory, Pace
 from parent_cart.directory.directory import BridgeLoad
 from parent_cart.directory.rpc_socket import RequestRates
@@ -38,9 +38,10 @@ class Peer(DhtDirectory):
         addresses_file: Path | None = None,
         pace: Pace = SOON,
         rates: RequestRates = GENEROUS,
+        takes_old: bool = False,
     ) -> None:
         self.identity = identity or Identity.generate()
-        super().__init__(self.identity, token, (host, port), bootstrap or [], addresses_file, pace, rates)
+        super().__init__(self.identity, token, (host, port), bootstrap or [], addresses_file, pace, rates, takes_old)
         self.load = BridgeLoad(3, 10, {SIGNATURE: 2})
 
     @property
@@ -60,6 +61,27 @@ class Peer(DhtDirectory):
 
     async def begin(self) -> None:
         await self.start(self.url, lambda: self.load)
+
+
+class OldEnvelope(Envelope):
+    """The envelope of version 0.1: it knows no other form."""
+
+    def close(self, datagram: bytes, recipient: bytes | None, old: bool = False) -> bytes:
+        return super().close(datagram, recipient, old=True)
+
+    def open(self, received: bytes) -> tuple[Form, bytes]:
+        form, datagram = super().open(received)
+        if form is not Form.OLD:
+            raise DatagramError(Fault.FOREIGN)
+        return form, datagram
+
+
+class OldPeer(Peer):
+    """A bridge that speaks the datagrams of version 0.1 alone."""
+
+    def __init__(self, bootstrap: list[Address] | None = None, *, token: bytes, **other: Any) -> None:
+        super().__init__(bootstrap, token=token, **other)
+        self.node.rpc_socket._envelope = OldEnvelope(token, self.node.id, takes_old=True)
 
 
 @asynccontextmanager

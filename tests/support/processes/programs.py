@@ -92,6 +92,7 @@ class CartProcess(RestartableProcess):
         folder.mkdir(parents=True, exist_ok=True)
         given = ["--bridge", bridge_url, "--port", str(self.port), "--data-dir", str(folder), "--task", LIGHT_TASK]
         quick = ["--reconnect-first-s", "0.05", "--reconnect-cap-s", "0.3", "--join-wait-s", "1"]
+        quick += ["--give-again-s", "0"]  # rounds follow each other within a second, also where peers learn nothing new
         super().__init__(["child_cart/main.py", *given, *quick, *arguments], folder.with_suffix(".log"), **environment)
 
     def get(self, path: str) -> Any:

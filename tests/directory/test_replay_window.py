@@ -1,0 +1,84 @@
+"""A request counts once, and only around the time at which it was made."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parent_cart.directory.datagrams import MESSAGE_ID_BYTES, DatagramError, Fault
+from parent_cart.directory.replay_window import WINDOW_S, ReplayWindow, new_message_id
+
+NOW_S = 1_800_000_000.0
+
+
+def taken(window: ReplayWindow, message_id: bytes, now_s: float) -> Fault | None:
+    """Take a request; return why it is refused."""
+    try:
+        window.check(message_id, now_s)
+        window.remember(message_id, now_s)
+    except DatagramError as error:
+        return error.fault
+    return None
+
+
+def test_an_id_says_when_it_was_made_and_is_never_made_twice() -> None:
+    made = [new_message_id(NOW_S) for _ in range(100)]
+    assert len(set(made)) == 100
+    assert {len(each) for each in made} == {MESSAGE_ID_BYTES}
+    assert {int.from_bytes(each[:6]) for each in made} == {1_800_000_000_000}
+
+
+def test_a_request_is_taken_once() -> None:
+    window, message_id = ReplayWindow(NOW_S), new_message_id(NOW_S + 1)
+    window.check(message_id, NOW_S + 1)
+    window.check(message_id, NOW_S + 1)  # what was only looked at is not remembered
+    assert taken(window, message_id, NOW_S + 1) is None
+    for later_s in (1, 2, 60, WINDOW_S + 0.9):
+        assert taken(window, message_id, NOW_S + later_s) is Fault.REPEATED
+    assert taken(window, message_id, NOW_S + 2 + WINDOW_S) is Fault.STALE
+
+
+@pytest.mark.parametrize(
+    ("made_s", "fault"),
+    [(-WINDOW_S - 0.1, Fault.STALE), (-WINDOW_S, None), (0, None), (WINDOW_S, None), (WINDOW_S + 0.1, Fault.STALE)],
+)
+def test_clocks_may_be_two_minutes_apart(made_s: float, fault: Fault | None) -> None:
+    window = ReplayWindow(NOW_S - 1000)
+    assert taken(window, new_message_id(NOW_S + made_s), NOW_S) is fault
+
+
+def test_what_was_sent_to_an_earlier_process_is_stale() -> None:
+    assert taken(ReplayWindow(NOW_S), new_message_id(NOW_S - 0.1), NOW_S) is Fault.STALE
+    assert taken(ReplayWindow(NOW_S + 0.0007), new_message_id(NOW_S + 0.0008), NOW_S) is None  # in one millisecond
+
+
+def test_without_room_requests_are_refused_and_no_id_is_forgotten() -> None:
+    window = ReplayWindow(NOW_S, most=3)
+    ids = [new_message_id(NOW_S + number) for number in range(4)]
+    assert [taken(window, each, NOW_S) for each in ids] == [None, None, None, Fault.TOO_MANY]
+    assert [taken(window, each, NOW_S) for each in ids[:3]] == [Fault.REPEATED] * 3
+    assert taken(window, ids[3], NOW_S + WINDOW_S + 1.5) is None  # the first one is too old by now
+    assert len(window) == 3
+
+
+@given(
+    st.lists(
+        st.tuples(st.binary(min_size=14, max_size=14), st.floats(-300, 300), st.floats(0, 60)), min_size=1, max_size=80
+    ),
+    st.data(),
+)
+def test_nothing_is_taken_twice_and_memory_ends(sent: list[tuple[bytes, float, float]], data: st.DataObject) -> None:
+    window, now_s = ReplayWindow(NOW_S - 1000), NOW_S
+    seen: list[bytes] = []
+    done: set[bytes] = set()
+    for random_part, ahead_s, pause_s in sent:
+        now_s += pause_s
+        fresh = int((now_s + ahead_s) * 1000).to_bytes(6) + random_part
+        seen.append(fresh)
+        for message_id in (fresh, data.draw(st.sampled_from(seen))):
+            if taken(window, message_id, now_s) is None:
+                assert message_id not in done
+                done.add(message_id)
+    taken(window, new_message_id(now_s + 1000), now_s + 1000)
+    assert len(window) == 1
