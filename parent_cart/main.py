@@ -40,7 +40,7 @@ from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import BridgeLoad, Directory, LoneDirectory
 from parent_cart.pages.neighbours import DirectoryCollector, DirectoryPage
 from parent_cart.pages.status import StatusPages
-from parent_cart.relay.http_connections import cut_off_others, is_ours
+from parent_cart.relay.http_connections import READ_BUFFER_BYTES, cut_off_others, is_ours
 from parent_cart.relay.relay import Relay
 
 __all__ = ["parent_cart"]
@@ -155,7 +155,7 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
     """
     tls = serving_context(settings.tls_cert, settings.tls_key, "BRIDGE")
     bridge = build(settings, folder)
-    runner = web.AppRunner(bridge.application, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(bridge.application, access_log=None, shutdown_timeout=2.0, read_bufsize=READ_BUFFER_BYTES)
     await runner.setup()
     server = runner.server
     assert server is not None  # since setup

@@ -6,6 +6,7 @@ its payload unmasked. So a bridge copies what it passes on once, whatever its si
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -44,6 +45,9 @@ _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
 # A larger frame that is not complete yet is read into a buffer of its own, where it stays; a smaller one is cheaper to
 # copy than to read in two steps. A chunk of the usual size, with its headers, is still smaller.
 _LARGE_BYTES: Final = 132 * 1024
+# What a frame costs beside a chunk or a fragment: each of the others is parsed and answered.
+_CHUNK_COST: Final = 1
+_MESSAGE_COST: Final = 8
 
 
 class FrameError(ValueError):
@@ -152,6 +156,7 @@ class FrameReader:
     Args:
         max_bytes: the largest message.
         masked: whether the other end is a client, whose frames are masked; a server's are not.
+        most_cost: where ``received()`` stops, in chunks; eight of them cost as much as a message.
     """
 
     __slots__ = (
@@ -160,21 +165,26 @@ class FrameReader:
         "_mask",
         "_mask_bytes",
         "_message",
+        "_most_cost",
         "_opcode",
         "_start",
         "_tail",
         "error",
         "fragments",
+        "has_more",
         "max_bytes",
     )
 
-    def __init__(self, max_bytes: int, masked: bool = True) -> None:
+    def __init__(self, max_bytes: int, masked: bool = True, most_cost: float = math.inf) -> None:
         self._mask_bytes = _MASK_BYTES if masked else 0
         self.error: FrameError | None = None
         self.max_bytes = max_bytes
         self.fragments = 0
         """How many frames have come that did not end a message."""
-        self._tail = b""  # the beginning of a frame
+        self.has_more = False
+        """Whether there may be whole frames among the bytes that were kept for later."""
+        self._most_cost = most_cost
+        self._tail = b""  # the beginning of a frame, or frames for later
         # A large frame that is not whole yet, in the form in which it is passed on.
         self._large: bytearray | None = None
         self._filled = 0
@@ -184,18 +194,23 @@ class FrameReader:
         self._message: bytearray | None = None
         self._opcode = 0
 
-    def buffer(self) -> memoryview:
-        """Return where to read to; it is never empty."""
+    def buffer(self, most_bytes: int = len(_SCRATCH)) -> memoryview:
+        """Return where to read to; it is never empty.
+
+        Args:
+            most_bytes: how much to read at most, but for a large frame that has begun.
+        """
         if self._large is not None:
             return memoryview(self._large)[self._filled :]
-        if not self._tail:
-            return _SCRATCH_VIEW
-        _SCRATCH_VIEW[: len(self._tail)] = self._tail
-        return _SCRATCH_VIEW[len(self._tail) :]
+        start = len(self._tail)
+        if start:
+            _SCRATCH_VIEW[:start] = self._tail
+        return _SCRATCH_VIEW[start : start + most_bytes]
 
     def received(self, count: int) -> list[Frame]:
-        """Return the messages and control frames that are whole with what was read."""
+        """Return the messages and control frames that are whole with what was read, up to a certain cost."""
         frames: list[Frame] = []
+        self.has_more = False
         try:
             if self._large is not None:
                 self._fill(self._large, count, frames)
@@ -204,6 +219,19 @@ class FrameReader:
         except FrameError as error:
             self.error = error
         return frames
+
+    def keep(self, count: int) -> None:
+        """Keep what was read for later."""
+        self.has_more = True
+        if self._large is not None:
+            self._filled += count
+        else:
+            self._tail = bytes(_SCRATCH_VIEW[: len(self._tail) + count])
+
+    def take_more(self) -> list[Frame]:
+        """Return further ones out of what was kept; read nothing in between."""
+        self.buffer()
+        return self.received(0)
 
     def _fill(self, large: bytearray, count: int, frames: list[Frame]) -> None:
         self._filled += count
@@ -215,7 +243,11 @@ class FrameReader:
     def _split(self, end: int, frames: list[Frame]) -> None:
         data, at, mask_bytes = _SCRATCH, 0, self._mask_bytes
         flag = _MASKED if mask_bytes else 0
+        room = self._most_cost
         while end - at >= 2:
+            if room <= 0:
+                self.has_more = True
+                break
             size, start = data[at + 1] & 127, 2
             if size >= 126:
                 start = 4 if size == 126 else 10
@@ -234,6 +266,7 @@ class FrameReader:
                 mask = bytes(data[payload_at - mask_bytes : payload_at])
                 self._finish(data[at : at + start], data[at + mask_bytes : stop], mask, frames)
                 at = stop
+                room -= _CHUNK_COST if first & 15 in (BINARY, CONTINUATION) else _MESSAGE_COST
                 continue
             if size > _LARGE_BYTES and payload_at <= end:
                 self._mask = bytes(data[payload_at - mask_bytes : payload_at])

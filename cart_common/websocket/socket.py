@@ -8,9 +8,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import math
+import select
+import time
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from .fair_reading import FairReading
+from .fair_reading import FairReading, ReadingAccount
 from .frames import (
     BINARY,
     CLOSE,
@@ -33,6 +37,12 @@ from .send_queue import SendQueue
 WRITE_BYTES: Final = 256 * 1024
 # A socket that has read this much waits for its next turn.
 TURN_BYTES: Final = 64 * 1024
+# As many messages or chunks are taken in a turn; see FrameReader.
+TURN_COST: Final = 32
+# What is read at once: more of who sends chunks, little of who sends more messages than a turn takes.
+LEAST_READ_BYTES: Final = 4 * 1024
+MOST_READ_BYTES: Final = 512 * 1024
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # Linux
 FAREWELL_S: Final = 2.0
 _HANDSHAKE_KEY: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -66,18 +76,23 @@ class WebSocket(asyncio.BufferedProtocol):
         max_message_bytes: the largest message that is accepted.
         send_queue: what waits to be written.
         fair_reading: shared by the sockets that take turns; None for a socket that is alone.
+        account: to which the time of its turns is charged; ``charge_to`` changes it.
     """
 
     __slots__ = (
+        "_account",
         "_fair_reading",
         "_handler",
+        "_has_turn",
         "_loop",
         "_paused",
+        "_read_bytes",
         "_reader",
         "_reason",
         "_timer",
         "_transport",
         "_turn_bytes",
+        "_unreported_bytes",
         "_waits",
         "close_code",
         "closing",
@@ -92,6 +107,7 @@ class WebSocket(asyncio.BufferedProtocol):
         max_message_bytes: int,
         send_queue: SendQueue,
         fair_reading: FairReading | None = None,
+        account: ReadingAccount | None = None,
     ) -> None:
         self.send_queue = send_queue
         self.closing = True
@@ -103,11 +119,15 @@ class WebSocket(asyncio.BufferedProtocol):
         self.pinged = False
         """Whether a ping was sent since then."""
         self._handler = handler
-        self._reader = self._new_reader(max_message_bytes)
+        self._reader = self._new_reader(max_message_bytes, math.inf if fair_reading is None else TURN_COST)
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._paused = False
         self._fair_reading = fair_reading
+        self._account = account or ReadingAccount()
+        self._read_bytes = LEAST_READ_BYTES
+        self._unreported_bytes = 0
+        self._has_turn = False
         self._turn_bytes = 0
         self._waits = False
         self._reason = "its link broke"
@@ -115,8 +135,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # How this end reads and writes.
 
-    def _new_reader(self, max_message_bytes: int) -> FrameReader:
-        return FrameReader(max_message_bytes)
+    def _new_reader(self, max_message_bytes: int, most_cost: float) -> FrameReader:
+        return FrameReader(max_message_bytes, most_cost=most_cost)
 
     def _frame(self, opcode: int, payload: bytes) -> bytearray:
         return server_frame(opcode, payload)
@@ -134,28 +154,34 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read to."""
-        return self._reader.buffer()
+        if self._fair_reading is None:
+            return self._reader.buffer()
+        # What comes when no time is left is only kept: little of it, as many sockets may do so in one pass.
+        has_time = self._has_turn or self._fair_reading.has_time()
+        return self._reader.buffer(self._read_bytes if has_time else LEAST_READ_BYTES)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Take what was read, or keep it for this socket's turn."""
         self.heard_at, self.pinged = self._loop.time(), False
         if self._reader.error is not None:
             return
-        earlier = self._reader.fragments
-        frames = self._reader.received(nbytes)
-        messages = [frame for frame in frames if frame.opcode < CLOSE]
-        if not self.closing:
-            self._handler.on_read(messages, len(frames) + self._reader.fragments - earlier, nbytes)
-        if len(messages) < len(frames):
-            self._take_control([frame for frame in frames if frame.opcode >= CLOSE])
-        if self._reader.error is not None and not self.closing:
-            self._handler.on_error(self._reader.error)
         self._turn_bytes += nbytes
-        due = self._turn_bytes >= TURN_BYTES and not self._waits and not self._transport.is_closing()
-        if self._fair_reading is not None and due:
-            self._waits = True
-            self._transport.pause_reading()
-            self._fair_reading.wait(self._next_turn)
+        self._unreported_bytes += nbytes
+        fair_reading = self._fair_reading
+        if fair_reading is None:
+            self._take(self._reader.received(nbytes))
+        elif self._has_turn or fair_reading.may_go_on(self._account):
+            self._has_turn = False
+            self._take_turn(lambda: self._reader.received(nbytes))
+            if self._reader.has_more:
+                self._read_bytes = LEAST_READ_BYTES
+            elif nbytes >= self._read_bytes:
+                self._read_bytes = min(4 * self._read_bytes, MOST_READ_BYTES)
+            if self._reader.has_more or self._turn_bytes >= TURN_BYTES:
+                self._wait_for_turn()
+        else:
+            self._reader.keep(nbytes)
+            self._wait_for_turn()
 
     def eof_received(self) -> bool:
         """Let the connection close."""
@@ -184,8 +210,13 @@ class WebSocket(asyncio.BufferedProtocol):
 
     @property
     def held(self) -> bool:
-        """Whether reading is paused, so that silence says nothing about the other side."""
+        """Whether reading is paused by ``hold``."""
         return self._timer is not None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it reads; otherwise silence says nothing about the other side."""
+        return not self.held and not self._waits
 
     @property
     def waiting_bytes(self) -> int:
@@ -209,6 +240,10 @@ class WebSocket(asyncio.BufferedProtocol):
                 # writelines() does not check the limits in Python 3.12.0-8 and 3.13.0-1; setting them does. Without
                 # this, everything for a slow reader would pile up in the transport, without bound.
                 self._transport.set_write_buffer_limits()
+
+    def charge_to(self, account: ReadingAccount) -> None:
+        """Charge the time of further turns to another account."""
+        self._account = account
 
     def take_up_to(self, max_message_bytes: int) -> None:
         """Change the largest message that is accepted."""
@@ -242,6 +277,26 @@ class WebSocket(asyncio.BufferedProtocol):
         self.closing = True
         self._transport.abort()
 
+    def _take_turn(self, read: Callable[[], list[Frame]]) -> None:
+        """Take some frames, and charge the time that it takes."""
+        began_s = time.perf_counter()
+        try:
+            self._take(read())
+        finally:
+            if self._fair_reading is not None:
+                self._fair_reading.charge(self._account, time.perf_counter() - began_s)
+
+    def _take(self, frames: list[Frame]) -> None:
+        messages = [frame for frame in frames if frame.opcode < CLOSE]
+        read_bytes, self._unreported_bytes = self._unreported_bytes, 0
+        fragments, self._reader.fragments = self._reader.fragments, 0
+        if not self.closing:
+            self._handler.on_read(messages, len(frames) + fragments, read_bytes)
+        if len(messages) < len(frames):
+            self._take_control([frame for frame in frames if frame.opcode >= CLOSE])
+        if self._reader.error is not None and not self.closing:
+            self._handler.on_error(self._reader.error)
+
     def _take_control(self, frames: list[Frame]) -> None:
         for frame in frames:
             # While the other side does not read, pings are not answered: pongs would pile up.
@@ -271,18 +326,49 @@ class WebSocket(asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(FAREWELL_S, self._transport.abort)
         self._read_on()  # for the answer to the close frame
 
+    def _wait_for_turn(self) -> None:
+        if self._fair_reading is not None and not self._waits and not self._transport.is_closing():
+            self._waits = True
+            self._transport.pause_reading()
+            self._fair_reading.wait(self._account, self._next_turn)
+
     def _next_turn(self) -> None:
-        self._turn_bytes, self._waits = 0, False
+        self._turn_bytes, self._waits, self._has_turn = 0, False, True
+        if self._transport.is_closing():
+            return
+        self.heard_at = self._loop.time()  # it could not be heard while it waited
+        if self._reader.has_more and not self._is_held():
+            if self._has_hung_up():
+                self._reason = "its link closed while messages of it waited"
+                self.abort()
+                return
+            self._has_turn = False
+            self._take_turn(self._reader.take_more)
         self._read_on()
+
+    def _has_hung_up(self) -> bool:
+        """Tell whether the other side has closed its end, whatever of it waits to be read."""
+        end = self._transport.get_extra_info("socket")
+        if end is None or not _HUNG_UP:
+            return False
+        poll = select.poll()
+        poll.register(end.fileno(), _HUNG_UP)
+        return bool(poll.poll(0))
 
     def _go_on(self) -> None:
         self._timer, self.heard_at = None, self._loop.time()
         self._read_on()
 
+    def _is_held(self) -> bool:
+        return self._timer is not None and not self.closing
+
     def _read_on(self) -> None:
-        """Resume reading, unless it is paused or waits for its turn."""
-        held = self._timer is not None and not self.closing
-        if not held and not self._waits and not self._transport.is_closing():
+        """Resume reading, unless it is paused or waits for its turn; what was kept comes first."""
+        if self._is_held() or self._waits or self._transport.is_closing():
+            return
+        if self._reader.has_more:
+            self._wait_for_turn()
+        else:
             self._transport.resume_reading()
 
 
@@ -291,8 +377,8 @@ class ClientSocket(WebSocket):
 
     __slots__ = ()
 
-    def _new_reader(self, max_message_bytes: int) -> FrameReader:
-        return FrameReader(max_message_bytes, masked=False)
+    def _new_reader(self, max_message_bytes: int, most_cost: float) -> FrameReader:
+        return FrameReader(max_message_bytes, masked=False, most_cost=most_cost)
 
     def _frame(self, opcode: int, payload: bytes) -> bytearray:
         return client_frame(opcode, payload)

@@ -6,9 +6,11 @@ raises a ``Violation`` that says why the cart must be detached.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from cart_common.process.token_bucket import TokenBucket
 from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
@@ -32,6 +34,8 @@ from .peer_picker import PeerPicker
 from .returning_carts import ReturningCarts
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
+
+PEERS_FOR_A_REQUEST: Final = 16  # peers in an answer that cost as much as one request: a larger cluster costs several
 
 
 @dataclass(slots=True)
@@ -199,7 +203,7 @@ class Hub:
         cart.cluster, cart.cluster_peers = "", frozenset()
         if message.minimum > message.size:
             raise Violation(Code.BAD_MESSAGE, f"CLUSTER asks for {message.size} peers, at least {message.minimum}.")
-        if not self._may_request(cart):
+        if not self._may_request(cart, math.ceil(message.size / PEERS_FOR_A_REQUEST)):
             sentence = "This cart asks for clusters and models too often."
             return [Delivery(cart.cart_id, ErrorMessage(Code.TOO_MANY_TRANSFERS, sentence, message.request))]
         if self.is_closing:
@@ -254,10 +258,10 @@ class Hub:
             return self.transfers.refuse(cart.cart_id, message.transfer, Code.TOO_MANY_TRANSFERS, sentence)
         return self.transfers.request(message)
 
-    def _may_request(self, cart: AttachedCart) -> bool:
-        """Take one of the requests that a cart has left; tell whether there was one."""
+    def _may_request(self, cart: AttachedCart, count: int = 1) -> bool:
+        """Take some of the requests that a cart has left; tell whether there were as many."""
         now = self._clock()
-        if cart.requests.left(now) < 1:
+        if cart.requests.left(now) < count:
             return False
-        cart.requests.take(1, now)
+        cart.requests.take(count, now)
         return True

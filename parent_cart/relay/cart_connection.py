@@ -8,7 +8,7 @@ import os
 from enum import StrEnum
 from typing import Final, Protocol
 
-from cart_common.websocket.fair_reading import FairReading
+from cart_common.websocket.fair_reading import FairReading, ReadingAccount
 from cart_common.websocket.frames import Frame, FrameError
 from cart_common.websocket.send_queue import SendQueue
 from cart_common.websocket.socket import WebSocket
@@ -16,7 +16,7 @@ from cart_common.websocket.socket import WebSocket
 from ..bridge.allowance import Allowance
 
 log = logging.getLogger("bridge.relay")
-MAX_ATTACH_BYTES: Final = 128 * 1024  # a cart that has proved nothing gets little memory
+MAX_ATTACH_BYTES: Final = 4 * 1024  # a cart that has proved nothing gets little memory; an ATTACH has below 1 KB
 
 
 class Phase(StrEnum):
@@ -61,6 +61,7 @@ class CartConnection:
         address: the cart's IP address.
         send_queue: what waits to be written.
         allowance: what the cart may still send; None without a limit.
+        account: to which the time that it costs is charged.
     """
 
     __slots__ = (
@@ -76,7 +77,12 @@ class CartConnection:
     )
 
     def __init__(
-        self, owner: ConnectionOwner, address: str, send_queue: SendQueue, allowance: Allowance | None
+        self,
+        owner: ConnectionOwner,
+        address: str,
+        send_queue: SendQueue,
+        allowance: Allowance | None,
+        account: ReadingAccount | None = None,
     ) -> None:
         self._owner = owner
         self.address = address
@@ -88,7 +94,7 @@ class CartConnection:
         self.keeps_transfers = True
         """Whether the cart's transfers wait for it to come back when the connection is gone."""
         self.attach_timer: asyncio.TimerHandle | None = None
-        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, owner.fair_reading)
+        self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, owner.fair_reading, account)
 
     def move_to(self, phase: Phase) -> None:
         """Change the phase; the only place where it changes."""
@@ -113,7 +119,7 @@ class CartConnection:
             heartbeat_s: seconds; half of them more are left for the answer.
         """
         silent_s = now - self.socket.heard_at
-        if silent_s < heartbeat_s or self.socket.closing or self.socket.held:
+        if silent_s < heartbeat_s or self.socket.closing or not self.socket.is_listening:
             return
         if not self.socket.pinged:
             self.socket.ping()

@@ -15,6 +15,9 @@ from cart_common.websocket.socket import WebSocket, accept_key
 
 HTTP_MOST_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0
+HTTP_MOST: Final = 500
+READ_BUFFER_BYTES: Final = 4 * 1024
+"""For a body that nothing asks for; aiohttp keeps twice as much of each before it stops reading."""
 
 
 def is_ours(record: logging.LogRecord) -> bool:
@@ -27,7 +30,7 @@ def is_ours(record: logging.LogRecord) -> bool:
 
 
 async def cut_off_others(server: web.Server) -> NoReturn:
-    """Break each connection that has not become a WebSocket in time, until it is cancelled.
+    """Break each connection that has not become a WebSocket in time, or the oldest of too many, until it is cancelled.
 
     aiohttp waits without limit for a request, for the rest of one, and for a client to read its answer. Browsers open a
     new connection for the next page.
@@ -38,8 +41,10 @@ async def cut_off_others(server: web.Server) -> NoReturn:
         now = asyncio.get_running_loop().time()
         transports = open_transports(server)
         since = {connection: since.get(connection, now) for connection in transports}
+        oldest_first = sorted(since, key=since.__getitem__)
+        too_many = set(oldest_first[: max(len(since) - HTTP_MOST, 0)])
         for connection, transport in transports.items():
-            if now - since[connection] > HTTP_MOST_S:
+            if connection in too_many or now - since[connection] > HTTP_MOST_S:
                 transport.abort()
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from cart_common.websocket.fair_reading import FairReading
+from cart_common.websocket.fair_reading import FairReading, ReadingAccount
 from cart_common.websocket.frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from cart_common.websocket.send_queue import SendQueue, SendQueueFull
 from cart_common.websocket.socket import FAREWELL_S
@@ -43,10 +43,10 @@ from .cart_connection import CartConnection, Phase
 from .departure import Departure
 from .http_connections import accept
 from .neighbour_service import NeighbourService
+from .strangers import NoPlace, Strangers
 
 log = logging.getLogger("bridge.relay")
 SWEEP_S = 1.0
-UNATTACHED_MOST = 500
 CLOSE_SPARE_S = 0.5
 
 
@@ -82,6 +82,7 @@ class Relay:
         self._rates = rates
         self._connections: dict[str, CartConnection] = {}
         self._sockets: set[CartConnection] = set()
+        self._strangers = Strangers()
         self._returning_carts: ReturningCarts[Allowance] = ReturningCarts(hub.limits.max_carts)
         self._emptied = asyncio.Event()
         self.fair_reading = FairReading()
@@ -94,9 +95,14 @@ class Relay:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Take over a connection that asks for a WebSocket."""
         address = request.remote or "?"
-        if len(self._sockets) >= self._hub.limits.max_carts + UNATTACHED_MOST:
+        loop = asyncio.get_running_loop()
+        try:
+            displaced = self._strangers.displaced_by(address, loop.time())
+        except NoPlace:
             self._hub.counters["turned_away"] += 1
-            raise web.HTTPServiceUnavailable(text="This bridge has its most connections; try another one.")
+            raise web.HTTPServiceUnavailable(
+                text="Too many connections come at once to this bridge; try again, or try another one."
+            ) from None
         if not self._admission.may_enter(address):
             self._hub.counters["turned_away"] += 1
             most = self._admission.max_connections
@@ -104,10 +110,9 @@ class Relay:
         limits = self._hub.limits
         # Credit bounds what can wait for one cart; the queue holds that much and no more.
         send_queue = SendQueue(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
-        loop = asyncio.get_running_loop()
         limited = self._rates.frames_per_s or self._rates.bytes_per_s
         allowance = Allowance(self._rates, loop.time()) if limited else None
-        connection = CartConnection(self, address, send_queue, allowance)
+        connection = CartConnection(self, address, send_queue, allowance, self._strangers.account_of(address))
         # Counted before the handshake, which may wait: many at once must not pass the limit together.
         self._sockets.add(connection)
         self._admission.enter(address)
@@ -116,6 +121,11 @@ class Relay:
         except BaseException:
             self.forget(connection, "the opening handshake failed")
             raise
+        if displaced is not None:
+            self._hub.counters["strangers_displaced"] += 1
+            self._strangers.remove(displaced)
+            displaced.abort()
+        self._strangers.add(connection, loop.time())
         connection.attach_timer = loop.call_later(self._attach_timeout_s, self._attach_is_late, connection)
         self._say(
             connection,
@@ -184,6 +194,7 @@ class Relay:
             return
         self._leave(connection, reason)
         self._sockets.discard(connection)
+        self._strangers.remove(connection)
         self._admission.leave(connection.address)
         if not self._sockets:
             self._emptied.set()
@@ -241,6 +252,8 @@ class Relay:
         connection.cart_id, connection.nonce = cart_id, b""
         connection.allowance = self._returning_carts.come_back(cart_id) or connection.allowance
         connection.socket.take_up_to(MAX_FRAME_BYTES)
+        connection.socket.charge_to(ReadingAccount())
+        self._strangers.remove(connection)
         self._connections[cart_id] = connection
         log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)
         self._say(connection, Attached(cart_id))

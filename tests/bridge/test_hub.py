@@ -729,6 +729,14 @@ def test_clusters_are_charged_as_requests_are() -> None:
     assert isinstance(fleet.ask(), PeerList)
 
 
+def test_a_large_cluster_is_charged_by_its_size() -> None:
+    fleet = Fleet(limits=replace(LIMITS, requests_at_once=17, requests_per_s=1.0))
+    answers = [fleet.hub.receive(fleet.kernel, Cluster("ee" * 16, 256, 1))[0].message for _ in range(2)]
+    assert [type(answer) for answer in answers] == [PeerList, ErrorMessage]
+    fleet.clock.now += 15
+    assert isinstance(fleet.hub.receive(fleet.kernel, Cluster("ee" * 16, 240, 1))[0].message, PeerList)
+
+
 @pytest.mark.parametrize("goes", ["leave", "lose"])
 def test_coming_back_refills_nothing(goes: str) -> None:
     fleet = Fleet(limits=replace(LIMITS, requests_at_once=3, requests_per_s=1.0))

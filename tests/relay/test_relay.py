@@ -19,6 +19,7 @@ from cart_common.websocket import socket as websocket_module
 from cart_common.websocket.send_queue import MAX_CONTROL_BYTES
 from parent_cart.relay import http_connections as accepting_module
 from parent_cart.relay import relay as relay_module
+from parent_cart.relay import strangers as strangers_module
 from parent_cart.relay.http_connections import cut_off_others
 
 SMALL_CHUNKS = {"max_chunk_bytes": 65536}
@@ -89,7 +90,6 @@ async def test_the_first_message_is_attach(bridge: Bridge) -> None:
     [
         ("no json", "BAD_MESSAGE"),
         ('{"type":"ATTACH"}', "BAD_MESSAGE"),
-        (json.dumps({"type": "EXIT", "x": "y" * 65536}), "BAD_MESSAGE"),
         (b"garbage", "UNEXPECTED_MESSAGE"),
     ],
 )
@@ -398,11 +398,19 @@ async def test_a_slow_reader_holds_up_only_its_own_transfer(bridge: Bridge) -> N
 async def test_connections_that_never_attach_are_bounded(
     web: aiohttp.ClientSession, no_blocking: BlockBuster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "UNATTACHED_MOST", 1)
-    async with running_bridge(max_carts=1) as bridge, greeted(bridge.url), greeted(bridge.url):
+    monkeypatch.setattr(strangers_module, "STRANGERS_MOST", 2)
+    async with running_bridge() as bridge, greeted(bridge.url) as oldest, greeted(bridge.url) as cart:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await web.ws_connect(f"{bridge.url}/v1/cart")
         assert caught.value.status == 503
+        await cart.attach()  # a place is free again
+        async with greeted(bridge.url):
+            monkeypatch.setattr(strangers_module, "ATTACHES_WITHIN_S", 0.0)
+            async with greeted(bridge.url) as newest:
+                assert await oldest.hear_end() is None  # the one that had most time to attach
+                await newest.attach()
+        assert bridge.hub.counters["strangers_displaced"] == 1
+        await until(lambda: not len(bridge.relay._strangers))
 
 
 async def test_who_never_reads_is_cut_off_and_the_sender_is_not(bridge: Bridge) -> None:
@@ -680,8 +688,8 @@ async def test_a_connection_that_becomes_no_websocket_is_cut_off(
 
 async def test_who_has_not_attached_gets_little_memory(bridge: Bridge) -> None:
     async with greeted(bridge.url) as stranger:
-        await send_raw(stranger, b"\x82\xff" + (128 * 1024 + 1).to_bytes(8, "big"))
+        await send_raw(stranger, b"\x82\xfe" + (4 * 1024 + 1).to_bytes(2, "big"))
         error = await stranger.hear_end()
         assert error is not None
-        assert str(128 * 1024 + 1) in error["sentence"]
+        assert str(4 * 1024 + 1) in error["sentence"]
         assert stranger.socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG

@@ -7,38 +7,67 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from heapq import heappop
 
 import pytest
 from support.bridges.in_process import until
 
 from cart_common.process.tuning import new_event_loop
 from cart_common.websocket import socket as socket_module
-from cart_common.websocket.fair_reading import FairReading
-from cart_common.websocket.frames import BINARY, CLOSE, NORMAL, Frame, FrameReader, client_frame, close_payload
+from cart_common.websocket.fair_reading import PASS_S, FairReading, ReadingAccount
+from cart_common.websocket.frames import BINARY, CLOSE, NORMAL, TEXT, Frame, FrameReader, client_frame, close_payload
 from cart_common.websocket.send_queue import SendQueue
-from cart_common.websocket.socket import TURN_BYTES, WebSocket
+from cart_common.websocket.socket import LEAST_READ_BYTES, TURN_BYTES, TURN_COST, WebSocket
 
 
-async def test_one_goes_on_in_each_pass_in_the_order_of_waiting() -> None:
+async def test_one_goes_on_in_each_pass_and_first_who_has_used_least() -> None:
     turns, seen = FairReading(), list[str]()
+    accounts = {name: ReadingAccount() for name in "abc"}
 
     def again_and_again(name: str) -> Callable[[], None]:
         def go_on() -> None:
             seen.append(name)
-            if len(seen) < 9:
-                turns.wait(go_on)
+            turns.charge(accounts[name], 0.001 if name == "a" else 0.002)
+            if len(seen) < 12:
+                turns.wait(accounts[name], go_on)
 
         return go_on
 
     for name in "abc":
-        turns.wait(again_and_again(name))
-    for passed in range(9):
+        turns.wait(accounts[name], again_and_again(name))
+    for passed in range(12):
         assert len(seen) == passed
         await asyncio.sleep(0)
-    assert "".join(seen) == "abcabcabc"
+    assert {name: seen.count(name) for name in "abc"} == {"a": 6, "b": 3, "c": 3}
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert len(seen) == 11  # only those that still waited had a turn
+    assert len(seen) == 14  # only those that still waited had a turn
+
+
+async def test_a_pass_has_little_time_and_goes_first_to_who_has_used_little() -> None:
+    turns, flooding, quiet = FairReading(), ReadingAccount(), ReadingAccount()
+    assert turns.may_go_on(flooding)
+    turns.charge(flooding, PASS_S)
+    assert not turns.has_time()
+    assert not turns.may_go_on(quiet)  # a pass that has used its time takes nothing more of anybody
+    await asyncio.sleep(0)
+    assert turns.may_go_on(quiet)
+    turns.wait(flooding, lambda: None)
+    assert turns.may_go_on(quiet)
+    turns.charge(quiet, PASS_S / 10)
+    assert turns.may_go_on(quiet)
+    quiet.used_s = 2 * flooding.used_s
+    assert turns.has_time()
+    assert not turns.may_go_on(quiet)  # it is no longer the one that has used least
+
+
+async def test_what_was_not_used_earlier_gives_no_advantage_later() -> None:
+    turns, steady, idle = FairReading(), ReadingAccount(), ReadingAccount()
+    for _ in range(1000):
+        turns.wait(steady, lambda: turns.charge(steady, 0.01))
+        await asyncio.sleep(0)
+    turns.charge(idle, 0.02)
+    assert idle.used_s > steady.used_s
 
 
 class Reads:
@@ -96,11 +125,11 @@ def test_a_socket_with_megabytes_to_read_has_one_turn_in_a_pass() -> None:
 class Queue(FairReading):
     """Turns that come when the test says so."""
 
-    def _next(self) -> None:
-        pass
+    def _begin_pass(self) -> None:
+        self._is_pass_marked, self._spent_s = False, 0.0
 
     def next(self) -> None:
-        self._waiting.popleft()()
+        heappop(self._waiting)[2]()
 
 
 async def passes_of_the_loop() -> None:
@@ -161,7 +190,7 @@ async def test_a_socket_that_is_held_is_not_read_when_its_turn_comes() -> None:
         await passes_of_the_loop()
         assert reads.read_bytes == len(frame)
         near._go_on()
-        await until(lambda: reads.read_bytes == 2 * len(frame))
+        await until(lambda: reads.read_bytes > len(frame))
 
 
 async def test_a_hold_that_ends_before_the_turn_comes_reads_nothing() -> None:
@@ -177,4 +206,73 @@ async def test_a_hold_that_ends_before_the_turn_comes_reads_nothing() -> None:
         assert reads.read_bytes == len(frame)
         assert len(turns._waiting) == 1  # and it waits once
         turns.next()
-        await until(lambda: reads.read_bytes == 2 * len(frame))
+        await until(lambda: reads.read_bytes > len(frame))
+
+
+class Messages(Reads):
+    """A handler that counts messages, and how many of them are taken at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = self.most_at_once = 0
+
+    def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None:
+        super().on_read(messages, frames, read_bytes)
+        self.count += len(messages)
+        self.most_at_once = max(self.most_at_once, len(messages))
+
+
+MESSAGE = bytes(client_frame(TEXT, b"{}"))
+FLOOD = 2000
+
+
+async def test_a_flood_of_messages_is_taken_a_few_at_a_time_and_none_is_lost() -> None:
+    loop, reads, turns = asyncio.get_running_loop(), Messages(), Queue()
+    async with opened(reads, turns) as (_, far):
+        await loop.sock_sendall(far, MESSAGE * FLOOD)
+        await until(lambda: reads.count)
+        while reads.count < FLOOD:
+            await until(lambda: turns._waiting or reads.count == FLOOD)
+            before = reads.count
+            await passes_of_the_loop()
+            assert reads.count == before  # nothing is taken out of turn
+            if turns._waiting:
+                turns.next()
+        assert reads.most_at_once <= TURN_COST // 8
+        assert reads.read_bytes == len(MESSAGE) * FLOOD
+
+
+async def test_messages_of_a_closed_connection_are_dropped_at_once() -> None:
+    loop, reads, turns = asyncio.get_running_loop(), Messages(), Queue()
+    async with opened(reads, turns) as (_, far):
+        await loop.sock_sendall(far, MESSAGE * FLOOD)
+        await until(lambda: turns._waiting)
+        taken = reads.count
+        far.close()
+        turns.next()
+        await until(lambda: reads.reason)
+        assert reads.count == taken < FLOOD
+        assert "closed while messages of it waited" in reads.reason
+
+
+async def test_a_flood_leaves_other_sockets_their_messages() -> None:
+    loop, turns = asyncio.get_running_loop(), FairReading()
+    flood, quiet = Messages(), Messages()
+    async with opened(flood, turns) as (_, flooding), opened(quiet, turns) as (_, far):
+        await loop.sock_sendall(flooding, MESSAGE * FLOOD)
+        await until(lambda: flood.count)
+        await loop.sock_sendall(far, MESSAGE)
+        await until(lambda: quiet.count)
+        assert flood.count < FLOOD
+
+
+async def test_a_socket_that_was_flooded_reads_little_and_one_with_chunks_reads_much() -> None:
+    loop, turns = asyncio.get_running_loop(), FairReading()
+    flood, bulk = Messages(), Reads()
+    async with opened(flood, turns) as (messages, flooding), opened(bulk, turns) as (chunks, far):
+        await loop.sock_sendall(flooding, MESSAGE * FLOOD)
+        await loop.sock_sendall(far, bytes(client_frame(BINARY, bytes(TURN_BYTES))) * 10)
+        await until(lambda: flood.count == FLOOD)
+        await until(lambda: bulk.read_bytes > 10 * TURN_BYTES)
+        assert len(messages.get_buffer(-1)) == LEAST_READ_BYTES
+        assert len(chunks.get_buffer(-1)) > LEAST_READ_BYTES

@@ -1,0 +1,73 @@
+"""The connections that have not attached: bounded in all together, and none keeps its place for others of its address.
+
+When all places are taken, a new connection gets that of the oldest stranger of the address with the most of them. So a
+flood from one address displaces its own connections, and not a cart that attaches from another.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakValueDictionary
+
+from cart_common.process.token_bucket import network_of
+from cart_common.websocket.fair_reading import ReadingAccount
+
+from .cart_connection import CartConnection, Phase
+
+STRANGERS_MOST: Final = 500
+# Carts that all come at once, from behind one NAT, must not displace each other before they can attach.
+ATTACHES_WITHIN_S: Final = 2.0
+
+
+class NoPlace(Exception):
+    """All places of strangers are taken by others that came just now."""
+
+
+class Strangers:
+    """The connections that have not attached, by the network that they come from."""
+
+    def __init__(self) -> None:
+        self._of_network: dict[str, dict[CartConnection, float]] = {}
+        self._accounts: WeakValueDictionary[str, ReadingAccount] = WeakValueDictionary()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def account_of(self, address: str) -> ReadingAccount:
+        """Return the account that the strangers of an address share: many connections get no more time than one."""
+        network = network_of(address)
+        account = self._accounts.get(network)
+        if account is None:
+            account = self._accounts[network] = ReadingAccount()
+        return account
+
+    def displaced_by(self, address: str, now: float) -> CartConnection | None:
+        """Return the connection that must go so that there is a place for a new one of an address; None for no need.
+
+        Raises:
+            NoPlace: if there is none.
+        """
+        if self._count < STRANGERS_MOST:
+            return None
+        crowd = max(self._of_network.values(), key=len)
+        oldest, since = next(iter(crowd.items()))
+        own = len(self._of_network.get(network_of(address), ()))
+        may_attach = oldest.phase is Phase.GREETED and now - since < ATTACHES_WITHIN_S
+        if may_attach and own + 1 >= len(crowd):
+            raise NoPlace
+        return oldest
+
+    def add(self, connection: CartConnection, now: float) -> None:
+        """Add a connection that has just been opened."""
+        self._of_network.setdefault(network_of(connection.address), {})[connection] = now
+        self._count += 1
+
+    def remove(self, connection: CartConnection) -> None:
+        """Remove a connection that has attached or is gone; one that is not there changes nothing."""
+        network = network_of(connection.address)
+        crowd = self._of_network.get(network, {})
+        if crowd.pop(connection, None) is not None:
+            self._count -= 1
+            if not crowd:
+                del self._of_network[network]
