@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 if __name__ == "__main__":
     # Also as a plain script from anywhere, without an installation.
@@ -29,6 +30,12 @@ from child_cart.model.task import Task, load_task
 __all__ = ["mainFunc"]
 
 log = logging.getLogger("cart")
+
+DATA_NAMES: Final = (
+    *("cart.db*", "models", "incoming", "exports", "backups", "scratch", "trainer.log", "key.pem*", "admin.json*"),
+    *("session-key*", "api-token*", "bridges.json*", "store", "store.partial", "lock", "slot"),
+)
+"""Patterns of what a cart keeps in its data folder."""
 
 
 async def serve(settings: CartSettings, task: Task, folder: Path) -> None:
@@ -79,7 +86,7 @@ def carry_out(given: argparse.Namespace, settings: CartSettings) -> None:
     from child_cart.operation import commands  # noqa: PLC0415 - a cart that runs needs none of it
 
     commands.check_given(given)
-    with claimed(Path(settings.data_dir), "cart") as folder:
+    with claimed(Path(settings.data_dir), "cart", DATA_NAMES) as folder:
         commands.carry_out(given, settings, folder)
 
 
@@ -93,7 +100,7 @@ def run(settings: CartSettings) -> None:
     logging.getLogger("pymongo").setLevel(max(logging.INFO, logging.getLogger().level))  # at DEBUG it logs rows
     raise_malloc_thresholds()
     task = load_task(settings.task)
-    folder = claimed(Path(settings.data_dir), "cart")
+    folder = claimed(Path(settings.data_dir), "cart", DATA_NAMES)
     with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(settings, task, held))
 

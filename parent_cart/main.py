@@ -48,6 +48,8 @@ __all__ = ["parent_cart"]
 log = logging.getLogger("bridge")
 OTHER_FILES = 100
 MIN_TOKEN_CHARS = 16
+DATA_NAMES = ("key.pem*", "neighbours.json*", "lock", "slot")
+"""Patterns of what a bridge keeps in its data folder."""
 
 DESCRIPTION = (
     "Run a bridge: a relay that carts attach to over one WebSocket each, and through which they send each other "
@@ -212,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("aiohttp.server").addFilter(is_ours)
         raise_malloc_thresholds()
         raise_open_file_limit(settings.max_carts)
-        folder = claimed(Path(settings.data_dir), "bridge") if settings.data_dir else nullcontext()
+        folder = claimed(Path(settings.data_dir), "bridge", DATA_NAMES) if settings.data_dir else nullcontext()
         with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(serve(settings, held))
     except UserError as error:

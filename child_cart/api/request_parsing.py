@@ -8,10 +8,10 @@ from flask import abort, request
 
 from cart_common.process.json_values import Json
 
+from ..db.records import MAX_ID_CHARS, is_id
 from ..shop.billing import described
 
 MAX_DIGITS: Final = 9
-MAX_ID_CHARS: Final = 64
 
 
 class RequestError(ValueError):
@@ -40,8 +40,7 @@ def text_id(body: Json, field: str) -> str:
         RequestError: if the field is missing, or not a short printable text.
     """
     value = body.get(field)
-    # Printable: half a surrogate pair is valid JSON, but no store takes it.
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS or not value.isprintable():
+    if not isinstance(value, str) or not is_id(value):
         raise RequestError(
             f"{field} is {described(value)}; it must be a text of 1 to {MAX_ID_CHARS} printable characters, "
             "new for each one."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
@@ -64,33 +65,54 @@ def contents_of(store: Store, source: str) -> Contents:
 
 def counts_of(store: Store) -> RecordCounts:
     """Count the records in a store by reading them all."""
+    return counts_in(contents_of(store, ""))
+
+
+def counts_in(contents: Contents) -> RecordCounts:
+    """Count the records of contents by iterating over them."""
     return RecordCounts(
-        len(store.items()),
-        sum(1 for _ in store.every_sale()),
-        sum(1 for _ in store.every_row()),
-        sum(1 for _ in store.batch_ids()),
-        len(store.versions(EVERYTHING)),
-        len(store.rounds(EVERYTHING)),
-        len(store.settings()),
+        items=len(contents.items),
+        sales=sum(1 for _ in contents.sales),
+        rows=sum(1 for _ in contents.rows),
+        batches=sum(1 for _ in contents.batch_ids),
+        versions=len(contents.versions),
+        rounds=len(contents.rounds),
+        settings=len(contents.settings),
     )
 
 
+@contextmanager
+def filling(store: Store, source: str) -> Iterator[None]:
+    """Fill an empty store in the block; whenever that fails, the store is empty again.
+
+    It is marked as unfinished until ``finish``, so no cart starts on it. What a killed filling has left is removed by
+    the next one, or here.
+    """
+    if store.note(UNFINISHED) is not None:
+        store.clear()
+    store.put_note(UNFINISHED, source)
+    try:
+        yield
+    except BaseException:
+        with suppress(StoreError):  # the store may be away, or have no room: the next filling removes it
+            store.clear()
+        raise
+
+
 def check_empty(store: Store, place: str) -> None:
-    """Check that a store is empty, so that nothing gets mixed up.
+    """Check that a store is empty, or holds only what a failed filling has left, so that nothing gets mixed up.
 
     Raises:
         StoreError: if it is not.
     """
+    if store.note(UNFINISHED) is not None:
+        return  # no cart has ever used what is in it
     if store.sale_count() or store.row_count() or store.current_version() or next(iter(store.batch_ids()), None):
         raise StoreError(f"The store {place} is not empty. Only an empty one can be filled; nothing was changed.")
 
 
 def fill(store: Store, contents: Contents, progress: ProgressCallback) -> RecordCounts:
-    """Put contents into an empty store; return the number of records of each kind.
-
-    Until ``finish``, the store is marked as unfinished, and no cart starts on it.
-    """
-    store.put_note(UNFINISHED, contents.source)
+    """Put contents into an empty store, in a block of ``filling``; return the number of records of each kind."""
     store.put_items(contents.items)
     progress("items", len(contents.items))
     sales = _in_parts("sales", contents.sales, store.load_sales, progress)

@@ -248,6 +248,16 @@ class MongoStore:
             documents = [version_document(version) for version in versions]
             self._asked(self._database.models.insert_many, documents)
 
+    def clear(self) -> None:
+        """Remove everything: what an import or a move that failed has left. Interrupted, it is asked for again."""
+        with self._lock:
+            self._known_items = None
+            self._entries.forget_head()
+            for name in ("entries", "items", "models", "rounds", "settings"):
+                self._asked(self._database[name].delete_many, {})
+            # Last: the notes say that the store is unfinished.
+            self._asked(self._database.notes.delete_many, {"_id": {"$ne": "schema"}})
+
     def close(self) -> None:
         """Close the store. Safe to call again."""
         self._server.close()

@@ -62,18 +62,20 @@ def place(name: str, folder: Path) -> str:
     return str(folder / FILE_NAME) if name == EMBEDDED else shown(name)
 
 
-def check_whose(store: Store, name: str, folder: Path, owner: str) -> None:
+def check_whose(store: Store, name: str, folder: Path, owner: str, may_be_unfinished: bool = False) -> None:
     """Check that a store is the one that this cart has used so far, or that both are new to each other.
+
+    With ``may_be_unfinished`` it may be half filled, as the next filling removes that.
 
     Raises:
         StoreError: if it is another cart's, has been moved elsewhere, is half filled, or is empty though it was not.
     """
     here, mark = place(name, folder), folder / MARK
     unfinished = store.note(UNFINISHED)
-    if unfinished is not None:
+    if unfinished is not None and not may_be_unfinished:
         raise StoreError(
             f"The store {here} holds only part of what should have been moved there from {unfinished}. "
-            "Remove it and move again."
+            "Give the command import or migrate again: it removes that part first."
         )
     found, marked = store.note(OWNER), _read(mark)
     if found not in (None, owner):

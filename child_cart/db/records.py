@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from cart_common.process.json_values import Json
 
-"""A JSON object."""
+MAX_ID_CHARS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,12 @@ class RoundRecord:
     outcome: Outcome | None = None
     sentence: str = ""
     ended_at: float | None = None
+
+
+def is_id(value: object) -> bool:
+    """Return whether this is an id that a client may choose for a sale or a batch: a short printable text."""
+    # Printable: half a surrogate pair is valid JSON, but no store takes it.
+    return isinstance(value, str) and 1 <= len(value) <= MAX_ID_CHARS and value.isprintable()
 
 
 def sale_of(body: Json) -> Sale:

@@ -31,6 +31,7 @@ _NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 _RETIRED: Final = "ALTER TABLE items ADD COLUMN retired INTEGER NOT NULL DEFAULT 0"
 MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED]
 """Step n leads from schema version n to n + 1, in one transaction; steps are added at the end and never changed."""
+TABLES: Final = ("items", "sales", "batches", "cart_data", "models", "rounds", "settings", "notes")
 READ_AT_ONCE: Final = 10_000
 
 
@@ -230,6 +231,12 @@ class SqliteStore:
         """Add versions with the numbers that they have, to a store without versions."""
         with self._file.transaction():
             self._insert_versions(versions)
+
+    def clear(self) -> None:
+        """Remove everything: what an import or a move that failed has left. Interrupted, nothing is removed."""
+        with self._file.transaction() as connection:
+            for table in (*TABLES, "sqlite_sequence"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
 
     def close(self) -> None:
         """Close the store. Safe to call again."""

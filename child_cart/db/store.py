@@ -152,6 +152,9 @@ class Store(Protocol):
     def load_versions(self, versions: Sequence[ModelVersion]) -> None:
         """Add versions with the numbers that they have, to a store without versions."""
 
+    def clear(self) -> None:
+        """Remove everything: what an import or a move that failed has left. Interrupted, it is asked for again."""
+
     def close(self) -> None:
         """Close the store. Safe to call again."""
 

@@ -58,6 +58,10 @@ class Digits(KerasTask):
         checked = [whole_number({"pixel": numbered[place]}, "pixel", 0, BRIGHTEST) for place in range(PIXELS)]
         return {"pixels": checked, "digit": whole_number(fields, "digit", 0, DIGITS - 1)}
 
+    def stored_row(self, row: Mapping[str, object]) -> Row:
+        """Check a row that comes back from an export: rows are stored as they are parsed."""
+        return self.parse_row(row)
+
     def starter_rows(self, partition: Partition) -> list[Row]:
         """Return the digits of this partition: mostly two or three of the ten."""
         pool = _rows()[TEST_ROWS + EVALUATION_ROWS :]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,9 @@ from cart_common.process.os_errors import error_words
 from .arrays import Array, Weights
 
 GROUP: Final = "weights"
+MAX_ARRAYS: Final = 10_000
+_NAME: Final = re.compile(r"[0-9]{4,6}")
+_SYSTEM_ERROR: Final = re.compile(r"errno = ([0-9]+)")
 
 
 class WeightsError(Exception):
@@ -30,10 +35,13 @@ def write_weights(path: Path, weights: Weights) -> str:
         OSError: if the disk does not take it; an earlier file of this name then stays as it was.
     """
     with replacing(path) as partial:
-        with h5py.File(partial, "w") as file:
-            group = file.create_group(GROUP)
-            for place, array in enumerate(weights):
-                group.create_dataset(f"{place:04d}", data=array)
+        try:
+            with h5py.File(partial, "w") as file:
+                group = file.create_group(GROUP)
+                for place, array in enumerate(weights):
+                    group.create_dataset(f"{place:04d}", data=array)
+        except (OSError, RuntimeError) as error:  # the latter when a full disk is noticed only at the file's end
+            raise _system_error(error, path) from None
         with open(partial, "rb") as written:
             return hashlib.file_digest(written, "sha256").hexdigest()
 
@@ -42,21 +50,72 @@ def read_weights(path: Path, digest: str) -> list[Array]:
     """Read the arrays of a file, in the order in which they were written.
 
     Raises:
-        WeightsError: if the file cannot be read, or has another digest.
+        WeightsError: if the file cannot be read, has another digest, or holds anything but plain arrays.
     """
-    with _checked(path, digest) as file, h5py.File(file, "r") as content:
-        group = content[GROUP]
-        return [np.asarray(group[name]) for name in sorted(group)]
+    with _opened(path, digest) as datasets:
+        return [np.asarray(dataset) for dataset in datasets]
 
 
 def check_weights_file(path: Path, digest: str) -> None:
-    """Check the digest of a file without loading its arrays.
+    """Check the digest of a file, and that it holds plain arrays, without loading them.
 
     Raises:
-        WeightsError: if the file cannot be read, or has another digest.
+        WeightsError: if the file cannot be read, has another digest, or holds anything but plain arrays.
     """
-    with _checked(path, digest):
+    with _opened(path, digest):
         pass
+
+
+@contextmanager
+def _opened(path: Path, digest: str) -> Iterator[list[h5py.Dataset]]:
+    """Open a file, and give its arrays in their order; each takes as many bytes in memory as in the file."""
+    with _checked(path, digest) as file:
+        try:
+            with h5py.File(file, "r") as content:
+                yield _plain_datasets(content, os.fstat(file.fileno()).st_size)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            why = str(error) if isinstance(error, _NotPlain) else "it is damaged, or not a file of this program"
+            raise WeightsError(f"The weights file {path} cannot be used: {why}.") from None
+
+
+class _NotPlain(ValueError):
+    pass
+
+
+def _plain_datasets(content: h5py.File, file_bytes: int) -> list[h5py.Dataset]:
+    """Return the datasets of the weights, if reading them takes no more memory than the file has bytes.
+
+    HDF5 also knows arrays that are compressed, made of one fill value, shared, or kept in other files. None of those is
+    written here.
+    """
+    group = content[GROUP] if isinstance(content.get(GROUP, getlink=True), h5py.HardLink) else None
+    if not isinstance(group, h5py.Group) or len(group) > MAX_ARRAYS:
+        raise _NotPlain(f"it has no group {GROUP!r} with at most {MAX_ARRAYS} arrays")
+    total, datasets = 0, []
+    for name in sorted(group):
+        dataset = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if not _NAME.fullmatch(name) or not isinstance(dataset, h5py.Dataset) or not _is_plain(dataset):
+            raise _NotPlain(f"{name[:40]!r} in it is not an array of numbers as this program writes them")
+        total += dataset.nbytes
+        if total > file_bytes:
+            raise _NotPlain(f"its arrays would take more than the {file_bytes} bytes that it has")
+        datasets.append(dataset)
+    return datasets
+
+
+def _is_plain(dataset: h5py.Dataset) -> bool:
+    if dataset.shape is None or dataset.dtype.kind not in "biufV" or dataset.dtype.hasobject:
+        return False
+    if dataset.chunks is not None or dataset.external is not None or dataset.is_virtual:
+        return False
+    return bool(dataset.id.get_storage_size() == dataset.nbytes)
+
+
+def _system_error(error: OSError | RuntimeError, path: Path) -> OSError:
+    """Return what the system said, without the words of HDF5 around it."""
+    found = _SYSTEM_ERROR.search(str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    return OSError(number, os.strerror(number), str(path)) if number else OSError(f"{path} cannot be written")
 
 
 @contextmanager

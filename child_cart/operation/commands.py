@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +22,12 @@ from cart_common.wire.identity import Identity
 
 from ..config import CartSettings
 from ..db import migration
-from ..db.migration import RecordCounts
+from ..db.migration import Contents, RecordCounts
 from ..db.ownership import EMBEDDED, FILE_NAME, OWNER, check_whose, is_store, make_own, open_store, place
 from ..db.records import ModelVersion
 from ..db.store import Store, StoreError
 from ..learning.versions import Versions
-from ..model.task import checked_row, load_task
+from ..model.task import load_task
 from ..model.weights_file import WeightsError, check_weights_file
 
 MODELS = "models"
@@ -55,13 +55,12 @@ class Commands:
             SettingError: if the folder is not empty, or cannot be written.
             StoreError: if the store cannot be used.
         """
-        from ..db.archive import columns_of, write_archive  # noqa: PLC0415 - pandas takes a second
+        from ..db.archive import columns_of, write_archive  # noqa: PLC0415
 
         with self._full(self._settings.store, own=False) as store, _disk(target):
             target.mkdir(parents=True, exist_ok=True, mode=0o700)
             if any(target.iterdir()):
                 raise SettingError(f"The folder {target} is not empty. Give one that is, or a new name.")
-            (target / MODELS).mkdir()
             contents = migration.contents_of(store, place(self._settings.store, self._folder))
             files = self._copy_models(contents.versions, self._folder / MODELS, target / MODELS)
             with self._bars(migration.counts_of(store)) as progress:
@@ -72,25 +71,32 @@ class Commands:
         self._report(f"Exported to {target}, with {files} weights files", written)
 
     def import_(self, source: Path) -> None:
-        """Fill this cart's store, which must be empty, from an export.
+        """Fill this cart's store, which must be empty, from an export. If that fails, nothing of it is left.
 
         Raises:
             SettingError, StoreError: if the archive or the store cannot be used.
         """
-        from ..db.archive import read_archive, read_counts  # noqa: PLC0415
+        from ..db.archive_reading import read_archive, read_counts  # noqa: PLC0415
+        from .import_checks import import_checks  # noqa: PLC0415
 
-        promised = read_counts(source)
-        contents = read_archive(source, partial(checked_row, load_task(self._settings.task)))
+        promised, task = read_counts(source), load_task(self._settings.task)
+
+        def contents() -> Contents:
+            return read_archive(source, import_checks(task, date.today()))
+
+        checked = contents()
+        with self._console.status(f"Checking {source}"):  # all of it, before anything is written
+            found = migration.counts_in(checked)
+        if found != promised:
+            raise StoreError(f"{source} says that it holds {promised}, and {found} was read. Nothing was imported.")
         with self._opened(self._settings.store) as store, _disk(self._folder):
             here = place(self._settings.store, self._folder)
-            check_whose(store, self._settings.store, self._folder, self._owner)
             migration.check_empty(store, here)
-            files = self._copy_models(contents.versions, source / MODELS, self._folder / MODELS)
-            with self._bars(promised) as progress:
-                moved = migration.fill(store, contents, progress)
-            if moved != promised:
-                raise StoreError(f"{source} says that it holds {promised}, and {moved} was read.")
-            migration.finish(store, moved, here)
+            check_whose(store, self._settings.store, self._folder, self._owner, may_be_unfinished=True)
+            with migration.filling(store, str(source)), self._copied_models(checked.versions, source) as files:
+                with self._bars(promised) as progress:
+                    moved = migration.fill(store, contents(), progress)
+                migration.finish(store, moved, here)
             make_own(store, self._settings.store, self._folder, self._owner)
         self._report(f"Imported into {here}, with {files} weights files", moved)
 
@@ -106,12 +112,13 @@ class Commands:
                 raise StoreError(f"The store {here} belongs to a cart already. Nothing was changed.")
             migration.check_empty(target, here)
             contents = migration.contents_of(source, place(source_name, self._folder))
-            with self._bars(migration.counts_of(source)) as progress:
-                moved = migration.fill(target, contents, progress)
-            found = migration.counts_of(source)
-            if moved != found:
-                raise StoreError(f"The store {contents.source} holds {found}, and {moved} was moved.")
-            migration.finish(target, moved, here)
+            with migration.filling(target, contents.source):
+                with self._bars(migration.counts_of(source)) as progress:
+                    moved = migration.fill(target, contents, progress)
+                found = migration.counts_of(source)
+                if moved != found:
+                    raise StoreError(f"The store {contents.source} holds {found}, and {moved} was moved.")
+                migration.finish(target, moved, here)
             make_own(target, target_name, self._folder, self._owner)
         self._report(f"Moved to {here}", moved)
         self._console.print(
@@ -142,6 +149,17 @@ class Commands:
             if own:
                 check_whose(store, name, self._folder, self._owner)
             yield store
+
+    @contextmanager
+    def _copied_models(self, versions: Sequence[ModelVersion], source: Path) -> Iterator[int]:
+        """Copy the weights files of an archive for the block; if it fails, remove them again."""
+        target, before = self._folder / MODELS, set((self._folder / MODELS).glob("*"))
+        try:
+            yield self._copy_models(versions, source / MODELS, target)
+        except BaseException:
+            for path in set(target.glob("*")) - before:
+                path.unlink(missing_ok=True)
+            raise
 
     def _copy_models(self, versions: Sequence[ModelVersion], source: Path, target: Path) -> int:
         """Copy the weights files that exist (old versions keep only their record); return how many."""

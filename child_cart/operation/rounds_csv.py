@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ..db.records import RoundRecord
+from ..db.spreadsheet import escaped
 from ..model.verdict import VerdictReason
 
 PHASES: Final = ("training", "clustering", "collecting", "averaging")
@@ -57,16 +58,12 @@ def _line(record: RoundRecord) -> list[object]:
         record.local_accuracy,
         record.new_version,
         record.new_accuracy,
-        record.cluster_id,
+        escaped(record.cluster_id),
         len(record.verdicts),
         accepted,
         sum(reasons.values()),
-        " ".join(f"{reason}:{count}" for reason, count in sorted(reasons.items())),
+        escaped(" ".join(f"{reason}:{count}" for reason, count in sorted(reasons.items()))),
         sum(verdict.payload_bytes or 0 for verdict in record.verdicts),
         *(record.phase_s.get(phase) for phase in PHASES),
-        _as_text(record.sentence),
+        escaped(record.sentence),
     ]
-
-
-def _as_text(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -5,13 +5,13 @@ No I/O otherwise. No cell of an exported file is a formula to a spreadsheet.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Final
 
 from ..db.records import Item
+from ..db.spreadsheet import escaped, unescaped
 from .billing import CATEGORIES
 from .catalogue import MAX_ITEMS, CatalogueError, category_of, code_of, name_of, price_of, written_price
 
@@ -23,9 +23,6 @@ NEEDED: Final = COLUMNS[:4]
 MAX_CSV_BYTES: Final = 1024 * 1024
 MAX_ERRORS: Final = 50
 
-# A spreadsheet takes a cell that begins like this for a formula. An apostrophe makes it text; reading removes it.
-_FORMULA: Final = re.compile(r"'*[=+\-@＝＋－＠]")  # noqa: RUF001 - the wide ones are taken for formulas as well
-_ESCAPED: Final = re.compile(r"'+[=+\-@＝＋－＠]")  # noqa: RUF001
 _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": False}
 
 
@@ -52,7 +49,7 @@ def written(items: Sequence[Item]) -> str:
     rows = [
         (
             item.code,
-            _as_text(item.name),
+            escaped(item.name),
             CATEGORIES.get(item.category, str(item.category)),
             written_price(item.price_cents),
             "yes" if item.retired else "no",
@@ -156,15 +153,10 @@ def _item(fields: dict[str, str]) -> Item | None:
     retired = _YES.get(fields.get("retired", "").strip().casefold())
     if retired is None:
         raise CatalogueError(f"retired is {fields['retired'][:40]!r}; it is yes or no.")
-    name = fields["name"]
     return Item(
         code_of(fields["code"]),
-        name_of(name[1:] if _ESCAPED.match(name) else name),
+        name_of(unescaped(fields["name"])),
         category_of(fields["category"]),
         price_of(fields["price"]),
         retired,
     )
-
-
-def _as_text(name: str) -> str:
-    return f"'{name}" if _FORMULA.match(name) else name

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from weakref import WeakValueDictionary
 
-from cart_common.process.token_bucket import network_of
+from cart_common.process.account import network_of
 from cart_common.websocket.fair_reading import ReadingAccount
 
 from .cart_connection import CartConnection, Phase

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import random
@@ -11,19 +12,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pymongo
 import pytest
 from support.processes.mongod import Mongod, need_mongod, unique
 from support.processes.programs import LIGHT_TASK, ROOT, CartProcess, running, wait_for
 
 from child_cart.command_line import COMMANDS
+from child_cart.db import migration
 from child_cart.db.migration import contents_of
 from child_cart.db.records import BillLine, Sale
 from child_cart.db.sqlite import SqliteStore
 from child_cart.main import main
 
 LINES = (
-    BillLine("0200000000103", 'Rye "bread",\nlarge', 1, 349, 2),
-    BillLine("NA", "ä€🥖", 2, 0, 999),
+    BillLine("0200000000103", '=Rye "bread",;-large', 1, 349, 2),
+    BillLine("NA", "ä€🥖", 2, 7, 999),
 )
 
 
@@ -65,7 +68,8 @@ def kept(tmp_path_factory) -> Path:
     store = SqliteStore(folder / "cart/cart.db")
     for number in range(30):
         lines = LINES[: 1 + number % 2]
-        store.record_sale(Sale(f"sale {number}", 1e9 + number / 3, "2026-05-01", number % 2, lines, 698), [])
+        total = sum(line.price_cents * line.amount for line in lines)
+        store.record_sale(Sale(f"@sale {number}", 1e9 + number / 3, "2026-05-01", number % 2, lines, total), [])
     store.put_setting("dataset_size", "77")
     store.close()
     return folder / "cart"
@@ -176,27 +180,100 @@ def test_a_store_that_was_lost_or_emptied_is_not_replaced(folder: Path, mongod: 
         cart.stop()
 
 
-def test_half_an_import_is_no_store(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def backup(folder: Path, tmp_path: Path) -> Path:
     assert run("export", str(tmp_path / "backup"), "--data-dir", str(folder)).returncode == 0
-    rows = tmp_path / "backup/cart_data.csv"
-    rows.write_text(rows.read_text().replace("\n100,", "\nx,1000000,"))
+    return tmp_path / "backup"
+
+
+@pytest.fixture(params=["embedded", "mongodb"])
+def store_name(request) -> str:
+    return request.getfixturevalue("mongod").url(unique("half")) if request.param == "mongodb" else "embedded"
+
+
+def test_an_import_that_is_killed_does_not_block_the_next(backup, folder, tmp_path: Path, store_name: str) -> None:
+    given = ("--store", store_name, "--data-dir", str(tmp_path / "new"))
+    script = (
+        "import os; from child_cart.db import migration; from child_cart.main import main; "
+        "migration.finish = lambda *_: os._exit(9); "
+        f"main({['import', str(backup), *given, '--task', LIGHT_TASK]!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60).returncode == 9
+    said = refusal(*given, "--port", "0")
+    assert "holds only part of what should have been moved there" in said
+    assert "Give the command import or migrate again" in said
+    ended = run("import", str(backup), *given)
+    assert ended.returncode == 0, ended.stderr
+    assert run("export", str(tmp_path / "again"), *given).returncode == 0
+    for name in ("sales.csv", "cart_data.csv", "batches.csv", "versions.json", "rounds.json", "settings.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (backup / name).read_bytes()
+
+
+def test_an_import_that_fails_leaves_nothing(backup, tmp_path: Path, store_name: str, monkeypatch) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "the disk")
+
     new = tmp_path / "new"
-    assert "cart_data.csv" in refusal("import", str(tmp_path / "backup"), "--data-dir", str(new))
-    assert "holds only part of what should have been moved there" in refusal("--data-dir", str(new), "--port", "0")
+    given = ("--store", store_name, "--data-dir", str(new))
+    with monkeypatch.context() as broken:
+        broken.setattr(migration, "finish", no_room)
+        assert "the disk cannot be written: No space left on device" in refusal("import", str(backup), *given)
+    assert list((new / "models").iterdir()) == []
+    cart = CartProcess(new, "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--store", store_name)
+    with running(cart):  # as a new cart does
+        wait_for(lambda: cart.status().get("model"))
+        assert (cart.status()["sales"], cart.status()["rows"]["total"]) == (0, 0)
+        cart.stop()
+
+
+def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path, mongod: Mongod) -> None:
+    rows = backup / "cart_data.csv"
+    rows.write_text(rows.read_text().replace("\n240,", "\n240,9"))
+    url, new = mongod.url(unique("untouched")), tmp_path / "new"
+    assert "cart_data.csv, line 241: degrees is" in refusal(
+        "import", str(backup), "--data-dir", str(new), "--store", url
+    )
+    with pymongo.MongoClient(url) as client:
+        assert client.get_default_database().name not in client.list_database_names()
+    assert sorted(path.name for path in new.iterdir()) == ["key.pem", "lock"]
 
 
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
+        ("archive.json", lambda text: text.replace('"format": 2', '"format": 3'), "(formats 1 and 2)"),
         ("archive.json", lambda text: "{}", "does not belong to an archive that this program reads"),
         ("archive.json", lambda text: "[" * 100_000, "is not a JSON file"),
-        ("rounds.json", lambda text: '[{"number": 1}]', "does not hold what was expected"),
+        ("rounds.json", lambda text: '[{"number": 1}]', "rounds.json, record 1: 'outcome'"),
         ("items.csv", lambda text: text.replace("349", "much"), "price_cents is 'much'; it must be a whole number"),
         ("items.csv", lambda text: text.replace("False", "maybe"), "retired is 'maybe'; it must be True or False"),
+        ("items.csv", lambda text: text.replace(",349,", ",-500,"), "items.csv, line 5: The price '-500' is not"),
+        ("items.csv", lambda text: text.replace("Croissant", "Baguette\tbig"), "cannot be printed"),
+        ("items.csv", lambda text: text.replace("0200000000202", "0200000000400"), "'0200000000400' was there before"),
+        ("items.csv", lambda text: text.replace(",1,129", ",9,129"), "items.csv, line 3: The category '9' is unknown"),
         ("sales.csv", lambda text: text.replace("1000000000.0", "soon", 1), "sales.csv, line 2"),
+        ("sales.csv", lambda text: text.replace("1000000000.0", "-inf", 1), "sold_at is '-inf'; it must be a number"),
+        ("sales.csv", lambda text: text.replace("2026-05-01", "1926-05-01"), "sales.csv, line 2: The day of sale"),
+        ("sales.csv", lambda text: text.replace(",349,2\n", ",-349,2\n", 1), "price_cents is -349"),
+        ("sales.csv", lambda text: text.replace(",349,2\n", ",349,1000\n", 1), "amount is 1000"),
+        ("sales.csv", lambda text: text.replace(",349,2\n", ",349,3\n", 1), "total_cents is 698, and the lines make"),
+        ("sales.csv", lambda text: text.replace("sale 4,", "sale 1,"), "'@sale 1' was there before"),
+        ("sales.csv", lambda text: text.replace("sale 4,", f"{'s' * 70},"), "1 to 64 printable characters"),
+        ("batches.csv", lambda text: text.replace("batch 3", "batch 2"), "'batch 2' was there before"),
+        ("cart_data.csv", lambda text: text.replace("\n7,", "\n8,", 1), "line 8: its sequence must be 7"),
+        ("settings.json", lambda text: text.replace("77", "many"), "settings.json, setting 1: dataset_size is 'many'"),
+        ("settings.json", lambda text: text.replace("dataset_size", "port"), "port can only be set when the cart"),
+        (
+            "versions.json",
+            lambda text: text.replace('"light"', '"digits"'),
+            "it is of the task 'digits', and this cart",
+        ),
+        ("versions.json", lambda text: text.replace('"samples": 0', '"samples": -1', 1), "is below 0"),
+        ("versions.json", lambda text: text.replace('"number": 1,', '"number": 0,', 1), "its number 0 must be above 0"),
+        ("rounds.json", lambda text: text.replace('"rows": ', '"rows": 1e', 1), "rounds.json, record 1: rows is"),
         ("sales.csv", lambda text: text[: len(text) // 2], "sales.csv, line"),
         ("cart_data.csv", lambda text: text.replace("\n7,", "\n7,9", 1), "cart_data.csv, line 8: degrees is"),
-        ("cart_data.csv", lambda text: "", "cart_data.csv is not a CSV file"),
+        ("cart_data.csv", lambda text: "", "cart_data.csv is not a CSV file whose first line"),
         ("batches.csv", lambda text: text[:-10], "says that it holds"),
     ],
 )
@@ -208,11 +285,10 @@ def test_an_archive_that_was_tampered_with_is_refused(folder: Path, tmp_path: Pa
     assert sentence in refusal("import", str(backup), "--data-dir", str(tmp_path / "new"))
 
 
-def test_weights_files_never_leave_the_folder(folder: Path, tmp_path: Path) -> None:
-    backup = tmp_path / "backup"
-    assert run("export", str(backup), "--data-dir", str(folder)).returncode == 0
+@pytest.mark.parametrize("name", ["../../../stolen.h5", "..", ".", "", "a/b.h5", "a\n.h5"])
+def test_weights_files_never_leave_the_folder(backup: Path, tmp_path: Path, name: str) -> None:
     versions = json.loads((backup / "versions.json").read_text())
-    versions[-1]["file_name"] = "../../../stolen.h5"
+    versions[-1]["file_name"] = name
     (backup / "versions.json").write_text(json.dumps(versions))
     assert "file_name is" in refusal("import", str(backup), "--data-dir", str(tmp_path / "deep/new"))
     assert not (tmp_path / "stolen.h5").exists()

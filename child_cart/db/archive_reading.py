@@ -1,0 +1,268 @@
+"""Read what ``archive.py`` has written, of this or an earlier format; say by line what is wrong, whatever the bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from cart_common.process.json_values import Json
+from cart_common.process.os_errors import error_words
+
+from .archive import LINE_FIELDS, SALE_FIELDS
+from .archive_format import FORMATS, SEQUENCE, CellFormat
+from .csv_file import CsvFileError, read_lines
+from .field_types import check_fields
+from .migration import Contents, RecordCounts
+from .records import BillLine, Item, ModelVersion, RoundRecord, Sale, round_of, version_of
+from .store import StoreError
+
+T = TypeVar("T")
+R = TypeVar("R", ModelVersion, RoundRecord)
+
+MAX_JSON_BYTES: Final = 256 * 1024 * 1024
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+
+
+class ArchiveError(StoreError):
+    """An archive cannot be read; the message names the file."""
+
+
+@dataclass(frozen=True)
+class RecordChecks:
+    """What records must be beyond their types. Each check returns what is kept, or raises ``ValueError``."""
+
+    item: Callable[[Item], Item]
+    sale: Callable[[Sale], Sale]
+    row: Callable[[Json, Json, Callable[[Json], bool]], Json]
+    """Gets fields for the task to parse, the row as it was stored, and a test whether a parsed row is that one."""
+    batch_id: Callable[[str], str]
+    version: Callable[[ModelVersion], ModelVersion]
+    setting: Callable[[str, object], str]
+
+
+def read_counts(folder: Path) -> RecordCounts:
+    """Return the number of records that an archive claims to hold.
+
+    Raises:
+        ArchiveError: if the folder is not an archive, or not a complete one.
+    """
+    about = _about(folder)
+    try:
+        counts = RecordCounts(**about["counts"])
+        check_fields(counts)
+    except (KeyError, TypeError, ValueError):
+        raise ArchiveError(f"{folder / 'archive.json'} does not say how much the archive holds.") from None
+    return counts
+
+
+def read_archive(folder: Path, checks: RecordChecks) -> Contents:
+    """Return the contents of an archive. The large parts are read and checked while the caller iterates over them.
+
+    Args:
+        folder: of the archive.
+        checks: are made of each record.
+
+    Raises:
+        ArchiveError: at once or during an iteration; it names the file, and the line where there is one.
+    """
+    reader = _Reader(folder, FORMATS[_about(folder)["format"]], checks)
+    return Contents(
+        str(folder),
+        list(reader.once("items.csv", reader.items(), lambda item: item.code)),
+        reader.once("sales.csv", reader.sales(), lambda sale: sale.sale_id),
+        reader.rows(),
+        reader.once("batches.csv", reader.batch_ids(), str),
+        reader.records("versions.json", lambda body: checks.version(_version(body))),
+        reader.records("rounds.json", _round),
+        reader.settings(),
+    )
+
+
+class _Reader:
+    """Reads the files of one folder."""
+
+    def __init__(self, folder: Path, cells: CellFormat, checks: RecordChecks) -> None:
+        self._folder = folder
+        self._cells = cells
+        self._checks = checks
+
+    def items(self) -> Iterator[tuple[int, Item]]:
+        """Yield the catalogue, each item with its line."""
+        for line, cells in self._lines("items.csv"):
+            with self._naming("items.csv", line):
+                item = self._item(cells)
+            yield line, item
+
+    def sales(self) -> Iterator[tuple[int, Sale]]:
+        """Yield sales, each with its last line. The lines of a bill follow each other."""
+        whole: dict[str, str] = {}
+        lines: list[BillLine] = []
+        last = 0
+        for line, cells in self._lines("sales.csv"):
+            head = {name: cells.get(name, "") for name in SALE_FIELDS}
+            if whole and head["sale_id"] != whole["sale_id"]:
+                yield last, self._sale(last, whole, lines)
+                lines = []
+            if lines and head != whole:
+                raise self._wrong("sales.csv", line, "it has another date, shopper or total than the line before")
+            whole, last = head, line
+            with self._naming("sales.csv", line):
+                lines.append(self._bill_line(cells))
+        if whole:
+            yield last, self._sale(last, whole, lines)
+
+    def rows(self) -> Iterator[Json]:
+        """Yield rows in the order of their numbers, which run from 1."""
+        for number, (line, cells) in enumerate(self._lines("cart_data.csv"), 1):
+            if cells.pop(SEQUENCE, "") != str(number):
+                raise self._wrong("cart_data.csv", line, f"its {SEQUENCE} must be {number}: they run from 1, in order")
+            with self._naming("cart_data.csv", line):
+                row = self._row(cells)
+            yield row
+
+    def batch_ids(self) -> Iterator[tuple[int, str]]:
+        """Yield the ids of batches, each with its line."""
+        for line, cells in self._lines("batches.csv"):
+            with self._naming("batches.csv", line):
+                batch_id = self._checks.batch_id(self._cells.text_of(cells.get("batch_id", "")))
+            yield line, batch_id
+
+    def records(self, name: str, record_of: Callable[[Json], R]) -> list[R]:
+        """Return the records of a JSON file, whose numbers must rise."""
+        bodies = _read_json(self._folder / name)
+        if not isinstance(bodies, list):
+            raise ArchiveError(f"{self._folder / name} does not hold a list of records.")
+        made: list[R] = []
+        newest = -1
+        for place, body in enumerate(bodies, 1):
+            with self._naming(name, place, "record"):
+                record = record_of(body)
+                if record.number <= newest:
+                    raise ValueError(f"its number {record.number} must be above {newest}")
+            newest = record.number
+            made.append(record)
+        return made
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings that were changed on the cart."""
+        bodies = _read_json(self._folder / "settings.json")
+        if not isinstance(bodies, dict):
+            raise ArchiveError(f"{self._folder / 'settings.json'} does not hold settings by name.")
+        kept: dict[str, str] = {}
+        for place, (name, value) in enumerate(bodies.items(), 1):
+            with self._naming("settings.json", place, "setting"):
+                kept[name] = self._checks.setting(name, value)
+        return kept
+
+    def once(self, name: str, numbered: Iterable[tuple[int, T]], key_of: Callable[[T], str]) -> Iterator[T]:
+        """Yield records whose keys differ; refuse a key that was there before."""
+        seen: set[bytes] = set()
+        for line, record in numbered:
+            key = blake2b(key_of(record).encode(), digest_size=12).digest()  # a store may hold millions
+            if key in seen:
+                raise self._wrong(name, line, f"{key_of(record)!r} was there before")
+            seen.add(key)
+            yield record
+
+    def _item(self, cells: dict[str, str]) -> Item:
+        retired = cells.get("retired", "False")  # missing in archives of programs that knew no retired items
+        if retired not in ("False", "True"):
+            raise ValueError(f"retired is {retired[:40]!r}; it must be True or False")
+        fields = self._typed(cells, ("code", "name", "category", "price_cents"))
+        item = Item(**fields, retired=retired == "True")
+        check_fields(item)
+        return self._checks.item(item)
+
+    def _bill_line(self, cells: dict[str, str]) -> BillLine:
+        line = BillLine(**self._typed(cells, LINE_FIELDS))
+        check_fields(line)
+        return line
+
+    def _sale(self, line: int, whole: dict[str, str], lines: list[BillLine]) -> Sale:
+        with self._naming("sales.csv", line):
+            fields = self._typed(whole, SALE_FIELDS)
+            sale = Sale(**{**fields, "sold_at": float(whole["sold_at"]), "lines": tuple(lines)})
+            check_fields(sale)
+            return self._checks.sale(sale)
+
+    def _typed(self, cells: dict[str, str], names: Iterable[str]) -> dict[str, Any]:
+        """Return cells as whole numbers or texts; where a number belongs and there is none, the text is refused."""
+        return {
+            name: int(text) if name in _NUMBERS and _WHOLE.fullmatch(text) else self._cells.text_of(text)
+            for name in names
+            for text in (cells.get(name, ""),)
+        }
+
+    def _row(self, cells: dict[str, str]) -> Json:
+        kept = {name: cell for name, cell in cells.items() if cell != ""}
+        fields = self._cells.row_of(kept, self._cells.field_of)
+        row = self._cells.row_of(kept, self._cells.value_of)
+        return self._checks.row(fields, row, lambda parsed: self._cells.cells_of(parsed) == kept)
+
+    def _lines(self, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+        try:
+            yield from read_lines(self._folder / name)
+        except CsvFileError as error:
+            raise ArchiveError(str(error)) from None
+
+    @contextmanager
+    def _naming(self, name: str, place: int, kind: str = "line") -> Iterator[None]:
+        """Name the file and the place of whatever is wrong in the block."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise self._wrong(name, place, str(error) or type(error).__name__, kind) from None
+
+    def _wrong(self, name: str, place: int, why: str, kind: str = "line") -> ArchiveError:
+        return ArchiveError(f"{self._folder / name}, {kind} {place}: {why.rstrip('.')}. Nothing was imported.")
+
+
+_NUMBERS: Final = frozenset({"category", "price_cents", "amount", "gender", "total_cents"})
+
+
+def _version(body: Json) -> ModelVersion:
+    version = version_of(body)
+    check_fields(version)
+    if not _FILE_NAME.fullmatch(version.file_name):
+        raise ValueError(f"file_name is {version.file_name[:80]!r}, not a plain name")
+    if not _DIGEST.fullmatch(version.digest):
+        raise ValueError(f"digest is {version.digest[:80]!r}; it must be 64 hexadecimal digits")
+    if min(version.number, version.samples, version.trained_from, version.trained_to, version.round_number) < 0:
+        raise ValueError("a number or a count of it is below 0")
+    return version
+
+
+def _round(body: Json) -> RoundRecord:
+    record = round_of(body)
+    check_fields(record)
+    for verdict in record.verdicts:
+        check_fields(verdict)
+    return record
+
+
+def _about(folder: Path) -> Json:
+    path = folder / "archive.json"
+    about = _read_json(path)
+    if not isinstance(about, dict) or about.get("format") not in FORMATS:
+        formats = " and ".join(map(str, FORMATS))
+        raise ArchiveError(f"{path} does not belong to an archive that this program reads (formats {formats}).")
+    return about
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ArchiveError(f"{path} has more than {MAX_JSON_BYTES} bytes.")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
+    except (ValueError, RecursionError):
+        raise ArchiveError(f"{path} is not a JSON file.") from None

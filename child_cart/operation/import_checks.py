@@ -1,0 +1,104 @@
+"""What a page would check, for the records of an archive. Pure but for the task, which is the user's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from datetime import date
+from typing import Final
+
+from cart_common.process.settings import SettingError, field_named, option_of, parse_value
+
+from ..config import CartSettings
+from ..db.archive_reading import RecordChecks
+from ..db.records import MAX_ID_CHARS, BillLine, Item, ModelVersion, Sale, is_id
+from ..model.stored_rows import StoredRowCheck
+from ..model.task import Task
+from ..shop.billing import MAX_AMOUNT, MAX_LINES, sale_day, shopper
+from ..shop.catalogue import MAX_ITEMS, MAX_PRICE_CENTS, item_of, name_of
+
+MAX_EPOCH_S: Final = 32_503_680_000.0
+"""The year 3000: later times cannot be shown."""
+MAX_SETTING_CHARS: Final = 4096
+
+
+def import_checks(task: Task, today: date) -> RecordChecks:
+    """Return the checks of an import for a cart that learns this task."""
+    return RecordChecks(
+        item=_ItemCheck(),
+        sale=lambda sale: checked_sale(sale, today),
+        row=StoredRowCheck(task),
+        batch_id=lambda batch_id: _checked_id("batch_id", batch_id),
+        version=lambda version: _checked_version(version, task.name),
+        setting=_checked_setting,
+    )
+
+
+class _ItemCheck:
+    """Checks items as the catalogue page does, and that they are not too many."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, item: Item) -> Item:
+        """Return the item with its code in the form that the catalogue keeps."""
+        self._count += 1
+        if self._count > MAX_ITEMS:
+            raise ValueError(f"at most {MAX_ITEMS} items are kept")
+        return item_of(asdict(item))
+
+
+def checked_sale(sale: Sale, today: date) -> Sale:
+    """Return a sale if a check-out can have made it.
+
+    Raises:
+        ValueError: naming what is wrong.
+    """
+    _checked_id("sale_id", sale.sale_id)
+    shopper(sale.gender)
+    sale_day(sale.sold_on, today)
+    if not 0 <= sale.sold_at <= MAX_EPOCH_S:
+        raise ValueError(f"sold_at is {sale.sold_at}; it must be seconds since 1970")
+    if not 1 <= len(sale.lines) <= MAX_LINES:
+        raise ValueError(f"the sale has {len(sale.lines)} lines; a bill has 1 to {MAX_LINES}")
+    for line in sale.lines:
+        _check_line(line)
+    total = sum(line.price_cents * line.amount for line in sale.lines)
+    if total != sale.total_cents:
+        raise ValueError(f"total_cents is {sale.total_cents}, and the lines make {total}")
+    return sale
+
+
+def _check_line(line: BillLine) -> None:
+    # The code as it was sold, which may be older than the present form of codes; the name, category and price alike.
+    _checked_id("code", line.code)
+    name_of(line.name)
+    if not 1 <= line.amount <= MAX_AMOUNT:
+        raise ValueError(f"amount is {line.amount}; it must be from 1 to {MAX_AMOUNT}")
+    if not 1 <= line.price_cents <= MAX_PRICE_CENTS:
+        raise ValueError(f"price_cents is {line.price_cents}; it must be from 1 to {MAX_PRICE_CENTS}")
+    if line.category < 1:
+        raise ValueError(f"category is {line.category}; it must be 1 or more")
+
+
+def _checked_id(field: str, text: str) -> str:
+    if not is_id(text):
+        raise ValueError(f"{field} is {text[:40]!r}; it must have 1 to {MAX_ID_CHARS} printable characters")
+    return text
+
+
+def _checked_version(version: ModelVersion, task_name: str) -> ModelVersion:
+    if version.task != task_name:
+        raise ValueError(f"it is of the task {version.task[:40]!r}, and this cart learns {task_name!r} (--task)")
+    return version
+
+
+def _checked_setting(name: str, value: object) -> str:
+    """Return a changed setting as it is kept; one that this program does not know is kept too, and passed over."""
+    if not isinstance(value, str) or len(value) > MAX_SETTING_CHARS:
+        raise ValueError(f"{name[:40]!r} is {str(value)[:40]!r}; it must be a text")
+    if name in {entry.name for entry in fields(CartSettings)}:
+        entry = field_named(fields(CartSettings), name)
+        if not option_of(entry).live:
+            raise SettingError(f"{name} can only be set when the cart starts.")
+        parse_value(entry, value, name)
+    return value
