@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..shop.item_codes import CodeError, widened
+from ..shop.gtin import widened
 from .opencv import opencv
 
 if TYPE_CHECKING:
@@ -55,14 +55,9 @@ class Zbar:
 
     def find(self, picture: Image) -> list[str]:
         """Return the texts of the codes."""
-        texts = []
-        for symbol in self._decode(picture, symbols=self._kinds):
-            text = symbol.data.decode("utf-8", errors="replace")
-            try:
-                texts.append(widened(text) if symbol.type == "UPCE" else text)
-            except CodeError:
-                continue
-        return texts
+        symbols = self._decode(picture, symbols=self._kinds)
+        texts = [(symbol.type, symbol.data.decode("utf-8", errors="replace")) for symbol in symbols]
+        return [text for text in (widened(text) if kind == "UPCE" else text for kind, text in texts) if text]
 
 
 class OpenCv:

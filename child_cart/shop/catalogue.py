@@ -11,11 +11,12 @@ from cart_common.process.json_values import Json
 
 from ..db.records import Item
 from .billing import CATEGORIES
-from .item_codes import CodeError, normal
+from .item_codes import CodeError, CodeIndex
 
 MAX_ITEMS: Final = 5000
 MAX_NAME_CHARS: Final = 60
 MAX_PRICE_CENTS: Final = 9_999_999
+NOTHING_KNOWN: Final = CodeIndex({})
 
 _PRICE: Final = re.compile(r"([0-9]{1,5})(?:[.,]([0-9]{1,2}))?")
 
@@ -34,11 +35,20 @@ def item_of(fields: Json) -> Item:
     Raises:
         CatalogueError: for the first invalid field.
     """
+    return item_under(code_of(fields.get("code")), fields)
+
+
+def item_under(code: str, fields: Json) -> Item:
+    """Return the item that these fields describe, under a code that the catalogue holds or would take.
+
+    Raises:
+        CatalogueError: for the first invalid field.
+    """
     retired = fields.get("retired", False)
     if not isinstance(retired, bool):
         raise CatalogueError("retired is wrong; it is true or false.")
     return Item(
-        code_of(fields.get("code")),
+        code,
         name_of(fields.get("name")),
         _category_number(fields.get("category")),
         _price_cents(fields.get("price_cents")),
@@ -46,8 +56,8 @@ def item_of(fields: Json) -> Item:
     )
 
 
-def code_of(value: object) -> str:
-    """Return the code of an item in the form that the catalogue keeps.
+def code_of(value: object, known: CodeIndex = NOTHING_KNOWN) -> str:
+    """Return the code of an item in the form that the catalogue keeps, or under which it holds that item already.
 
     Raises:
         CatalogueError: if it is not a code.
@@ -55,7 +65,7 @@ def code_of(value: object) -> str:
     if not isinstance(value, str):
         raise CatalogueError("The code is missing.")
     try:
-        return normal(value)
+        return known.kept_code(value)
     except CodeError as error:
         raise CatalogueError(str(error)) from None
 

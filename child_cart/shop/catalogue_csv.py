@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 from ..db.records import Item
 from ..db.spreadsheet import escaped, unescaped
 from .billing import CATEGORIES
-from .catalogue import MAX_ITEMS, CatalogueError, category_of, code_of, name_of, price_of, written_price
+from .catalogue import (
+    MAX_ITEMS,
+    NOTHING_KNOWN,
+    CatalogueError,
+    category_of,
+    code_of,
+    name_of,
+    price_of,
+    written_price,
+)
+from .item_codes import CodeIndex
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,10 +70,14 @@ def written(items: Sequence[Item]) -> str:
     return "\N{ZERO WIDTH NO-BREAK SPACE}" + text
 
 
-def read(data: bytes) -> list[Item]:
+def read(data: bytes, known: CodeIndex = NOTHING_KNOWN) -> list[Item]:
     """Return the items of a CSV file with the columns code, name, category, price, and perhaps retired.
 
     Commas or semicolons separate the columns; prices are like ``3.49`` or ``3,49``; categories are numbers or names.
+
+    Args:
+        data: the file.
+        known: the catalogue. An item that it holds keeps the code under which it is stored.
 
     Raises:
         CsvRefused: if anything in the file is wrong, with an error for each line.
@@ -77,7 +91,7 @@ def read(data: bytes) -> list[Item]:
     for fields in table.itertuples(index=False, name=None):
         line += 1
         try:
-            item = _item(dict(zip(table.columns, fields, strict=True)))
+            item = _item(dict(zip(table.columns, fields, strict=True)), known)
             if item is not None:
                 if item.code in items:
                     raise CatalogueError(f"The code {item.code} is in line {lines_of[item.code]} already.")
@@ -144,7 +158,7 @@ def _table(text: str) -> DataFrame:
     return table.iloc[1:].fillna("")
 
 
-def _item(fields: dict[str, str]) -> Item | None:
+def _item(fields: dict[str, str], known: CodeIndex) -> Item | None:
     """Return the item of one record, or None for an empty one."""
     if not any(field.strip() for field in fields.values()):
         return None
@@ -154,7 +168,7 @@ def _item(fields: dict[str, str]) -> Item | None:
     if retired is None:
         raise CatalogueError(f"retired is {fields['retired'][:40]!r}; it is yes or no.")
     return Item(
-        code_of(fields["code"]),
+        code_of(fields["code"], known),
         name_of(unescaped(fields["name"])),
         category_of(fields["category"]),
         price_of(fields["price"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from cart_common.process.json_values import Json
@@ -13,7 +12,8 @@ from ..db.records import Item
 from ..db.store import Store
 from . import catalogue_csv, labels
 from .billing import index
-from .catalogue import CatalogueError, ReadOnlyCatalogue, code_of, item_of, with_room_for
+from .catalogue import CatalogueError, ReadOnlyCatalogue, code_of, item_under, with_room_for
+from .item_codes import CodeIndex
 
 SHARED: Final = "This cart takes its items from a catalogue that carts share (--catalogue), so change them there."
 
@@ -45,9 +45,9 @@ class CatalogueService:
             CatalogueError: if the fields make no item, or the code is taken.
         """
         self._check_changeable()
-        item = item_of(fields)
         with self._changing:
             there = index(self._store.items())
+            item = item_under(code_of(fields.get("code"), CodeIndex(there)), fields)
             if item.code in there:
                 gone = " It is retired: take it back instead." if there[item.code].retired else ""
                 raise CatalogueError(f"The code {item.code} belongs to {there[item.code].name}.{gone}")
@@ -68,7 +68,7 @@ class CatalogueService:
             if item is None:
                 return None
             kept = {"name": item.name, "category": item.category, "price_cents": item.price_cents}
-            changed = replace(item_of({**kept, "retired": item.retired, **fields, "code": item.code}), code=item.code)
+            changed = item_under(item.code, {**kept, "retired": item.retired, **fields})
             self._store.change_items([changed])
         return changed
 
@@ -80,7 +80,7 @@ class CatalogueService:
             CsvRefused, CatalogueError: if the file is wrong; nothing is changed then.
         """
         self._check_changeable()
-        items = catalogue_csv.read(data)
+        items = catalogue_csv.read(data, CodeIndex(index(self._store.items())))
         with self._changing:
             there = index(self._store.items())
             with_room_for(there, index(items))
@@ -115,6 +115,6 @@ class CatalogueService:
     def _find(self, code: str) -> Item | None:
         there = index(self._store.items())
         try:
-            return there.get(code) or there.get(code_of(code))
+            return there.get(code) or there.get(code_of(code, CodeIndex(there)))
         except CatalogueError:
             return None

@@ -7,20 +7,30 @@ price comes from the catalogue, never from the text of a code.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from typing import Final
 
 from ..db.records import Item
+from . import gtin
 
 MAX_CODE_CHARS: Final = 24
 MAX_TEXT_CHARS: Final = 4096
 """Longer texts are not looked at: a QR code can hold 7,089 digits, but the codes of a shop are short."""
 SHOWN_CHARS: Final = 40
 
+FORMS_KEPT: Final = 10_000
+"""Codes of a catalogue whose forms are remembered: working one out takes some microseconds."""
+
 _OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_GTIN_LENGTHS: Final = {8: "EAN-8", 12: "UPC-A", 13: "EAN-13"}
+_GTIN_NAMES: Final = {8: "EAN-8", 12: "UPC-A", 13: "EAN-13", 14: "GTIN-14"}
+_ADD_ON_SYMBOLS: Final = ("E1", "E2")
+_TEXT_CELL: Final = re.compile(r"(?s)\A(?:'|=(?=\"))\"?(.*?)\"?\Z")
+_SCIENTIFIC: Final = re.compile(r"([0-9])(?:[.,]([0-9]+))?[eE]\+([0-9]{1,3})")
+_WHOLE_NUMBER: Final = re.compile(r"\A([0-9]+)[.,]0{1,2}\Z")
 
 
 class CodeProblem(StrEnum):
@@ -51,75 +61,173 @@ class Reading:
     sentence: str = ""
 
 
+class CodeIndex:
+    """Finds the items of a catalogue by their codes in any form.
+
+    Args:
+        catalogue: the items by the codes that they are stored under. Earlier versions stored other forms of some codes.
+    """
+
+    def __init__(self, catalogue: Mapping[str, Item]) -> None:
+        self._catalogue = catalogue
+
+    def matches(self, text: str) -> list[Item]:
+        """Return the items that a code may name, the likeliest first.
+
+        Raises:
+            CodeError: if it is neither a code nor stored as one.
+        """
+        stored = self._catalogue.get(text.strip().upper())
+        try:
+            forms = _forms_of(text)
+        except CodeError:
+            if stored is None:
+                raise
+            return [stored]
+        found = [stored] if stored is not None else []
+        for form in forms:
+            found += [item for item in self._by_form.get(form, ()) if item not in found]
+        return found
+
+    def kept_code(self, text: str) -> str:
+        """Return the code under which the catalogue keeps an item, or would keep a new one.
+
+        Raises:
+            CodeError: if it is neither a code nor stored as one.
+        """
+        found = self.matches(text)
+        return found[0].code if found else normal(text)
+
+    @cached_property
+    def _by_form(self) -> dict[str, list[Item]]:
+        by_form: dict[str, list[Item]] = {}
+        for code, item in self._catalogue.items():
+            for form in _stored_forms(code):
+                # An item that is stored under this very form comes first.
+                same = by_form.setdefault(form, [])
+                same.insert(0 if form == code else len(same), item)
+        return by_form
+
+
 def read(text: str, catalogue: Mapping[str, Item]) -> Reading:
     """Return the item that a code names, or why there is none."""
+    return _reading(text, CodeIndex(catalogue))
+
+
+def read_all(texts: Sequence[str], catalogue: Mapping[str, Item]) -> list[Reading]:
+    """Return the item that each code names, or why there is none."""
+    known = CodeIndex(catalogue)
+    return [_reading(text, known) for text in texts]
+
+
+def _reading(text: str, known: CodeIndex) -> Reading:
     shown = _shown(text)
     try:
-        code = normal(text)
-        item = catalogue.get(code)
+        found = known.matches(text)
+        if not found:
+            raise CodeError(CodeProblem.UNKNOWN, f"No item of this shop has the code {normal(text)}.")
+        item = next((item for item in found if not item.retired), None)
         if item is None:
-            raise CodeError(CodeProblem.UNKNOWN, f"No item of this shop has the code {code}.")
-        if item.retired:
-            raise CodeError(CodeProblem.RETIRED, f"{item.name} is no longer sold.")
+            raise CodeError(CodeProblem.RETIRED, f"{found[0].name} is no longer sold.")
     except CodeError as error:
         return Reading(shown, None, error.reason, str(error))
     return Reading(shown, item)
 
 
-def read_all(texts: Sequence[str], catalogue: Mapping[str, Item]) -> list[Reading]:
-    """Return the item that each code names, or why there is none."""
-    return [read(text, catalogue) for text in texts]
-
-
 def normal(text: str) -> str:
-    """Return a code in the form that the catalogue keeps; a UPC-A becomes an EAN-13.
+    """Return a code in the one form that the catalogue keeps and scans are looked up by.
 
-    8, 12 or 13 digits are an EAN-8, UPC-A or EAN-13 and must end with the right check digit. Everything else is a code
-    of the shop's own: letters, digits, dots, dashes, underscores.
+    A GTIN, however it is written, becomes its 13 digits, or 8 or 14. Everything else is a code of the shop's own:
+    letters, digits, dots, dashes, underscores.
 
     Raises:
         CodeError: if it is not a code.
     """
-    code = text.strip()
-    if not code:
+    if len(text) > MAX_TEXT_CHARS:
+        raise _not_a_code(text)
+    symbol, data = gtin.split_aim_id(_trimmed(text))
+    if not data:
         raise CodeError(CodeProblem.EMPTY, "The code is empty.")
-    if len(text) > MAX_TEXT_CHARS or len(code) > MAX_CODE_CHARS or not _OWN_CODE.fullmatch(code):
-        raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(text)}” is not the code of an item.")
-    code = code.upper()  # after the check: some non-ASCII letters become ASCII here
-    kind = _GTIN_LENGTHS.get(len(code)) if code.isdigit() else None
-    if kind is None:
+    if symbol in _ADD_ON_SYMBOLS:
+        raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(data)}” is the add-on of a barcode. Scan the barcode too.")
+    data = _without_spreadsheet(data)
+    digits = gtin.named(symbol, data)
+    if digits is not None:
+        return _checked(digits)
+    if len(data) > MAX_CODE_CHARS or not _OWN_CODE.fullmatch(data):
+        raise _not_a_code(text)
+    code = data.upper()  # after the check: some non-ASCII letters become ASCII here
+    if not code.isdigit():
         return code
-    if int(code[-1]) != check_digit(code[:-1]):
-        raise CodeError(
-            CodeProblem.CHECK_DIGIT,
-            f"{code} is not a valid {kind}: its last digit would be {check_digit(code[:-1])}. Scan it again.",
-        )
-    return code.rjust(13, "0") if kind == "UPC-A" else code
+    if symbol == "E0" and len(code) == 8:
+        return gtin.upc_e_reading(code) or _checked(code)
+    return _checked(code) if len(code) in _GTIN_NAMES else gtin.eaten_zeros(code) or code
 
 
-def check_digit(digits: str) -> int:
-    """Return the check digit that follows these digits (GS1 General Specifications, 7.9)."""
-    return -sum(int(digit) * (1 if place % 2 else 3) for place, digit in enumerate(reversed(digits))) % 10
+def _checked(digits: str) -> str:
+    """Return digits that must be a GTIN in the catalogue's form; eight that are no EAN-8 may be a UPC-E."""
+    if gtin.is_valid(digits):
+        return gtin.canonical(digits)
+    upc_e = gtin.upc_e_reading(digits)
+    if upc_e is not None:
+        return upc_e
+    raise CodeError(
+        CodeProblem.CHECK_DIGIT,
+        f"{digits} is not a valid {_GTIN_NAMES.get(len(digits), 'GTIN')}: "
+        f"its last digit would be {gtin.check_digit(digits[:-1])}. Scan it again.",
+    )
 
 
-def widened(upc_e: str) -> str:
-    """Return the UPC-A that the eight digits of a UPC-E stand for (GS1 General Specifications, 5.2.2.4.2).
+def _forms_of(text: str) -> tuple[str, ...]:
+    """Return the normal form of a code, and the other reading of eight digits that are both an EAN-8 and a UPC-E."""
+    code = normal(text)
+    other = None if gtin.split_aim_id(_trimmed(text))[0] else gtin.upc_e_reading(code)
+    return (code,) if other is None else (code, other)
+
+
+@lru_cache(FORMS_KEPT)
+def _stored_forms(code: str) -> tuple[str, ...]:
+    try:
+        return _forms_of(code)
+    except CodeError:  # an earlier version took it: it is found as it is stored
+        return ()
+
+
+def _trimmed(text: str) -> str:
+    """Return the text without the spaces, control and invisible characters before and after it."""
+    start, end = 0, len(text)
+    while start < end and _is_padding(text[start]):
+        start += 1
+    while end > start and _is_padding(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_padding(char: str) -> bool:
+    return char.isspace() or unicodedata.category(char) in ("Cc", "Cf")
+
+
+def _without_spreadsheet(data: str) -> str:
+    """Return what stood in the cell: without marks that make it text, the ``.0`` of a number, or an exponent.
 
     Raises:
-        CodeError: if they are not a UPC-E.
+        CodeError: if digits were lost.
     """
-    if not re.fullmatch(r"[01][0-9]{7}", upc_e):
-        raise CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(upc_e)}” is not a UPC-E.")
-    system, a, b, c, d, e, last, check = tuple(upc_e)
-    if last in "012":
-        body = f"{a}{b}{last}0000{c}{d}{e}"
-    elif last == "3":
-        body = f"{a}{b}{c}00000{d}{e}"
-    elif last == "4":
-        body = f"{a}{b}{c}{d}00000{e}"
-    else:
-        body = f"{a}{b}{c}{d}{e}0000{last}"
-    return f"{system}{body}{check}"
+    data = _TEXT_CELL.sub(r"\1", data)
+    number = _SCIENTIFIC.fullmatch(data)
+    if number:
+        first, decimals, exponent = number[1], number[2] or "", int(number[3])
+        if len(decimals) != exponent:
+            raise CodeError(
+                CodeProblem.NOT_A_CODE,
+                f"“{_shown(data)}” has lost digits in a spreadsheet. Format the column as text, and enter it again.",
+            )
+        return first + decimals
+    return _WHOLE_NUMBER.sub(r"\1", data)
+
+
+def _not_a_code(text: str) -> CodeError:
+    return CodeError(CodeProblem.NOT_A_CODE, f"“{_shown(text)}” is not the code of an item.")
 
 
 def _shown(text: str) -> str:

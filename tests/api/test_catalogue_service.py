@@ -44,6 +44,26 @@ def test_a_code_is_given_once(shown: Shown) -> None:
     assert "It is retired: take it back instead." in shown.sentence("/api/catalogue", {**HONEY, "code": RYE_BREAD.code})
 
 
+OLD = Item("05012345678900", "Pencil", 6, 120)
+REFUSED_NOW = Item("15012345678908", "Case of pencils", 6, 900)
+
+
+def test_an_item_of_an_earlier_version_is_scanned_changed_and_exported_under_its_code(shown: Shown) -> None:
+    shown.store.change_items([OLD, REFUSED_NOW])
+    for text in (OLD.code, "5012345678900", "]E05012345678900", REFUSED_NOW.code):
+        assert shown.post("/api/scan/text", {"text": text})["codes"][0]["item"]["code"] in (OLD.code, REFUSED_NOW.code)
+    assert shown.sentence("/api/catalogue", {**HONEY, "code": "5012345678900"}) == (
+        "The code 05012345678900 belongs to Pencil."
+    )
+    assert shown.put("/api/catalogue/5012345678900", {"price_cents": 130})["item"]["code"] == OLD.code
+    assert shown.put(f"/api/catalogue/{REFUSED_NOW.code}", {"retired": True})["item"]["retired"]
+    export = shown.client.get("/api/catalogue.csv").data
+    assert send_csv(shown, export).json == {"added": 0, "changed": 0, "same": len(CATALOGUE) + 2}
+    line = "code,name,category,price\n5012345678900,Pencil,6,1.50\n"
+    assert send_csv(shown, line).json == {"added": 0, "changed": 1, "same": 0}
+    assert item_named(shown, OLD.code) == replace(OLD, price_cents=150)
+
+
 @pytest.mark.parametrize("price", [0, -1, 10**12, 1.5, "3", None])
 def test_an_absurd_price_changes_nothing(shown: Shown, price: object) -> None:
     assert (

@@ -24,7 +24,8 @@ from child_cart.shop.catalogue import (
     written_price,
 )
 from child_cart.shop.catalogue_csv import MAX_CSV_BYTES, CsvRefused
-from child_cart.shop.item_codes import check_digit
+from child_cart.shop.gtin import check_digit
+from child_cart.shop.item_codes import CodeIndex
 
 FIELDS = {"code": "4006381333931", "name": "Pencil", "category": 6, "price_cents": 120}
 HEADING = "code,name,category,price\n"
@@ -253,6 +254,45 @@ def test_many_errors_are_not_all_told():
     with pytest.raises(CsvRefused, match="4000 lines are wrong") as caught:
         catalogue_csv.read((HEADING + "?,?,?,?\n" * 4000).encode())
     assert len(caught.value.lines) == 50
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"),
+    [
+        ("36000291452", "0036000291452"),  # a spreadsheet ate the zero in front
+        ("4006381333931.0", "4006381333931"),
+        ("4.006381333931E+12", "4006381333931"),
+        ("'4006381333931", "4006381333931"),
+        ('"=""4006381333931"""', "4006381333931"),
+        ("\u200e4006381333931\u00a0", "4006381333931"),
+        ("4 006381 333931", "4006381333931"),
+        ("978-3-16-148410-0", "9783161484100"),
+        ("04006381333931", "4006381333931"),
+    ],
+)
+def test_a_code_that_a_spreadsheet_has_changed_is_repaired(cell, code):
+    (item,) = catalogue_csv.read((HEADING + f"{cell},Pencil,6,1.20\n").encode())
+    assert item.code == code
+
+
+@pytest.mark.parametrize("cell", ["4.00638E+12", "400638133393", "978-3-16-148410-1", "14006381333932", "ABC 123"])
+def test_a_code_that_no_scan_can_give_is_refused_by_its_line(cell):
+    with pytest.raises(CsvRefused) as caught:
+        catalogue_csv.read((HEADING + f"A1,Rubber,6,0.50\n{cell},Pencil,6,1.20\n").encode())
+    assert [entry.line for entry in caught.value.lines] == [3]
+
+
+def test_two_forms_of_one_code_are_one_code():
+    with pytest.raises(CsvRefused) as caught:
+        catalogue_csv.read((HEADING + "036000291452,A,1,1\n00036000291452,B,1,2\n").encode())
+    assert caught.value.lines[0].error == "The code 0036000291452 is in line 2 already."
+
+
+def test_an_item_that_an_earlier_version_stored_keeps_its_code():
+    known = CodeIndex(index([Item("04006381333931", "Pencil", 6, 120), Item("14006381333932", "Case", 6, 900)]))
+    data = HEADING + "4006381333931,Pencil,6,1.30\n14006381333932,Case,6,9.00\n"
+    items = catalogue_csv.read(data.encode(), known)
+    assert [item.code for item in items] == ["04006381333931", "14006381333932"]
 
 
 def test_retired_items_stay_retired():
