@@ -85,7 +85,7 @@ def create_app(
         operator(services.operator),
     ):
         application.register_blueprint(blueprint, url_prefix="/api")
-    application.register_blueprint(pages(services.catalogue))
+    application.register_blueprint(pages(services.catalogue, services.checkout))
     application.register_blueprint(login(account))
     application.register_blueprint(metrics(services.status, services.scanner.codes, refusals))
     application.context_processor(lambda: {"version": __version__, "currency": services.catalogue.currency})

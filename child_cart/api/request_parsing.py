@@ -40,13 +40,17 @@ def text_id(body: Json, field: str) -> str:
         RequestError: if the field is missing, or not a short printable text.
     """
     value = body.get(field)
-    # Printable: half a surrogate pair is valid JSON, but no store takes it.
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS or not value.isprintable():
+    if not isinstance(value, str) or not is_id(value):
         raise RequestError(
             f"{field} is {described(value)}; it must be a text of 1 to {MAX_ID_CHARS} printable characters, "
             "new for each one."
         )
     return value
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text can be an id: short and printable, since no store takes half a surrogate pair."""
+    return 1 <= len(text) <= MAX_ID_CHARS and text.isprintable()
 
 
 def number(name: str, default: int, low: int, high: int) -> int:

@@ -1,4 +1,4 @@
-// The sheet of labels is complete already; this only opens the print dialog of the browser.
+// A page that is ready to print: this only opens the print dialog of the browser.
 
 import { byId } from "./dom.js";
 
