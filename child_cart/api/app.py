@@ -22,7 +22,7 @@ from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
 from ..shop.billing import BillError
-from ..shop.catalogue import CatalogueError, ReadOnlyCatalogue
+from ..shop.catalogue import CatalogueError, FieldsRefused, ReadOnlyCatalogue
 from .access.account import Account
 from .access.auth import install_auth
 from .access.login import login
@@ -92,6 +92,7 @@ def create_app(
     for refused in (BillError, CatalogueError, PictureError, RequestError, RowError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnlyCatalogue, _kept_elsewhere)
+    application.register_error_handler(FieldsRefused, _fields_refused)
     for out_of_order in (StoreError, ReaderBusy, ScannerAway):
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
@@ -132,6 +133,10 @@ def _refused(error: Exception) -> Any:
     return _http_error(BadRequest(str(error)))
 
 
+def _fields_refused(error: FieldsRefused) -> tuple[Response, int]:
+    return jsonify(error=str(error), fields=error.fields), 400
+
+
 def _kept_elsewhere(error: Exception) -> Any:
     return _http_error(Conflict(str(error)))
 
@@ -147,6 +152,11 @@ def _http_error(error: HTTPException) -> Any:
     response = error.get_response()  # with the headers that belong to its status
     if request.path.startswith("/api/"):
         response.data, response.mimetype = jsonify(error=error.description).data, "application/json"
-    elif request.accept_mimetypes.best == "text/html":
+    elif _shows_pages():
         response.data = render_template("error.html", error=error)
     return response
+
+
+def _shows_pages() -> bool:
+    """Whether a browser asks for a page: it names HTML. What else it names, and in which order, differs by browser."""
+    return any(kind == "text/html" and quality > 0 for kind, quality in request.accept_mimetypes)

@@ -42,15 +42,13 @@ class CatalogueService:
 
         Raises:
             ReadOnlyCatalogue: if the catalogue is shared.
-            CatalogueError: if the fields make no item, or the code is taken.
+            FieldsRefused: if the fields make no item, or the code is taken.
+            CatalogueError: if there is no room for it.
         """
         self._check_changeable()
-        item = item_of(fields)
         with self._changing:
             there = index(self._store.items())
-            if item.code in there:
-                gone = " It is retired: take it back instead." if there[item.code].retired else ""
-                raise CatalogueError(f"The code {item.code} belongs to {there[item.code].name}.{gone}")
+            item = item_of(fields, taken=there)
             with_room_for(there, {item.code: item})
             self._store.change_items([item])
         return item

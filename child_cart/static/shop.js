@@ -4,7 +4,7 @@ import { getIfNew, post } from "./api.js";
 import { Bill } from "./bill.js";
 import { BillLines } from "./bill_lines.js";
 import { Catalogue } from "./catalogue.js";
-import { byId, el, mark, say } from "./dom.js";
+import { byId, el, mark, ready, say } from "./dom.js";
 import { many, money } from "./format.js";
 import { closeReceipt, showReceipt, startReceipts } from "./receipt_panel.js";
 import { startScanning } from "./scan.js";
@@ -50,6 +50,7 @@ async function start() {
   }, { threshold: 0.15 }).observe(byId("bill"));
   startScanning(takeScanned);
   show();
+  ready();
   showTrending(bill.gender);
   setInterval(() => document.hidden || showTrending(bill.gender), TRENDING_EVERY_MS);
   setInterval(renewPrices, PRICES_EVERY_MS);

@@ -136,6 +136,11 @@ def test_changing_the_password_ends_other_sessions_and_keeps_this_one(shown: Sho
     assert (answer.status_code, "are not the same" in answer.text) == (403, True)
     answer = browser.client.post("/admin/password", data={**form, "password": "wrong", "again": form["new"]})
     assert (answer.status_code, "This is not the password." in answer.text) == (403, True)
+    answer = browser.client.post("/admin/password", data={**form, "password": "wrong", "new": "short", "again": "x"})
+    assert answer.status_code == 403
+    for sentence in ("This is not the password.", "10 to 200 characters", "are not the same"):
+        assert sentence in answer.text
+    assert answer.text.count('aria-invalid="true"') == 3
     answer = browser.client.post("/admin/password", data={**form, "new": "short", "again": "short"})
     assert (answer.status_code, "10 to 200 characters" in answer.text) == (403, True)
     assert other.client.get("/admin").status_code == 200

@@ -452,15 +452,31 @@ def test_what_is_not_there_is_said_in_json(shown: Shown) -> None:
     shown.sentence("/api/status", {}, status=405)
 
 
-def test_a_browser_is_told_within_the_cart_s_own_frame(shown: Shown) -> None:
-    as_browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PAGE_ACCEPTS = {
+    "Firefox": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Chrome": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,"
+    "application/signed-exchange;v=b3;q=0.7",
+    "old Edge": "text/html, application/xhtml+xml, image/jxr, */*",
+    "old WebKit": "application/xml,application/xhtml+xml,text/html;q=0.9,text/plain;q=0.8,image/png,*/*;q=0.5",
+    "Lynx": "text/html, text/plain, text/sgml, text/css, */*;q=0.01",
+}
+
+
+@pytest.mark.parametrize("browser", PAGE_ACCEPTS)
+def test_a_browser_is_told_within_the_cart_s_own_frame(shown: Shown, browser: str) -> None:
+    as_browser = {"Accept": PAGE_ACCEPTS[browser]}
     for address, status, name in (("/nothing", 404, "Not Found"), ("/logout", 405, "Method Not Allowed")):
         page = shown.client.get(address, headers=as_browser)
         assert page.status_code == status
         assert f"<h1>{name}</h1>" in page.text
         assert 'aria-label="Pages"' in page.text
         assert page.headers.get("Allow") == shown.client.get(address).headers.get("Allow")  # RFC 9110, 15.5.6
-        assert "<nav" not in shown.client.get(address).text
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "text/plain, */*;q=0.1", "text/html;q=0"])
+def test_a_program_is_told_in_a_few_words(shown: Shown, accept: str | None) -> None:
+    for address in ("/nothing", "/logout"):
+        assert "<nav" not in shown.client.get(address, headers={"Accept": accept} if accept else {}).text
 
 
 def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
