@@ -21,7 +21,7 @@ from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
 from ..shop.billing import BillError
-from ..shop.catalogue import CatalogueError, ReadOnlyCatalogue
+from ..shop.catalogue import CatalogueError, FieldsRefused, ReadOnlyCatalogue
 from .access.account import Account
 from .access.auth import install_auth
 from .access.login import login
@@ -84,13 +84,14 @@ def create_app(
         operator(services.operator),
     ):
         application.register_blueprint(blueprint, url_prefix="/api")
-    application.register_blueprint(pages(services.catalogue))
+    application.register_blueprint(pages(services.catalogue, services.checkout))
     application.register_blueprint(login(account))
     application.register_blueprint(metrics(services.status, services.scanner.codes, refusals))
     application.context_processor(lambda: {"version": __version__, "currency": services.catalogue.currency})
     for refused in (BillError, CatalogueError, PictureError, RequestError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnlyCatalogue, _kept_elsewhere)
+    application.register_error_handler(FieldsRefused, _fields_refused)
     for out_of_order in (StoreError, ReaderBusy, ScannerAway):
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
@@ -131,6 +132,10 @@ def _refused(error: Exception) -> Any:
     return _http_error(BadRequest(str(error)))
 
 
+def _fields_refused(error: FieldsRefused) -> tuple[Response, int]:
+    return jsonify(error=str(error), fields=error.fields), 400
+
+
 def _kept_elsewhere(error: Exception) -> Any:
     return _http_error(Conflict(str(error)))
 
@@ -146,6 +151,11 @@ def _http_error(error: HTTPException) -> Any:
     response = error.get_response()  # with the headers that belong to its status
     if request.path.startswith("/api/"):
         response.data, response.mimetype = jsonify(error=error.description).data, "application/json"
-    elif request.accept_mimetypes.best == "text/html":
+    elif _shows_pages():
         response.data = render_template("error.html", error=error)
     return response
+
+
+def _shows_pages() -> bool:
+    """Whether a browser asks for a page: it names HTML. What else it names, and in which order, differs by browser."""
+    return any(kind == "text/html" and quality > 0 for kind, quality in request.accept_mimetypes)

@@ -1,30 +1,58 @@
-"""The pages of a cart. They load their data from ``/api``, except the label sheet, which is ready to print."""
+"""The pages of a cart. They load their data from ``/api``, except receipts and labels, which are ready to print."""
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, abort, render_template, request
 
+from ..db.records import is_id
 from ..shop import labels
 from ..shop.billing import CATEGORIES
 from ..shop.catalogue import written_price
 from ..shop.catalogue_service import CatalogueService
+from ..shop.checkout_service import CheckoutService
 from .access.auth import open_to_all
 from .request_parsing import number
 
 MAX_LABELS: Final = 300
 MAX_COPIES: Final = 50
+MAX_RECEIPTS: Final = 200
 
 
-def pages(service: CatalogueService) -> Blueprint:
+def pages(service: CatalogueService, checkout: CheckoutService) -> Blueprint:
     """Return the blueprint of the pages."""
     blueprint = Blueprint("pages", __name__)
+
+    def priced(cents: int) -> str:
+        return written_price(cents, service.currency)
 
     @blueprint.get("/")
     @open_to_all
     def shop_page() -> str:
         return render_template("shop.html")
+
+    @blueprint.get("/receipt")
+    @open_to_all
+    def receipt() -> str:
+        """Whoever knows the id of a sale may see it: the shop page makes ids that cannot be guessed."""
+        sale_id = request.args.get("sale", "")
+        sale = checkout.sale(sale_id) if is_id(sale_id) else None
+        if sale is None:
+            abort(404, "There is no receipt with this number.")
+        return render_template(
+            "receipt.html",
+            sale=sale,
+            sold_at=written_time(sale.sold_at),
+            pieces=sum(line.amount for line in sale.lines),
+            priced=priced,
+        )
+
+    @blueprint.get("/admin/receipts")
+    def receipts() -> str:
+        sales = checkout.newest_sales(MAX_RECEIPTS)
+        return render_template("receipts.html", sales=sales, written_time=written_time, priced=priced)
 
     @blueprint.get("/admin")
     def admin() -> str:
@@ -42,7 +70,7 @@ def pages(service: CatalogueService) -> Blueprint:
         shown = [
             {
                 "item": item,
-                "price": written_price(item.price_cents, service.currency),
+                "price": priced(item.price_cents),
                 "side": side,
                 "path": path,
             }
@@ -61,3 +89,8 @@ def pages(service: CatalogueService) -> Blueprint:
         )
 
     return blueprint
+
+
+def written_time(at: float) -> str:
+    """Return a time, in seconds since the epoch, as a date and a time of day of this machine."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -40,7 +40,7 @@ def text_id(body: Json, field: str) -> str:
         RequestError: if the field is missing, or not a short printable text.
     """
     value = body.get(field)
-    if not isinstance(value, str) or not is_id(value):
+    if not is_id(value):
         raise RequestError(
             f"{field} is {described(value)}; it must be a text of 1 to {MAX_ID_CHARS} printable characters, "
             "new for each one."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import date
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
-from ..shop.billing import CATEGORIES, MAX_AMOUNT, SHOPPERS
+from ..shop.billing import CATEGORIES, MAX_AMOUNT, SHOPPERS, BillChanged
 from ..shop.checkout_service import CheckoutService
 from ..shop.trending import TrendingService
 from .access.auth import open_to_all
@@ -20,12 +20,15 @@ def add_shop(blueprint: Blueprint, checkout: CheckoutService, trends: TrendingSe
     @blueprint.get("/items")
     @open_to_all
     def items() -> Response:
-        return jsonify(
+        answer = jsonify(
             items=[asdict(item) for item in checkout.items()],
             categories=CATEGORIES,
             shoppers=SHOPPERS,
             max_amount=MAX_AMOUNT,
         )
+        answer.add_etag()  # pages ask often whether a price has changed
+        answer.make_conditional(request)
+        return answer
 
     @blueprint.get("/trending")
     @open_to_all
@@ -44,3 +47,7 @@ def add_shop(blueprint: Blueprint, checkout: CheckoutService, trends: TrendingSe
         body = json_body()
         sale, added = checkout.check_out(text_id(body, "sale_id"), body)
         return jsonify(sale=asdict(sale), added=added), 201 if added else 200
+
+    @blueprint.errorhandler(BillChanged)
+    def changed(error: BillChanged) -> tuple[Response, int]:
+        return jsonify(error=str(error), bill=asdict(error.bill)), 409

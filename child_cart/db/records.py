@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeGuard
 
 from cart_common.process.json_values import Json
 
@@ -135,7 +135,7 @@ class RoundRecord:
     ended_at: float | None = None
 
 
-def is_id(value: object) -> bool:
+def is_id(value: object) -> TypeGuard[str]:
     """Return whether this is an id that a client may choose for a sale or a batch: a short printable text."""
     # Printable: half a surrogate pair is valid JSON, but no store takes it.
     return isinstance(value, str) and 1 <= len(value) <= MAX_ID_CHARS and value.isprintable()

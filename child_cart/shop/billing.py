@@ -1,6 +1,6 @@
 """Bills, without I/O: the first catalogue of a cart, and prices for lines of codes and amounts.
 
-Prices come from the catalogue alone, never from a scan or a request.
+Prices come from the catalogue alone, never from a scan or a request. A price that a shopper has seen is only compared.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ CATEGORIES: Final = {1: "Bakery", 2: "Dairy", 3: "Fruit & vegetables", 4: "Drink
 SHOPPERS: Final = {0: "Woman", 1: "Man"}
 MAX_AMOUNT: Final = 999
 MAX_LINES: Final = 200
+MAX_SENT_CODE_CHARS: Final = 64
+MAX_SEEN_CENTS: Final = 2**53 - 1
 EARLIEST_SALE: Final = date(2000, 1, 1)
 DESCRIBED_CHARS: Final = 80
 
@@ -54,31 +56,74 @@ class BillError(ValueError):
 
 
 @dataclass(frozen=True)
+class LineChange:
+    """A line whose price is not the one that the shopper has seen. ``price_cents`` is None if it is not sold now."""
+
+    code: str
+    name: str
+    amount: int
+    seen_cents: int
+    price_cents: int | None
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether the shopper has to agree: a lower price passes."""
+        return self.price_cents is None or self.price_cents > self.seen_cents
+
+
+@dataclass(frozen=True)
 class Bill:
-    """Priced lines and their total, in whole cents."""
+    """Priced lines and their total, in whole cents, and how they differ from what the shopper has seen."""
 
     lines: tuple[BillLine, ...]
     total_cents: int
+    changes: tuple[LineChange, ...] = ()
+
+
+class BillChanged(BillError):
+    """The bill is dearer than the shopper has seen, or an item is gone; ``bill`` is what it would be now."""
+
+    def __init__(self, sentence: str, bill: Bill) -> None:
+        super().__init__(sentence)
+        self.bill = bill
+
+
+@dataclass
+class _Wanted:
+    """What a request asks for of one item: how much, and the lowest price that was seen, if any was."""
+
+    amount: int = 0
+    seen_cents: int | None = None
 
 
 def price(lines: object, catalogue: Mapping[str, Item]) -> Bill:
-    """Return the priced bill of ``[{"code": ..., "amount": ...}, ...]``; lines of the same item are added up.
+    """Return the priced bill of ``[{"code": ..., "amount": ..., "price_cents": ...}, ...]``.
+
+    Lines of the same item are added up. ``price_cents`` is what the shopper has seen, and may be left out: only lines
+    that have it are compared, and only such a line may be of an item that is not sold. It is left off the bill then.
+
+    Args:
+        lines: from a request.
+        catalogue: all items by code, with the retired ones.
 
     Raises:
         BillError: for anything else, an unknown code, or an amount out of bounds.
     """
-    if not isinstance(lines, list) or not 1 <= len(lines) <= MAX_LINES:
-        raise BillError(f"A bill has 1 to {MAX_LINES} lines.")
-    amounts: dict[str, int] = {}
-    for line in lines:
-        code, amount = _line_of(line)
-        if code not in catalogue:
-            raise BillError(f"There is no item with the code {code[:40]!r} in the catalogue.")
-        amounts[code] = amounts.get(code, 0) + amount
-        if amounts[code] > MAX_AMOUNT:
-            raise BillError(f"{amounts[code]} pieces of {catalogue[code].name}: at most {MAX_AMOUNT} can be bought.")
-    priced = tuple(_priced(catalogue[code], amount) for code, amount in amounts.items())
-    return Bill(priced, sum(line.price_cents * line.amount for line in priced))
+    wanted = _wanted_of(lines)
+    sold = {code: item for code in wanted if (item := catalogue.get(code)) is not None and not item.retired}
+    changes = []
+    for code, entry in wanted.items():
+        item = catalogue.get(code)
+        if entry.amount > MAX_AMOUNT:
+            name = item.name if item else code
+            raise BillError(f"{entry.amount} pieces of {name}: at most {MAX_AMOUNT} can be bought.")
+        if code not in sold and entry.seen_cents is None:
+            raise BillError(_why_not_sold(code, item))
+        now = sold[code].price_cents if code in sold else None
+        if entry.seen_cents not in (None, now):
+            changes.append(LineChange(code, item.name if item else code, entry.amount, entry.seen_cents, now))
+    priced = tuple(_priced(item, wanted[code].amount) for code, item in sold.items())
+    return Bill(priced, sum(line.price_cents * line.amount for line in priced), tuple(changes))
 
 
 def shopper(value: object) -> int:
@@ -125,14 +170,42 @@ def index(items: Sequence[Item]) -> dict[str, Item]:
     return {item.code: item for item in items}
 
 
-def _line_of(line: object) -> tuple[str, int]:
-    code = line.get("code") if isinstance(line, dict) else None
-    amount = line.get("amount", 1) if isinstance(line, dict) else None
-    if not isinstance(code, str):
+def _wanted_of(lines: object) -> dict[str, _Wanted]:
+    if not isinstance(lines, list) or not 1 <= len(lines) <= MAX_LINES:
+        raise BillError(f"A bill has 1 to {MAX_LINES} lines.")
+    wanted: dict[str, _Wanted] = {}
+    for line in lines:
+        code, amount, seen_cents = _line_of(line)
+        entry = wanted.setdefault(code, _Wanted())
+        entry.amount += amount
+        if seen_cents is not None:
+            entry.seen_cents = seen_cents if entry.seen_cents is None else min(seen_cents, entry.seen_cents)
+    return wanted
+
+
+def _line_of(line: object) -> tuple[str, int, int | None]:
+    if not isinstance(line, dict) or not isinstance(line.get("code"), str):
         raise BillError("Each line of a bill has the code of an item.")
-    if not isinstance(amount, int) or isinstance(amount, bool) or not 1 <= amount <= MAX_AMOUNT:
+    code, amount, seen_cents = line["code"], line.get("amount", 1), line.get("price_cents")
+    if len(code) > MAX_SENT_CODE_CHARS:  # an answer repeats the codes of lines that have changed
+        raise BillError(_why_not_sold(code, None))
+    if not _is_whole(amount, 1, MAX_AMOUNT):
         raise BillError(f"The amount {str(amount)[:40]!r} is not a whole number from 1 to {MAX_AMOUNT}.")
-    return code, amount
+    if seen_cents is not None and not _is_whole(seen_cents, 0, MAX_SEEN_CENTS):
+        raise BillError(
+            f"price_cents is {described(seen_cents)}; it is the price that the shopper has seen, in whole cents."
+        )
+    return code, amount, seen_cents
+
+
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _why_not_sold(code: str, item: Item | None) -> str:
+    if item is None:
+        return f"There is no item with the code {code[:40]!r} in the catalogue."
+    return f"{item.name} is no longer sold: take it off the bill."
 
 
 def _priced(item: Item, amount: int) -> BillLine:

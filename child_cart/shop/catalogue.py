@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from cart_common.process.json_values import Json
 
@@ -25,35 +25,59 @@ class CatalogueError(ValueError):
     """A change of the catalogue is rejected; the message is a sentence for the shopkeeper."""
 
 
+class FieldsRefused(CatalogueError):
+    """Fields make no item; ``fields`` says of each wrong one what is wrong."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(" ".join(fields.values()))
+        self.fields = dict(fields)
+
+
 class ReadOnlyCatalogue(CatalogueError):
     """The catalogue is kept elsewhere: no change here would last."""
 
 
-def item_of(fields: Json) -> Item:
+def item_of(fields: Json, taken: Mapping[str, Item] | None = None) -> Item:
     """Return the item that these fields describe: code, name, category, price_cents, and perhaps retired.
 
+    Args:
+        fields: from a request.
+        taken: items by code, for an item that is to be new.
+
     Raises:
-        CatalogueError: for the first invalid field.
+        FieldsRefused: if any are invalid; it names all of them.
     """
-    return item_under(code_of(fields.get("code")), fields)
+    there = taken or {}
+    return _parsed(fields, lambda value: _free(code_of(value, CodeIndex(there)), there))
 
 
 def item_under(code: str, fields: Json) -> Item:
-    """Return the item that these fields describe, under a code that the catalogue holds or would take.
+    """Return the item that these fields describe, under a code that the catalogue holds.
 
     Raises:
-        CatalogueError: for the first invalid field.
+        FieldsRefused: if any are invalid; it names all of them.
     """
-    retired = fields.get("retired", False)
-    if not isinstance(retired, bool):
-        raise CatalogueError("retired is wrong; it is true or false.")
-    return Item(
-        code,
-        name_of(fields.get("name")),
-        _category_number(fields.get("category")),
-        _price_cents(fields.get("price_cents")),
-        retired,
-    )
+    return _parsed(fields, lambda value: code)
+
+
+def _parsed(fields: Json, code: Callable[[object], str]) -> Item:
+    parsers: dict[str, Callable[[object], Any]] = {
+        "code": code,
+        "name": name_of,
+        "category": _category_number,
+        "price_cents": _price_cents,
+        "retired": _is_retired,
+    }
+    values: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for name, parse in parsers.items():
+        try:
+            values[name] = parse(fields.get(name, False if name == "retired" else None))
+        except CatalogueError as error:
+            wrong[name] = str(error)
+    if wrong:
+        raise FieldsRefused(wrong)
+    return Item(**values)
 
 
 def code_of(value: object, known: CodeIndex = NOTHING_KNOWN) -> str:
@@ -146,3 +170,16 @@ def _price_cents(value: object) -> int:
 
 def _category_words() -> str:
     return ", ".join(f"{number} {name}" for number, name in CATEGORIES.items())
+
+
+def _free(code: str, taken: Mapping[str, Item]) -> str:
+    if code in taken:
+        gone = " It is retired: take it back instead." if taken[code].retired else ""
+        raise CatalogueError(f"The code {code} belongs to {taken[code].name}.{gone}")
+    return code
+
+
+def _is_retired(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise CatalogueError("retired is wrong; it is true or false.")
+    return value

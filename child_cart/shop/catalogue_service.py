@@ -12,7 +12,7 @@ from ..db.records import Item
 from ..db.store import Store
 from . import catalogue_csv, labels
 from .billing import index
-from .catalogue import CatalogueError, ReadOnlyCatalogue, code_of, item_under, with_room_for
+from .catalogue import CatalogueError, ReadOnlyCatalogue, code_of, item_of, item_under, with_room_for
 from .item_codes import CodeIndex
 
 SHARED: Final = "This cart takes its items from a catalogue that carts share (--catalogue), so change them there."
@@ -42,15 +42,13 @@ class CatalogueService:
 
         Raises:
             ReadOnlyCatalogue: if the catalogue is shared.
-            CatalogueError: if the fields make no item, or the code is taken.
+            FieldsRefused: if the fields make no item, or the code is taken.
+            CatalogueError: if there is no room for it.
         """
         self._check_changeable()
         with self._changing:
             there = index(self._store.items())
-            item = item_under(code_of(fields.get("code"), CodeIndex(there)), fields)
-            if item.code in there:
-                gone = " It is retired: take it back instead." if there[item.code].retired else ""
-                raise CatalogueError(f"The code {item.code} belongs to {there[item.code].name}.{gone}")
+            item = item_of(fields, taken=there)
             with_room_for(there, {item.code: item})
             self._store.change_items([item])
         return item

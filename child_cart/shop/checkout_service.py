@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import date
+from typing import Final
 
 from cart_common.process.json_values import Json
 
@@ -12,6 +13,10 @@ from ..db.records import Item, Sale
 from ..db.store import Store
 from ..model.task import SoldLine, Task
 from . import billing
+from .catalogue import written_price
+
+NAMED_CHANGES: Final = 3
+"""How many changed lines a sentence names; a bill may have hundreds."""
 
 
 class CheckoutService:
@@ -33,12 +38,20 @@ class CheckoutService:
         return [item for item in self._store.items() if not item.retired]
 
     def quote(self, lines: object) -> billing.Bill:
-        """Return the priced bill of lines, without selling anything.
+        """Return the priced bill of lines, without selling anything; it says what differs from the prices seen.
 
         Raises:
             BillError: if the lines make no bill.
         """
-        return billing.price(lines, billing.index(self.items()))
+        return billing.price(lines, billing.index(self._store.items()))
+
+    def sale(self, sale_id: str) -> Sale | None:
+        """Return what was sold under this id, or None."""
+        return self._store.sale(sale_id)
+
+    def newest_sales(self, limit: int) -> list[Sale]:
+        """Return the last sales, the newest first."""
+        return self._store.sales(limit)
 
     def check_out(self, sale_id: str, request: Json) -> tuple[Sale, bool]:
         """Sell a bill: keep the sale and the rows it makes. Returns the sale, and False if it was kept before.
@@ -48,6 +61,7 @@ class CheckoutService:
             request: ``gender``, ``lines``, and ``sold_on`` for a day other than today.
 
         Raises:
+            BillChanged: if a price is higher than the shopper has seen, or an item is no longer sold.
             BillError: if the request makes no sale; nothing is kept then.
         """
         kept = self._store.sale(sale_id)
@@ -56,6 +70,8 @@ class CheckoutService:
         gender = billing.shopper(request.get("gender"))
         day = billing.sale_day(request.get("sold_on"), date.today())
         bill = self.quote(request.get("lines"))
+        if any(change.needs_consent for change in bill.changes):
+            raise billing.BillChanged(changes_sentence(bill), bill)
         sale = Sale(sale_id, time.time(), day.isoformat(), gender, bill.lines, bill.total_cents)
         sold = [SoldLine(day, line.category, gender, line.amount) for line in bill.lines]
         rows = [row for row in map(self._task.sale_row, sold) if row is not None]
@@ -63,3 +79,24 @@ class CheckoutService:
         if rows:
             self._rows_added()
         return sale if added else self._store.sale(sale_id) or sale, added
+
+
+def changes_sentence(bill: billing.Bill) -> str:
+    """Return what a shopper has to agree to before the bill can be sold."""
+    changes = [change for change in bill.changes if change.needs_consent]
+    told = [_change_words(change) for change in changes[:NAMED_CHANGES]]
+    more = [f"{len(changes) - NAMED_CHANGES} more lines have changed."] if len(changes) > NAMED_CHANGES else []
+    return " ".join(
+        [
+            *told,
+            *more,
+            f"The total is {written_price(bill.total_cents)} now. Nothing was sold: check out again to agree.",
+        ]
+    )
+
+
+def _change_words(change: billing.LineChange) -> str:
+    name = change.name[:40]
+    if change.price_cents is None:
+        return f"{name} is no longer sold: take it off the bill."
+    return f"{name} costs {written_price(change.price_cents)} now, not {written_price(change.seen_cents)}."

@@ -39,6 +39,7 @@ export function startActions(done) {
 /** Toggle sharing, from the state that the page shows. */
 async function switchSharing(done) {
   const value = byId("sharing").dataset.next;
+  if (value === undefined) return tell("The cart has not said yet whether it shares. Try again when it answers.", true);
   try {
     await put("/api/settings/sharing", { value });
     tell(value === "on" ? "The cart gives its model to peers and asks for theirs." : "Sharing is paused: the cart trains alone and refuses requests for its model.");

@@ -3,7 +3,7 @@
 import { startActions } from "./actions.js";
 import { get } from "./api.js";
 import { showVersions } from "./chart.js";
-import { byId, say } from "./dom.js";
+import { byId, ready, say } from "./dom.js";
 import { showExports, startExports } from "./exports.js";
 import { showFigures } from "./figures.js";
 import { clock, duration } from "./format.js";
@@ -83,4 +83,4 @@ startActions(poll);
 startExports(poll);
 startLog();
 startSettings();
-poll();
+poll().then(ready); // the buttons act on what the cart has said

@@ -1,4 +1,4 @@
-// The bill as this browser keeps it: codes and amounts. Prices come from the cart alone.
+// The bill as this browser keeps it: what is in it, and at which prices the page has shown it. Prices come from the cart.
 
 const PLACE = "cart.bill";
 
@@ -31,29 +31,38 @@ export class Bill {
   get pieces() { return this.lines.reduce((sum, line) => sum + line.amount, 0); }
 
   amountOf(code) {
-    return this.lines.find((line) => line.code === code)?.amount ?? 0;
+    return this.#line(code)?.amount ?? 0;
   }
 
-  setAmount(code, amount) {
-    const line = this.lines.find((entry) => entry.code === code);
+  nameOf(code) {
+    return this.#line(code)?.name ?? code;
+  }
+
+  /** `item` is what the page shows of the item: its name, category and price. */
+  setAmount({ code, name, category, price_cents }, amount) {
+    const line = this.#line(code);
     if (amount < 1) this.state.lines = this.lines.filter((entry) => entry !== line);
     else if (line) line.amount = amount;
-    else this.lines.push({ code, amount });
+    else this.lines.push({ code, amount, name, category, price_cents });
     this.#keep();
+  }
+
+  /** Remember what the page shows now of these lines. Where a price was another one, `was_cents` keeps the first. */
+  saw(lines) {
+    const before = JSON.stringify(this.lines);
+    for (const { code, name, category, price_cents } of lines) {
+      const line = this.#line(code);
+      if (line === undefined) continue;
+      if (line.price_cents !== undefined && line.price_cents !== price_cents) line.was_cents ??= line.price_cents;
+      if (line.was_cents === price_cents) delete line.was_cents;
+      Object.assign(line, { name, category, price_cents });
+    }
+    if (JSON.stringify(this.lines) !== before) this.#keep();
   }
 
   setGender(gender) {
     this.state.gender = gender;
     this.#keep();
-  }
-
-  /** Remove lines of items that are no longer sold; return how many. */
-  retain(isSold) {
-    const before = this.lines.length;
-    if (this.sent || this.lines.every((line) => isSold(line.code))) return 0;
-    this.state.lines = this.lines.filter((line) => isSold(line.code));
-    this.#keep();
-    return before - this.lines.length;
   }
 
   markSent(sent) {
@@ -67,9 +76,18 @@ export class Bill {
     this.#keep();
   }
 
-  /** The body of a check-out; the same until the bill is renewed, so that repeating it sells once. */
+  /** The lines as the cart takes them: with the price that the shopper has seen. */
+  get asked() {
+    return this.lines.map(({ code, amount, price_cents }) => ({ code, amount, price_cents }));
+  }
+
+  /** The body of a check-out. Its id is the same until the bill is renewed, so that repeating it sells once. */
   request() {
-    return { sale_id: this.state.saleId, gender: this.gender, lines: this.lines };
+    return { sale_id: this.state.saleId, gender: this.gender, lines: this.asked };
+  }
+
+  #line(code) {
+    return this.lines.find((entry) => entry.code === code);
   }
 
   #keep() {

@@ -6,15 +6,21 @@ import { pictureOf, pictureOfCategory } from "./pictures.js";
 
 export class Catalogue {
   /** `take` is called with the item that was tapped. */
-  constructor({ items, categories }, bill, take) {
-    this.items = items;
-    this.byCode = new Map(items.map((item) => [item.code, item]));
-    this.categories = categories;
+  constructor(shop, bill, take) {
     this.bill = bill;
     this.take = take;
     this.chosen = 0; // a category, or 0 for all
     byId("search").addEventListener("input", () => this.show());
     byId("search").addEventListener("keydown", (event) => this.#onKey(event));
+    this.renew(shop);
+  }
+
+  /** Take over what the cart sells now. */
+  renew({ items, categories }) {
+    this.items = items;
+    this.byCode = new Map(items.map((item) => [item.code, item]));
+    this.categories = categories;
+    if (!items.some((item) => item.category === this.chosen)) this.chosen = 0;
     this.#makeChoices();
   }
 
@@ -34,7 +40,7 @@ export class Catalogue {
       items: found.filter((item) => item.category === category),
     }));
     keyed(byId("items"), groups, (group) => group.category, (group) => this.#makeGroup(group), (node, group) => {
-      keyed(node.querySelector("ul"), group.items, (item) => item.code, (item) => this.#makeItem(item),
+      keyed(node.querySelector("ul"), group.items, ({ code, name }) => `${code} ${name}`, (item) => this.#makeItem(item),
         (entry, item) => this.#fillItem(entry, item));
     });
     say(byId("found"), this.#sentence(found));
@@ -47,14 +53,14 @@ export class Catalogue {
   }
 
   #makeChoices() {
-    const choice = (category, name, picture) => {
-      const button = el("button", { type: "button", value: category, className: `chip category-${category}` }, picture, name);
+    const make = ([category, name]) => {
+      const button = el("button", { type: "button", value: category, className: `chip category-${category}` }, pictureOfCategory(category), name);
       button.addEventListener("click", () => this.choose(category));
       return button;
     };
-    const sold = Object.entries(this.categories).filter(([number]) => this.items.some((item) => item.category === Number(number)));
-    byId("categories").append(choice(0, "All", pictureOfCategory(0)),
-      ...sold.map(([number, name]) => choice(Number(number), name, pictureOfCategory(Number(number)))));
+    const sold = Object.entries(this.categories).map(([number, name]) => [Number(number), name])
+      .filter(([category]) => this.items.some((item) => item.category === category));
+    keyed(byId("categories"), [[0, "All"], ...sold], ([category]) => category, make, () => {});
   }
 
   #found() {
@@ -92,7 +98,7 @@ export class Catalogue {
       el("span", { className: "name" }, item.name),
       el("span", { className: "price" }, money(item.price_cents)),
       el("span", { className: "badge", hidden: true }));
-    button.addEventListener("click", () => this.take(item));
+    button.addEventListener("click", () => this.take(this.byCode.get(item.code)));
     return el("li", {}, button);
   }
 
@@ -100,6 +106,7 @@ export class Catalogue {
     const amount = this.bill.amountOf(item.code);
     const button = entry.firstElementChild, badge = button.querySelector(".badge");
     badge.hidden = amount === 0;
+    say(button.querySelector(".price"), money(item.price_cents));
     say(badge, `×\u00a0${amount}`);
     button.disabled = this.bill.sent;
     button.setAttribute("aria-label",

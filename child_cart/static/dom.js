@@ -4,6 +4,9 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
+/** Say that the page's script listens: what was clicked before (early.js) is done now. */
+export const ready = () => document.dispatchEvent(new Event("page-ready"));
+
 /** Make an element. Known properties are set as properties, all others as attributes; null is skipped. */
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);

@@ -4,6 +4,9 @@ import { post, put } from "./api.js";
 import { byId, el, mark, say } from "./dom.js";
 import { amount } from "./format.js";
 
+const NO_PRICE = "Write the price like 3.49.";
+const FIELDS = { code: "item-code", name: "item-name", category: "item-category", price_cents: "item-price" };
+
 export class ItemForm {
   /** `saved` is called with the item as the cart has it, and whether it is a new one. */
   constructor(categories, saved) {
@@ -24,21 +27,18 @@ export class ItemForm {
     byId("item-name").value = item?.name ?? "";
     byId("item-category").value = String(item?.category ?? 1);
     byId("item-price").value = item ? amount(item.price_cents) : "";
-    this.#sayError("");
+    this.#sayErrors({});
     byId("item-dialog").showModal();
     byId(item ? "item-name" : "item-code").focus();
   }
 
   async #submit(event) {
     event.preventDefault();
-    const price_cents = cents(byId("item-price").value);
-    if (price_cents === null) {
-      this.#sayError("Write the price like 3.49.");
-      mark(byId("item-price"), "aria-invalid", "true");
-      byId("item-price").focus();
-      return;
-    }
-    const fields = { name: byId("item-name").value, category: Number(byId("item-category").value), price_cents };
+    // A price that is none is sent as null, so that the cart says at once what else is wrong.
+    const fields = {
+      name: byId("item-name").value, category: Number(byId("item-category").value), price_cents: cents(byId("item-price").value),
+    };
+    this.#sayErrors({});
     byId("item-yes").disabled = true;
     try {
       const { item } = this.item
@@ -47,16 +47,22 @@ export class ItemForm {
       byId("item-dialog").close();
       await this.saved(item, this.item === null);
     } catch (error) {
-      this.#sayError(error.message);
+      const { price_cents } = error.fields;
+      if (price_cents && fields.price_cents === null) error.fields.price_cents = NO_PRICE;
+      this.#sayErrors(error.fields, error.message);
     } finally {
       byId("item-yes").disabled = false;
     }
   }
 
-  #sayError(text) {
-    byId("item-error").hidden = text === "";
-    say(byId("item-error"), text);
-    mark(byId("item-price"), "aria-invalid", null);
+  /** Say what is wrong with each field, mark them all, and go to the first. */
+  #sayErrors(wrong, otherwise = "") {
+    const sentences = Object.values(wrong).length ? Object.values(wrong) : otherwise ? [otherwise] : [];
+    byId("item-error").hidden = sentences.length === 0;
+    byId("item-error").replaceChildren(...sentences.map((sentence) => el("p", {}, sentence)));
+    for (const [name, id] of Object.entries(FIELDS)) mark(byId(id), "aria-invalid", name in wrong ? "true" : null);
+    const first = Object.keys(FIELDS).find((name) => name in wrong);
+    if (first) byId(FIELDS[first]).focus();
   }
 }
 

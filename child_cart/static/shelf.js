@@ -1,7 +1,7 @@
 // The catalogue page: items as a table, added and changed in a dialog, read from and written to CSV files.
 
 import { get, postFile, put } from "./api.js";
-import { byId, el, keyed, mark, say } from "./dom.js";
+import { byId, el, keyed, mark, ready, say } from "./dom.js";
 import { many, money } from "./format.js";
 import { ItemForm } from "./itemform.js";
 
@@ -23,10 +23,12 @@ async function start() {
   }
   byId("search").addEventListener("input", show);
   byId("retired").addEventListener("change", show);
-  if (readOnly) return;
-  form = new ItemForm(categories, saved);
-  byId("add").addEventListener("click", () => form.open(null));
-  byId("import").addEventListener("change", take);
+  if (!readOnly) {
+    form = new ItemForm(categories, saved);
+    byId("add").addEventListener("click", () => form.open(null));
+    byId("import").addEventListener("change", take);
+  }
+  ready();
 }
 
 async function load() {

@@ -1,30 +1,34 @@
 // The shop page: wires catalogue, bill and trends. The total comes from the cart; this page adds up nothing.
 
-import { get, post } from "./api.js";
+import { getIfNew, post } from "./api.js";
 import { Bill } from "./bill.js";
+import { BillLines } from "./bill_lines.js";
 import { Catalogue } from "./catalogue.js";
-import { byId, el, keyed, mark, say } from "./dom.js";
-import { many, moment, money, shortId } from "./format.js";
-import { pictureOf } from "./pictures.js";
+import { byId, el, mark, ready, say } from "./dom.js";
+import { many, money } from "./format.js";
+import { closeReceipt, showReceipt, startReceipts } from "./receipt_panel.js";
 import { startScanning } from "./scan.js";
 import { showTrending } from "./trending.js";
 
 const TRENDING_EVERY_MS = 30_000;
+const PRICES_EVERY_MS = 10_000;
+const NAMED_CHANGES = 3; // a sentence names so many changed lines; all are marked
 
 const bill = new Bill(show);
+const billLines = new BillLines(bill, change);
 let catalogue = null;
 let maxAmount = 1;
-let priced = new Map(); // code -> line as the cart has priced it
 let quotes = 0;
 let checkingOut = false;
 let billSeen = false; // on a phone, the way to the bill is shown while the bill is out of sight
 
+const isGone = (change) => change.price_cents === null;
 const none = () => bill.lines.length === 0;
 
 async function start() {
   let shop;
   try {
-    shop = await get("/api/items");
+    shop = await getIfNew("/api/items");
   } catch (error) {
     tell(`${error.message} Trying again.`, true);
     setTimeout(start, 2000);
@@ -34,21 +38,37 @@ async function start() {
   maxAmount = shop.max_amount;
   makeShoppers(shop.shoppers);
   catalogue = new Catalogue(shop, bill, take);
-  const gone = bill.retain((code) => catalogue.byCode.has(code));
-  if (gone) tell(`${many(gone, "item")} in the bill ${gone === 1 ? "is no longer sold and was" : "are no longer sold and were"} removed.`);
+  bill.saw(bill.lines.filter((line) => line.price_cents === undefined) // kept by an earlier version of this page
+    .map(({ code }) => catalogue.byCode.get(code) ?? { code, name: code, category: 0, price_cents: 0 }));
   if (bill.sent) sayBill("The last check-out had no answer. Check out again: it is sold once, whatever happened.");
   byId("checkout").addEventListener("click", checkOut);
   byId("empty").addEventListener("click", empty);
-  byId("another").addEventListener("click", another);
-  byId("print").addEventListener("click", () => window.print());
+  startReceipts();
   new IntersectionObserver(([bill]) => {
     billSeen = bill.isIntersecting;
     byId("to-bill").hidden = billSeen || none();
   }, { threshold: 0.15 }).observe(byId("bill"));
   startScanning(takeScanned);
   show();
+  ready();
   showTrending(bill.gender);
   setInterval(() => document.hidden || showTrending(bill.gender), TRENDING_EVERY_MS);
+  setInterval(renewPrices, PRICES_EVERY_MS);
+  document.addEventListener("visibilitychange", renewPrices);
+}
+
+/** Take over what the cart sells now, and at which prices, while the page is in sight. */
+async function renewPrices() {
+  if (document.hidden) return;
+  try {
+    const shop = await getIfNew("/api/items");
+    if (shop === null) return;
+    maxAmount = shop.max_amount;
+    catalogue.renew(shop);
+    show();
+  } catch {
+    // The next try is near, and no check-out sells at a price that was not shown.
+  }
 }
 
 function makeShoppers(shoppers) {
@@ -66,7 +86,7 @@ function makeShoppers(shoppers) {
 
 function take(item) {
   closeReceipt();
-  change(item.code, bill.amountOf(item.code) + 1);
+  change(item, bill.amountOf(item.code) + 1);
 }
 
 /** Add a scanned item and return what to tell the shopper. The item may be newer than this page. */
@@ -77,15 +97,16 @@ function takeScanned(item) {
   return `${item.name}, ${money(item.price_cents)}: ${bill.amountOf(item.code)} in the bill.`;
 }
 
-function change(code, amount) {
-  const { name } = catalogue.byCode.get(code);
+/** Set the amount of an item, or of a line of the bill. */
+function change(item, amount) {
+  const { name } = item;
   if (bill.sent) return;
   if (!Number.isInteger(amount) || amount < 0 || amount > maxAmount) {
     sayBill(`The amount of ${name} is a whole number from 1 to ${maxAmount}.`);
     return;
   }
   sayBill("");
-  bill.setAmount(code, amount);
+  bill.setAmount(item, amount);
   byId("total").setAttribute("aria-busy", "true");
   tell(amount ? `${name}: ${amount} in the bill.` : `${name} is out of the bill.`, false, true);
 }
@@ -99,7 +120,7 @@ function empty() {
 function show() {
   if (catalogue === null) return;
   catalogue.show();
-  keyed(byId("lines"), bill.lines.filter((line) => catalogue.byCode.has(line.code)), (line) => line.code, makeLine, fillLine);
+  billLines.show();
   for (const choice of document.querySelectorAll("#shopper input")) {
     choice.checked = Number(choice.value) === bill.gender;
     choice.disabled = bill.sent;
@@ -117,9 +138,9 @@ function show() {
 /** Let the cart price the bill; only the answer to the last request counts. */
 async function quote() {
   const mine = (quotes += 1);
-  if (none()) return showPrices({ lines: [], total_cents: 0 });
+  if (none()) return showPrices({ lines: [], total_cents: 0, changes: [] });
   try {
-    const answer = await post("/api/bill", { lines: bill.lines });
+    const answer = await post("/api/bill", { lines: bill.asked });
     if (mine === quotes) showPrices(answer);
   } catch (error) {
     if (mine !== quotes) return;
@@ -130,56 +151,30 @@ async function quote() {
   }
 }
 
-function showPrices({ lines, total_cents }) {
-  priced = new Map(lines.map((line) => [line.code, line]));
-  for (const node of byId("lines").children) fillPrice(node, node.dataset.key);
+function showPrices({ lines, total_cents, changes }) {
+  if (billLines.gone.size && !changes.some(isGone)) sayBill("");
+  billLines.price(lines, changes);
   say(byId("total"), money(total_cents));
   byId("total").removeAttribute("aria-busy");
   say(byId("to-bill-total"), money(total_cents));
+  const rises = changes.filter((change) => isGone(change) || change.price_cents > change.seen_cents);
+  if (rises.length === 0) return;
+  sayBill(consentSentence(rises, total_cents));
+  renewPrices();
 }
 
-function makeLine({ code }) {
-  const { name } = catalogue.byCode.get(code);
-  const button = (text, label, step) => {
-    const node = el("button", { type: "button", className: "step", "aria-label": label }, text);
-    node.addEventListener("click", () => change(code, bill.amountOf(code) + step));
-    return node;
-  };
-  const field = el("input", {
-    className: "amount", type: "text", inputMode: "numeric", autocomplete: "off", "aria-label": `Amount of ${name}`,
-  });
-  field.addEventListener("change", () => {
-    change(code, /^\d+$/.test(field.value.trim()) ? Number(field.value) : NaN);
-    field.value = bill.amountOf(code);
-  });
-  const remove = el("button", { type: "button", className: "remove", "aria-label": `Remove ${name}` }, "×");
-  remove.addEventListener("click", () => {
-    change(code, 0);
-    byId("bill").focus();
-  });
-  return el("li", { className: `line category-${catalogue.byCode.get(code).category}` },
-    pictureOf(catalogue.byCode.get(code)), el("span", { className: "name" }, name), el("span", { className: "each" }),
-    el("span", { className: "steps" }, button("−", `One ${name} less`, -1), field, button("+", `One ${name} more`, 1)),
-    el("span", { className: "price" }), remove);
-}
-
-function fillLine(node, { code, amount }) {
-  const field = node.querySelector(".amount");
-  if (document.activeElement !== field) field.value = amount;
-  for (const control of node.querySelectorAll("button, input")) control.disabled = bill.sent;
-  fillPrice(node, code);
-}
-
-function fillPrice(node, code) {
-  const line = priced.get(code);
-  say(node.querySelector(".each"), line ? `${money(line.price_cents)} each` : "");
-  // Until the cart has priced this amount, the old price would be a wrong one.
-  say(node.querySelector(".price"), line?.amount === bill.amountOf(code) ? money(line.price_cents * line.amount) : "…");
+function consentSentence(rises, total) {
+  const words = rises.slice(0, NAMED_CHANGES).map((change) => (isGone(change)
+    ? `${bill.nameOf(change.code)} is no longer sold: take it off the bill.`
+    : `${bill.nameOf(change.code)} costs ${money(change.price_cents)} now, not ${money(change.seen_cents)}.`));
+  if (rises.length > NAMED_CHANGES) words.push(`${many(rises.length - NAMED_CHANGES, "more line")} changed.`);
+  return `${words.join(" ")} The total is ${money(total)} now: check out if you agree.`;
 }
 
 // Checking out.
 
-async function checkOut() {
+async function checkOut(event) {
+  if (event.detail > 1) return; // the second half of a double click agrees to nothing
   checkingOut = true;
   bill.markSent(true);
   sayBill("");
@@ -192,30 +187,11 @@ async function checkOut() {
     checkingOut = false;
     if (error.refused) bill.markSent(false);
     else show();
-    sayBill(error.refused ? error.message : `${error.message} Check out again: it is sold once, whatever happened.`);
+    if (error.bill) {
+      quotes += 1; // an answer that is under way is older
+      showPrices(error.bill);
+    } else sayBill(error.refused ? error.message : `${error.message} Check out again: it is sold once, whatever happened.`);
   }
-}
-
-function showReceipt(sale, added) {
-  say(byId("receipt-about"), `${moment(sale.sold_at)} · ${many(sale.lines.reduce((sum, line) => sum + line.amount, 0), "piece")} · ` +
-    `receipt ${shortId(sale.sale_id)}${added ? "" : " · was sold by an earlier try, once"}`);
-  byId("receipt-lines").replaceChildren(...sale.lines.map((line) =>
-    el("li", {}, el("span", { className: "name" }, `${line.amount} × ${line.name}`),
-      el("span", { className: "price" }, money(line.price_cents * line.amount)))));
-  say(byId("receipt-total"), money(sale.total_cents));
-  byId("bill").hidden = true;
-  byId("receipt").hidden = false;
-  byId("receipt").focus();
-}
-
-function another() {
-  closeReceipt();
-  byId("search").focus();
-}
-
-function closeReceipt() {
-  byId("receipt").hidden = true;
-  byId("bill").hidden = false;
 }
 
 // Telling.

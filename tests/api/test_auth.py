@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from support.carts.shown import OTHER_PAGE, PASSWORD, RYE_BREAD, Browser, Shown, bill_of
 
 OPEN_PAGES = ["/", "/login", "/api/status", "/api/items", "/api/trending"]
-CLOSED_PAGES = ["/admin", "/admin/catalogue", "/admin/labels", "/admin/password"]
+CLOSED_PAGES = ["/admin", "/admin/catalogue", "/admin/labels", "/admin/receipts", "/admin/password"]
 CLOSED_READING = ["rounds", "versions", "settings", "figures", "log", "rounds.csv", "rounds.json", "catalogue"]
 CLOSED_READING += ["catalogue.csv", "exports/h5", f"catalogue/{RYE_BREAD.code}/label.svg"]
 CHANGES = [("POST", "train"), ("POST", "reset"), ("POST", "rows"), ("POST", "exports"), ("POST", "catalogue")]
@@ -38,7 +38,7 @@ def test_every_address_is_open_on_purpose_or_closed(shown: Shown) -> None:
         if getattr(shown.app.view_functions[rule.endpoint], "is_open", False)
     }
     assert open_views == {
-        *("/", "/login", "/api/status", "/api/items", "/api/trending", "/api/bill", "/api/checkout"),
+        *("/", "/receipt", "/login", "/api/status", "/api/items", "/api/trending", "/api/bill", "/api/checkout"),
         *("/api/scan", "/api/scan/text", "/api/camera/scan", "/api/camera/frame"),
     }
     for page in OPEN_PAGES:
@@ -136,6 +136,11 @@ def test_changing_the_password_ends_other_sessions_and_keeps_this_one(shown: Sho
     assert (answer.status_code, "are not the same" in answer.text) == (403, True)
     answer = browser.client.post("/admin/password", data={**form, "password": "wrong", "again": form["new"]})
     assert (answer.status_code, "This is not the password." in answer.text) == (403, True)
+    answer = browser.client.post("/admin/password", data={**form, "password": "wrong", "new": "short", "again": "x"})
+    assert answer.status_code == 403
+    for sentence in ("This is not the password.", "10 to 200 characters", "are not the same"):
+        assert sentence in answer.text
+    assert answer.text.count('aria-invalid="true"') == 3
     answer = browser.client.post("/admin/password", data={**form, "new": "short", "again": "short"})
     assert (answer.status_code, "10 to 200 characters" in answer.text) == (403, True)
     assert other.client.get("/admin").status_code == 200

@@ -74,6 +74,19 @@ def test_an_absurd_price_changes_nothing(shown: Shown, price: object) -> None:
     assert shown.store.items() == sorted(CATALOGUE, key=lambda item: (item.category, item.name))
 
 
+def test_every_wrong_field_is_named_at_once(shown: Shown) -> None:
+    wrong = {"code": "bad code!", "name": "", "category": 9, "price_cents": -1, "retired": "no"}
+    answer = shown.post("/api/catalogue", wrong, 400)
+    assert list(answer["fields"]) == list(wrong)
+    assert answer["error"] == " ".join(answer["fields"].values())
+    answer = shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"name": "x" * 61, "price_cents": None}, 400)
+    assert set(answer["fields"]) == {"name", "price_cents"}
+    answer = shown.post("/api/catalogue", {**HONEY, "code": RYE_BREAD.code, "price_cents": 0}, 400)
+    assert answer["fields"]["code"] == f"The code {RYE_BREAD.code} belongs to Rye bread."
+    assert set(answer["fields"]) == {"code", "price_cents"}
+    assert shown.store.items() == sorted(CATALOGUE, key=lambda item: (item.category, item.name))
+
+
 @pytest.mark.parametrize("code", ["NOTHING", "..%2f..%2fetc", "%00", "x" * 300])
 def test_an_item_that_is_not_there_is_404(shown: Shown, code: str) -> None:
     assert shown.client.put(f"/api/catalogue/{code}", json={"name": "x"}).status_code == 404

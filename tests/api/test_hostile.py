@@ -93,11 +93,30 @@ def test_amounts_are_not_added_up_beyond_the_limit(shown: Shown) -> None:
     assert sentence == "1000 pieces of Rye bread: at most 999 can be bought."
 
 
-def test_a_price_that_is_sent_counts_for_nothing(shown: Shown) -> None:
-    line = {"code": RYE_BREAD.code, "amount": 1, "price_cents": 1, "name": "Gold", "category": 6}
-    answer = shown.post("/api/checkout", {**SALE, "lines": [line], "total_cents": 1}, 201)
+def test_a_price_that_is_sent_never_becomes_the_price(shown: Shown) -> None:
+    line = {"code": RYE_BREAD.code, "amount": 1, "name": "Gold", "category": 6}
+    for seen in (0, 1, 348):
+        answer = shown.post("/api/checkout", {**SALE, "lines": [{**line, "price_cents": seen}], "total_cents": 1}, 409)
+        assert answer["bill"]["total_cents"] == 349
+    assert nothing_kept(shown)
+    answer = shown.post("/api/checkout", {**SALE, "lines": [{**line, "price_cents": 10**9}], "total_cents": 1}, 201)
     assert answer["sale"]["total_cents"] == 349
     assert answer["sale"]["lines"][0]["name"] == "Rye bread"
+
+
+@pytest.mark.parametrize("seen", [-1, 2**53, 10**400, 3.49, True, "349", [], {}, float("nan")])
+def test_a_seen_price_that_is_none_is_refused(shown: Shown, seen: object) -> None:
+    lines = [{"code": RYE_BREAD.code, "amount": 1, "price_cents": seen}]
+    for address, body in (("/api/bill", {"lines": lines}), ("/api/checkout", {**SALE, "lines": lines})):
+        sentence = shown.sentence(address, body)
+        assert "it is the price that the shopper has seen, in whole cents." in sentence
+        assert len(sentence) < 200
+    assert nothing_kept(shown)
+
+
+def test_a_long_code_is_not_repeated_among_the_changes(shown: Shown) -> None:
+    sentence = shown.sentence("/api/bill", {"lines": [{"code": "x" * 100_000, "amount": 1, "price_cents": 5}]})
+    assert len(sentence) < 120
 
 
 @pytest.mark.parametrize("code", [None, 5, ["x"], {"a": 1}, True])

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.carts.shown import Shown
+from support.carts.shown import CROISSANT, RYE_BREAD, Shown, bill_of
 
 import cart_common
 import child_cart
@@ -17,7 +17,14 @@ SCRIPTS = sorted(STATIC.glob("*.js"))
 MAX_PAGE_BYTES = 150_000
 MAX_SCRIPT_LINES = 250
 PAGES = ["/", "/login", "/admin", "/admin/catalogue", "/admin/labels", "/admin/password"]
-WITH_SCRIPTS = PAGES[:1] + PAGES[2:5]
+PAGES += ["/admin/receipts", "/receipt?sale=s1"]
+WITH_SCRIPTS = ["/", "/admin", "/admin/catalogue", "/admin/labels", "/receipt?sale=s1"]
+SALE = {"sale_id": "s1", "gender": 0, "lines": bill_of((RYE_BREAD.code, 2), (CROISSANT.code, 10))}
+
+
+@pytest.fixture(autouse=True)
+def _a_sale(shown: Shown) -> None:
+    shown.post("/api/checkout", SALE, 201)
 
 
 def page(shown: Shown, address: str) -> str:
@@ -81,7 +88,7 @@ def test_ids_are_unique_and_every_reference_to_one_leads_somewhere(shown: Shown,
 
 @pytest.mark.parametrize(
     ("address", "main"),
-    [("/", "shop.js"), ("/admin", "admin.js"), ("/admin/catalogue", "shelf.js"), ("/admin/labels", "labels.js")],
+    [("/", "shop.js"), ("/admin", "admin.js"), ("/admin/catalogue", "shelf.js"), ("/admin/labels", "print.js")],
 )
 def test_every_element_that_the_scripts_ask_for_is_in_the_page(shown: Shown, address: str, main: str) -> None:
     ids = set(re.findall(r'\sid="([^"]+)"', page(shown, address)))
@@ -119,6 +126,31 @@ def test_a_script_imports_only_what_its_neighbours_export(script: Path) -> None:
 def test_no_file_lies_unused(shown: Shown) -> None:
     used = {name for address in PAGES for name in loaded(shown, address)}
     assert used == {f"/static/{path.name}" for path in STATIC.iterdir()}
+
+
+def test_a_receipt_can_be_opened_by_who_knows_its_sale(shown: Shown) -> None:
+    text = shown.stranger().get("/receipt?sale=s1").text
+    assert "2 \u00d7 Rye bread" in text
+    assert "10 \u00d7 Croissant" in text
+    assert text.count("6.98") == text.count("12.90") == 1
+    assert "19.88" in text
+    assert "Woman" not in text
+
+
+@pytest.mark.parametrize("sale", ["", "s2", "%00", "%ff", "x" * 5000, "../admin", "%3Cscript%3E"])
+def test_a_receipt_that_is_not_there_is_404(shown: Shown, sale: str) -> None:
+    answer = shown.stranger().get(f"/receipt?sale={sale}", headers={"Accept": "text/html"})
+    assert answer.status_code == 404
+    assert "There is no receipt with this number." in answer.text
+
+
+def test_the_operator_finds_the_receipts_of_the_last_sales(shown: Shown) -> None:
+    odd = "a/b?c=d&e"
+    shown.post("/api/checkout", {**SALE, "sale_id": odd}, 201)
+    links = re.findall(r'href="(/receipt\?[^"]+)"', shown.client.get("/admin/receipts").text)
+    assert len(links) == 2
+    assert all("19.88" in shown.client.get(link).text for link in links)
+    assert shown.stranger().get("/admin/receipts").status_code == 302
 
 
 def test_json_is_never_kept_by_a_browser(shown: Shown) -> None:

@@ -11,7 +11,7 @@ from support.carts.node import SIGNATURE
 from support.carts.shown import CROISSANT, RYE_BREAD, Shown, bill_of
 
 from cart_common.wire.messages import Code
-from child_cart.db.records import Origin, Outcome, RoundRecord, Verdict
+from child_cart.db.records import Item, Origin, Outcome, RoundRecord, Verdict
 from child_cart.model.digits import Digits
 from child_cart.model.trainer import Epoch
 from child_cart.transfers.active import Direction, TransferProgress, TransferView
@@ -201,6 +201,98 @@ def test_a_task_that_learns_nothing_from_sales_sells_all_the_same(tmp_path: Path
     shown.close()
 
 
+# Prices that the shopper has seen.
+
+
+def seen(*lines: tuple[Item, int]) -> list[dict[str, object]]:
+    return [{"code": item.code, "amount": amount, "price_cents": item.price_cents} for item, amount in lines]
+
+
+def test_a_higher_price_than_the_one_seen_is_not_charged_unless_the_shopper_agrees(shown: Shown) -> None:
+    asked = sale(lines=seen((RYE_BREAD, 2), (CROISSANT, 1)))
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"price_cents": 999})
+    answer = shown.post("/api/checkout", asked, 409)
+    assert answer["error"] == (
+        "Rye bread costs 9.99 now, not 3.49. The total is 21.27 now. Nothing was sold: check out again to agree."
+    )
+    assert answer["bill"]["total_cents"] == 2 * 999 + 129
+    assert [(line["code"], line["price_cents"]) for line in answer["bill"]["lines"]] == [
+        (RYE_BREAD.code, 999),
+        (CROISSANT.code, 129),
+    ]
+    (change,) = answer["bill"]["changes"]
+    assert change == {
+        "code": RYE_BREAD.code,
+        "name": "Rye bread",
+        "amount": 2,
+        "seen_cents": 349,
+        "price_cents": 999,
+    }
+    assert (shown.store.sale_count(), shown.store.row_count()) == (0, 0)
+    agreed = sale(lines=seen((replace(RYE_BREAD, price_cents=999), 2), (CROISSANT, 1)))
+    assert shown.post("/api/checkout", agreed, 201)["sale"]["total_cents"] == 2127
+
+
+def test_a_lower_price_than_the_one_seen_passes(shown: Shown) -> None:
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"price_cents": 299})
+    bill = shown.post("/api/bill", {"lines": seen((RYE_BREAD, 1))})
+    assert [(change["seen_cents"], change["price_cents"]) for change in bill["changes"]] == [(349, 299)]
+    assert shown.post("/api/checkout", sale(lines=seen((RYE_BREAD, 1))), 201)["sale"]["total_cents"] == 299
+
+
+def test_a_rise_is_asked_about_even_where_the_total_falls(shown: Shown) -> None:
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"price_cents": 350})
+    shown.put(f"/api/catalogue/{CROISSANT.code}", {"price_cents": 1})
+    answer = shown.post("/api/checkout", sale(lines=seen((RYE_BREAD, 1), (CROISSANT, 1))), 409)
+    assert "Rye bread costs 3.50 now, not 3.49." in answer["error"]
+    assert "Croissant" not in answer["error"]
+
+
+def test_a_retired_item_on_a_bill_is_named_and_the_rest_is_sold_without_it(shown: Shown) -> None:
+    asked = seen((RYE_BREAD, 2), (CROISSANT, 1))
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"retired": True})
+    for answer in (
+        shown.post("/api/bill", {"lines": asked}),
+        shown.post("/api/checkout", sale(lines=asked), 409)["bill"],
+    ):
+        assert [line["code"] for line in answer["lines"]] == [CROISSANT.code]
+        assert answer["total_cents"] == 129
+        (change,) = answer["changes"]
+        assert (change["name"], change["price_cents"]) == ("Rye bread", None)
+    error = shown.post("/api/checkout", sale(lines=asked), 409)["error"]
+    assert error.startswith("Rye bread is no longer sold: take it off the bill.")
+    assert shown.post("/api/checkout", sale(lines=asked[1:]), 201)["sale"]["total_cents"] == 129
+
+
+def test_a_bill_of_nothing_but_retired_items_sells_nothing(shown: Shown) -> None:
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"retired": True})
+    asked = [*seen((RYE_BREAD, 2)), {"code": "GONE-FROM-THE-SHARED-CATALOGUE", "amount": 1, "price_cents": 5}]
+    answer = shown.post("/api/checkout", sale(lines=asked), 409)
+    assert (answer["bill"]["lines"], answer["bill"]["total_cents"]) == ([], 0)
+    assert len(answer["bill"]["changes"]) == 2
+    assert shown.store.sale_count() == 0
+
+
+def test_a_program_that_sends_no_seen_prices_pays_what_the_catalogue_says(shown: Shown) -> None:
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"price_cents": 999})
+    assert shown.post("/api/checkout", sale(), 201)["sale"]["total_cents"] == 1998
+
+
+def test_a_bill_that_was_sold_before_its_price_rose_is_shown_and_not_asked_about(shown: Shown) -> None:
+    asked = sale(lines=seen((RYE_BREAD, 2)))
+    first = shown.post("/api/checkout", asked, 201)
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"price_cents": 999})
+    assert shown.post("/api/checkout", asked, 200) == {"sale": first["sale"], "added": False}
+
+
+def test_items_are_sent_again_only_when_they_have_changed(shown: Shown) -> None:
+    tag = shown.client.get("/api/items").headers["ETag"]
+    again = shown.client.get("/api/items", headers={"If-None-Match": tag})
+    assert (again.status_code, again.data) == (304, b"")
+    shown.put(f"/api/catalogue/{RYE_BREAD.code}", {"price_cents": 999})
+    assert shown.client.get("/api/items", headers={"If-None-Match": tag}).status_code == 200
+
+
 TOMORROW_AND_ONE = (date.today() + timedelta(days=2)).isoformat()
 
 
@@ -360,15 +452,31 @@ def test_what_is_not_there_is_said_in_json(shown: Shown) -> None:
     shown.sentence("/api/status", {}, status=405)
 
 
-def test_a_browser_is_told_within_the_cart_s_own_frame(shown: Shown) -> None:
-    as_browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PAGE_ACCEPTS = {
+    "Firefox": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Chrome": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,"
+    "application/signed-exchange;v=b3;q=0.7",
+    "old Edge": "text/html, application/xhtml+xml, image/jxr, */*",
+    "old WebKit": "application/xml,application/xhtml+xml,text/html;q=0.9,text/plain;q=0.8,image/png,*/*;q=0.5",
+    "Lynx": "text/html, text/plain, text/sgml, text/css, */*;q=0.01",
+}
+
+
+@pytest.mark.parametrize("browser", PAGE_ACCEPTS)
+def test_a_browser_is_told_within_the_cart_s_own_frame(shown: Shown, browser: str) -> None:
+    as_browser = {"Accept": PAGE_ACCEPTS[browser]}
     for address, status, name in (("/nothing", 404, "Not Found"), ("/logout", 405, "Method Not Allowed")):
         page = shown.client.get(address, headers=as_browser)
         assert page.status_code == status
         assert f"<h1>{name}</h1>" in page.text
         assert 'aria-label="Pages"' in page.text
         assert page.headers.get("Allow") == shown.client.get(address).headers.get("Allow")  # RFC 9110, 15.5.6
-        assert "<nav" not in shown.client.get(address).text
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "text/plain, */*;q=0.1", "text/html;q=0"])
+def test_a_program_is_told_in_a_few_words(shown: Shown, accept: str | None) -> None:
+    for address in ("/nothing", "/logout"):
+        assert "<nav" not in shown.client.get(address, headers={"Accept": accept} if accept else {}).text
 
 
 def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,3 +175,103 @@ def test_a_bill_outlives_a_reload_and_is_sold_once_however_often_it_is_sent(page
     page.get_by_role("button", name="Check out again").click()
     expect(page.get_by_text("was sold by an earlier try, once")).to_be_visible()
     assert fleet.cart.status()["sales"] == sales + 1
+
+
+# Prices that change while a page is open.
+
+
+class Shelf:
+    """Changes items as the operator does, and puts them back."""
+
+    def __init__(self, fleet: ShopFleet) -> None:
+        self._cart = fleet.cart
+        self._before = {item["code"]: item for item in self._cart.get("/api/items")["items"]}
+
+    def change(self, name: str, **fields: object) -> None:
+        code = next(code for code, item in self._before.items() if item["name"] == name)
+        self._cart.put(f"/api/catalogue/{code}", fields)
+
+    def put_back(self) -> None:
+        for code, item in self._before.items():
+            kept = {"price_cents": item["price_cents"], "retired": False}
+            self._cart.put(f"/api/catalogue/{code}", kept)
+
+
+@pytest.fixture
+def shelf(fleet: ShopFleet) -> Iterator[Shelf]:
+    shelf = Shelf(fleet)
+    yield shelf
+    shelf.put_back()
+
+
+def test_a_shopper_pays_what_the_page_showed_or_is_asked(page: Page, fleet: ShopFleet, shelf: Shelf) -> None:
+    from playwright.sync_api import expect
+
+    sales = fleet.cart.status()["sales"]
+    open_shop(page, fleet)
+    put_in(page, "Rye bread")
+    put_in(page, "Gouda")
+    expect(page.get_by_label("Total")).to_have_text("8.38")
+    shelf.change("Rye bread", price_cents=999)
+    page.get_by_role("button", name="Check out").dblclick()  # the second click of a hurried hand agrees to nothing
+    told = page.get_by_role("alert").filter(has_text="Rye bread costs 9.99 now, not 3.49.")
+    expect(told).to_contain_text("The total is 14.88 now")
+    expect(page.get_by_label("Total")).to_have_text("14.88")
+    line = page.locator("#lines li").filter(has_text="Rye bread")
+    expect(line).to_have_class(re.compile("dearer"))
+    expect(line).to_contain_text("9.99 each, was 3.49")
+    expect(page.locator("#lines .dearer")).to_have_count(1)
+    expect(page.get_by_role("button", name="Put Rye bread in the bill, 9.99")).to_be_visible()
+    assert fleet.cart.status()["sales"] == sales
+    page.get_by_role("button", name="Check out").click()
+    expect(page.get_by_role("region", name="Thank you")).to_contain_text("14.88")
+    assert fleet.cart.status()["sales"] == sales + 1
+
+
+def test_a_lower_price_passes_and_is_what_is_paid(page: Page, fleet: ShopFleet, shelf: Shelf) -> None:
+    from playwright.sync_api import expect
+
+    open_shop(page, fleet)
+    put_in(page, "Gouda")
+    expect(page.get_by_label("Total")).to_have_text("4.89")
+    shelf.change("Gouda", price_cents=100)
+    page.get_by_role("button", name="Check out").click()
+    expect(page.get_by_role("region", name="Thank you")).to_contain_text("1.00")
+
+
+def test_a_page_in_sight_renews_prices_and_items(page: Page, fleet: ShopFleet, shelf: Shelf) -> None:
+    from playwright.sync_api import expect
+
+    page.clock.install()
+    open_shop(page, fleet)
+    put_in(page, "Rye bread")
+    expect(page.get_by_label("Total")).to_have_text("3.49")
+    shelf.change("Rye bread", price_cents=400)
+    shelf.change("Lemons", price_cents=50)
+    shelf.change("Gouda", retired=True)
+    page.clock.run_for(11_000)
+    expect(page.get_by_label("Total")).to_have_text("4.00")
+    expect(page.locator("#lines .dearer")).to_contain_text("4.00 each, was 3.49")
+    expect(page.get_by_role("button", name="Put Lemons in the bill, 0.50")).to_be_visible()
+    expect(page.get_by_role("button", name="Put Gouda in the bill")).to_have_count(0)
+
+
+def test_a_retired_item_on_a_bill_is_named_and_taken_off(page: Page, fleet: ShopFleet, shelf: Shelf) -> None:
+    from playwright.sync_api import expect
+
+    open_shop(page, fleet)
+    put_in(page, "Rye bread")
+    put_in(page, "Gouda")
+    expect(page.get_by_label("Total")).to_have_text("8.38")
+    shelf.change("Rye bread", retired=True)
+    page.get_by_role("button", name="Check out").click()
+    sentence = page.get_by_role("alert").filter(has_text="Rye bread is no longer sold: take it off the bill.")
+    expect(sentence).to_be_visible()
+    page.reload()  # the bill and what is wrong with it outlive that
+    expect(sentence).to_be_visible()
+    expect(page.locator("#lines .gone")).to_contain_text("Rye bread")
+    expect(page.get_by_label("Total")).to_have_text("4.89")
+    page.get_by_role("button", name="Remove Rye bread").click()
+    expect(sentence).to_have_count(0)
+    page.get_by_role("button", name="Check out").click()
+    expect(page.get_by_role("region", name="Thank you")).to_contain_text("4.89")

@@ -15,7 +15,7 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField
 from wtforms.validators import Length
 
-from .account import MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Account, PasswordRefused
+from .account import MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Account, PasswordRefused, check_new
 from .auth import Operator, open_to_all
 from .login_throttle import LoginThrottle
 from .request_guard import takes_form
@@ -103,16 +103,17 @@ def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for
     @takes_form
     def change_password() -> Any:
         sent = PasswordForm()
-        error, wait_s = passwords.refusal(sent.password.data or "")
-        if not error and sent.new.data != sent.again.data:
-            error = "The two new passwords are not the same."
-        if not error:
+        new = sent.new.data or ""
+        wrong, wait_s = _wrong_fields(sent, passwords)
+        if not wrong:
             try:
-                account.change_password(sent.new.data or "")
+                account.change_password(new)
             except PasswordRefused as refused:
-                error = str(refused)
-        if error:
-            return _refused("password.html", error, wait_s, form=sent, least=MIN_PASSWORD_CHARS)
+                wrong["new"] = str(refused)
+        if wrong:
+            return _refused(
+                "password.html", " ".join(wrong.values()), wait_s, wrong=wrong, form=sent, least=MIN_PASSWORD_CHARS
+            )
         log.info("the admin password was changed from %s", request.remote_addr)
         login_user(Operator(account.user_id))
         flash("The password is changed, and every other session has ended.")
@@ -121,8 +122,21 @@ def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for
     return blueprint
 
 
+def _wrong_fields(sent: PasswordForm, passwords: PasswordCheck) -> tuple[dict[str, str], int]:
+    """Return what is wrong with each field of a change, and the seconds to wait before the next try."""
+    error, wait_s = passwords.refusal(sent.password.data or "")
+    wrong = {"password": error} if error else {}
+    try:
+        check_new(sent.new.data or "")
+    except PasswordRefused as refused:
+        wrong["new"] = str(refused)
+    if sent.new.data != sent.again.data:
+        wrong["again"] = "The two new passwords are not the same."
+    return wrong, wait_s
+
+
 def _password_page() -> str:
-    return render_template("password.html", form=PasswordForm(), least=MIN_PASSWORD_CHARS, error="")
+    return render_template("password.html", form=PasswordForm(), least=MIN_PASSWORD_CHARS, wrong={})
 
 
 def _refused(template: str, error: str, wait_s: int, **shown: Any) -> Any:

@@ -1,5 +1,0 @@
-// The sheet of labels is complete already; this only opens the print dialog of the browser.
-
-import { byId } from "./dom.js";
-
-byId("print").addEventListener("click", () => window.print());
