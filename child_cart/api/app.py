@@ -35,6 +35,7 @@ from .pages import pages
 from .request_parsing import RequestError
 from .scan import scan
 from .services import Services
+from .serving.lanes import refuse_when_full
 from .settings import add_settings
 from .shop import add_shop
 from .status import add_status
@@ -70,6 +71,7 @@ def create_app(
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.json.sort_keys = False  # type: ignore[attr-defined]
+    application.before_request(refuse_when_full)
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
     install_auth(application, account, services.status.info.cart_id[:8])
