@@ -5,13 +5,14 @@ Translates between HTTP and the services; decides nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from flask import Blueprint, Flask, Response, jsonify, render_template, request
 from flask_cors import CORS
 from prometheus_client import Counter
-from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable, TooManyRequests
 
 from cart_common import __version__
 from cart_common.process.settings import SettingError
@@ -23,6 +24,7 @@ from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
 from ..shop.billing import BillError
 from ..shop.catalogue import CatalogueError, ReadOnlyCatalogue
+from ..shop.checkout_limit import TooManySales
 from .access.account import Account
 from .access.auth import install_auth
 from .access.login import login
@@ -94,6 +96,7 @@ def create_app(
     for refused in (BillError, CatalogueError, PictureError, RequestError, RowError, SettingError):
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnlyCatalogue, _kept_elsewhere)
+    application.register_error_handler(TooManySales, _too_many)
     for out_of_order in (StoreError, ReaderBusy, ScannerAway):
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
@@ -136,6 +139,10 @@ def _refused(error: Exception) -> Any:
 
 def _kept_elsewhere(error: Exception) -> Any:
     return _http_error(Conflict(str(error)))
+
+
+def _too_many(error: TooManySales) -> Any:
+    return _http_error(TooManyRequests(str(error), retry_after=math.ceil(error.wait_s)))
 
 
 def _out_of_order(error: Exception) -> Any:
