@@ -5,13 +5,14 @@ Translates between HTTP and the services; decides nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from flask import Blueprint, Flask, Response, jsonify, render_template, request
 from flask_cors import CORS
 from prometheus_client import Counter
-from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable, TooManyRequests
 
 from cart_common import __version__
 from cart_common.process.settings import SettingError
@@ -22,6 +23,7 @@ from ..scanner.reader import ReaderBusy
 from ..scanner.service import ScannerAway
 from ..shop.billing import BillError
 from ..shop.catalogue import CatalogueError, FieldsRefused, ReadOnlyCatalogue
+from ..shop.checkout_limit import TooManySales
 from .access.account import Account
 from .access.auth import install_auth
 from .access.login import login
@@ -34,6 +36,7 @@ from .pages import pages
 from .request_parsing import RequestError
 from .scan import scan
 from .services import Services
+from .serving.lanes import refuse_when_full
 from .settings import add_settings
 from .shop import add_shop
 from .status import add_status
@@ -69,6 +72,7 @@ def create_app(
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.json.sort_keys = False  # type: ignore[attr-defined]
+    application.before_request(refuse_when_full)
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
     install_auth(application, account, services.status.info.cart_id[:8])
@@ -92,6 +96,7 @@ def create_app(
         application.register_error_handler(refused, _refused)
     application.register_error_handler(ReadOnlyCatalogue, _kept_elsewhere)
     application.register_error_handler(FieldsRefused, _fields_refused)
+    application.register_error_handler(TooManySales, _too_many)
     for out_of_order in (StoreError, ReaderBusy, ScannerAway):
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
@@ -138,6 +143,10 @@ def _fields_refused(error: FieldsRefused) -> tuple[Response, int]:
 
 def _kept_elsewhere(error: Exception) -> Any:
     return _http_error(Conflict(str(error)))
+
+
+def _too_many(error: TooManySales) -> Any:
+    return _http_error(TooManyRequests(str(error), retry_after=math.ceil(error.wait_s)))
 
 
 def _out_of_order(error: Exception) -> Any:

@@ -13,6 +13,7 @@ from ..shop.catalogue_csv import CsvRefused
 from ..shop.catalogue_service import CatalogueService
 from .access.request_guard import takes
 from .request_parsing import json_body
+from .serving.lanes import Lane, answered_in
 
 LABEL_TYPES: Final = {"svg": "image/svg+xml", "png": "image/png"}
 
@@ -42,6 +43,7 @@ def catalogue(service: CatalogueService) -> Blueprint:  # noqa: C901 - one short
         return jsonify(item=asdict(item))
 
     @blueprint.get("/catalogue.csv")
+    @answered_in(Lane.REPORTS)
     def export() -> Response:
         answer = Response(service.csv(), mimetype="text/csv")
         answer.headers["Content-Disposition"] = 'attachment; filename="catalogue.csv"'
@@ -49,6 +51,7 @@ def catalogue(service: CatalogueService) -> Blueprint:  # noqa: C901 - one short
 
     @blueprint.post("/catalogue.csv")
     @takes("text/csv")
+    @answered_in(Lane.REPORTS)
     def take() -> Response:
         return jsonify(service.take_csv(request.get_data()))
 

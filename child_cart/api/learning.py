@@ -14,6 +14,7 @@ from ..operation.operator_service import OperatorService
 from ..operation.row_service import RowService
 from ..shop.billing import described
 from .request_parsing import RequestError, json_body, number, text_id
+from .serving.lanes import Lane, answered_in
 from .status import version_json
 
 MAX_LIMIT: Final = 500
@@ -24,16 +25,19 @@ def add_learning(blueprint: Blueprint, operator: OperatorService, row_service: R
     """Add the addresses of learning; all of them need a login or the token."""
 
     @blueprint.get("/rounds")
+    @answered_in(Lane.REPORTS)
     def rounds() -> Response:
         newest = operator.rounds(number("limit", 20, 1, MAX_LIMIT))
         return jsonify(rounds=[asdict(record) for record in newest])
 
     @blueprint.get("/versions")
+    @answered_in(Lane.REPORTS)
     def versions() -> Response:
         newest = operator.versions(number("limit", 100, 1, MAX_LIMIT))
         return jsonify(versions=[version_json(version) for version in newest])
 
     @blueprint.post("/rows")
+    @answered_in(Lane.REPORTS)
     def rows() -> tuple[Response, int]:
         body = json_body()
         batch_id, batch = text_id(body, "batch_id"), _batch_of(body)

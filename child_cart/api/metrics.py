@@ -26,6 +26,7 @@ from ..learning.activity import Stage
 from ..operation.status import CartInfo, CartStatus, EventCounts
 from ..operation.status_service import StatusService
 from ..operation.warnings import Severity
+from .serving.lanes import Lane, answered_in
 
 Family = Callable[..., GaugeMetricFamily | CounterMetricFamily]
 
@@ -210,6 +211,7 @@ def metrics(service: StatusService, codes: Counter, refusals: Counter) -> Bluepr
     ProcessCollector(registry=registry)
 
     @blueprint.get("/metrics")
+    @answered_in(Lane.REPORTS)
     def figures() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 

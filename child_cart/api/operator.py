@@ -14,6 +14,7 @@ from ..learning.exports import ExportKind
 from ..operation.log_buffer import LINES_KEPT
 from ..operation.operator_service import OperatorService
 from .request_parsing import RequestError, json_body, number
+from .serving.lanes import Lane, answered_in
 
 TYPES: Final = {
     ExportKind.HDF5: "application/x-hdf5",
@@ -27,6 +28,7 @@ def operator(service: OperatorService) -> Blueprint:
     blueprint = Blueprint("operator", __name__)
 
     @blueprint.get("/figures")
+    @answered_in(Lane.REPORTS)
     def figures() -> Response:
         return jsonify(service.figures())
 
@@ -36,10 +38,12 @@ def operator(service: OperatorService) -> Blueprint:
         return jsonify(lines=[asdict(line) for line in lines])
 
     @blueprint.get("/rounds.csv")
+    @answered_in(Lane.REPORTS)
     def rounds_csv() -> Response:
         return _download(Response(service.rounds_csv(), mimetype="text/csv"), "rounds.csv")
 
     @blueprint.get("/rounds.json")
+    @answered_in(Lane.REPORTS)
     def rounds_json() -> Response:
         text = json.dumps({"rounds": [asdict(record) for record in service.rounds()]}, indent=1)
         return _download(Response(text, mimetype="application/json"), "rounds.json")
@@ -50,6 +54,7 @@ def operator(service: OperatorService) -> Blueprint:
         return jsonify(asked=True), 202
 
     @blueprint.get("/exports/<any(h5, keras, tflite):kind>")
+    @answered_in(Lane.REPORTS)
     def export(kind: str) -> Any:
         ready = service.export(ExportKind(kind))
         if ready is None:

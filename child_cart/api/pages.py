@@ -15,6 +15,7 @@ from ..shop.catalogue_service import CatalogueService
 from ..shop.checkout_service import CheckoutService
 from .access.auth import open_to_all
 from .request_parsing import number
+from .serving.lanes import Lane, answered_in
 
 MAX_LABELS: Final = 300
 MAX_COPIES: Final = 50
@@ -63,6 +64,7 @@ def pages(service: CatalogueService, checkout: CheckoutService) -> Blueprint:
         return render_template("catalogue.html", read_only=service.read_only)
 
     @blueprint.get("/admin/labels")
+    @answered_in(Lane.REPORTS)
     def label_sheet() -> str:
         codes, copies = request.args.getlist("code"), number("copies", 1, 1, MAX_COPIES)
         category = number("category", 0, 0, max(CATEGORIES)) or None

@@ -13,6 +13,7 @@ from ..shop.item_codes import Reading
 from .access.auth import open_to_all
 from .access.request_guard import takes
 from .request_parsing import RequestError, json_body, number
+from .serving.lanes import Lane, answered_in
 
 MAX_FRAMES: Final = 999_999_999
 
@@ -23,6 +24,7 @@ def scan(service: ScannerService) -> Blueprint:
 
     @blueprint.post("/scan")
     @takes(*TYPES)
+    @answered_in(Lane.PICTURES)
     @open_to_all
     def picture() -> Response:
         thorough = number("thorough", 1, 0, 1) == 1
@@ -37,12 +39,14 @@ def scan(service: ScannerService) -> Blueprint:
         return jsonify(codes=_shown([service.read_text(sent)]))
 
     @blueprint.post("/camera/scan")
+    @answered_in(Lane.PICTURES)
     @open_to_all
     def camera() -> Response:
         frame, readings = service.read_camera(number("after", 0, 0, MAX_FRAMES))
         return jsonify(frame=frame, codes=_shown(readings))
 
     @blueprint.get("/camera/frame")
+    @answered_in(Lane.REPORTS)
     @open_to_all
     def frame() -> Response:
         return Response(service.preview(), mimetype="image/jpeg")

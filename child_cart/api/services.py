@@ -16,6 +16,7 @@ from ..operation.status import CartInfo
 from ..operation.status_service import LearningSources, NetworkSources, StatusService
 from ..scanner.service import ScannerService
 from ..shop.catalogue_service import CatalogueService
+from ..shop.checkout_limit import CheckoutLimit
 from ..shop.checkout_service import CheckoutService
 from ..shop.trending import TrendingService
 
@@ -66,7 +67,13 @@ def build_services(
         operator=OperatorService(task.name, store, log, learning.exports, requests),
         settings=book,
         rows=RowService(store, task, requests.rows_added),
-        checkout=CheckoutService(store, task, requests.rows_added),
+        checkout=CheckoutService(
+            store,
+            task,
+            requests.rows_added,
+            CheckoutLimit(settings.checkouts_per_minute, settings.checkouts_at_once),
+            settings.sale_days_back,
+        ),
         trending=TrendingService(task.name, lambda: learning.versions.current),
         catalogue=CatalogueService(store, shared=bool(settings.catalogue), currency=settings.currency),
         scanner=scanner,

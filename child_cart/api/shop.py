@@ -10,7 +10,8 @@ from flask import Blueprint, Response, jsonify, request
 from ..shop.billing import CATEGORIES, MAX_AMOUNT, SHOPPERS, BillChanged
 from ..shop.checkout_service import CheckoutService
 from ..shop.trending import TrendingService
-from .access.auth import open_to_all
+from .access.auth import is_known, open_to_all
+from .access.client_address import client_address
 from .request_parsing import json_body, number, text_id
 
 
@@ -45,7 +46,8 @@ def add_shop(blueprint: Blueprint, checkout: CheckoutService, trends: TrendingSe
     @open_to_all
     def check_out() -> tuple[Response, int]:
         body = json_body()
-        sale, added = checkout.check_out(text_id(body, "sale_id"), body)
+        stranger = None if is_known() else client_address(request)
+        sale, added = checkout.check_out(text_id(body, "sale_id"), body, stranger)
         return jsonify(sale=asdict(sale), added=added), 201 if added else 200
 
     @blueprint.errorhandler(BillChanged)

@@ -96,6 +96,22 @@ class CartSettings:
         check=_check_camera,
     )
     currency: str = option("", "what stands behind each price on pages and labels, as € or CHF", check=_check_currency)
+    # Of one address: a cart sells to one shopper at a time, a till to one every half minute.
+    checkouts_per_minute: float = option(
+        6.0,
+        "sales a minute that one address may make without a login or the token; 0 for no limit",
+        minimum=0,
+        maximum=100_000,
+    )
+    checkouts_at_once: int = option(
+        20,
+        "sales that one address may make at once, after a rest, without a login or the token",
+        minimum=1,
+        maximum=100_000,
+    )
+    sale_days_back: int = option(
+        7, "how many days ago a sale may have been that comes without a login or the token", minimum=0, maximum=36_500
+    )
     data_dir: str = option("data/cart", "folder for everything that this cart keeps")
     number: int = option(
         0,

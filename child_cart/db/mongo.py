@@ -130,7 +130,7 @@ class MongoStore:
             return self._entries.head().rows_to - self._trained_to()
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
-        """Return the oldest waiting rows, oldest first."""
+        """Return the oldest waiting rows, oldest first, each with the sale that made it."""
         with self._lock:
             return self._entries.rows_after(self._trained_to(), limit)
 

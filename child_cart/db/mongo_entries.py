@@ -167,12 +167,15 @@ class EntryLog:
     ) -> list[StoredRow]:
         """Return the first wanted rows of the entries that a query finds, in this order."""
         rows: list[StoredRow] = []
-        fields, size = {"rows": 1, "rows_from": 1}, max(2, min(limit, 100))  # an entry may hold a single row
+        fields = {"rows": 1, "rows_from": 1, "sale.sale_id": 1, "sale.sold_at": 1}
+        size = max(2, min(limit, 100))  # an entry may hold a single row
         with self._database.entries.find(query, fields, batch_size=size).sort([order]) as entries:
             for entry in entries:
                 numbered = list(enumerate(entry["rows"], entry["rows_from"]))[:: order[1]]
                 chosen = [(number, text) for number, text in numbered if is_wanted(number)][: limit - len(rows)]
-                rows += [StoredRow(number, json.loads(text), is_held_out(number)) for number, text in chosen]
+                sale = entry.get("sale", {})
+                source = sale.get("sale_id", ""), sale.get("sold_at", 0.0)
+                rows += [StoredRow(number, json.loads(text), is_held_out(number), *source) for number, text in chosen]
                 if len(rows) >= limit:
                     break
         return rows

@@ -53,6 +53,10 @@ class StoredRow:
     sequence: int
     row: Json
     held_out: bool
+    sale_id: str = ""
+    """The sale that made it; empty for rows of programs, and for those of a store that did not note it."""
+    sold_at: float = 0.0
+    """When that sale was made, by the cart's clock."""
 
 
 class Origin(StrEnum):

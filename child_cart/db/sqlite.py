@@ -29,7 +29,8 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 """
 _NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _RETIRED: Final = "ALTER TABLE items ADD COLUMN retired INTEGER NOT NULL DEFAULT 0"
-MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED]
+_SALE_OF_ROWS: Final = "ALTER TABLE cart_data ADD COLUMN sale INTEGER"
+MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED, _SALE_OF_ROWS]
 """Step n leads from schema version n to n + 1, in one transaction; steps are added at the end and never changed."""
 TABLES: Final = ("items", "sales", "batches", "cart_data", "models", "rounds", "settings", "notes")
 READ_AT_ONCE: Final = 10_000
@@ -78,7 +79,7 @@ class SqliteStore:
             added = connection.execute(
                 "INSERT OR IGNORE INTO sales (sale_id, body) VALUES (?, ?)", (sale.sale_id, body)
             )
-            return self._add_rows_if(added, rows)
+            return self._add_rows_if(added, rows, added.lastrowid)
 
     def sale(self, sale_id: str) -> Sale | None:
         """Return the sale of this id, or None."""
@@ -112,13 +113,18 @@ class SqliteStore:
             return self.row_count() - self._trained_to()
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
-        """Return the oldest waiting rows, oldest first."""
+        """Return the oldest waiting rows, oldest first, each with the sale that made it."""
         with self._file.lock:
             rows = self._file.rows(
-                "SELECT sequence, body FROM cart_data WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                "SELECT sequence, cart_data.body, COALESCE(sale_id, ''), "
+                "COALESCE(json_extract(sales.body, '$.sold_at'), 0.0) "
+                "FROM cart_data LEFT JOIN sales ON number = sale WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 *(self._trained_to(), limit),
             )
-        return [StoredRow(sequence, json.loads(body), is_held_out(sequence)) for sequence, body in rows]
+        return [
+            StoredRow(sequence, json.loads(body), is_held_out(sequence), sale_id, sold_at)
+            for sequence, body, sale_id, sold_at in rows
+        ]
 
     def held_out_rows(self, limit: int) -> list[Json]:
         """Return the newest held-out rows that are not waiting."""
@@ -242,11 +248,11 @@ class SqliteStore:
         """Close the store. Safe to call again."""
         self._file.close()
 
-    def _add_rows_if(self, added: sqlite3.Cursor, rows: Sequence[Json]) -> bool:
+    def _add_rows_if(self, added: sqlite3.Cursor, rows: Sequence[Json], sale: int | None = None) -> bool:
         """Add the rows if the insert has added their source, in the same transaction."""
         if added.rowcount == 0:
             return False
-        self._insert_rows(rows)
+        self._insert_rows(rows, sale)
         return True
 
     def _put(self, table: str, name: str, value: str | None) -> None:
@@ -262,9 +268,9 @@ class SqliteStore:
             [(item.code, item.name, item.category, item.price_cents, item.retired) for item in items],
         )
 
-    def _insert_rows(self, rows: Sequence[Json]) -> None:
-        bodies = [(json.dumps(row, separators=(",", ":")),) for row in rows]
-        self._file.connection.executemany("INSERT INTO cart_data (body) VALUES (?)", bodies)
+    def _insert_rows(self, rows: Sequence[Json], sale: int | None = None) -> None:
+        bodies = [(json.dumps(row, separators=(",", ":")), sale) for row in rows]
+        self._file.connection.executemany("INSERT INTO cart_data (body, sale) VALUES (?, ?)", bodies)
 
     def _insert_versions(self, versions: Sequence[ModelVersion]) -> None:
         bodies = [(version.number, version.trained_to, json.dumps(asdict(version))) for version in versions]

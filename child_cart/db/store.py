@@ -83,7 +83,7 @@ class Store(Protocol):
         """Return the number of rows above the current version's ``trained_to``."""
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
-        """Return the oldest waiting rows, oldest first."""
+        """Return the oldest waiting rows, oldest first, each with the sale that made it."""
 
     def held_out_rows(self, limit: int) -> list[Json]:
         """Return the newest held-out rows that are not waiting."""

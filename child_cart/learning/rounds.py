@@ -28,6 +28,7 @@ from ..transfers.peer_discovery import FoundCluster, PeerDiscovery
 from .activity import Activity, Stage
 from .collection import Accepted, Collection
 from .round_log import RoundLog
+from .row_choice import chosen_rows
 from .sharing import Sharing
 from .versions import Versions
 
@@ -143,8 +144,9 @@ class Rounds:
         self._activity.move_to(Stage.TRAINING)
         waiting = await in_thread(self._store.waiting_rows, self._book.current.max_round_rows)
         own_rows = await in_thread(self._store.held_out_rows, OWN_EVALUATION_ROWS)
-        own_rows = [entry.row for entry in waiting if entry.held_out] + own_rows
-        rows = [entry.row for entry in waiting if not entry.held_out]
+        chosen = chosen_rows(waiting, self._book.current.dataset_size)
+        own_rows = [entry.row for entry in chosen if entry.held_out] + own_rows
+        rows = [entry.row for entry in chosen if not entry.held_out]
         target = self._versions.new_target()
         with self.log.timed("training"), self.sharing.training():
             trained = await self._trainer.train(
@@ -154,7 +156,10 @@ class Rounds:
                 self._versions.add, Origin.LOCAL, target, trained, waiting[-1].sequence, self.log.present.number
             )
         self.sharing.become(Role.SHELL)
-        self._activity.note(f"Trained on {len(rows)} rows: version {version.number}, accuracy {version.accuracy:.3f}.")
+        left_out = f", {len(waiting) - len(chosen)} left out" if len(chosen) < len(waiting) else ""
+        self._activity.note(
+            f"Trained on {len(rows)} rows{left_out}: version {version.number}, accuracy {version.accuracy:.3f}."
+        )
         await self.log.save(local_version=version.number, local_accuracy=version.accuracy, rows=len(rows))
 
     async def _collect(self, collection: Collection) -> None:
@@ -225,16 +230,28 @@ class Rounds:
             raise _NoCluster(Outcome.SHARING_PAUSED, "Sharing is paused: the cart trained alone.")
 
     async def _wait_for_rows(self) -> None:
+        said = False
         while True:
             self.wake.clear()
             waiting = await in_thread(self._store.waiting_count)
-            if waiting >= self._book.current.dataset_size or (self._train_now and waiting > 0):
+            is_due = waiting >= self._book.current.dataset_size
+            may_begin = await self._come_from_enough_sales() if is_due else False
+            if may_begin or (self._train_now and waiting > 0):
                 self._train_now = False
                 return
+            if is_due and not said:
+                self._activity.note("Enough rows wait, but of too few sales: the round begins when others have come.")
+                said = True
             if self._train_now:
                 self._train_now = False
                 self._activity.note("There is nothing to train on: no rows wait.")
             await self.wake.wait()
+
+    async def _come_from_enough_sales(self) -> bool:
+        settings = self._book.current
+        waiting = await in_thread(self._store.waiting_rows, settings.max_round_rows)
+        enough = len(chosen_rows(waiting, settings.dataset_size)) >= settings.dataset_size
+        return enough or len(waiting) == settings.max_round_rows
 
 
 def shares_of(weighting: str, base: ModelVersion, accepted: list[Accepted]) -> tuple[float, list[float]]:

@@ -19,10 +19,13 @@ from .picture import PictureError, grey
 REQUEST: Final = struct.Struct(">?HHI")
 """Thorough; width and height of grey pixels (0 by 0 for the bytes of a picture); number of bytes that follow."""
 IDLE_S: Final = 60.0
+NICENESS: Final = 10
+"""Below the cart's own process: on a machine with one core, the shop comes first."""
 
 
 def main() -> None:
     """Answer requests until there are no more."""
+    os.nice(NICENESS)
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
     while select.select([incoming], [], [], IDLE_S)[0]:

@@ -147,11 +147,16 @@ def described(value: object) -> str:
     return text if len(text) <= DESCRIBED_CHARS else f"{text[:DESCRIBED_CHARS]}…"
 
 
-def sale_day(text: object, today: date) -> date:
+def sale_day(text: object, today: date, days_back: int | None = None) -> date:
     """Return the day of a sale: today, or an earlier one given as ``2026-07-31``.
 
+    Args:
+        text: the day; None for today.
+        today: at this cart.
+        days_back: how many days ago it may have been; None for any day since ``EARLIEST_SALE``.
+
     Raises:
-        BillError: for anything else, a day in the future, or one before ``EARLIEST_SALE``.
+        BillError: for anything else, a day in the future, or one too long ago.
     """
     if text is None:
         return today
@@ -162,6 +167,11 @@ def sale_day(text: object, today: date) -> date:
     # A till may be a time zone ahead of us, which is less than a day.
     if day is None or not EARLIEST_SALE <= day <= today + timedelta(days=1):
         raise BillError(f"The day of sale {str(text)[:40]!r} is not a day like 2026-07-31, at most today.")
+    if days_back is not None and day < today - timedelta(days=days_back):
+        raise BillError(
+            f"The day of sale {day.isoformat()!r} is more than {days_back} days ago. Only the operator can add such a "
+            "sale, after logging in, and programs that show the cart's token."
+        )
     return day
 
 

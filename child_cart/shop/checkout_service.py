@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Final
 
@@ -14,6 +15,7 @@ from ..db.store import Store
 from ..model.task import SoldLine, Task
 from . import billing
 from .catalogue import written_price
+from .checkout_limit import CheckoutLimit
 
 NAMED_CHANGES: Final = 3
 """How many changed lines a sentence names; a bill may have hundreds."""
@@ -26,12 +28,18 @@ class CheckoutService:
         store: holds the catalogue, and takes sales and the rows that they make.
         task: makes rows from what was sold.
         rows_added: is called when a sale has made rows.
+        limit: bounds how often a stranger checks out.
+        days_back: how many days ago a stranger's sale may have been.
     """
 
-    def __init__(self, store: Store, task: Task, rows_added: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, task: Task, rows_added: Callable[[], None], limit: CheckoutLimit, days_back: int
+    ) -> None:
         self._store = store
         self._task = task
         self._rows_added = rows_added
+        self._limit = limit
+        self._days_back = days_back
 
     def items(self) -> list[Item]:
         """Return the items that are sold."""
@@ -53,32 +61,49 @@ class CheckoutService:
         """Return the last sales, the newest first."""
         return self._store.sales(limit)
 
-    def check_out(self, sale_id: str, request: Json) -> tuple[Sale, bool]:
+    def check_out(self, sale_id: str, request: Json, stranger: str | None = None) -> tuple[Sale, bool]:
         """Sell a bill: keep the sale and the rows it makes. Returns the sale, and False if it was kept before.
 
         Args:
             sale_id: the same one in each repetition of a request.
             request: ``gender``, ``lines``, and ``sold_on`` for a day other than today.
+            stranger: the address of who asks, which has limits; None for the operator and programs, which have none.
 
         Raises:
             BillChanged: if a price is higher than the shopper has seen, or an item is no longer sold.
             BillError: if the request makes no sale; nothing is kept then.
+            TooManySales: if the stranger has checked out too often; nothing is kept then.
         """
         kept = self._store.sale(sale_id)
         if kept is not None:
             return kept, False  # a receipt shows what was sold, whatever the repeated request says
         gender = billing.shopper(request.get("gender"))
-        day = billing.sale_day(request.get("sold_on"), date.today())
+        days_back = None if stranger is None else self._days_back
+        day = billing.sale_day(request.get("sold_on"), date.today(), days_back)
         bill = self.quote(request.get("lines"))
         if any(change.needs_consent for change in bill.changes):
             raise billing.BillChanged(changes_sentence(bill), bill)
         sale = Sale(sale_id, time.time(), day.isoformat(), gender, bill.lines, bill.total_cents)
         sold = [SoldLine(day, line.category, gender, line.amount) for line in bill.lines]
         rows = [row for row in map(self._task.sale_row, sold) if row is not None]
-        added = self._store.record_sale(sale, rows)
+        with self._counted(stranger):
+            added = self._store.record_sale(sale, rows)
         if rows:
             self._rows_added()
         return sale if added else self._store.sale(sale_id) or sale, added
+
+    @contextmanager
+    def _counted(self, stranger: str | None) -> Iterator[None]:
+        """Count a stranger's sale; a sale that fails in this block counts for nothing."""
+        if stranger is None:
+            yield
+            return
+        self._limit.take(stranger, time.monotonic())
+        try:
+            yield
+        except BaseException:
+            self._limit.give_back(stranger, time.monotonic())
+            raise
 
 
 def changes_sentence(bill: billing.Bill) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from support.browser import code_pictures as pictures
 from support.carts.shown import CROISSANT, RYE_BREAD, Shown, bill_of
 from support.processes.programs import wait_for
 
+from child_cart.api.serving.lanes import Lane, lane_of
+from child_cart.api.serving.page_server import PageServer
 from child_cart.scanner.camera import Camera
 from child_cart.scanner.service import NO_DECODER
 
@@ -159,3 +162,57 @@ def test_pictures_are_read_one_at_a_time(shown: Shown, monkeypatch: pytest.Monke
     assert second.status_code == 503
     assert second.json == {"error": "The cart is still looking at other pictures. Try again in a moment."}
     assert send(shown, LABEL).status_code == 200
+
+
+# The shop goes on.
+
+
+def test_pictures_that_take_long_leave_the_shop_served(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> dict[str, object]:
+        begun.set()
+        assert go_on.wait(30)
+        return {"texts": []}
+
+    monkeypatch.setattr(shown.reader, "_ask", slow)
+    answers: list[int] = []
+
+    def ask(port: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("POST", "/api/scan", LABEL, {"Content-Type": "image/png"})
+        answers.append(connection.getresponse().status)
+        connection.close()
+
+    with PageServer(shown.app, "127.0.0.1", 0) as server:
+        port = int(server.url.rstrip("/").rpartition(":")[2])
+        askers = [threading.Thread(target=ask, args=(port,)) for _ in range(16)]
+        for asker in askers:
+            asker.start()
+        assert begun.wait(10)
+        wait_for(lambda: server._workers[Lane.PICTURES]._jobs.waiting("127.0.0.1") == 15)
+        shopper = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        for _ in range(20):
+            shopper.request("GET", "/api/items")
+            assert shopper.getresponse().read()
+        shopper.close()
+        assert answers == []
+        go_on.set()
+        for asker in askers:
+            asker.join(30)
+    assert answers == [200] * 16
+
+
+def test_what_may_take_seconds_is_not_answered_by_the_threads_of_the_shop(shown: Shown) -> None:
+    lanes: dict[str, set[str]] = {lane: set() for lane in Lane}
+    for rule in shown.app.url_map.iter_rules():
+        for method in (rule.methods or set()) & {"GET", "POST"}:
+            path = rule.rule.replace("<any(h5, keras, tflite):kind>", "h5").replace("<", "").replace(">", "")
+            lane = lane_of(shown.app, {"PATH_INFO": path, "REQUEST_METHOD": method})
+            lanes[lane].add(f"{method} {rule.rule}")
+    assert lanes[Lane.PICTURES] == {"POST /api/scan", "POST /api/camera/scan"}
+    assert lanes[Lane.REPORTS] == {
+        *("GET /api/rounds", "GET /api/rounds.csv", "GET /api/rounds.json", "GET /api/versions", "GET /api/figures"),
+        *("GET /api/exports/<any(h5, keras, tflite):kind>", "GET /metrics", "GET /admin/labels", "POST /api/rows"),
+        *("GET /api/catalogue.csv", "POST /api/catalogue.csv", "GET /api/camera/frame"),
+    }

@@ -19,14 +19,18 @@ from flask import Flask, Response, jsonify, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.networks.certificates import Authority
+from support.processes.programs import wait_for
 
 from cart_common.process.settings import SettingError
 from cart_common.process.tls import serving_context
 from child_cart.api.app import MAX_BODY_BYTES
-from child_cart.api.serving import page_server
+from child_cart.api.serving import lanes, page_server
+from child_cart.api.serving.lanes import THREADS, Lane, answered_in, refuse_when_full
 from child_cart.api.serving.page_server import PageServer
 
+SHOP_THREADS = THREADS[Lane.SHOP]
 LARGE_ANSWER_BYTES = 12_000_000  # more than the sockets of this machine hold
+ASK_SLOWLY = b"GET /slow HTTP/1.1\r\nHost: cart\r\n\r\n"
 HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: cart\r\nX-Slow: "
 HALF_A_BODY = b"POST /told HTTP/1.1\r\nHost: cart\r\nContent-Length: 1000\r\n\r\nhalf"
 HALF_A_LARGE_BODY = b"POST /told HTTP/1.1\r\nHost: cart\r\nContent-Length: 1000000\r\n\r\nhalf"
@@ -112,7 +116,8 @@ def plain() -> Pages:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times short enough to be waited for."""
-    for name, value in (("REQUEST_S", 0.3), ("HANDSHAKE_S", 0.3), ("ANSWER_S", 0.2), ("CLOSE_S", 0.2)):
+    times = {"HEAD_S": 0.3, "REQUEST_S": 0.3, "HANDSHAKE_S": 0.3, "ANSWER_S": 0.2, "CLOSE_S": 0.2}
+    for name, value in times.items():
         monkeypatch.setattr(page_server, name, value)
 
 
@@ -398,7 +403,7 @@ def standing(plain: Pages) -> Iterator[tuple[Pages, PageServer]]:
 @pytest.mark.parametrize("sent", [b"", HALF_A_HEAD, HALF_A_BODY, HALF_A_LARGE_BODY])
 def test_slow_clients_hold_up_nobody(pages: Pages, quick_end: None, opened: list[socket.socket], sent: bytes) -> None:
     with pages.serve() as server:
-        opened.extend(pages.socket(server, sent) for _ in range(5 * page_server.THREADS))
+        opened.extend(pages.socket(server, sent) for _ in range(5 * SHOP_THREADS))
         assert pages.ask(server) == "here"
         assert pages.told(server, "POST", body=b"small")["body"] == "small"
 
@@ -407,7 +412,7 @@ def test_clients_that_take_no_answer_hold_up_nobody(pages: Pages, quick_end: Non
     pages.application.add_url_rule("/large", view_func=lambda: b"x" * LARGE_ANSWER_BYTES)
     with pages.serve() as server:
         opened.extend(
-            pages.socket(server, b"GET /large HTTP/1.1\r\nHost: cart\r\n\r\n") for _ in range(page_server.THREADS + 1)
+            pages.socket(server, b"GET /large HTTP/1.1\r\nHost: cart\r\n\r\n") for _ in range(SHOP_THREADS + 1)
         )
         assert pages.ask(server) == "here"
 
@@ -452,20 +457,140 @@ def test_large_bodies_take_turns(
         assert len(plain.told(server, "POST", body=b"x" * 100_000)["body"]) == 100_000
 
 
-def test_more_connections_than_there_are_places_wait(
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD, HALF_A_BODY])
+def test_an_address_without_a_place_left_gives_up_the_connection_that_waits_longest(
+    pages: Pages, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS_OF_ONE", 3)
+    with pages.serve() as server:
+        opened.extend(pages.socket(server, sent) for _ in range(3))
+        kept = pages.connect(server)
+        assert ask(kept) == "here"
+        assert _end_of(opened[0])
+        assert ask(kept) == "here"
+        kept.close()
+
+
+def test_the_connections_of_one_address_cost_others_nothing(
     pages: Pages, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_server, "CONNECTIONS", 3)
+    monkeypatch.setattr(page_server, "CONNECTIONS", 8)
     with pages.serve() as server:
-        opened.extend(pages.socket(server) for _ in range(3))
-        answers: list[str] = []
-        waiting = threading.Thread(target=lambda: answers.append(pages.ask(server)))
-        waiting.start()
-        waiting.join(0.2)
-        assert answers == []
+        kept = pages.connect(server, source="127.0.0.2")
+        assert ask(kept) == "here"
+        opened.extend(pages.socket(server, HALF_A_BODY) for _ in range(30))  # takes each place again when it is cut
+        assert ask(kept) == "here"
+        other = pages.connect(server, source="127.0.0.3")
+        assert ask(other) == "here"
+        kept.close()
+        other.close()
+
+
+def test_a_request_that_is_worked_on_keeps_its_place(
+    pages: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS_OF_ONE", 2)
+    slow = SlowView(pages, Lane.SHOP)
+    with pages.serve() as server:
+        opened.extend(pages.socket(server, ASK_SLOWLY) for _ in range(2))
+        slow.wait_for_calls(2)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            pages.ask(server)
+        slow.may_end.set()
+        assert [each.recv(100)[9:12] for each in opened] == [b"200", b"200"]
+
+
+def test_a_head_that_is_never_whole_is_cut_off_sooner_than_a_body(
+    pages: Pages, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "HEAD_S", 0.2)
+    with pages.serve() as server:
+        opened.extend(pages.socket(server, sent) for sent in (HALF_A_BODY, HALF_A_HEAD))
+        assert _end_of(opened[1])
+        opened[0].setblocking(False)
+        with pytest.raises((BlockingIOError, ssl.SSLWantReadError)):
+            opened[0].recv(1)
+
+
+def test_large_bodies_of_one_address_leave_room_for_those_of_others(
+    plain: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "LARGE_BODIES", 3)
+    monkeypatch.setattr(page_server, "LARGE_BODIES_OF_ONE", 2)
+    with plain.serve() as server:
+        opened.extend(plain.socket(server, HALF_A_LARGE_BODY) for _ in range(6))
+        other = plain.connect(server, source="127.0.0.2")
+        other.request("POST", "/told", body=b"x" * 100_000)
+        assert other.getresponse().status == 200
+        other.close()
+
+
+# Requests that take long.
+
+
+class SlowView:
+    """The view of ``/slow``, in a lane: it answers when it may."""
+
+    def __init__(self, pages: Pages, lane: Lane) -> None:
+        self.begun, self.may_end = threading.Semaphore(0), threading.Event()
+
+        @answered_in(lane)
+        def slow() -> str:
+            self.begun.release()
+            self.may_end.wait(10)
+            return "slow"
+
+        pages.application.add_url_rule("/slow", view_func=slow)
+        pages.application.before_request(refuse_when_full)
+
+    def wait_for_calls(self, count: int) -> None:
+        for _ in range(count):
+            assert self.begun.acquire(timeout=10)
+
+
+@pytest.mark.parametrize("lane", [Lane.PICTURES, Lane.REPORTS])
+def test_what_may_take_long_holds_no_thread_of_the_shop(
+    pages: Pages, quick_end: None, opened: list[socket.socket], lane: Lane
+) -> None:
+    slow = SlowView(pages, lane)
+    with pages.serve() as server:
+        opened.extend(pages.socket(server, ASK_SLOWLY) for _ in range(2 * SHOP_THREADS))
+        slow.wait_for_calls(THREADS[lane])
+        assert pages.ask(server) == "here"
+
+
+def test_a_client_whose_lane_is_full_is_told_so(
+    pages: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lanes.MOST_WAITING, Lane.PICTURES, 2)
+    slow = SlowView(pages, Lane.PICTURES)
+    with pages.serve() as server:
+        opened.append(pages.socket(server, ASK_SLOWLY))
+        slow.wait_for_calls(1)
+        opened.extend(pages.socket(server, ASK_SLOWLY) for _ in range(3))
+        assert opened[-1].recv(100).startswith(b"HTTP/1.1 503 SERVICE UNAVAILABLE")
+        other = pages.connect(server, source="127.0.0.2")
+        other.request("GET", "/slow")
+        slow.may_end.set()
+        assert other.getresponse().read() == b"slow"
+        other.close()
+
+
+def test_a_request_whose_client_has_gone_is_not_run(
+    pages: Pages, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SlowView(pages, Lane.PICTURES)
+    with pages.serve() as server:
+        opened.append(pages.socket(server, ASK_SLOWLY))
+        slow.wait_for_calls(1)
+        waiting = server._workers[Lane.PICTURES]._jobs
+        opened.append(pages.socket(server, ASK_SLOWLY))
+        wait_for(lambda: waiting.waiting("127.0.0.1") == 1)
         opened.pop().close()
-        waiting.join(10)
-        assert answers == ["here"]
+        wait_for(lambda: waiting.waiting("127.0.0.1") == 0)
+        slow.may_end.set()
+        assert opened[0].recv(100).startswith(b"HTTP/1.1 200 OK")
+    assert not slow.begun.acquire(blocking=False)
 
 
 def test_a_system_without_room_for_a_connection_is_tried_again(

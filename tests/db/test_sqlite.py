@@ -58,7 +58,9 @@ def test_a_store_of_an_earlier_program_is_brought_up_to_date(tmp_path, version):
     path = tmp_path / "cart.db"
     connection = sqlite3.connect(path)
     connection.executescript(";".join([*embedded.MIGRATIONS[:version], f"PRAGMA user_version = {version}"]))
-    connection.execute("INSERT INTO items VALUES ('0200000000103', 'Rye bread', 1, 349)")
+    connection.execute(
+        "INSERT INTO items (code, name, category, price_cents) VALUES ('0200000000103', 'Rye bread', 1, 349)"
+    )
     connection.commit()
     connection.close()
     store = SqliteStore(path)

@@ -73,6 +73,16 @@ def test_a_sale_and_its_rows_are_kept_once(reopen):
     assert [entry.row for entry in store.waiting_rows(9)] == rows(3)
 
 
+def test_waiting_rows_know_the_sale_that_made_them(reopen):
+    store = reopen()
+    store.record_sale(SALE, rows(2))
+    store.record_sale(replace(SALE, sale_id="sale-2", sold_at=SALE.sold_at + 5), rows(1))
+    store.record_rows("batch", rows(1))
+    store.load_rows(rows(1))
+    sources = [(entry.sale_id, entry.sold_at) for entry in reopen().waiting_rows(9)]
+    assert sources == [*[("sale-1", SALE.sold_at)] * 2, ("sale-2", SALE.sold_at + 5), ("", 0.0), ("", 0.0)]
+
+
 def test_a_batch_of_rows_is_kept_once(reopen):
     store = reopen()
     assert store.record_rows("batch", rows(2))

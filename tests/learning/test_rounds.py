@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from support.carts.node import SIGNATURE, Node, model_of, running
 from cart_common.wire.messages import Role
 from child_cart.cart import build
 from child_cart.config import CartSettings
-from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
+from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord, Sale
 from child_cart.learning.activity import Stage
 from child_cart.learning.collection import Accepted
 from child_cart.learning.rounds import shares_of
@@ -63,6 +64,11 @@ class Learner:
         batch = f"batch-{self.store.row_count()}"
         first = self.store.row_count()
         self.store.record_rows(batch, [{"n": first + place + 1} for place in range(count)])
+        self.rounds.wake.set()
+
+    def sell(self, sale_id: str, lines: int) -> None:
+        sale = Sale(sale_id, time.time(), "2026-07-31", 0, (), 0)
+        self.store.record_sale(sale, [{"n": place} for place in range(lines)])
         self.rounds.wake.set()
 
     @asynccontextmanager
@@ -122,6 +128,23 @@ async def test_a_whole_round(bridge: Bridge, learner: Learner, tmp_path: Path) -
     assert last.new_accuracy == pytest.approx((last.local_accuracy + 0.5) / 2)
     assert learner.spooled == []
     assert {"training", "clustering", "collecting", "averaging"} == last.phase_s.keys()
+
+
+async def test_one_long_bill_begins_no_round(bridge: Bridge, tmp_path: Path) -> None:
+    learner = Learner(bridge.url, tmp_path, dataset_size=40)
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.sell("flood", 60)
+        await until(lambda: any("of too few sales" in event.text for event in learner.activity.events()))
+        assert learner.last_round() is None
+        for number in range(8):
+            learner.sell(f"s{number}", 4)
+        await until(lambda: learner.ended(1))
+        await until(lambda: learner.sharing.role is Role.SHELL)
+    last = learner.last_round()
+    assert last is not None
+    assert last.rows < 45, "of the long bill a tenth of all rows, and what came meanwhile"
+    learner.store.close()
 
 
 async def test_rows_below_dataset_size_wait_until_training_is_asked_for(learner: Learner) -> None:

@@ -1,6 +1,7 @@
 """The page server: aiohttp in a thread with its own event loop, and the application in worker threads.
 
-No client holds a thread while it sends or receives, so a slow one does not delay the others.
+No client holds a thread while it sends or receives, so a slow one does not delay the others. Requests that may take
+seconds have threads of their own. An address that holds many connections open loses those that wait longest.
 """
 
 from __future__ import annotations
@@ -14,25 +15,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from flask import Flask
 
+from cart_common.process.account import network_of
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
 from ..app import MAX_BODY_BYTES
+from .lanes import LANE_FULL, MOST_WAITING, THREADS, Lane, lane_of
+from .places import Place, Places
 from .wsgi import Workers, environ_of
 
 log = logging.getLogger("cart.pages")
 NO_ACCESS_LOG: Final[Any] = None
 
-THREADS: Final = 8
 BACKLOG: Final = 128
 CONNECTIONS: Final = 500
+CONNECTIONS_OF_ONE: Final = 100
+"""Of one address: a browser holds six, and several may come from one through a NAT or a proxy."""
 LARGE_BODY_BYTES: Final = 64 * 1024
 LARGE_BODIES: Final = 16
+LARGE_BODIES_OF_ONE: Final = 4
 HANDSHAKE_S: Final = 10.0
+HEAD_S: Final = 10.0
 IDLE_S: Final = 30.0
 REQUEST_S: Final = 60.0
 ANSWER_S: Final = 4.0
@@ -55,21 +63,25 @@ class PageServer:
 
     def __init__(self, application: Flask, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._listening = _listen(host, port)
-        self._workers = Workers(application, THREADS)
+        self._application = application
+        self._workers = {lane: Workers(application, THREADS[lane], MOST_WAITING[lane]) for lane in Lane}
         self._tls = tls
         scheme, port = "https" if tls else "http", self._listening.getsockname()[1]
         self._shared = {"wsgi.url_scheme": scheme, "SERVER_NAME": host, "SERVER_PORT": str(port)}
         self.url = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
         self._loop: asyncio.AbstractEventLoop
         self._stop = asyncio.Event()
-        self._new_connection: Callable[[], _Connection]
+        self._new_connection: Callable[[Place], _Connection]
+        self._places = Places(CONNECTIONS, CONNECTIONS_OF_ONE)
         self._clients: set[asyncio.Task[None]] = set()
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
+        self._large_bodies_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._thread = threading.Thread(target=self._run, name="pages", daemon=True)
 
     def __enter__(self) -> PageServer:
         self._loop = asyncio.new_event_loop()
-        self._workers.start()
+        for workers in self._workers.values():
+            workers.start()
         self._thread.start()
         return self
 
@@ -77,7 +89,8 @@ class PageServer:
         with suppress(RuntimeError):  # the loop has crashed, and is closed
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(ANSWER_S + 2 * CLOSE_S)
-        self._workers.stop()
+        for workers in self._workers.values():
+            workers.stop()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -85,7 +98,7 @@ class PageServer:
 
     async def _serve(self) -> None:
         """Accept connections until the stop; then finish the running requests and close all connections."""
-        server = web.Server(self._answer, request_factory=_Request)
+        server = web.Server(self._answer, request_factory=_Request, handler_cancellation=True)
         self._new_connection = partial(_Connection, server)
         with self._listening:
             self._watch()
@@ -104,9 +117,9 @@ class PageServer:
             self._loop.add_reader(self._listening, self._take)
 
     def _take(self) -> None:
-        """Accept the next connection. When all places are taken, others wait in the queue of the system."""
+        """Accept the next connection. Where there is no place for it, the one that has waited longest gives up its."""
         try:
-            client, _ = self._listening.accept()
+            client, (address, *_) = self._listening.accept()
         except BlockingIOError:  # the client has given up in the meantime
             return
         except OSError as error:
@@ -114,23 +127,34 @@ class PageServer:
             self._loop.remove_reader(self._listening)
             self._loop.call_later(NO_FILES_S, self._watch)
             return
+        network = network_of(address)
+        if self._places.is_full_for(network) and not self._free_place(network):
+            client.close()
+            return
         client.setblocking(False)
-        task = self._loop.create_task(self._hold(client))
+        place = Place(network, self._loop.time())
+        place.holder = task = self._loop.create_task(self._hold(client, place))
         self._clients.add(task)
-        task.add_done_callback(self._free_place)
-        if len(self._clients) >= CONNECTIONS:
-            self._loop.remove_reader(self._listening)
+        task.add_done_callback(self._clients.discard)
+        self._places.enter(place)
+        task.add_done_callback(lambda _: self._places.leave(place))
 
-    def _free_place(self, task: asyncio.Task[None]) -> None:
-        self._clients.discard(task)
-        self._watch()
+    def _free_place(self, network: str) -> bool:
+        """Close a connection so that one of this network fits; return False if all are being answered."""
+        place = self._places.to_give_up(network)
+        if place is None:
+            return False
+        self._places.leave(place)
+        if place.holder is not None:
+            place.holder.cancel()
+        return True
 
-    async def _hold(self, client: socket.socket) -> None:
+    async def _hold(self, client: socket.socket, place: Place) -> None:
         """Hold one connection from its handshake to its end."""
         limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": CLOSE_S} if self._tls else {}
         try:
             transport, connection = await self._loop.connect_accepted_socket(
-                self._new_connection, client, ssl=self._tls, **limits
+                partial(self._new_connection, place), client, ssl=self._tls, **limits
             )
         except OSError as error:
             log.debug("a client did not get as far as a request: %s", error)
@@ -146,30 +170,39 @@ class PageServer:
         length = request.content_length
         if not request.body_exists or (length or 0) > MAX_BODY_BYTES:
             return await self._run_application(connection, request, b"")
+        connection.start_clock(REQUEST_S)
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if length is not None and length <= LARGE_BODY_BYTES:
             return await self._run_application(connection, request, await request.read())
-        async with self._large_bodies:
+        async with self._turn_of(connection.place.network), self._large_bodies:
             return await self._run_application(connection, request, await request.read())
+
+    def _turn_of(self, network: str) -> asyncio.Semaphore:
+        """Return what bounds the large bodies of one network; it lives as long as one of them does."""
+        return self._large_bodies_of.setdefault(network, asyncio.Semaphore(LARGE_BODIES_OF_ONE))
 
     async def _run_application(self, connection: _Connection, request: web.BaseRequest, body: bytes) -> web.Response:
         connection.stop_clock()  # the time of the application does not count against the client
+        environ, client = environ_of(request, body, self._shared), connection.place.network
+        lane = lane_of(self._application, environ)
+        if self._workers[lane].is_full_for(client):
+            environ[LANE_FULL], lane = lane, Lane.SHOP
         try:
-            return await self._workers.answer(environ_of(request, body, self._shared))
+            return await self._workers[lane].answer(client, environ)
         except Exception:
             log.exception("the application failed at %s %s", request.method, request.path[:200])
             raise web.HTTPInternalServerError from None
         finally:
-            connection.start_clock()
+            connection.start_clock(REQUEST_S)
 
 
 class _Connection(web.RequestHandler):
     """One connection, with a clock that runs while it waits for the client to send a request or take an answer."""
 
-    __slots__ = ("_clock", "_open", "closed")
+    __slots__ = ("_clock", "_open", "closed", "place")
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: web.Server, place: Place) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -177,13 +210,14 @@ class _Connection(web.RequestHandler):
             auto_decompress=False,
             access_log=NO_ACCESS_LOG,
         )
+        self.place = place
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._open = transport
         self._clock: asyncio.TimerHandle | None = None
-        self.start_clock()
+        self.start_clock(HEAD_S)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -195,13 +229,17 @@ class _Connection(web.RequestHandler):
         """Log aiohttp's complaints at DEBUG: any client can cause them."""
         log.debug(*args, **kw)
 
-    def start_clock(self) -> None:
-        """Give the client time to take an answer and send a whole request; then cut the connection."""
+    def start_clock(self, limit_s: float) -> None:
+        """Give the client this long to take an answer or send the next part of a request; then cut the connection."""
         self.stop_clock()
         if not self.closed.is_set():
-            self._clock = asyncio.get_running_loop().call_later(REQUEST_S, self._open.abort)
+            loop = asyncio.get_running_loop()
+            self.place.waiting_since = loop.time()
+            self._clock = loop.call_later(limit_s, self._open.abort)
 
     def stop_clock(self) -> None:
+        """Stop counting: it is the cart's turn."""
+        self.place.waiting_since = None
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None

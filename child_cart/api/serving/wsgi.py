@@ -6,17 +6,19 @@ The application gets each request whole, and its answer is collected whole: no c
 from __future__ import annotations
 
 import asyncio
-import queue
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication
 
 from aiohttp import web
+
+from .fair_queue import FairQueue
 
 Environ: TypeAlias = dict[str, Any]
 Answer: TypeAlias = "asyncio.Future[web.Response]"
@@ -25,12 +27,25 @@ UNPREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGT
 SETTLED = (b"transfer-encoding", b"expect")  # between client and server: the body is whole here
 
 
-class Workers:
-    """Threads that run an application, each one request at a time."""
+@dataclass(eq=False, slots=True)
+class _Job:
+    environ: Environ
+    answer: Answer
 
-    def __init__(self, application: WSGIApplication, count: int) -> None:
+
+class Workers:
+    """Threads that run an application, each one request at a time; clients are served in turns.
+
+    Args:
+        application: what to run.
+        count: how many threads.
+        most_waiting: how many requests of one client may wait.
+    """
+
+    def __init__(self, application: WSGIApplication, count: int, most_waiting: int) -> None:
         self._application = application
-        self._jobs: queue.SimpleQueue[tuple[Environ, Answer] | None] = queue.SimpleQueue()
+        self._most_waiting = most_waiting
+        self._jobs: FairQueue[_Job] = FairQueue()
         # Daemon threads: a request that never ends must not keep the process alive.
         self._threads = [threading.Thread(target=self._work, name="page", daemon=True) for _ in range(count)]
 
@@ -41,26 +56,33 @@ class Workers:
 
     def stop(self) -> None:
         """Make each thread end after the waiting requests; return at once."""
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._jobs.close()
 
-    async def answer(self, environ: Environ) -> web.Response:
-        """Return the application's answer, or raise what it raises."""
-        answer: Answer = asyncio.get_running_loop().create_future()
-        self._jobs.put((environ, answer))
-        return await answer
+    def is_full_for(self, client: str) -> bool:
+        """Return whether as many requests of a client wait as may."""
+        return self._jobs.waiting(client) >= self._most_waiting
+
+    async def answer(self, client: str, environ: Environ) -> web.Response:
+        """Return the application's answer, or raise what it raises. Cancelled, the request is dropped if it waits."""
+        job = _Job(environ, asyncio.get_running_loop().create_future())
+        self._jobs.put(client, job)
+        try:
+            return await job.answer
+        except asyncio.CancelledError:
+            self._jobs.drop(client, job)
+            raise
 
     def _work(self) -> None:
-        while job := self._jobs.get():
-            environ, answer = job
+        while job := self._jobs.take():
             tell: Callable[[], None]
             try:
-                response = run(self._application, environ)
-                tell = _unless_done(answer, answer.set_result, response)
+                response = run(self._application, job.environ)
+                tell = _unless_done(job.answer, job.answer.set_result, response)
             except Exception as error:
-                tell = _unless_done(answer, answer.set_exception, error)
+                tell = _unless_done(job.answer, job.answer.set_exception, error)
             with suppress(RuntimeError):  # the loop is closed: the server has stopped waiting
-                answer.get_loop().call_soon_threadsafe(tell)
+                job.answer.get_loop().call_soon_threadsafe(tell)
+            del job, tell  # while the thread waits, it keeps no body
 
 
 def _unless_done(answer: Answer, settle: Callable[[Any], None], value: object) -> Callable[[], None]:

@@ -1,0 +1,75 @@
+"""Which rows a round learns from: many sales and days, never one long bill or one busy client alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from child_cart.db.records import StoredRow
+from child_cart.learning.row_choice import ALWAYS_TAKEN, DAY_S, chosen_rows
+
+DATASET = 100
+
+
+def rows_of(*sales: tuple[str, int, int]) -> list[StoredRow]:
+    """Return rows of sales, each given as its id, its day and its number of lines."""
+    sources = [(sale_id, float(day * DAY_S)) for sale_id, day, lines in sales for _ in range(lines)]
+    return [StoredRow(number, {"n": number}, number % 10 == 0, *source) for number, source in enumerate(sources, 1)]
+
+
+def by_sale(rows: list[StoredRow]) -> Counter[str]:
+    return Counter(row.sale_id for row in rows)
+
+
+def test_ordinary_bills_are_taken_whole() -> None:
+    waiting = rows_of(*((f"s{number}", number // 9, 1 + number % 10) for number in range(18)))
+    assert chosen_rows(waiting, DATASET) == waiting
+
+
+def test_a_single_sale_makes_no_round() -> None:
+    assert len(chosen_rows(rows_of(("flood", 1, 200)), DATASET)) == 20
+    waiting = rows_of(*((f"s{number}", 1, 4) for number in range(20)), ("flood", 1, 200))
+    assert by_sale(chosen_rows(waiting, DATASET))["flood"] == 28
+    assert by_sale(chosen_rows(waiting, DATASET))["s7"] == 4
+
+
+def test_rows_of_programs_are_all_taken() -> None:
+    waiting = rows_of(("", 0, 5000))
+    assert chosen_rows(waiting, DATASET) == waiting
+
+
+def test_a_flood_of_a_day_is_held_against_the_days_before() -> None:
+    honest = [(f"s{number}", 1 + number // 40, 3) for number in range(80)]
+    flood = [(f"f{number}", 3, 4) for number in range(1000)]
+    chosen = by_sale(chosen_rows(rows_of(*honest, *flood), DATASET))
+    assert all(chosen[sale_id] == lines for sale_id, _, lines in honest)
+    from_flood = {sale_id: count for sale_id, count in chosen.items() if sale_id.startswith("f")}
+    assert sum(from_flood.values()) == 2 * 240
+    assert max(from_flood.values()) == 1, "many sales a little, not a few sales whole"
+
+
+def test_a_cart_whose_sales_are_all_of_one_day_learns_from_all_of_them() -> None:
+    waiting = rows_of(*((f"s{number}", 1, 3) for number in range(500)))
+    assert chosen_rows(waiting, DATASET) == waiting
+
+
+def test_a_busy_day_after_a_quiet_one_is_not_cut_in_an_ordinary_round() -> None:
+    waiting = rows_of(("quiet", 1, 1), *((f"s{number}", 2, 3) for number in range(60)))
+    assert chosen_rows(waiting, DATASET) == waiting
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", *"abcdefgh"]), st.integers(0, 3), st.integers(1, 40)), max_size=60),
+    st.integers(1, 200),
+)
+def test_rows_stay_in_order_and_within_the_limits(sales: list[tuple[str, int, int]], dataset_size: int) -> None:
+    waiting = rows_of(*sales)
+    chosen = chosen_rows(waiting, dataset_size)
+    assert chosen == [row for row in waiting if row in chosen], "a part of the waiting rows, in their order"
+    assert len({row.sequence for row in chosen}) == len(chosen)
+    assert [row for row in chosen if not row.sale_id] == [row for row in waiting if not row.sale_id]
+    most = max(ALWAYS_TAKEN, -(-len(waiting) // 10))
+    assert all(count <= most for sale_id, count in by_sale(chosen).items() if sale_id)
+    assert bool(chosen) == bool(waiting)
