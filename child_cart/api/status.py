@@ -80,4 +80,4 @@ def version_json(version: ModelVersion) -> Json:
 
 
 def _warning_json(warning: OperatorWarning) -> Json:
-    return {"weight": warning.severity, "sentence": warning.sentence}
+    return {"weight": warning.severity, "sentence": warning.sentence, "kind": warning.kind}

@@ -171,8 +171,7 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
     return WarningFacts(
         fleet_open=status.fleet_open,
         sharing=status.summary.sharing,
-        attached=status.network.is_attached,
-        away_s=status.summary.now - link.since,
+        away_s=link.away_s(status.summary.now),
         link_reason=link.reason,
         decoder_sentence=scanner.sentence,
         camera_sentence=scanner.camera.sentence if scanner.camera.state is CameraState.AWAY else "",

@@ -20,10 +20,26 @@ class Severity(StrEnum):
     TROUBLE = "TROUBLE"
 
 
+class WarningKind(StrEnum):
+    """What a warning is about; the closed list that ``/metrics`` counts by."""
+
+    DISK = "DISK"
+    STORE = "STORE"
+    MODEL = "MODEL"
+    BRIDGE = "BRIDGE"
+    ROUNDS = "ROUNDS"
+    FLEET_OPEN = "FLEET_OPEN"
+    PLAIN_HTTP = "PLAIN_HTTP"
+    SCANNER = "SCANNER"
+    CAMERA = "CAMERA"
+    SHARING_PAUSED = "SHARING_PAUSED"
+
+
 @dataclass(frozen=True)
 class OperatorWarning:
     """One warning."""
 
+    kind: WarningKind
     severity: Severity
     sentence: str
 
@@ -34,8 +50,8 @@ class WarningFacts:
 
     fleet_open: bool
     sharing: bool
-    attached: bool
     away_s: float
+    """For how long the cart has had no bridge, over all its tries; 0 while it is attached."""
     link_reason: str
     decoder_sentence: str
     camera_sentence: str
@@ -54,37 +70,52 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
     """Return the warnings, the most severe first."""
     nearly_full = facts.free_bytes < min(NEARLY_FULL_BYTES, NEARLY_FULL_SHARE * facts.total_bytes)
     every = (
-        (nearly_full, Severity.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
-        (bool(facts.store_trouble), Severity.TROUBLE, f"{facts.store_trouble} What is shown of it is from before."),
-        (bool(facts.model_trouble), Severity.TROUBLE, facts.model_trouble),
         (
-            not facts.attached and facts.away_s > AWAY_S,
+            nearly_full,
+            WarningKind.DISK,
+            Severity.TROUBLE,
+            f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free. Make room: a full disk stops sales.",
+        ),
+        (
+            bool(facts.store_trouble),
+            WarningKind.STORE,
+            Severity.TROUBLE,
+            f"{facts.store_trouble} What is shown of it is from before.",
+        ),
+        (bool(facts.model_trouble), WarningKind.MODEL, Severity.TROUBLE, facts.model_trouble),
+        (
+            facts.away_s > AWAY_S,
+            WarningKind.BRIDGE,
             Severity.TROUBLE,
             f"No bridge for {facts.away_s / 60:.0f} min. {facts.link_reason}".strip(),
         ),
         (
             facts.failed_rounds > 1,
+            WarningKind.ROUNDS,
             Severity.CAUTION,
             f"The last {facts.failed_rounds} rounds ended without an average. {facts.failed_sentence}".strip(),
         ),
         (
             facts.fleet_open,
+            WarningKind.FLEET_OPEN,
             Severity.CAUTION,
             "The fleet is open: anyone who runs a bridge can add carts. Give all carts a fleet key "
             "(--fleet-key-file) and the bridge its token.",
         ),
         (
             bool(facts.plain_http_to),
+            WarningKind.PLAIN_HTTP,
             Severity.CAUTION,
             f"The pages are served on {facts.plain_http_to} without https: anyone who listens on the network can "
             "read the password.",
         ),
-        (bool(facts.decoder_sentence), Severity.CAUTION, facts.decoder_sentence),
-        (bool(facts.camera_sentence), Severity.CAUTION, facts.camera_sentence),
+        (bool(facts.decoder_sentence), WarningKind.SCANNER, Severity.CAUTION, facts.decoder_sentence),
+        (bool(facts.camera_sentence), WarningKind.CAMERA, Severity.CAUTION, facts.camera_sentence),
         (
             not facts.sharing,
+            WarningKind.SHARING_PAUSED,
             Severity.NOTE,
             "Sharing is paused: this cart trains alone and gives its model to no peer.",
         ),
     )
-    return [OperatorWarning(severity, sentence) for holds, severity, sentence in every if holds]
+    return [OperatorWarning(kind, severity, sentence) for holds, kind, severity, sentence in every if holds]

@@ -12,7 +12,6 @@ GB = 1_000_000_000
 FINE = WarningFacts(
     fleet_open=False,
     sharing=True,
-    attached=True,
     away_s=0.0,
     link_reason="",
     decoder_sentence="",
@@ -32,7 +31,7 @@ FINE = WarningFacts(
     [
         ({"fleet_open": True}, Severity.CAUTION, "The fleet is open"),
         ({"sharing": False}, Severity.NOTE, "Sharing is paused"),
-        ({"attached": False, "away_s": 120.0, "link_reason": "Why."}, Severity.TROUBLE, "No bridge for 2 min. Why."),
+        ({"away_s": 120.0, "link_reason": "Why."}, Severity.TROUBLE, "No bridge for 2 min. Why."),
         ({"decoder_sentence": "No codes."}, Severity.CAUTION, "No codes."),
         ({"camera_sentence": "No picture."}, Severity.CAUTION, "No picture."),
         ({"free_bytes": 400_000_000}, Severity.TROUBLE, "The disk is nearly full: 400 MB are free."),
@@ -54,7 +53,7 @@ def test_each_fact_has_its_sentence(change: dict[str, object], severity: Severit
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"attached": False, "away_s": 5.0}, {"failed_rounds": 1}, {"free_bytes": 60_000_000, "total_bytes": 1 * GB}],
+    [{}, {"away_s": 5.0}, {"failed_rounds": 1}, {"free_bytes": 60_000_000, "total_bytes": 1 * GB}],
 )
 def test_what_is_no_worry_is_not_told(change: dict[str, object]) -> None:
     assert operator_warnings(replace(FINE, **change)) == []  # type: ignore[arg-type]
