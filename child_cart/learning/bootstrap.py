@@ -63,8 +63,10 @@ class Bootstrap:
             self._activity.move_to(Stage.PREPARING)
             try:
                 await self._prepare()
+                self._activity.trouble = ""
                 return
             except TrainerError as error:
+                self._activity.trouble = str(error)
                 delay_s = backoff.next_delay_s()
                 self._activity.note(f"The model is not ready: {error} Trying again in {delay_s:.0f} s.")
                 await asyncio.sleep(delay_s)

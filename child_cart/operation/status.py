@@ -87,6 +87,8 @@ class LearningStatus:
     model: ModelVersion | None
     model_trouble: str
     """Why the newest version cannot be given to peers, as a sentence; empty if it can."""
+    trouble: str
+    """Why the cart does not learn now, as a sentence; empty while it does."""
     round: RoundRecord | None
     events: tuple[Event, ...]
     exports: Json
@@ -179,7 +181,9 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
         total_bytes=status.disk.total_bytes,
         store_trouble=status.store.trouble,
         model_trouble=status.learning.model_trouble,
+        learning_trouble=status.learning.trouble,
         failed_rounds=len(failed),
+        failed_outcome=failed[0].outcome if failed else None,
         failed_sentence=failed[0].sentence if failed else "",
         plain_http_to=status.plain_http_to,
     )

@@ -159,6 +159,7 @@ class StatusService:
             trainer_process=learning.trainer_process(),
             model=version,
             model_trouble=learning.versions.trouble,
+            trouble=learning.activity.trouble,
             round=record,
             events=tuple(learning.activity.events()),
             exports=learning.exports.shown(),

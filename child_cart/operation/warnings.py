@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from ..db.records import Outcome
+
 NEARLY_FULL_SHARE: Final = 0.05
 NEARLY_FULL_BYTES: Final = 500_000_000
 AWAY_S: Final = 60.0
+WHAT_TO_DO: Final = {
+    Outcome.NOT_ENOUGH_PEERS: " Start more carts of this task, lower min_peers, or raise cluster_wait_s.",
+    Outcome.NONE_ACCEPTED: " The verdicts of the rounds say why; a wider accept window takes more models.",
+    Outcome.TRAINER_FAILED: " The file trainer.log in the data folder says more.",
+}
+"""By the outcome of the last round of several that failed."""
 
 
 class Severity(StrEnum):
@@ -26,6 +34,7 @@ class WarningKind(StrEnum):
     DISK = "DISK"
     STORE = "STORE"
     MODEL = "MODEL"
+    TRAINER = "TRAINER"
     BRIDGE = "BRIDGE"
     ROUNDS = "ROUNDS"
     FLEET_OPEN = "FLEET_OPEN"
@@ -59,8 +68,11 @@ class WarningFacts:
     total_bytes: int
     store_trouble: str
     model_trouble: str
+    learning_trouble: str
     failed_rounds: int
     """How many rounds in a row, the newest first, ended without an average although sharing was on."""
+    failed_outcome: Outcome | None
+    """The outcome of the newest of them."""
     failed_sentence: str
     plain_http_to: str
     """The address at which other machines reach the pages without https; else empty."""
@@ -69,6 +81,7 @@ class WarningFacts:
 def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
     """Return the warnings, the most severe first."""
     nearly_full = facts.free_bytes < min(NEARLY_FULL_BYTES, NEARLY_FULL_SHARE * facts.total_bytes)
+    advice = WHAT_TO_DO.get(facts.failed_outcome, "") if facts.failed_outcome else ""
     every = (
         (
             nearly_full,
@@ -90,10 +103,17 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             f"No bridge for {facts.away_s / 60:.0f} min. {facts.link_reason}".strip(),
         ),
         (
+            bool(facts.learning_trouble),
+            WarningKind.TRAINER,
+            Severity.TROUBLE,
+            f"This cart does not learn: {facts.learning_trouble} It sells on, keeps the rows and tries again; "
+            "trainer.log in the data folder says more.",
+        ),
+        (
             facts.failed_rounds > 1,
             WarningKind.ROUNDS,
             Severity.CAUTION,
-            f"The last {facts.failed_rounds} rounds ended without an average. {facts.failed_sentence}".strip(),
+            f"The last {facts.failed_rounds} rounds ended without an average. {facts.failed_sentence}{advice}".strip(),
         ),
         (
             facts.fleet_open,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from child_cart.db.records import Outcome
 from child_cart.operation.warnings import Severity, WarningFacts, operator_warnings
 
 GB = 1_000_000_000
@@ -21,6 +22,8 @@ FINE = WarningFacts(
     store_trouble="",
     model_trouble="",
     failed_rounds=0,
+    learning_trouble="",
+    failed_outcome=None,
     failed_sentence="",
     plain_http_to="",
 )
@@ -38,10 +41,16 @@ FINE = WarningFacts(
         ({"store_trouble": "Away."}, Severity.TROUBLE, "Away. What is shown of it is from before."),
         ({"model_trouble": "Damaged."}, Severity.TROUBLE, "Damaged."),
         (
-            {"failed_rounds": 2, "failed_sentence": "So."},
+            {"failed_rounds": 2, "failed_sentence": "So.", "failed_outcome": Outcome.NOT_ENOUGH_PEERS},
             Severity.CAUTION,
-            "The last 2 rounds ended without an average.",
+            "The last 2 rounds ended without an average. So. Start more carts of this task",
         ),
+        (
+            {"failed_rounds": 3, "failed_sentence": "So.", "failed_outcome": Outcome.INTERRUPTED},
+            Severity.CAUTION,
+            "The last 3 rounds ended without an average. So.",
+        ),
+        ({"learning_trouble": "Bad row."}, Severity.TROUBLE, "This cart does not learn: Bad row. It sells on"),
         ({"plain_http_to": "0.0.0.0"}, Severity.CAUTION, "The pages are served on 0.0.0.0 without https"),
     ],
 )
