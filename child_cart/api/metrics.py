@@ -138,6 +138,11 @@ def _of_traffic(status: CartStatus) -> Iterator[Metric]:
 
 def _of_machine(status: CartStatus) -> Iterator[Metric]:
     disk = status.disk
+    yield _gauge(
+        "cart_clock_offset_seconds",
+        "How far the cart's clock is ahead of its bridge's; 0 while that is not known.",
+        status.network.clock_ahead_s or 0.0,
+    )
     yield _gauge("cart_disk_free_bytes", "Free room on the disk of the data folder.", disk.free_bytes)
     yield _by(
         GaugeMetricFamily,

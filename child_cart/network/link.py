@@ -81,6 +81,7 @@ class Link:
         self._logged_reason = ""
         self._reason = ""
         self._refusal = ""
+        self._bridge_clock: float | None = None
         self._connection: ClientConnection | None = None
         self._told: Standing | None = None
         self._attachment: Attachment | None = None
@@ -90,6 +91,14 @@ class Link:
         self._attached = asyncio.Event()
         self.standing = NO_STANDING
         self.status = LinkStatus(LinkState.WAITING, self._url, time.time(), "not started yet")
+
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """How far this machine's clock is ahead of that of the last bridge, within a second; None before the first.
+
+        The bridge's clock is carried on by the monotonic clock, so setting this machine's clock shows at once.
+        """
+        return None if self._bridge_clock is None else time.time() - time.monotonic() - self._bridge_clock
 
     async def run(self, handler: LinkHandler) -> None:
         """Keep the cart attached until ``leave`` is called; the handler gets what arrives."""
@@ -227,7 +236,9 @@ class Link:
         try:
             async with asyncio.timeout(self._connect_timeout_s) as deadline:
                 connection = ClientConnection(MAX_FRAME_BYTES, CHUNKS_AHEAD_BYTES)
-                await connect(self._url, self._tls, connection)
+                bridge_time = await connect(self._url, self._tls, connection)
+                if bridge_time is not None:
+                    self._bridge_clock = bridge_time - time.monotonic()
                 try:
                     self._move_to(LinkState.ATTACHING, self.status.reason)
                     self._told = self.standing

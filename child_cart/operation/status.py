@@ -104,6 +104,8 @@ class NetworkStatus:
     transfers: tuple[TransferView, ...]
     bytes_in: int
     bytes_out: int
+    clock_ahead_s: float | None
+    """How far this machine's clock is ahead of its bridge's; None if that is not known."""
 
     @property
     def is_attached(self) -> bool:
@@ -175,6 +177,7 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
         sharing=status.summary.sharing,
         away_s=link.away_s(status.summary.now),
         link_reason=link.reason,
+        clock_ahead_s=status.network.clock_ahead_s or 0.0,
         decoder_sentence=scanner.sentence,
         camera_sentence=scanner.camera.sentence if scanner.camera.state is CameraState.AWAY else "",
         free_bytes=status.disk.free_bytes,

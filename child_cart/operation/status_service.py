@@ -173,6 +173,7 @@ class StatusService:
             transfers=tuple(exchange.views()),
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
+            clock_ahead_s=self._network.link.clock_ahead_s,
         )
 
 

@@ -11,6 +11,8 @@ from ..db.records import Outcome
 NEARLY_FULL_SHARE: Final = 0.05
 NEARLY_FULL_BYTES: Final = 500_000_000
 AWAY_S: Final = 60.0
+# Records that others have signed are refused with two minutes of difference, or once a short life is over.
+CLOCK_OFF_S: Final = 60.0
 WHAT_TO_DO: Final = {
     Outcome.NOT_ENOUGH_PEERS: " Start more carts of this task, lower min_peers, or raise cluster_wait_s.",
     Outcome.NONE_ACCEPTED: " The verdicts of the rounds say why; a wider accept window takes more models.",
@@ -36,6 +38,7 @@ class WarningKind(StrEnum):
     MODEL = "MODEL"
     TRAINER = "TRAINER"
     BRIDGE = "BRIDGE"
+    CLOCK = "CLOCK"
     ROUNDS = "ROUNDS"
     FLEET_OPEN = "FLEET_OPEN"
     PLAIN_HTTP = "PLAIN_HTTP"
@@ -62,6 +65,8 @@ class WarningFacts:
     away_s: float
     """For how long the cart has had no bridge, over all its tries; 0 while it is attached."""
     link_reason: str
+    clock_ahead_s: float
+    """How far the clock is ahead of the bridge's; below 0 where it is behind."""
     decoder_sentence: str
     camera_sentence: str
     free_bytes: int
@@ -103,6 +108,14 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             f"No bridge for {facts.away_s / 60:.0f} min. {facts.link_reason}".strip(),
         ),
         (
+            abs(facts.clock_ahead_s) > CLOCK_OFF_S,
+            WarningKind.CLOCK,
+            Severity.CAUTION,
+            f"This machine's clock is {duration_words(abs(facts.clock_ahead_s))} "
+            f"{'ahead of' if facts.clock_ahead_s > 0 else 'behind'} the bridge's. Set the one that is wrong "
+            "(timedatectl): until then this cart finds no peers at other bridges, and its sales may bear a wrong time.",
+        ),
+        (
             bool(facts.learning_trouble),
             WarningKind.TRAINER,
             Severity.TROUBLE,
@@ -139,3 +152,12 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
         ),
     )
     return [OperatorWarning(kind, severity, sentence) for holds, kind, severity, sentence in every if holds]
+
+
+def duration_words(seconds: float) -> str:
+    """Return a time span in its two largest units: ``1 d 3 h``."""
+    minutes = round(seconds / 60)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from blockbuster import BlockBuster
+from hypothesis import given
+from hypothesis import strategies as st
 from support.bridges.in_process import Bridge, running_bridge, until
 
 from cart_common.wire.chunk import ChunkHeader
@@ -21,11 +23,13 @@ from cart_common.wire.fleet_key import OPEN, Secret, as_text, bridge_token, new_
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Cluster, Done, Message, PeerList, Role, Welcome
 from cart_common.wire.records import is_bridge_url
+from child_cart.network import opening_handshake
 from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Attachment, Standing
 from child_cart.network.link import Link
 from child_cart.network.link_interface import LinkDown
 from child_cart.network.link_state import LinkState, LinkStatus
+from child_cart.network.opening_handshake import http_date
 
 STANDING = Standing(Role.SHELL, "ab" * 16, 1)
 
@@ -269,6 +273,39 @@ async def test_a_name_that_no_host_can_have_is_an_address_where_no_bridge_is(nam
     cart = Cart(url, first_s=0.01)
     async with cart.running():
         await cart.waits_with(f"{url} names no host")
+
+
+async def test_it_knows_how_far_its_clock_is_from_the_bridges(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    cart = Cart(bridge.url)
+    assert cart.link.clock_ahead_s is None
+    async with cart.running():
+        await cart.link.wait_attached()
+        ahead_s = cart.link.clock_ahead_s
+        assert ahead_s == pytest.approx(0.0, abs=20.0)
+        real = time.time
+        with monkeypatch.context() as patched:
+            patched.setattr("child_cart.network.link.time.time", lambda: real() + 86400.0)
+            ahead_s = cart.link.clock_ahead_s
+        assert ahead_s == pytest.approx(86400.0, abs=20.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (b"Sun, 06 Nov 1994 08:49:37 GMT", 784111777.0),
+        (b"Sun, 06 Nov 1994 08:49:37 +0100", None),
+        (b"Sun, 99 Nov 1994 08:49:37 GMT", None),
+        (b"Sun, 06 Xyz 1994 08:49:37 GMT", None),
+        (b"", None),
+    ],
+)
+def test_the_bridges_time_is_read_from_its_answer(text: bytes, at: float | None) -> None:
+    assert http_date(text) == at
+
+
+@given(st.binary(max_size=40) | st.from_regex(opening_handshake._DATE, fullmatch=True))
+def test_any_date_field_is_a_time_or_none(text: bytes) -> None:
+    assert isinstance(http_date(text), float | None)
 
 
 async def test_the_time_without_a_bridge_is_counted_over_all_tries() -> None:

@@ -22,6 +22,7 @@ FINE = WarningFacts(
     store_trouble="",
     model_trouble="",
     failed_rounds=0,
+    clock_ahead_s=0.0,
     learning_trouble="",
     failed_outcome=None,
     failed_sentence="",
@@ -51,6 +52,8 @@ FINE = WarningFacts(
             "The last 3 rounds ended without an average. So.",
         ),
         ({"learning_trouble": "Bad row."}, Severity.TROUBLE, "This cart does not learn: Bad row. It sells on"),
+        ({"clock_ahead_s": 3600.4}, Severity.CAUTION, "This machine's clock is 1 h 0 min ahead of the bridge's. Set"),
+        ({"clock_ahead_s": -97200.0}, Severity.CAUTION, "This machine's clock is 1 d 3 h behind the bridge's. Set"),
         ({"plain_http_to": "0.0.0.0"}, Severity.CAUTION, "The pages are served on 0.0.0.0 without https"),
     ],
 )
@@ -62,7 +65,13 @@ def test_each_fact_has_its_sentence(change: dict[str, object], severity: Severit
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"away_s": 5.0}, {"failed_rounds": 1}, {"free_bytes": 60_000_000, "total_bytes": 1 * GB}],
+    [
+        {},
+        {"clock_ahead_s": -59.0},
+        {"away_s": 5.0},
+        {"failed_rounds": 1},
+        {"free_bytes": 60_000_000, "total_bytes": 1 * GB},
+    ],
 )
 def test_what_is_no_worry_is_not_told(change: dict[str, object]) -> None:
     assert operator_warnings(replace(FINE, **change)) == []  # type: ignore[arg-type]
