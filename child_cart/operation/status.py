@@ -87,6 +87,10 @@ class LearningStatus:
     model: ModelVersion | None
     model_trouble: str
     """Why the newest version cannot be given to peers, as a sentence; empty if it can."""
+    model_bytes: int
+    """The size of the model as it is given to peers."""
+    max_model_bytes: int
+    """The largest model that is taken from peers."""
     trouble: str
     """Why the cart does not learn now, as a sentence; empty while it does."""
     round: RoundRecord | None
@@ -184,6 +188,8 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
         total_bytes=status.disk.total_bytes,
         store_trouble=status.store.trouble,
         model_trouble=status.learning.model_trouble,
+        model_bytes=status.learning.model_bytes,
+        max_model_bytes=status.learning.max_model_bytes,
         learning_trouble=status.learning.trouble,
         failed_rounds=len(failed),
         failed_outcome=failed[0].outcome if failed else None,

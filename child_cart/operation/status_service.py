@@ -159,6 +159,8 @@ class StatusService:
             trainer_process=learning.trainer_process(),
             model=version,
             model_trouble=learning.versions.trouble,
+            model_bytes=learning.versions.sent_bytes(),
+            max_model_bytes=self._book.current.max_model_bytes,
             trouble=learning.activity.trouble,
             round=record,
             events=tuple(learning.activity.events()),

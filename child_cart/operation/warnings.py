@@ -36,6 +36,7 @@ class WarningKind(StrEnum):
     DISK = "DISK"
     STORE = "STORE"
     MODEL = "MODEL"
+    MODEL_SIZE = "MODEL_SIZE"
     TRAINER = "TRAINER"
     BRIDGE = "BRIDGE"
     CLOCK = "CLOCK"
@@ -73,6 +74,9 @@ class WarningFacts:
     total_bytes: int
     store_trouble: str
     model_trouble: str
+    model_bytes: int
+    """The size of the own model as it is sent; about that of every peer's."""
+    max_model_bytes: int
     learning_trouble: str
     failed_rounds: int
     """How many rounds in a row, the newest first, ended without an average although sharing was on."""
@@ -101,6 +105,14 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             f"{facts.store_trouble} What is shown of it is from before.",
         ),
         (bool(facts.model_trouble), WarningKind.MODEL, Severity.TROUBLE, facts.model_trouble),
+        (
+            facts.model_bytes > facts.max_model_bytes,
+            WarningKind.MODEL_SIZE,
+            Severity.TROUBLE,
+            f"The model takes about {facts.model_bytes:,} bytes as it is sent, and max_model_bytes is "
+            f"{facts.max_model_bytes:,}: this cart refuses the model of every peer. Raise max_model_bytes on all carts "
+            "of the task.",
+        ),
         (
             facts.away_s > AWAY_S,
             WarningKind.BRIDGE,

@@ -23,6 +23,8 @@ FINE = WarningFacts(
     model_trouble="",
     failed_rounds=0,
     clock_ahead_s=0.0,
+    model_bytes=1000,
+    max_model_bytes=1000,
     learning_trouble="",
     failed_outcome=None,
     failed_sentence="",
@@ -54,6 +56,7 @@ FINE = WarningFacts(
         ({"learning_trouble": "Bad row."}, Severity.TROUBLE, "This cart does not learn: Bad row. It sells on"),
         ({"clock_ahead_s": 3600.4}, Severity.CAUTION, "This machine's clock is 1 h 0 min ahead of the bridge's. Set"),
         ({"clock_ahead_s": -97200.0}, Severity.CAUTION, "This machine's clock is 1 d 3 h behind the bridge's. Set"),
+        ({"model_bytes": 1001}, Severity.TROUBLE, "The model takes about 1,001 bytes as it is sent, and max_model_"),
         ({"plain_http_to": "0.0.0.0"}, Severity.CAUTION, "The pages are served on 0.0.0.0 without https"),
     ],
 )
