@@ -25,7 +25,7 @@ from ..db.store import StoreError
 from ..learning.activity import Stage
 from ..operation.status import CartInfo, CartStatus, EventCounts
 from ..operation.status_service import StatusService
-from ..operation.warnings import Severity
+from ..operation.warnings import Severity, WarningKind
 from .serving.lanes import Lane, answered_in
 
 Family = Callable[..., GaugeMetricFamily | CounterMetricFamily]
@@ -95,6 +95,11 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
 def _of_summary(status: CartStatus) -> Iterator[Metric]:
     summary, rows = status.summary, status.summary.rows
     yield _gauge("cart_link_attached", "Whether the cart is attached to a bridge.", status.network.is_attached)
+    yield _gauge(
+        "cart_link_away_seconds",
+        "For how long the cart has had no bridge, over all its tries.",
+        status.network.link.away_s(summary.now),
+    )
     yield _gauge("cart_kernel", "Whether the cart collects models (KERNEL).", summary.role is Role.KERNEL)
     yield _gauge("cart_sharing", "Whether the cart shares its model.", summary.sharing)
     yield _by(
@@ -134,6 +139,11 @@ def _of_traffic(status: CartStatus) -> Iterator[Metric]:
 
 def _of_machine(status: CartStatus) -> Iterator[Metric]:
     disk = status.disk
+    yield _gauge(
+        "cart_clock_offset_seconds",
+        "How far the cart's clock is ahead of its bridge's; 0 while that is not known.",
+        status.network.clock_ahead_s or 0.0,
+    )
     yield _gauge("cart_disk_free_bytes", "Free room on the disk of the data folder.", disk.free_bytes)
     yield _by(
         GaugeMetricFamily,
@@ -147,13 +157,21 @@ def _of_machine(status: CartStatus) -> Iterator[Metric]:
         },
         "kind",
     )
-    severities = [warning.severity for warning in status.warnings]
+    warnings = status.warnings
+    severities, kinds = [warning.severity for warning in warnings], {warning.kind for warning in warnings}
     yield _by(
         GaugeMetricFamily,
         "cart_cautions",
         "Cautions on the admin page, by weight.",
         {severity.lower(): severities.count(severity) for severity in Severity},
         "weight",
+    )
+    yield _by(
+        GaugeMetricFamily,
+        "cart_warning",
+        "Whether the admin page warns of this, by kind.",
+        {kind.lower(): int(kind in kinds) for kind in WarningKind},
+        "kind",
     )
 
 

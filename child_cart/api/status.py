@@ -64,6 +64,7 @@ def status_json(status: CartStatus) -> Json:
         "transfers": [asdict(view) for view in network.transfers],
         "bytes_in": network.bytes_in,
         "bytes_out": network.bytes_out,
+        "clock_ahead_s": network.clock_ahead_s,
         "events": [asdict(event) for event in learning.events],
         "disk": asdict(status.disk),
         "store": {**summary["store"], "name": status.store_name, "trouble": status.store.trouble},
@@ -80,4 +81,4 @@ def version_json(version: ModelVersion) -> Json:
 
 
 def _warning_json(warning: OperatorWarning) -> Json:
-    return {"weight": warning.severity, "sentence": warning.sentence}
+    return {"weight": warning.severity, "sentence": warning.sentence, "kind": warning.kind}

@@ -51,12 +51,17 @@ class Event:
 
 
 class Activity:
-    """The present stage, the progress of a training, and the last events."""
+    """The present stage, the progress of a training, and the last events.
+
+    Attributes:
+        trouble: why the cart does not learn now, as a sentence; empty while it does.
+    """
 
     def __init__(self) -> None:
         self.stage = Stage.PREPARING
         self.since = time.time()
         self.epoch: Epoch | None = None
+        self.trouble = ""
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
 
     def move_to(self, stage: Stage) -> None:

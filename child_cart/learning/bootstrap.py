@@ -67,8 +67,10 @@ class Bootstrap:
             self._activity.move_to(Stage.PREPARING)
             try:
                 await self._prepare()
+                self._activity.trouble = ""
                 return
             except TrainerError as error:
+                self._activity.trouble = str(error)
                 delay_s = backoff.next_delay_s()
                 self._activity.note(f"The model is not ready: {error} Trying again in {delay_s:.0f} s.")
                 await asyncio.sleep(delay_s)
@@ -80,6 +82,12 @@ class Bootstrap:
             await in_thread(self._versions.add_initial, self._task_name, target, initial.digest, initial.signature)
             self._activity.note(f"The model has {initial.parameters:,} parameters.")
         self._sharing.take_signature()
+        model_bytes, most = self._versions.sent_bytes(), self._book.current.max_model_bytes
+        if model_bytes > most:
+            self._activity.note(
+                f"The model takes about {model_bytes:,} bytes as it is sent, more than max_model_bytes ({most:,}): "
+                "this cart refuses the model of every peer."
+            )
         if self._versions.newest.origin is Origin.INITIAL:
             self._activity.move_to(Stage.JOINING)
             await self._join()

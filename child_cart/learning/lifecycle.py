@@ -68,6 +68,7 @@ class Lifecycle:
                 await self._rounds.run()
             except (StoreError, OSError) as error:
                 delay_s = backoff.next_delay_s()
+                self._activity.trouble = str(error)
                 self._activity.note(f"Learning is held up: {error} Trying again in {delay_s:.0f} s.")
                 await asyncio.sleep(delay_s)
 

@@ -105,6 +105,7 @@ class Rounds:
                     await self._repair()
                     await asyncio.sleep(self._retry.next_delay_s())
                 else:
+                    self._activity.trouble = ""
                     self._retry.reset()
         finally:
             self.log.close()
@@ -128,6 +129,7 @@ class Rounds:
         except _NoCluster as none:
             await self.log.end(none.outcome, str(none))
         except TrainerError as error:
+            self._activity.trouble = str(error)
             await self.log.end(Outcome.TRAINER_FAILED, str(error))
         finally:
             if collection is not None:

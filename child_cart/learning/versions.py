@@ -128,6 +128,22 @@ class Versions:
         except OSError:
             return UNKNOWN_BYTES
 
+    def sent_bytes(self) -> int:
+        """Return the size of the newest version as it is given to peers; before the first gift an estimate; 0 without.
+
+        The estimate takes all arrays for single precision, as nearly all models have.
+        """
+        version, offerable = self._current, self._offerable
+        if version is None:
+            return 0
+        if offerable is not None:  # all versions have the same shapes
+            return len(offerable[1].payload)
+        try:
+            file_bytes = (self._folder / version.file_name).stat().st_size
+        except OSError:
+            return 0
+        return file_bytes // 2 if self._precision is Precision.HALF else file_bytes
+
     def new_target(self) -> Path:
         """Return where to write the weights of the next version."""
         return self._folder / f"{self._next_number():06d}-{os.urandom(4).hex()}.h5"

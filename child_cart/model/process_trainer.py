@@ -181,7 +181,9 @@ class ProcessTrainer:
             most_answer_bytes=MAX_LINE_BYTES,
         )
         log.info("trainer started as process %d", self._process.pid)
-        await self._process.attended(partial(self._answer, self._process))  # it says that it is ready
+        answer = await self._process.attended(partial(self._answer, self._process))
+        if "error" in answer:  # else it says that it is ready
+            raise TrainerDied(str(self._failure(answer["error"], answer["sentence"])))
         return self._process
 
     # In a thread.

@@ -26,6 +26,7 @@ from . import codec
 from .aggregation import average
 from .arrays import Array, Weights, specs_of, widened
 from .csv_rows import read_rows
+from .failure_words import failure_sentence
 from .learner import EpochCallback, accuracy
 from .partition import Partition
 from .task import Row, Task, load_task
@@ -167,13 +168,19 @@ def _epochs_to(report: Report) -> EpochCallback:
     return tell
 
 
-def serve(worker: Worker, commands: IO[str], answers: IO[str]) -> None:
-    """Carry out commands, one a line, until the input ends."""
+def serve(build: Callable[[], Worker], commands: IO[str], answers: IO[str]) -> None:
+    """Build the worker, and carry out commands, one a line, until the input ends."""
 
     def say(answer: Json) -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
+    try:
+        worker = build()
+    except Exception as error:  # the task is the user's, and may raise anything
+        log.exception("the task cannot be used")
+        say({"error": type(error).__name__, "sentence": failure_sentence(error)})
+        return
     say({"ready": True})
     for line in commands:
         command = json.loads(line)
@@ -183,7 +190,7 @@ def serve(worker: Worker, commands: IO[str], answers: IO[str]) -> None:
             say({"result": result})
         except Exception as error:
             log.exception("command %s failed", name)
-            say({"error": type(error).__name__, "sentence": str(error)})
+            say({"error": type(error).__name__, "sentence": failure_sentence(error)})
 
 
 def _die_with_parent() -> None:
@@ -206,8 +213,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     data = Path(setup["data"]) if setup["data"] else None
-    worker = Worker(load_task(setup["task"]), Partition(*setup["partition"]), data, setup["starter_rows"])
-    serve(worker, sys.stdin, answers)
+
+    def build() -> Worker:
+        return Worker(load_task(setup["task"]), Partition(*setup["partition"]), data, setup["starter_rows"])
+
+    serve(build, sys.stdin, answers)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cart_common.websocket.frames import BINARY, Frame, FrameError, text_of
 from cart_common.wire.fleet_key import admission_proof
@@ -13,6 +13,7 @@ from cart_common.wire.messages import (
     PROTOCOL_VERSION,
     Attach,
     Attached,
+    Code,
     ErrorMessage,
     Message,
     MessageError,
@@ -26,6 +27,12 @@ from cart_common.wire.records import is_bridge_url
 from .client_connection import ClientConnection, ConnectionEnded
 
 M = TypeVar("M", bound=Message)
+WHAT_TO_DO: Final = {
+    Code.NOT_ADMITTED: " Give this cart the fleet key that the bridge's token was made from (--fleet-key-file).",
+    Code.WRONG_VERSION: " Upgrade the older of the two.",
+    Code.BRIDGE_FULL: " Raise BRIDGE_MAX_CARTS there, or add a bridge.",
+}
+"""By the code of a refusal; empty where the cart comes back by itself."""
 
 
 class BridgeRefused(Exception):
@@ -100,7 +107,8 @@ async def _expect(connection: ClientConnection, url: str, kind: type[M]) -> M:
         raise BridgeRefused(f"{str(end).rstrip('.')} before it was ready.") from None
     message = message_of(frame)
     if isinstance(message, ErrorMessage):
-        raise BridgeRefused(f"The bridge at {url} refused this cart: {message.sentence} ({message.code})")
+        advice = WHAT_TO_DO.get(message.code, "")
+        raise BridgeRefused(f"The bridge at {url} refused this cart: {message.sentence} ({message.code}).{advice}")
     if not isinstance(message, kind):
         raise BridgeRefused(f"{url} sent {message.KIND} where {kind.KIND} was due.")
     return message

@@ -25,7 +25,7 @@ from .bridge_selection import Attempt, BridgeSelection
 from .client_connection import ClientConnection, ConnectionEnded
 from .handshake import Attachment, BridgeRefused, Handshake, Standing, message_of
 from .link_interface import LinkDown, LinkHandler
-from .link_state import LinkState, LinkStatus
+from .link_state import STEADY_S, LinkState, LinkStatus
 from .opening_handshake import NoBridge, connect
 from .presence import Presence
 from .record_checks import checked_bridges
@@ -35,8 +35,6 @@ log = logging.getLogger("cart.link")
 # A sending transfer pauses when this much is queued: enough to keep the socket busy, little enough that several
 # transfers take turns.
 CHUNKS_AHEAD_BYTES: Final = 1024 * 1024
-# A link that breaks sooner, as when two carts run with one key, does not reset the delays before the next try.
-STEADY_S: Final = 5.0
 # Well before the last record of this cart expires in the directory.
 PUBLISH_EVERY_S: Final = CART_LIFE_S / 2
 NO_STANDING: Final = Standing(Role.SHELL, "", 0)
@@ -82,6 +80,8 @@ class Link:
         self._handler: LinkHandler
         self._logged_reason = ""
         self._reason = ""
+        self._refusal = ""
+        self._bridge_clock: float | None = None
         self._connection: ClientConnection | None = None
         self._told: Standing | None = None
         self._attachment: Attachment | None = None
@@ -91,6 +91,14 @@ class Link:
         self._attached = asyncio.Event()
         self.standing = NO_STANDING
         self.status = LinkStatus(LinkState.WAITING, self._url, time.time(), "not started yet")
+
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """How far this machine's clock is ahead of that of the last bridge, within a second; None before the first.
+
+        The bridge's clock is carried on by the monotonic clock, so setting this machine's clock shows at once.
+        """
+        return None if self._bridge_clock is None else time.time() - time.monotonic() - self._bridge_clock
 
     async def run(self, handler: LinkHandler) -> None:
         """Keep the cart attached until ``leave`` is called; the handler gets what arrives."""
@@ -225,7 +233,9 @@ class Link:
         try:
             async with asyncio.timeout(self._connect_timeout_s) as deadline:
                 connection = ClientConnection(MAX_FRAME_BYTES, CHUNKS_AHEAD_BYTES)
-                await connect(self._url, self._tls, connection)
+                bridge_time = await connect(self._url, self._tls, connection)
+                if bridge_time is not None:
+                    self._bridge_clock = bridge_time - time.monotonic()
                 try:
                     self._move_to(LinkState.ATTACHING, self.status.reason)
                     self._told = self.standing
@@ -237,13 +247,19 @@ class Link:
                 finally:
                     await connection.close()
         except TimeoutError:
-            return f"The bridge at {self._url} did not answer within {self._connect_timeout_s:g} s."
-        except (NoBridge, BridgeRefused, ConnectionEnded) as end:
+            # A bridge holds back its answer to an address that it has refused often: the refusal stays the reason.
+            late = f"The bridge at {self._url} did not answer within {self._connect_timeout_s:g} s."
+            return f"{late} Before that: {self._refusal}" if self._refusal else late
+        except BridgeRefused as refused:
+            self._refusal = str(refused)
+            return self._refusal
+        except (NoBridge, ConnectionEnded) as end:
             return str(end)
 
     async def _hold(self, connection: ClientConnection, there: Attachment) -> str:
         """Serve an attached link until it ends."""
         self._connection = connection
+        self._refusal = ""
         self._move_to(LinkState.ATTACHED, "")
         held = asyncio.get_running_loop().call_later(STEADY_S, self._bridges.note_steady, self._url)
         self._held = True

@@ -9,7 +9,10 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,6 +25,9 @@ from .client_connection import ClientConnection
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 NEXT_ADDRESS_S: Final = 0.25
+OUT_OF_TIME: Final = {9, 10}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
+_DATE: Final = re.compile(rb"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 
@@ -41,6 +47,7 @@ class _Opening(asyncio.Protocol):
         self._url = url
         self._connection = connection
         self._head = b""
+        self.bridge_time: float | None = None
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,10 +97,21 @@ class _Opening(asyncio.Protocol):
         values = {name.strip().lower(): value.strip() for name, value in fields.items()}
         if values.get(b"sec-websocket-accept") != self._accepted or b"sec-websocket-extensions" in values:
             raise NoBridge(f"{self._url} is not a bridge (its opening handshake is wrong).")
+        self.bridge_time = http_date(values.get(b"date", b""))
 
 
-async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnection) -> None:
-    """Open a WebSocket.
+def http_date(text: bytes) -> float | None:
+    """Return the time of an HTTP ``Date`` field (RFC 9110, 6.6.1) in seconds since the epoch; None if it is none."""
+    if _DATE.fullmatch(text) is None:
+        return None
+    try:
+        return parsedate_to_datetime(text.decode("ascii")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnection) -> float | None:
+    """Open a WebSocket; return the time on the bridge's clock, in seconds since the epoch, if it says that.
 
     Args:
         url: the bridge's, ws:// or wss://; ``/v1/cart`` is added.
@@ -116,8 +134,7 @@ async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnec
     try:
         transport, _ = await _dialled(lambda: opening, host_name, port, context)
     except ssl.SSLCertVerificationError as error:
-        why = error.verify_message or error
-        raise NoBridge(f"The certificate of {url} is not trusted ({why}). Name its CA with --bridge-ca.") from None
+        raise NoBridge(_distrust(url, error, time.time())) from None
     except ssl.SSLError:
         sentence = f"{url} does not speak TLS. If the bridge has no certificate, use ws:// instead."
         raise NoBridge(sentence) from None
@@ -130,6 +147,18 @@ async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnec
     except BaseException:
         transport.close()
         raise
+    return opening.bridge_time
+
+
+def _distrust(url: str, error: ssl.SSLCertVerificationError, now_s: float) -> str:
+    why = error.verify_message or error
+    if error.verify_code in OUT_OF_TIME:
+        here = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return (
+            f"The certificate of {url} does not hold at this time ({why}). Check this machine's clock: it says {here}. "
+            "If that is right, the bridge needs a new certificate."
+        )
+    return f"The certificate of {url} is not trusted ({why}). Name its CA with --bridge-ca."
 
 
 async def _dialled(

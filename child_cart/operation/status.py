@@ -87,6 +87,12 @@ class LearningStatus:
     model: ModelVersion | None
     model_trouble: str
     """Why the newest version cannot be given to peers, as a sentence; empty if it can."""
+    model_bytes: int
+    """The size of the model as it is given to peers."""
+    max_model_bytes: int
+    """The largest model that is taken from peers."""
+    trouble: str
+    """Why the cart does not learn now, as a sentence; empty while it does."""
     round: RoundRecord | None
     events: tuple[Event, ...]
     exports: Json
@@ -102,6 +108,8 @@ class NetworkStatus:
     transfers: tuple[TransferView, ...]
     bytes_in: int
     bytes_out: int
+    clock_ahead_s: float | None
+    """How far this machine's clock is ahead of its bridge's; None if that is not known."""
 
     @property
     def is_attached(self) -> bool:
@@ -171,16 +179,20 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
     return WarningFacts(
         fleet_open=status.fleet_open,
         sharing=status.summary.sharing,
-        attached=status.network.is_attached,
-        away_s=status.summary.now - link.since,
+        away_s=link.away_s(status.summary.now),
         link_reason=link.reason,
+        clock_ahead_s=status.network.clock_ahead_s or 0.0,
         decoder_sentence=scanner.sentence,
         camera_sentence=scanner.camera.sentence if scanner.camera.state is CameraState.AWAY else "",
         free_bytes=status.disk.free_bytes,
         total_bytes=status.disk.total_bytes,
         store_trouble=status.store.trouble,
         model_trouble=status.learning.model_trouble,
+        model_bytes=status.learning.model_bytes,
+        max_model_bytes=status.learning.max_model_bytes,
+        learning_trouble=status.learning.trouble,
         failed_rounds=len(failed),
+        failed_outcome=failed[0].outcome if failed else None,
         failed_sentence=failed[0].sentence if failed else "",
         plain_http_to=status.plain_http_to,
     )

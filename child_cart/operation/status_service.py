@@ -159,6 +159,9 @@ class StatusService:
             trainer_process=learning.trainer_process(),
             model=version,
             model_trouble=learning.versions.trouble,
+            model_bytes=learning.versions.sent_bytes(),
+            max_model_bytes=self._book.current.max_model_bytes,
+            trouble=learning.activity.trouble,
             round=record,
             events=tuple(learning.activity.events()),
             exports=learning.exports.shown(),
@@ -172,6 +175,7 @@ class StatusService:
             transfers=tuple(exchange.views()),
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
+            clock_ahead_s=self._network.link.clock_ahead_s,
         )
 
 

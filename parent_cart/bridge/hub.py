@@ -217,6 +217,9 @@ class Hub:
         if available < message.minimum and not elsewhere:
             self.counters["not_enough_peers"] += 1
             sentence = f"{available} other carts of this model are here; at least {message.minimum} must be."
+            # It looks at three entries at most: two may be this model's.
+            if any(signature != cart.model_signature for signature, _ in self._peer_pickers):
+                sentence += " Carts with a model of other shapes, or of another task, are here: compare the versions."
             refusal = ErrorMessage(Code.NOT_ENOUGH_PEERS, sentence, message.request, available)
             return [Delivery(cart.cart_id, refusal)]
         # If there are too few SHELLs, other KERNELs are added: they answer requests, too. Otherwise the carts of a

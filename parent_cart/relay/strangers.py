@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from weakref import WeakValueDictionary
 
-from cart_common.process.account import network_of
+from cart_common.process.account import account_of
 from cart_common.websocket.fair_reading import ReadingAccount
 
 from .cart_connection import CartConnection, Phase
@@ -36,7 +36,7 @@ class Strangers:
 
     def account_of(self, address: str) -> ReadingAccount:
         """Return the account that the strangers of an address share: many connections get no more time than one."""
-        network = network_of(address)
+        network = account_of(address=address)
         account = self._accounts.get(network)
         if account is None:
             account = self._accounts[network] = ReadingAccount()
@@ -52,7 +52,7 @@ class Strangers:
             return None
         crowd = max(self._of_network.values(), key=len)
         oldest, since = next(iter(crowd.items()))
-        own = len(self._of_network.get(network_of(address), ()))
+        own = len(self._of_network.get(account_of(address=address), ()))
         may_attach = oldest.phase is Phase.GREETED and now - since < ATTACHES_WITHIN_S
         if may_attach and own + 1 >= len(crowd):
             raise NoPlace

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from support.carts.shown import Shown
 from child_cart.db.records import Outcome, RoundRecord, Verdict
 from child_cart.learning.exports import ExportKind, Exports, ExportState
 from child_cart.model.verdict import VerdictReason
+from child_cart.network.link_state import LinkState, LinkStatus
 from child_cart.operation import rounds_csv
 from child_cart.operation.operator_service import figures_of
 from child_cart.operation.status import failed_in_a_row
@@ -93,6 +95,18 @@ def test_the_status_warns(shown: Shown) -> None:
     assert status["sharing"] is False
     assert any(caution["weight"] == "NOTE" for caution in status["cautions"])
     assert status["disk"]["free_bytes"] > 0
+
+
+def test_a_cart_that_tries_for_ten_minutes_warns_on_the_page_and_in_the_metrics(shown: Shown) -> None:
+    now = time.time()
+    link = shown.parts.network.link
+    link.status = LinkStatus(LinkState.CONNECTING, "ws://b", now, "Refused. Trying again in 3.0 s.", now - 600)
+    (told,) = [caution for caution in shown.get("/api/status")["cautions"] if caution["kind"] == "BRIDGE"]
+    assert told["weight"] == "TROUBLE"
+    assert told["sentence"] == "No bridge for 10 min. Refused. Trying again in 3.0 s."
+    metrics = shown.client.get("/metrics").text
+    assert 'cart_warning{kind="bridge"} 1.0' in metrics
+    assert 600 <= float(metrics.partition("\ncart_link_away_seconds ")[2].partition("\n")[0]) < 700
 
 
 # The model as a file.

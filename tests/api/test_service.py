@@ -41,6 +41,7 @@ def test_a_cart_without_a_model_says_so(shown: Shown) -> None:
         "url": "ws://127.0.0.1:9",
         "reason": "not started yet",
         "since": 0,
+        "away_since": None,
     }
     assert status["started_at"] <= status["now"]
 

@@ -440,6 +440,14 @@ def test_too_few_peers_are_counted_in_the_refusal() -> None:
     refusal = fleet.ask(size=5, minimum=3)
     assert isinstance(refusal, ErrorMessage)
     assert (refusal.code, refusal.available, refusal.request) == (Code.NOT_ENOUGH_PEERS, 2, "ee" * 16)
+    assert refusal.sentence == (
+        "2 other carts of this model are here; at least 3 must be. "
+        "Carts with a model of other shapes, or of another task, are here: compare the versions."
+    )
+    fleet.hub.leave(cart(50))
+    refusal = fleet.ask(size=5, minimum=3)
+    assert isinstance(refusal, ErrorMessage)
+    assert refusal.sentence == "2 other carts of this model are here; at least 3 must be."
     assert isinstance(fleet.ask(size=5, minimum=2), PeerList)
     with pytest.raises(Violation, match="asks for 1 peers, at least 2"):
         fleet.ask(size=1, minimum=2)

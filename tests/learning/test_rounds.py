@@ -267,10 +267,12 @@ async def test_a_failing_trainer_costs_the_round_and_no_rows(
         learner.add_rows(10)
         await until(lambda: learner.ended(1))
         assert learner.last_round().outcome is Outcome.TRAINER_FAILED
+        assert learner.activity.trouble == learner.last_round().sentence
         await until(lambda: learner.spooled == [])
         learner.trainer.failing = set()
         learner.add_rows(10)
         await until(lambda: learner.ended(2) or learner.ended(3))
+        await until(lambda: not learner.activity.trouble)
     assert [row["n"] for row in learner.trainer.trained_on] == [n for n in range(1, 21) if n % 10]
     assert learner.store.waiting_count() == 0
     assert learner.last_round().outcome is Outcome.AGGREGATED

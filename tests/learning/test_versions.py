@@ -42,6 +42,35 @@ async def test_it_is_encoded_as_precisely_as_told(tmp_path: Path, precision: Pre
     store.close()
 
 
+@pytest.mark.parametrize("precision", Precision)
+async def test_its_size_is_known_before_it_is_given(tmp_path: Path, precision: Precision) -> None:
+    store = SqliteStore(tmp_path / "cart.db")
+    versions = Versions(store, tmp_path / "models", precision)
+    assert versions.sent_bytes() == 0
+    weights = [np.linspace(-1, 1, 100_000, dtype=np.float32)]
+    first, second = versions.new_target(), versions.new_target()
+    versions.add_initial("task", first, write_weights(first, weights), "ab" * 16)
+    estimated = versions.sent_bytes()
+    versions.add(Origin.STARTER, second, Trained(write_weights(second, weights), 0.5, {}, 10))
+    offered = await versions.offerable()
+    assert offered is not None
+    assert versions.sent_bytes() == len(offered.payload) == pytest.approx(estimated, rel=0.02)
+    store.close()
+
+
+def test_a_model_that_is_too_large_for_the_setting_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIGHT_TASK_BALLAST_BYTES", "1000000")
+    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:1", "--join-wait-s", "0.1", "--max-model-bytes", "300000")
+    with running(cart):
+        wait_for(lambda: cart.status().get("stage") == "SERVING")
+        status = cart.status()
+    (told,) = [caution for caution in status["cautions"] if caution["kind"] == "MODEL_SIZE"]
+    assert "and max_model_bytes is 300,000: this cart refuses the model of every peer" in told["sentence"]
+    assert any("more than max_model_bytes (300,000)" in event["text"] for event in status["events"])
+
+
 @pytest.mark.parametrize(("flags", "dtype"), [((), "float16"), (("--wire-precision", "full"), "float32")])
 async def test_a_peer_gets_it_like_that(tmp_path: Path, flags: tuple[str, ...], dtype: str) -> None:
     bridge = BridgeProcess(tmp_path)

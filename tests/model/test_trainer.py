@@ -135,6 +135,41 @@ async def test_a_failed_command_says_why_and_the_next_one_works(trainer: Process
     assert trainer.process_id == process
 
 
+OWN_TASK = """from tests.support.carts.light_task import LightTask
+
+class Wrong(LightTask):
+    def arrays(self, rows):
+        return rows[0]["colour"], None
+
+class Unbuilt(LightTask):
+    def build_learner(self):
+        raise ValueError("first line\\nlast line")
+"""
+
+
+async def test_the_users_mistake_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tills.py").write_text(OWN_TASK)
+    monkeypatch.syspath_prepend(tmp_path)
+    trainer = ProcessTrainer(setup(tmp_path, task="tills:Wrong"))
+    _, base = await initial(trainer, tmp_path)
+    with pytest.raises(TrainerError) as failed:
+        await trainer.train(base, ROWS[:5], [], tmp_path / "1.h5", lambda _: None)
+    assert str(failed.value) == f"The task failed in {tmp_path}/tills.py, line 5 (KeyError: 'colour')."
+    await trainer.close()
+
+
+async def test_a_task_that_cannot_be_built_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tills.py").write_text(OWN_TASK)
+    monkeypatch.syspath_prepend(tmp_path)
+    trainer = ProcessTrainer(setup(tmp_path, task="tills:Unbuilt"))
+    for _ in range(2):
+        with pytest.raises(TrainerDied) as failed:
+            await trainer.initialise(tmp_path / "0.h5")
+        assert str(failed.value) == f"The task failed in {tmp_path}/tills.py, line 9 (ValueError: last line)."
+        assert trainer.process_id is None
+    await trainer.close()
+
+
 async def test_a_killed_trainer_costs_its_command(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LIGHT_TASK_EPOCH_S", "30")
     trainer = ProcessTrainer(setup(tmp_path))
@@ -196,7 +231,7 @@ async def test_an_idle_trainer_ends(tmp_path: Path) -> None:
 
 async def test_a_task_that_cannot_be_built_is_told(tmp_path: Path) -> None:
     trainer = ProcessTrainer(setup(tmp_path, task="child_cart.model.task:KerasTask"))
-    with pytest.raises(TrainerDied, match="with status 1"):
+    with pytest.raises(TrainerDied, match="is not a task: it lacks parse_row"):
         await trainer.initialise(tmp_path / "0.h5")
     assert "is not a task" in (tmp_path / "trainer.log").read_text()
 
@@ -259,7 +294,7 @@ async def test_a_trainer_that_is_given_no_more_memory_says_so_and_starts_anew(tm
 async def test_a_model_that_does_not_fit_says_how_much_there_is(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("LIGHT_TASK_BALLAST_BYTES", str(MANY_BYTES))
     trainer = ProcessTrainer(setup(tmp_path, memory_bytes=LIMIT_BYTES))
-    with pytest.raises(TrainerDied, match=r"with status 1.*300,000,000 bytes of memory"):
+    with pytest.raises(TrainerDied, match=r"run out of memory.*300,000,000 bytes of memory"):
         await trainer.initialise(tmp_path / "0.h5")
     await trainer.close()
 

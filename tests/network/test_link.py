@@ -8,23 +8,28 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from blockbuster import BlockBuster
+from hypothesis import given
+from hypothesis import strategies as st
 from support.bridges.in_process import Bridge, running_bridge, until
 
 from cart_common.wire.chunk import ChunkHeader
-from cart_common.wire.fleet_key import OPEN
+from cart_common.wire.fleet_key import OPEN, Secret, as_text, bridge_token, new_key
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Cluster, Done, Message, PeerList, Role, Welcome
 from cart_common.wire.records import is_bridge_url
+from child_cart.network import opening_handshake
 from child_cart.network.bridge_selection import BridgeSelection
 from child_cart.network.handshake import Attachment, Standing
 from child_cart.network.link import Link
 from child_cart.network.link_interface import LinkDown
-from child_cart.network.link_state import LinkState
+from child_cart.network.link_state import LinkState, LinkStatus
+from child_cart.network.opening_handshake import http_date
 
 STANDING = Standing(Role.SHELL, "ab" * 16, 1)
 
@@ -268,6 +273,97 @@ async def test_a_name_that_no_host_can_have_is_an_address_where_no_bridge_is(nam
     cart = Cart(url, first_s=0.01)
     async with cart.running():
         await cart.waits_with(f"{url} names no host")
+
+
+async def test_it_knows_how_far_its_clock_is_from_the_bridges(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    cart = Cart(bridge.url)
+    assert cart.link.clock_ahead_s is None
+    async with cart.running():
+        await cart.link.wait_attached()
+        ahead_s = cart.link.clock_ahead_s
+        assert ahead_s == pytest.approx(0.0, abs=20.0)
+        real = time.time
+        with monkeypatch.context() as patched:
+            patched.setattr("child_cart.network.link.time.time", lambda: real() + 86400.0)
+            ahead_s = cart.link.clock_ahead_s
+        assert ahead_s == pytest.approx(86400.0, abs=20.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (b"Sun, 06 Nov 1994 08:49:37 GMT", 784111777.0),
+        (b"Sun, 06 Nov 1994 08:49:37 +0100", None),
+        (b"Sun, 99 Nov 1994 08:49:37 GMT", None),
+        (b"Sun, 06 Xyz 1994 08:49:37 GMT", None),
+        (b"", None),
+    ],
+)
+def test_the_bridges_time_is_read_from_its_answer(text: bytes, at: float | None) -> None:
+    assert http_date(text) == at
+
+
+@given(st.binary(max_size=40) | st.from_regex(opening_handshake._DATE, fullmatch=True))
+def test_any_date_field_is_a_time_or_none(text: bytes) -> None:
+    assert isinstance(http_date(text), float | None)
+
+
+async def test_the_time_without_a_bridge_is_counted_over_all_tries() -> None:
+    cart = Cart("ws://127.0.0.1:1", first_s=0.01)
+    assert cart.link.status.away_s(time.time()) == 0.0  # it has not tried yet
+    began = time.time()
+    async with cart.running():
+        await until(lambda: cart.bridges._backoffs and next(iter(cart.bridges._backoffs.values()))._tries >= 4)
+        assert cart.link.status.since > (cart.link.status.away_since or 0.0) >= began
+        assert cart.link.status.away_s(began + 3600.0) == pytest.approx(3600.0, abs=10.0)
+
+
+async def test_a_refused_cart_is_away_and_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(as_text(bridge_token(new_key()), Secret.BRIDGE_TOKEN))
+    async with running_bridge(token_file=str(tmp_path / "token")) as bridge:
+        cart = Cart(bridge.url)
+        async with cart.running():
+            reason = await cart.waits_with("refused this cart", "NOT_ADMITTED", "--fleet-key-file")
+            assert reason.startswith(f"The bridge at {bridge.url}")
+            assert cart.link.status.away_s(time.time() + 3600.0) >= 3600.0
+
+
+async def test_a_refusal_stays_the_reason_while_the_bridge_holds_back_its_answers() -> None:
+    tries = 0
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        nonlocal tries
+        tries += 1
+        await socket.send_str(json.dumps(WELCOME))
+        await socket.receive()
+        if tries == 1:
+            await socket.send_str(
+                json.dumps({"type": "ERROR", "code": "NOT_ADMITTED", "sentence": "Not of this fleet."})
+            )
+        else:
+            await socket.receive()
+
+    async with odd_bridge(script) as url:
+        cart = Cart(url, connect_timeout_s=0.2)
+        async with cart.running():
+            await cart.waits_with("did not answer within 0.2 s", "Not of this fleet. (NOT_ADMITTED)")
+
+
+def test_a_link_that_breaks_at_once_does_not_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("child_cart.network.link_state.time.time", lambda: now)
+    status = LinkStatus(LinkState.WAITING, "ws://a", now, "")
+    ways = (LinkState.CONNECTING, LinkState.ATTACHING, LinkState.ATTACHED)
+    for lasts_s, away_s in ((1.0, 12.0), (60.0, 10.0)):
+        for state in ways:
+            status = status.followed_by(state, "ws://a", "")
+        assert status.away_s(now) == 0.0
+        now += lasts_s
+        status = status.followed_by(LinkState.WAITING, "ws://a", "It broke.")
+        now += 10.0
+        status = status.followed_by(LinkState.CONNECTING, "ws://a", "It broke.")
+        assert status.away_s(now) == pytest.approx(away_s, abs=1.0)
+        status = status.followed_by(LinkState.WAITING, "ws://a", "It broke.")
 
 
 async def test_two_carts_with_one_key_are_told(bridge: Bridge) -> None:

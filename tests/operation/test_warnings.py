@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from child_cart.db.records import Outcome
 from child_cart.operation.warnings import Severity, WarningFacts, operator_warnings
 
 GB = 1_000_000_000
 FINE = WarningFacts(
     fleet_open=False,
     sharing=True,
-    attached=True,
     away_s=0.0,
     link_reason="",
     decoder_sentence="",
@@ -22,6 +22,11 @@ FINE = WarningFacts(
     store_trouble="",
     model_trouble="",
     failed_rounds=0,
+    clock_ahead_s=0.0,
+    model_bytes=1000,
+    max_model_bytes=1000,
+    learning_trouble="",
+    failed_outcome=None,
     failed_sentence="",
     plain_http_to="",
 )
@@ -32,17 +37,26 @@ FINE = WarningFacts(
     [
         ({"fleet_open": True}, Severity.CAUTION, "The fleet is open"),
         ({"sharing": False}, Severity.NOTE, "Sharing is paused"),
-        ({"attached": False, "away_s": 120.0, "link_reason": "Why."}, Severity.TROUBLE, "No bridge for 2 min. Why."),
+        ({"away_s": 120.0, "link_reason": "Why."}, Severity.TROUBLE, "No bridge for 2 min. Why."),
         ({"decoder_sentence": "No codes."}, Severity.CAUTION, "No codes."),
         ({"camera_sentence": "No picture."}, Severity.CAUTION, "No picture."),
         ({"free_bytes": 400_000_000}, Severity.TROUBLE, "The disk is nearly full: 400 MB are free."),
         ({"store_trouble": "Away."}, Severity.TROUBLE, "Away. What is shown of it is from before."),
         ({"model_trouble": "Damaged."}, Severity.TROUBLE, "Damaged."),
         (
-            {"failed_rounds": 2, "failed_sentence": "So."},
+            {"failed_rounds": 2, "failed_sentence": "So.", "failed_outcome": Outcome.NOT_ENOUGH_PEERS},
             Severity.CAUTION,
-            "The last 2 rounds ended without an average.",
+            "The last 2 rounds ended without an average. So. Start more carts of this task",
         ),
+        (
+            {"failed_rounds": 3, "failed_sentence": "So.", "failed_outcome": Outcome.INTERRUPTED},
+            Severity.CAUTION,
+            "The last 3 rounds ended without an average. So.",
+        ),
+        ({"learning_trouble": "Bad row."}, Severity.TROUBLE, "This cart does not learn: Bad row. It sells on"),
+        ({"clock_ahead_s": 3600.4}, Severity.CAUTION, "This machine's clock is 1 h 0 min ahead of the bridge's. Set"),
+        ({"clock_ahead_s": -97200.0}, Severity.CAUTION, "This machine's clock is 1 d 3 h behind the bridge's. Set"),
+        ({"model_bytes": 1001}, Severity.TROUBLE, "The model takes about 1,001 bytes as it is sent, and max_model_"),
         ({"plain_http_to": "0.0.0.0"}, Severity.CAUTION, "The pages are served on 0.0.0.0 without https"),
     ],
 )
@@ -54,7 +68,13 @@ def test_each_fact_has_its_sentence(change: dict[str, object], severity: Severit
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"attached": False, "away_s": 5.0}, {"failed_rounds": 1}, {"free_bytes": 60_000_000, "total_bytes": 1 * GB}],
+    [
+        {},
+        {"clock_ahead_s": -59.0},
+        {"away_s": 5.0},
+        {"failed_rounds": 1},
+        {"free_bytes": 60_000_000, "total_bytes": 1 * GB},
+    ],
 )
 def test_what_is_no_worry_is_not_told(change: dict[str, object]) -> None:
     assert operator_warnings(replace(FINE, **change)) == []  # type: ignore[arg-type]

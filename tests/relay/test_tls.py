@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -72,7 +72,6 @@ async def test_wrong_certificates_are_named(tmp_path: Path) -> None:
     cases = [
         (stranger.vouch(), authority, "unable to get local issuer certificate"),
         (authority.vouch("127.0.0.9"), authority, "IP address mismatch"),
-        (authority.vouch(ends_in=timedelta(days=-1)), authority, "certificate has expired"),
     ]
     for certificate, trusted, words in cases:
         async with bridge_with(certificate) as port:
@@ -80,6 +79,21 @@ async def test_wrong_certificates_are_named(tmp_path: Path) -> None:
             assert f"The certificate of wss://127.0.0.1:{port} is not trusted" in reason
             assert words in reason
             assert "--bridge-ca" in reason
+
+
+@pytest.mark.parametrize(
+    ("begins_days", "ends_days", "words"), [(-2, -1, "certificate has expired"), (1, 2, "certificate is not yet valid")]
+)
+async def test_a_certificate_out_of_its_time_points_at_the_clock(
+    tmp_path: Path, begins_days: int, ends_days: int, words: str
+) -> None:
+    authority = Authority(tmp_path)
+    certificate = authority.vouch(begins_in=timedelta(days=begins_days), ends_in=timedelta(days=ends_days))
+    async with bridge_with(certificate) as port:
+        reason = await reason_of(Node(f"wss://127.0.0.1:{port}", tmp_path, tls=trust(authority)))
+    assert f"The certificate of wss://127.0.0.1:{port} does not hold at this time ({words})" in reason
+    assert f"Check this machine's clock: it says {datetime.now(UTC):%Y-%m-}" in reason
+    assert "--bridge-ca" not in reason
 
 
 async def test_a_bridge_without_tls_is_named(tmp_path: Path) -> None:

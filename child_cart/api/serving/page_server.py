@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 from flask import Flask
 
-from cart_common.process.account import network_of
+from cart_common.process.account import account_of
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
@@ -127,7 +127,7 @@ class PageServer:
             self._loop.remove_reader(self._listening)
             self._loop.call_later(NO_FILES_S, self._watch)
             return
-        network = network_of(address)
+        network = account_of(address=address)
         if self._places.is_full_for(network) and not self._free_place(network):
             client.close()
             return

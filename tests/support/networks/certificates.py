@@ -25,11 +25,16 @@ class Authority:
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def vouch(self, address: str = "127.0.0.1", ends_in: timedelta = timedelta(days=1)) -> tuple[str, str]:
+    def vouch(
+        self,
+        address: str = "127.0.0.1",
+        ends_in: timedelta = timedelta(days=1),
+        begins_in: timedelta = timedelta(days=-2),
+    ) -> tuple[str, str]:
         """Return the files of a server's certificate and key; the address may be a name."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bridge")])
-        made = self._builder(name, key.public_key(), ends_in)
+        made = self._builder(name, key.public_key(), ends_in, begins_in)
         try:
             name_of: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(address))
         except ValueError:
@@ -44,11 +49,17 @@ class Authority:
         key_file.write_bytes(key.private_bytes(pem, pkcs8, plain))
         return str(certificate), str(key_file)
 
-    def _builder(self, name: x509.Name, key: ec.EllipticCurvePublicKey, ends_in: timedelta) -> x509.CertificateBuilder:
+    def _builder(
+        self,
+        name: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        ends_in: timedelta,
+        begins_in: timedelta = timedelta(days=-2),
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder().subject_name(name).issuer_name(self._name).public_key(key)
         builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=2)).not_valid_after(now + ends_in)
+        builder = builder.not_valid_before(now + begins_in).not_valid_after(now + ends_in)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return builder.add_extension(identifier, critical=False).add_extension(issuer, critical=False)
