@@ -14,6 +14,7 @@ from typing import Final
 from flask import Flask
 
 from cart_common import __version__
+from cart_common.process.addresses import networks_in
 from cart_common.process.settings import SettingError
 from cart_common.process.tasks import in_thread
 from cart_common.process.tls import serving_context
@@ -194,7 +195,9 @@ def build(
         NetworkSources(network.link, network.bridges, network.exchange),
         requests or _requests(in_loop, learning),
     )
-    application = create_app(services, account, page_hosts(settings), origins_of(settings))
+    application = create_app(
+        services, account, page_hosts(settings), origins_of(settings), networks_in(settings.trusted_proxies)
+    )
     return CartParts(local, network, learning, shop, account, log_buffer, services, application, in_loop)
 
 

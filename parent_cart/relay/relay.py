@@ -93,7 +93,8 @@ class Relay:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Take over a connection that asks for a WebSocket."""
-        address = request.remote or "?"
+        forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        address = self._admission.client_address(request.remote or "?", forwarded_for)
         if len(self._sockets) >= self._hub.limits.max_carts + UNATTACHED_MOST:
             self._hub.counters["turned_away"] += 1
             raise web.HTTPServiceUnavailable(text="This bridge has its most connections; try another one.")
