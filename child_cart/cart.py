@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +27,7 @@ from .api.app import create_app
 from .api.services import Services, build_services
 from .api.serving.page_server import PageServer
 from .config import CartSettings, SettingsBook, bridge_urls, origins_of
-from .config.resources import bridge_trust, fleet_key_of, page_hosts, trainer_setup
+from .config.resources import bridge_trust, fleet_key_of, forward_proxies, page_hosts, trainer_setup
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store
 from .learning.activity import Activity
@@ -232,16 +233,17 @@ def _check_folder(versions: Versions, task: Task, settings: CartSettings, folder
 
 def _network_parts(settings: CartSettings, local: LocalParts, folder: Path) -> NetworkParts:
     fleet_key, tls, bridge_file = fleet_key_of(settings), bridge_trust(settings), BridgeFile(folder / "bridges.json")
+    proxies, times = forward_proxies(settings, os.environ), (settings.heartbeat_s, settings.connect_timeout_s)
     delays = (settings.reconnect_first_s, settings.reconnect_cap_s)
     bridges = BridgeSelection(bridge_urls(settings), *delays, time.monotonic, time.time)
     bridges.remember(bridge_file.load())
-    link = Link(bridges, local.identity, fleet_key, tls, settings.heartbeat_s, settings.connect_timeout_s)
+    link = Link(bridges, local.identity, fleet_key, tls, *times, proxies=proxies)
     sharing = Sharing(local.book, local.versions, link)
     spool = Spool(folder / "incoming")
     exchange = Exchange(local.identity, fleet_key, fastest_cipher(), link, spool, sharing)
     peer_discovery = PeerDiscovery(exchange, bridges, bridge_token(fleet_key), link.to_visit)
     upkeep = BridgeUpkeep(bridges, bridge_file, link, lambda: exchange.is_busy, local.activity)
-    probe = BridgeProbe(bridges, tls, upkeep.consider)
+    probe = BridgeProbe(bridges, tls, upkeep.consider, proxies)
     return NetworkParts(bridges, link, sharing, exchange, peer_discovery, upkeep, probe)
 
 

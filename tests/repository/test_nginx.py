@@ -35,7 +35,9 @@ def nginx(folder: Path, ports: dict[str, int], certificate: str, key: str) -> It
     user = "user root; " if os.geteuid() == 0 else ""  # who may write to the folder of a test
     (folder / "main.conf").write_text(
         f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
-        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n{text}\n}}\n"
+        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+        f"fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n"
+        f"{text}\n}}\n"
     )
     process = subprocess.Popen([NGINX, "-e", folder / "error.log", "-c", folder / "main.conf"])
     try:
