@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Final
 from flask import Flask
 
 from cart_common import __version__
+from cart_common.process.addresses import networks_in
 from cart_common.process.tasks import in_thread
 from cart_common.process.tls import serving_context
 from cart_common.wire.fleet_key import bridge_token
@@ -24,7 +26,7 @@ from .api.app import create_app
 from .api.services import Services, build_services
 from .api.serving.page_server import PageServer
 from .config import CartSettings, SettingsBook, bridge_urls, origins_of
-from .config.resources import bridge_trust, fleet_key_of, page_hosts, trainer_setup
+from .config.resources import bridge_trust, fleet_key_of, forward_proxies, page_hosts, trainer_setup
 from .db.ownership import check_whose, make_own, open_store
 from .db.store import Store
 from .learning.activity import Activity
@@ -192,7 +194,9 @@ def build(
         NetworkSources(network.link, network.bridges, network.exchange),
         requests or _requests(in_loop, learning),
     )
-    application = create_app(services, account, page_hosts(settings), origins_of(settings))
+    application = create_app(
+        services, account, page_hosts(settings), origins_of(settings), networks_in(settings.trusted_proxies)
+    )
     return CartParts(local, network, learning, shop, account, log_buffer, services, application, in_loop)
 
 
@@ -215,16 +219,17 @@ def _local_parts(settings: CartSettings, task: Task, folder: Path) -> LocalParts
 
 def _network_parts(settings: CartSettings, local: LocalParts, folder: Path) -> NetworkParts:
     fleet_key, tls, bridge_file = fleet_key_of(settings), bridge_trust(settings), BridgeFile(folder / "bridges.json")
+    proxies, times = forward_proxies(settings, os.environ), (settings.heartbeat_s, settings.connect_timeout_s)
     delays = (settings.reconnect_first_s, settings.reconnect_cap_s)
     bridges = BridgeSelection(bridge_urls(settings), *delays, time.monotonic, time.time)
     bridges.remember(bridge_file.load())
-    link = Link(bridges, local.identity, fleet_key, tls, settings.heartbeat_s, settings.connect_timeout_s)
+    link = Link(bridges, local.identity, fleet_key, tls, *times, proxies=proxies)
     sharing = Sharing(local.book, local.versions, link)
     spool = Spool(folder / "incoming")
     exchange = Exchange(local.identity, fleet_key, fastest_cipher(), link, spool, sharing)
     peer_discovery = PeerDiscovery(exchange, bridges, bridge_token(fleet_key), link.to_visit)
     upkeep = BridgeUpkeep(bridges, bridge_file, link, lambda: exchange.is_busy, local.activity)
-    probe = BridgeProbe(bridges, tls, upkeep.consider)
+    probe = BridgeProbe(bridges, tls, upkeep.consider, proxies)
     return NetworkParts(bridges, link, sharing, exchange, peer_discovery, upkeep, probe)
 
 

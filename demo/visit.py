@@ -21,6 +21,7 @@ from typing import Final
 
 import aiohttp
 
+from cart_common.process.addresses import host_and_port
 from cart_common.process.errors import UserError
 from cart_common.process.settings import load, option
 from cart_common.process.tasks import in_thread
@@ -87,8 +88,7 @@ async def address_of(host: str, port: int) -> str | None:
         (found, *_) = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError):  # a ValueError if the text cannot be a name
         return None
-    number = str(found[4][0])
-    return f"http://[{number}]:{port}" if ":" in number else f"http://{number}:{port}"
+    return f"http://{host_and_port(str(found[4][0]), port)}"
 
 
 class ShopVisits:

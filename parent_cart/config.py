@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from cart_common.process.addresses import check_networks, host_and_port
 from cart_common.process.settings import SettingError, check_values, option
 from cart_common.wire.chunk import HEADER_BYTES, MAX_CHUNK_BYTES, SEAL_BYTES
 from cart_common.wire.records import MAX_URL_CHARS, is_bridge_url
@@ -83,6 +84,13 @@ class BridgeSettings:
     max_connections: int = option(
         0, "most connections from one address, or one /64 network of IPv6; 0 for no limit", minimum=0, maximum=1_000_000
     )
+    trusted_proxies: str = option(
+        "",
+        "addresses or networks of the proxies before this bridge, separated by commas: what they tell in "
+        "X-Forwarded-For is a cart's address, which limits count; without it that of the connection",
+        listed=True,
+        check=check_networks,
+    )
     max_frames_per_s: int = option(
         0,
         "most frames a second from one cart, which has to wait beyond that; 0 for no limit",
@@ -112,8 +120,7 @@ class BridgeSettings:
         """Return where carts reach this bridge, which listens on this port."""
         if self.public_url:
             return self.public_url.rstrip("/")
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ws{'s' if self.tls_cert else ''}://{host}:{port}"
+        return f"ws{'s' if self.tls_cert else ''}://{host_and_port(self.host, port)}"
 
     def bootstrap_peers(self) -> list[tuple[str, int]]:
         """Return the hosts and ports of the bridges to meet first.

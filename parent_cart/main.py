@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 from aiohttp import web
 
+from cart_common.process.addresses import host_and_port, networks_in
 from cart_common.process.data_folder import claimed
 from cart_common.process.errors import UserError
 from cart_common.process.os_errors import error_words
@@ -103,7 +104,7 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
     directory = _directory_of(settings, identity, token, folder)
     neighbourhood = Neighbourhood(directory, time.monotonic, chance)
     hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), chance.randrange, neighbourhood.elsewhere)
-    admission = Admission(token, time.monotonic, settings.max_connections)
+    admission = Admission(token, time.monotonic, settings.max_connections, networks_in(settings.trusted_proxies))
     rates = RateLimits(settings.max_frames_per_s, settings.max_bytes_per_s)
     relay = Relay(
         identity.cart_id, hub, admission, neighbourhood, settings.attach_timeout_s, settings.heartbeat_s, rates
@@ -174,7 +175,8 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
             ) from None
         port = runner.addresses[0][1]
         end = "s" if tls else ""
-        log.info("bridge is at ws%s://%s:%d (status page at http%s://%s:%d/)", *(end, settings.host, port) * 2)
+        place = host_and_port(settings.host, port)
+        log.info("bridge is at ws%s://%s (status page at http%s://%s/)", *(end, place) * 2)
         if not settings.token_file:
             log.warning("no --token-file was given: every cart is admitted")
         bridge.relay.url = settings.url(port)

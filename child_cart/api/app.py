@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from werkzeug.exceptions import BadRequest, Conflict, HTTPException, ServiceUnavailable, TooManyRequests
 
 from cart_common import __version__
+from cart_common.process.addresses import Network
 from cart_common.process.settings import SettingError
 
 from ..db.store import StoreError
@@ -36,6 +37,7 @@ from .pages import pages
 from .request_parsing import RequestError
 from .scan import scan
 from .services import Services
+from .serving.forwarded import ForwardedClients
 from .serving.lanes import refuse_when_full
 from .settings import add_settings
 from .shop import add_shop
@@ -59,7 +61,11 @@ PERMISSIONS: Final = ", ".join(("camera=(self)", *(f"{name}=()" for name in NOT_
 
 
 def create_app(
-    services: Services, account: Account, known_hosts: frozenset[str] = frozenset(), api_origins: Sequence[str] = ()
+    services: Services,
+    account: Account,
+    known_hosts: frozenset[str] = frozenset(),
+    api_origins: Sequence[str] = (),
+    trusted_proxies: Sequence[Network] = (),
 ) -> Flask:
     """Return the application of a cart.
 
@@ -68,9 +74,11 @@ def create_app(
         account: the operator's.
         known_hosts: names of this cart, beside addresses and localhost, in lower case.
         api_origins: origins whose pages may read what needs no login.
+        trusted_proxies: networks of the proxies that tell the address of a client.
     """
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    application.wsgi_app = ForwardedClients(application.wsgi_app, trusted_proxies)  # type: ignore[method-assign]
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.before_request(refuse_when_full)
     application.before_request(refuse_foreign_host(known_hosts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 from cart_common.process.os_errors import error_words
@@ -13,7 +14,8 @@ from cart_common.wire.fleet_key import OPEN, FleetKeyError, Secret, read_key
 
 from ..model.partition import Partition
 from ..model.process_trainer import TrainerSetup
-from .settings import CartSettings
+from ..network.forward_proxy import ForwardProxies, ProxyError, proxies_of
+from .settings import CartSettings, bridge_urls
 
 
 def fleet_key_of(settings: CartSettings) -> bytes:
@@ -47,6 +49,21 @@ def bridge_trust(settings: CartSettings) -> ssl.SSLContext | None:
             f"({error_words(error)})."
         ) from None
     return context
+
+
+def forward_proxies(settings: CartSettings, environ: Mapping[str, str]) -> ForwardProxies:
+    """Return the proxies that the environment names.
+
+    Raises:
+        SettingError: if a bridge of the settings would be reached through one whose address cannot be used.
+    """
+    proxies = proxies_of(environ)
+    try:
+        for url in bridge_urls(settings):
+            proxies.proxy_for(url)
+    except ProxyError as error:
+        raise SettingError(str(error)) from None
+    return proxies
 
 
 def page_hosts(settings: CartSettings) -> frozenset[str]:

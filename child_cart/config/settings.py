@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from cart_common.process.addresses import check_networks
 from cart_common.process.settings import SettingError, check_values, option
 from cart_common.wire.records import is_bridge_url
 
@@ -88,6 +89,13 @@ class CartSettings:
         "",
         "origins whose pages may read what is open to all, as https://host:port, separated by commas",
         listed=True,
+    )
+    trusted_proxies: str = option(
+        "",
+        "addresses or networks of the proxies before the pages, separated by commas: what they tell in X-Forwarded-For "
+        "is a client's address, which login limits count; without it that of the connection",
+        listed=True,
+        check=check_networks,
     )
     camera: str = option(
         "",

@@ -23,6 +23,7 @@ from cart_common.wire.records import CART_LIFE_S
 
 from .bridge_selection import Attempt, BridgeSelection
 from .client_connection import ClientConnection, ConnectionEnded
+from .forward_proxy import DIRECT, ForwardProxies
 from .handshake import Attachment, BridgeRefused, Handshake, Standing, message_of
 from .link_interface import LinkDown, LinkHandler
 from .link_state import STEADY_S, LinkState, LinkStatus
@@ -51,6 +52,7 @@ class Link:
         heartbeat_s: seconds between pings.
         connect_timeout_s: seconds for connecting and attaching.
         only: the id of the one bridge to accept, in hexadecimal; empty for any.
+        proxies: those through which bridges are reached.
 
     Attributes:
         standing: what the bridge is told at each attach; ``announce`` changes it.
@@ -66,11 +68,13 @@ class Link:
         heartbeat_s: float,
         connect_timeout_s: float,
         only: str = "",
+        proxies: ForwardProxies = DIRECT,
     ) -> None:
         self._bridges = bridges
         self._url = bridges.first
         self._identity = identity
         self._tls = tls
+        self._proxies = proxies
         self._fleet_key = fleet_key
         self._token = bridge_token(fleet_key)
         self._handshake = Handshake(identity, self._token, only)
@@ -118,7 +122,7 @@ class Link:
         """Return a link of the same cart to another bridge; it offers no model there, so no peer is given this cart."""
         only_there = BridgeSelection([url], 1.0, 1.0, time.monotonic, time.time)
         times = (self._heartbeat_s, self._connect_timeout_s)
-        link = Link(only_there, self._identity, self._fleet_key, self._tls, *times, bridge_id)
+        link = Link(only_there, self._identity, self._fleet_key, self._tls, *times, bridge_id, self._proxies)
         link.standing = Standing(Role.KERNEL, self.standing.model_signature, 0)
         return link
 
@@ -233,7 +237,7 @@ class Link:
         try:
             async with asyncio.timeout(self._connect_timeout_s) as deadline:
                 connection = ClientConnection(MAX_FRAME_BYTES, CHUNKS_AHEAD_BYTES)
-                bridge_time = await connect(self._url, self._tls, connection)
+                bridge_time = await connect(self._url, self._tls, connection, self._proxies)
                 if bridge_time is not None:
                     self._bridge_clock = bridge_time - time.monotonic()
                 try:

@@ -22,6 +22,7 @@ from cart_common.process.os_errors import error_words
 from cart_common.websocket.socket import accept_key
 
 from .client_connection import ClientConnection
+from .forward_proxy import DIRECT, ForwardProxies, Proxy, ProxyError
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 NEXT_ADDRESS_S: Final = 0.25
@@ -110,13 +111,16 @@ def http_date(text: bytes) -> float | None:
         return None
 
 
-async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnection) -> float | None:
+async def connect(
+    url: str, tls: ssl.SSLContext | None, connection: ClientConnection, proxies: ForwardProxies = DIRECT
+) -> float | None:
     """Open a WebSocket; return the time on the bridge's clock, in seconds since the epoch, if it says that.
 
     Args:
         url: the bridge's, ws:// or wss://; ``/v1/cart`` is added.
         tls: how to trust a ``wss://`` bridge; None for the system's trust store.
         connection: gets the open socket.
+        proxies: those through which bridges are reached.
 
     Raises:
         NoBridge: if none opens; the sentence says why.
@@ -132,7 +136,10 @@ async def connect(url: str, tls: ssl.SSLContext | None, connection: ClientConnec
     host_name = parts.hostname or ""
     context = (tls or _system_trust()) if parts.scheme == "wss" else None
     try:
-        transport, _ = await _dialled(lambda: opening, host_name, port, context)
+        proxy = proxies.proxy_for(url)
+        transport, _ = await _dialled(lambda: opening, host_name, port, context, proxy)
+    except ProxyError as error:
+        raise NoBridge(f"{url} cannot be reached: {error}") from None
     except ssl.SSLCertVerificationError as error:
         raise NoBridge(_distrust(url, error, time.time())) from None
     except ssl.SSLError:
@@ -162,18 +169,57 @@ def _distrust(url: str, error: ssl.SSLCertVerificationError, now_s: float) -> st
 
 
 async def _dialled(
-    protocol: Callable[[], asyncio.Protocol], host: str, port: int, context: ssl.SSLContext | None
+    protocol: Callable[[], asyncio.Protocol],
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    proxy: Proxy | None,
 ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # An address of the host that does not answer must not hold up one that does (RFC 8305).
-    dialled = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S)
+    dialled = await (_connected(host, port) if proxy is None else _connected_to(proxy))
     try:
+        if proxy is not None:
+            await _tunnel(dialled, proxy, host, port)
         name = host if context else None
         return await loop.create_connection(protocol, sock=dialled, ssl=context, server_hostname=name)
     except BaseException:
         dialled.close()
         raise
+
+
+async def _connected(host: str, port: int) -> socket.socket:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # An address of the host that does not answer must not hold up one that does (RFC 8305).
+    return await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S)
+
+
+async def _connected_to(proxy: Proxy) -> socket.socket:
+    try:
+        return await _connected(proxy.host, proxy.port)
+    except (OSError, UnicodeError) as error:
+        why = error_words(error) if isinstance(error, OSError) else "its name has a part that is empty or too long"
+        raise ProxyError(f"the proxy {proxy.url} ({proxy.variable}) does not answer ({why}).") from None
+
+
+async def _tunnel(dialled: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+    """Ask a proxy for a connection to a bridge; what follows on the socket is the bridge's."""
+    loop, head = asyncio.get_running_loop(), b""
+    try:
+        await loop.sock_sendall(dialled, proxy.connect_request(host, port))
+        # The bridge speaks after the cart, so nothing of it can follow the proxy's answer.
+        while b"\r\n\r\n" not in head and len(head) <= MAX_HEAD_BYTES and (data := await _received(dialled)):
+            head += data
+    except OSError as error:
+        raise ProxyError(f"the proxy {proxy.url} ({proxy.variable}) hung up ({error_words(error)}).") from None
+    if not head:
+        raise ProxyError(f"the proxy {proxy.url} ({proxy.variable}) hung up without an answer.")
+    proxy.check_answer(head)
+    if not head.endswith(b"\r\n\r\n"):
+        raise ProxyError(f"the answer of the proxy {proxy.url} ({proxy.variable}) has no end.")
+
+
+async def _received(dialled: socket.socket) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(dialled, MAX_HEAD_BYTES)
 
 
 def _address_of(url: str) -> tuple[SplitResult, int]:

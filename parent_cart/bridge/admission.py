@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cart_common.process.account import account_of
+from cart_common.process.addresses import Network, client_behind
 from cart_common.process.token_bucket import AddressBuckets
 from cart_common.wire.fleet_key import admission_proof
 from cart_common.wire.identity import attach_statement, signature_is_valid
@@ -26,9 +27,17 @@ class Admission:
         token: the bridge token; None admits every cart.
         clock: seconds that only grow.
         max_connections: how many one address (of IPv6, one network) may have at once; 0 is no limit.
+        trusted_proxies: networks of the proxies that tell the address of a cart.
     """
 
-    def __init__(self, token: bytes | None, clock: Callable[[], float], max_connections: int = 0) -> None:
+    def __init__(
+        self,
+        token: bytes | None,
+        clock: Callable[[], float],
+        max_connections: int = 0,
+        trusted_proxies: Sequence[Network] = (),
+    ) -> None:
+        self._trusted_proxies = trusted_proxies
         self.max_connections = max_connections
         self._connections: Counter[str] = Counter()
         self._token = token
@@ -64,6 +73,10 @@ class Admission:
     def proves(self, proof: bytes, statement: bytes) -> bool:
         """Tell whether a cart's proof is right, in constant time."""
         return self._token is None or hmac.compare_digest(admission_proof(self._token, statement), proof)
+
+    def client_address(self, peer: str, forwarded_for: str) -> str:
+        """Return the address of a cart from its connection's other end and the value of ``X-Forwarded-For``."""
+        return client_behind(self._trusted_proxies, peer, forwarded_for)
 
     def may_enter(self, address: str) -> bool:
         """Tell whether an address may have one more connection."""

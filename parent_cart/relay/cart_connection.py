@@ -73,6 +73,7 @@ class CartConnection:
         "keeps_transfers",
         "nonce",
         "phase",
+        "replaced_from",
         "socket",
     )
 
@@ -93,6 +94,8 @@ class CartConnection:
         self.cart_id = ""
         self.keeps_transfers = True
         """Whether the cart's transfers wait for it to come back when the connection is gone."""
+        self.replaced_from = ""
+        """The address from which the same cart attached again while this link was open; empty if it did not."""
         self.attach_timer: asyncio.TimerHandle | None = None
         self.socket = WebSocket(self, MAX_ATTACH_BYTES, send_queue, owner.fair_reading, account)
 

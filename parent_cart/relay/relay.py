@@ -94,7 +94,8 @@ class Relay:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Take over a connection that asks for a WebSocket."""
-        address = request.remote or "?"
+        forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        address = self._admission.client_address(request.remote or "?", forwarded_for)
         loop = asyncio.get_running_loop()
         try:
             displaced = self._strangers.displaced_by(address, loop.time())
@@ -193,6 +194,12 @@ class Relay:
         if connection not in self._sockets:
             return
         self._leave(connection, reason)
+        # A dead link does not answer the close frame. One that does was alive: two carts run with this key.
+        if connection.replaced_from and connection.socket.close_code is not None:
+            log.warning(
+                "cart %s runs twice: its link from %s was alive when it attached from %s; was its data folder copied?",
+                *(connection.cart_id, connection.address, connection.replaced_from),
+            )
         self._sockets.discard(connection)
         self._strangers.remove(connection)
         self._admission.leave(connection.address)
@@ -246,6 +253,7 @@ class Relay:
         earlier = self._connections.get(cart_id)
         if earlier is not None:
             # Most often the earlier link is dead; if the key was copied, its cart should know.
+            earlier.replaced_from = "" if earlier.socket.closing else connection.address
             self._say_goodbye(earlier, Violation(Code.REPLACED, "The same cart has attached again."))
         waiting = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
         connection.move_to(Phase.ATTACHED)

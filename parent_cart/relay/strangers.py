@@ -60,12 +60,12 @@ class Strangers:
 
     def add(self, connection: CartConnection, now: float) -> None:
         """Add a connection that has just been opened."""
-        self._of_network.setdefault(network_of(connection.address), {})[connection] = now
+        self._of_network.setdefault(account_of(address=connection.address), {})[connection] = now
         self._count += 1
 
     def remove(self, connection: CartConnection) -> None:
         """Remove a connection that has attached or is gone; one that is not there changes nothing."""
-        network = network_of(connection.address)
+        network = account_of(address=connection.address)
         crowd = self._of_network.get(network, {})
         if crowd.pop(connection, None) is not None:
             self._count -= 1

@@ -107,6 +107,26 @@ def test_tries_are_counted_and_the_right_password_is_not_looked_at_then(shown: S
     assert browser.client.get("/admin").status_code == 302
 
 
+def test_a_client_that_claims_other_addresses_is_still_one_client(shown: Shown) -> None:
+    browser = Browser(shown.stranger())
+    browser.client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    for number in range(5):
+        browser.client.environ_base["HTTP_X_FORWARDED_FOR"] = f"10.0.0.{number}"
+        assert browser.log_in(f"wrong number {number}").status_code == 403
+    assert browser.log_in(PASSWORD).status_code == 429
+    assert Browser(shown.stranger()).log_in(PASSWORD).status_code == 302
+
+
+def test_a_stolen_cookie_is_worthless_with_the_address_of_its_owner_in_a_header(shown: Shown) -> None:
+    owner = Browser(shown.stranger())
+    cookie = owner.log_in(PASSWORD).headers["Set-Cookie"].partition(";")[0]
+    assert owner.client.get("/admin").status_code == 200
+    thief = shown.app.test_client(use_cookies=False)
+    claims = {"Cookie": cookie, "X-Forwarded-For": "127.0.0.1"}
+    assert thief.get("/admin", headers=claims).status_code == 200  # from the owner's own address
+    assert thief.get("/admin", headers=claims, environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 302
+
+
 def test_the_cookie_is_kept_from_scripts_and_other_sites(shown: Shown) -> None:
     cookie = Browser(shown.stranger()).log_in(PASSWORD).headers["Set-Cookie"]
     assert cookie.startswith(f"cart-{shown.id[:8]}=")  # carts on one host do not overwrite each other's

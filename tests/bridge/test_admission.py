@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import aiohttp
 import pytest
 from support.bridges.in_process import running_bridge, until
 from support.carts.node import Node, model_of, running
@@ -54,6 +55,25 @@ def test_whoever_has_a_network_of_ipv6_is_one() -> None:
     door.leave("2001:db8:0:7::5")
     door.leave("2001:db8:0:7::6")
     assert not door._connections
+
+
+async def test_carts_behind_a_trusted_proxy_are_counted_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with running_bridge(max_connections=1, trusted_proxies="127.0.0.1") as bridge:
+        first, second = ({"X-Forwarded-For": f"10.9.9.9, 192.0.2.{number}"} for number in (7, 8))
+        async with greeted(bridge.url, headers=first) as cart, greeted(bridge.url, headers=second):
+            await cart.attach()
+            assert f"cart {cart.id} attached from 192.0.2.7" in caplog.text
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                async with greeted(bridge.url, headers=first):
+                    pass
+
+
+async def test_a_cart_that_is_no_trusted_proxy_cannot_choose_its_address() -> None:
+    async with running_bridge(max_connections=1, trusted_proxies="192.0.2.1") as bridge, greeted(bridge.url):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            async with greeted(bridge.url, headers={"X-Forwarded-For": "192.0.2.8"}):
+                pass
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from cart_common.process.settings import SettingError, flag_name
 from cart_common.process.tuning import raise_malloc_thresholds
 from cart_common.websocket.socket import FAREWELL_S
 from cart_common.wire.identity import Identity
+from cart_common.wire.records import is_bridge_url
 from parent_cart import main as bridge_main
 from parent_cart.config import BridgeSettings
 from parent_cart.relay.relay import CLOSE_SPARE_S
@@ -73,6 +74,13 @@ def test_an_idle_bridge_stops_at_once(number: int) -> None:
         assert bridge.stop(number) == 0
         assert "Traceback" not in bridge.log
         assert bridge.log.count("every cart is admitted") == 1  # no token was given
+
+
+def test_an_ipv6_address_stands_in_brackets_so_that_a_cart_takes_it() -> None:
+    with started("--host", "::1") as bridge:
+        url = f"ws://[::1]:{bridge.port}"
+        assert f"bridge is at {url} (status page at http://[::1]:{bridge.port}/)" in bridge.log
+        assert is_bridge_url(url)
 
 
 def test_it_runs_as_a_plain_script_from_anywhere(tmp_path: Path) -> None:

@@ -114,6 +114,20 @@ async def test_a_full_bridge_refuses_one_more_and_goes_on(no_blocking: BlockBust
             assert list(bridge.hub.carts) == [first.id]
 
 
+async def test_a_cart_that_runs_twice_is_told_apart_from_one_that_comes_back(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with attached(bridge.url) as original, attached(bridge.url, original.key) as back:
+        await original.stop_reading()
+        original.abort()  # as a dead link, which answers nothing
+        await until(lambda: len(bridge.relay._sockets) == 1)
+        assert "runs twice" not in caplog.text
+        async with attached(bridge.url, back.key):
+            await refused(back, "REPLACED")
+            await until(lambda: len(bridge.relay._sockets) == 1)
+            assert f"cart {back.id} runs twice: its link from 127.0.0.1 was alive" in caplog.text
+
+
 async def test_the_same_key_again_replaces_the_earlier_link(bridge: Bridge) -> None:
     async with attached(bridge.url) as earlier, attached(bridge.url, earlier.key, model_version=5) as later:
         await refused(earlier, "REPLACED")

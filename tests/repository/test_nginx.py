@@ -35,7 +35,9 @@ def nginx(folder: Path, ports: dict[str, int], certificate: str, key: str) -> It
     user = "user root; " if os.geteuid() == 0 else ""  # who may write to the folder of a test
     (folder / "main.conf").write_text(
         f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
-        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n{text}\n}}\n"
+        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+        f"fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n"
+        f"{text}\n}}\n"
     )
     process = subprocess.Popen([NGINX, "-e", folder / "error.log", "-c", folder / "main.conf"])
     try:
@@ -49,17 +51,23 @@ def nginx(folder: Path, ports: dict[str, int], certificate: str, key: str) -> It
 def test_carts_share_and_pages_are_served_through_nginx(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.vouch()
-    bridge = BridgeProcess(tmp_path)
+    bridge = BridgeProcess(tmp_path, "--trusted-proxies", "127.0.0.1")
     at = {"bridge": free_port(), "cart": free_port()}
-    given = ("--bridge-ca", str(authority.path), "--dataset-size", "20")
+    given = ("--bridge-ca", str(authority.path), "--dataset-size", "20", "--trusted-proxies", "127.0.0.1")
     url = f"wss://127.0.0.1:{at['bridge']}"
-    cart, peer = CartProcess(tmp_path / "cart", url, *given), CartProcess(tmp_path / "peer", url, *given)
+    (tmp_path / "cart").mkdir()
+    (tmp_path / "cart" / "password").write_text("the operator's own")
+    chosen = ("--admin-password-file", str(tmp_path / "cart" / "password"))
+    cart, peer = CartProcess(tmp_path / "cart", url, *given, *chosen), CartProcess(tmp_path / "peer", url, *given)
     trusting = ssl.create_default_context(cafile=authority.path)
 
     def ask(
-        port: int, method: str, path: str, body: bytes | None = None, **headers: str
+        port: int, method: str, path: str, body: bytes | None = None, source: str = "127.0.0.1", **headers: str
     ) -> tuple[int, http.client.HTTPMessage, str]:
-        with closing(http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=trusting)) as connection:
+        client = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=20, context=trusting, source_address=(source, 0)
+        )
+        with closing(client) as connection:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read().decode()
@@ -85,9 +93,20 @@ def test_carts_share_and_pages_are_served_through_nginx(tmp_path: Path) -> None:
         assert "; secure" in cookie.lower()
         token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
         origin = {"Origin": f"https://127.0.0.1:{at['cart']}", "Cookie": cookie.partition(";")[0]}
+        typed = origin | {"Content_Type": "application/x-www-form-urlencoded"}
         form = f"csrf_token={token}&password=wrong-password".encode()
-        wrong = ask(at["cart"], "POST", "/login", form, Content_Type="application/x-www-form-urlencoded", **origin)
+        wrong = ask(at["cart"], "POST", "/login", form, **typed)
         assert "not the password" in wrong[2]
+        # Five wrong passwords of one client, who claims to be others, do not lock out the operator at another address.
+        guesses = (
+            ask(at["cart"], "POST", "/login", form, source="127.0.0.7", X_Forwarded_For=f"10.0.0.{number}", **typed)[0]
+            for number in range(6)
+        )
+        assert list(guesses) == [403] * 5 + [429]
+        password = (cart.data / "password").read_text()
+        right = f"csrf_token={token}&password={password}".encode()
+        assert ask(at["cart"], "POST", "/login", right, **typed)[0] == 302
+        assert "a wrong password came from 127.0.0.7" in cart.log
         photo = ask(at["cart"], "POST", "/api/scan", bytes(PHOTO_BYTES), Content_Type="image/jpeg")
         assert photo[0] == 400  # it has reached the cart, which finds no picture in it
         assert ask(at["bridge"], "GET", "/")[0] == 200

@@ -6,5 +6,5 @@ from flask import Request
 
 
 def client_address(request: Request) -> str:
-    """Return the address that a request comes from; empty if it is not known."""
+    """Return the client's address, behind a trusted proxy the one that it tells; empty if it is not known."""
     return request.remote_addr or ""

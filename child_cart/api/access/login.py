@@ -17,6 +17,7 @@ from wtforms.validators import Length
 
 from .account import MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, Account, PasswordRefused, check_new
 from .auth import Operator, open_to_all
+from .client_address import client_address
 from .login_throttle import LoginThrottle
 from .request_guard import takes_form
 
@@ -50,7 +51,7 @@ class PasswordCheck:
 
     def refusal(self, password: str) -> tuple[str, int]:
         """Return why a password is refused, and the seconds to wait before the next try; ``("", 0)`` if it is not."""
-        address = request.remote_addr or ""
+        address = client_address(request)
         with self._taking:
             wait_s = math.ceil(self._throttle.take(address, time.monotonic()))
         if wait_s:
@@ -85,7 +86,7 @@ def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for
         if error:
             return _refused("login.html", error, wait_s, form=sent, next=_next())
         login_user(Operator(account.user_id))
-        log.info("an operator has logged in from %s", request.remote_addr)
+        log.info("an operator has logged in from %s", client_address(request))
         return redirect(_next())
 
     @blueprint.post("/logout")
@@ -114,7 +115,7 @@ def login(account: Account) -> Blueprint:  # noqa: C901 - one short function for
             return _refused(
                 "password.html", " ".join(wrong.values()), wait_s, wrong=wrong, form=sent, least=MIN_PASSWORD_CHARS
             )
-        log.info("the admin password was changed from %s", request.remote_addr)
+        log.info("the admin password was changed from %s", client_address(request))
         login_user(Operator(account.user_id))
         flash("The password is changed, and every other session has ended.")
         return redirect(HOME)

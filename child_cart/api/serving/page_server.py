@@ -21,6 +21,7 @@ from aiohttp import web
 from flask import Flask
 
 from cart_common.process.account import account_of
+from cart_common.process.addresses import host_and_port
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
@@ -68,7 +69,7 @@ class PageServer:
         self._tls = tls
         scheme, port = "https" if tls else "http", self._listening.getsockname()[1]
         self._shared = {"wsgi.url_scheme": scheme, "SERVER_NAME": host, "SERVER_PORT": str(port)}
-        self.url = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
+        self.url = f"{scheme}://{host_and_port(host, port)}/"
         self._loop: asyncio.AbstractEventLoop
         self._stop = asyncio.Event()
         self._new_connection: Callable[[Place], _Connection]

@@ -37,7 +37,7 @@ class StartedBridge:
     def has_told(self) -> bool:
         """Return whether its log names its port; a process that ended before fails the test."""
         ended = self.process.poll() is not None
-        found = re.search(r"bridge is at wss?://[\d.]+:(\d+) ", self.log)
+        found = re.search(r"bridge is at wss?://(?:[\d.]+|\[[0-9a-f:]+\]):(\d+) ", self.log)
         assert found or not ended, f"the bridge has ended before it named its port:\n{self.log}"
         self.port = int(found[1]) if found else 0
         return found is not None

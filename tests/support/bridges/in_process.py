@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,7 +43,11 @@ class Bridge:
 
 @asynccontextmanager
 async def running_bridge(
-    port: int = 0, folder: Path | None = None, shared_directory: SharedDirectory | None = None, **settings: Any
+    port: int = 0,
+    folder: Path | None = None,
+    shared_directory: SharedDirectory | None = None,
+    tls: ssl.SSLContext | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Bridge]:
     """Run a bridge as ``serve`` does, without signals; it tells its carts when the block ends.
 
@@ -57,7 +62,7 @@ async def running_bridge(
     runner = web.AppRunner(built.application, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
         built.relay.url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
         if directory is not None:
             await directory.start(built.relay.url, built.load)

@@ -19,6 +19,7 @@ from cart_common.wire.fleet_key import OPEN, bridge_token
 from cart_common.wire.identity import Identity
 from cart_common.wire.messages import Message, Role
 from child_cart.network.bridge_selection import BridgeSelection
+from child_cart.network.forward_proxy import DIRECT, ForwardProxies
 from child_cart.network.handshake import Standing
 from child_cart.network.link import Link
 from child_cart.network.link_state import LinkState
@@ -79,6 +80,7 @@ class Node:
         tls: ssl.SSLContext | None = None,
         heartbeat_s: float = 20.0,
         bridges: BridgeSelection | None = None,
+        proxies: ForwardProxies = DIRECT,
         **limits: Any,
     ) -> None:
         self.identity = Identity.generate()
@@ -91,7 +93,9 @@ class Node:
         self.folder = folder / self.id
         self.wire = Wire()
         self.bridges = bridges or BridgeSelection([url], 0.01, 0.05, time.monotonic, time.time)
-        self.link = self.wire.link = Link(self.bridges, self.identity, fleet_key, tls, heartbeat_s, 5.0)
+        self.link = self.wire.link = Link(
+            self.bridges, self.identity, fleet_key, tls, heartbeat_s, 5.0, proxies=proxies
+        )
         self.standing = Standing(Role.SHELL, SIGNATURE, 1)
         self.exchange = Exchange(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self)
         self.peer_discovery = PeerDiscovery(self.exchange, self.bridges, bridge_token(fleet_key), self.link.to_visit)
