@@ -29,6 +29,12 @@ export class ItemForm {
     byId(item ? "item-name" : "item-code").focus();
   }
 
+  /** Take a scan as the code of a new item; the code of another never changes. */
+  takeScan(text) {
+    if (this.item === null) byId("item-code").value = text;
+    else this.#sayError(`The scan of “${text}” was dropped: the code of an item stays. Add another item for it.`);
+  }
+
   async #submit(event) {
     event.preventDefault();
     const price_cents = cents(byId("item-price").value);
