@@ -33,10 +33,13 @@ def scan(service: ScannerService) -> Blueprint:
     @blueprint.post("/scan/text")
     @open_to_all
     def text() -> Response:
-        sent = json_body().get("text")
+        body = json_body()
+        sent, by_position = body.get("text"), body.get("by_position")
         if not isinstance(sent, str):
             raise RequestError("text is missing: the code that was scanned or typed.")
-        return jsonify(codes=_shown([service.read_text(sent)]))
+        if not isinstance(by_position, str | None):
+            raise RequestError("by_position is wrong: it is the text of the same keys on an American keyboard.")
+        return jsonify(codes=_shown([service.read_text(sent, by_position)]))
 
     @blueprint.post("/camera/scan")
     @answered_in(Lane.PICTURES)

@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from ..shop.item_codes import CodeProblem, Reading
+from ..shop.item_codes import CodeProblem, Reading, agreed
 from .camera import Camera, CameraFrame, CameraStatus
 from .decode import decoder
 from .opencv import opencv
@@ -71,9 +71,15 @@ class ScannerService:
             return ScannerStatus(None, (), NO_DECODER, self._camera.status)
         return ScannerStatus(found.name, tuple(found.formats), found.sentence, self._camera.status)
 
-    def read_text(self, text: str) -> Reading:
-        """Return the item of a code that was typed or scanned by hand, or why there is none."""
-        return self._counted(self._find([text]))[0]
+    def read_text(self, text: str, by_position: str | None = None) -> Reading:
+        """Return the item of a code that was typed or scanned by hand, or why there is none.
+
+        Args:
+            text: what a page received.
+            by_position: what the same keys are on an American keyboard, if that may differ.
+        """
+        readings = self._find([text] if by_position in (None, text) else [text, by_position])
+        return self._counted([agreed(readings[0], readings[-1])])[0]
 
     def read_picture(self, data: bytes, thorough: bool) -> list[Reading]:
         """Return the result of each code in a picture.

@@ -41,6 +41,7 @@ class CodeProblem(StrEnum):
     CHECK_DIGIT = "CHECK_DIGIT"
     UNKNOWN = "UNKNOWN"
     RETIRED = "RETIRED"
+    AMBIGUOUS = "AMBIGUOUS"
 
 
 class CodeError(ValueError):
@@ -118,6 +119,25 @@ def read_all(texts: Sequence[str], catalogue: Mapping[str, Item]) -> list[Readin
     """Return the item that each code names, or why there is none."""
     known = CodeIndex(catalogue)
     return [_reading(text, known) for text in texts]
+
+
+def agreed(by_layout: Reading, by_position: Reading) -> Reading:
+    """Return what keys of a scanner name, read by this computer's layout and by their places on an American keyboard.
+
+    A scanner does not say which of them it types. Where both name an item, none is taken.
+    """
+    if by_layout.reason is CodeProblem.NOT_A_CODE or (by_layout.reason is CodeProblem.UNKNOWN and by_position.item):
+        return by_layout if by_position.reason is CodeProblem.NOT_A_CODE else by_position
+    if by_layout.item is None:
+        return by_layout
+    if by_position.item in (None, by_layout.item):
+        return by_layout
+    return Reading(
+        by_layout.text,
+        None,
+        CodeProblem.AMBIGUOUS,
+        "The code names two items, each at another keyboard layout. Set the scanner to the layout of this computer.",
+    )
 
 
 def _reading(text: str, known: CodeIndex) -> Reading:

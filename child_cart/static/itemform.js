@@ -32,6 +32,12 @@ export class ItemForm {
     byId(item ? "item-name" : "item-code").focus();
   }
 
+  /** Take a scan as the code of a new item; the code of another never changes. */
+  takeScan(text) {
+    if (this.item === null) byId("item-code").value = text;
+    else this.#sayError(`The scan of “${text}” was dropped: the code of an item stays. Add another item for it.`);
+  }
+
   async #submit(event) {
     event.preventDefault();
     // A price that is none is sent as null, so that the cart says at once what else is wrong.

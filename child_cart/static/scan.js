@@ -16,7 +16,7 @@ const seen = new Map(); // text -> when it was last in sight
 /** `take` is called with each item that was scanned; it returns what to tell the shopper. */
 export function startScanning(take) {
   takeItem = take;
-  watchWedge((text) => once(() => post("/api/scan/text", { text }), `${text} …`));
+  watchWedge({ scanned: lookUp, dropped: (sentence) => tell(sentence, true) });
   byId("scan-photo").addEventListener("change", scanPhoto);
   byId("scan-here").addEventListener("click", () => toggle(byId("scan-here"), filmHere));
   byId("scan-cart").addEventListener("click", () => toggle(byId("scan-cart"), filmCart));
@@ -43,6 +43,11 @@ async function showWays() {
 }
 
 // One look: what was typed, and photos.
+
+function lookUp(text, byPosition) {
+  if (document.querySelector("dialog[open]")) return tell(`The scan of “${text}” was dropped. Answer the question first, then scan it again.`, true);
+  return once(() => post("/api/scan/text", { text, by_position: byPosition }), "Looking the code up …");
+}
 
 async function scanPhoto() {
   const field = byId("scan-photo"), [file] = field.files;

@@ -1,9 +1,11 @@
 // The catalogue page: items as a table, added and changed in a dialog, read from and written to CSV files.
 
-import { get, postFile, put } from "./api.js";
+import { get, post, postFile, put } from "./api.js";
 import { byId, el, keyed, mark, ready, say } from "./dom.js";
 import { many, money } from "./format.js";
 import { ItemForm } from "./itemform.js";
+import { likelier } from "./scan_keys.js";
+import { watchWedge } from "./wedge.js";
 
 const MAX_SHOWN = 200;
 
@@ -23,6 +25,7 @@ async function start() {
   }
   byId("search").addEventListener("input", show);
   byId("retired").addEventListener("change", show);
+  watchWedge({ scanned: takeScan, dropped: (sentence) => tell(sentence, true) });
   if (!readOnly) {
     form = new ItemForm(categories, saved);
     byId("add").addEventListener("click", () => form.open(null));
@@ -97,6 +100,19 @@ function showPicked() {
   const address = new URLSearchParams([...picked].map((code) => ["code", code]));
   say(byId("print"), picked.size ? `Print ${many(picked.size, "label")}` : "Print all labels");
   byId("print").href = picked.size ? `/admin/labels?${address}` : "/admin/labels";
+}
+
+/** A scan is the code of the item that is being added, or else a search for it. */
+async function takeScan(text, byPosition) {
+  if (document.querySelector("dialog[open]")) return form?.takeScan(likelier(text, byPosition));
+  try {
+    const { codes: [code] } = await post("/api/scan/text", { text, by_position: byPosition });
+    byId("search").value = code.item?.code ?? code.text;
+    show();
+    tell(code.item ? `${code.item.name} was scanned.` : code.sentence, code.item === null);
+  } catch (error) {
+    tell(error.message, true);
+  }
 }
 
 async function setRetired(item) {

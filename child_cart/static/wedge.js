@@ -1,44 +1,95 @@
-// Hand scanners that type: a burst of keys faster than fingers, then Enter, wherever the focus is.
+// Hand scanners that type: their keys are taken out of the page, wherever the focus is, and looked up.
 
-const MAX_GAP_MS = 60;
-const MEAN_GAP_MS = 35;
-const MIN_KEYS = 4;
-const MAX_KEYS = 100;
+import { Burst, isSuffix, keyOf } from "./scan_keys.js";
 
-/** `scanned` is called with the text of each scan; its keys do nothing else. */
-export function watchWedge(scanned) {
-  let keys = [], started = 0, last = 0, field = null, before = "";
+const LATE_SUFFIX_MS = 1000;
+const EDITABLE = "textarea, select, [contenteditable], input:not([type=radio], [type=checkbox], [type=button], [type=submit], [type=file])";
+const PRESSABLE = "button, a, summary, input[type=radio], input[type=checkbox]";
+
+/**
+ * `scanned` is called with the text of each scan, as this computer reads its keys and as an American keyboard would;
+ * `dropped` with a sentence about a scan that is not looked up. The keys of a scan do nothing else.
+ */
+export function watchWedge({ scanned, dropped }) {
+  let burst = null, field = null, before = "", timer = 0, scannedAt = -Infinity;
 
   document.addEventListener("keydown", (event) => {
-    if (event.isComposing || event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
-    const { key, timeStamp } = event;
-    if (key === "Enter") {
-      const text = keys.join(""), took = last - started, waited = timeStamp - last;
-      const scan = keys.length >= MIN_KEYS && waited <= MAX_GAP_MS && took / (keys.length - 1) <= MEAN_GAP_MS;
-      keys = [];
-      if (!scan) return;
-      event.preventDefault();
-      event.stopPropagation();
-      restore();
-      scanned(text);
+    if (event.isComposing || !event.key) return; // filling in a form is an event without a key
+    const key = keyOf(event);
+    if (key === null) return;
+    if (event.repeat && !burst?.ended) {
+      burst = null; // a finger holds the key
       return;
     }
-    if (key.length !== 1) return; // Shift and other control keys
-    if (keys.length === 0 || timeStamp - last > MAX_GAP_MS || keys.length >= MAX_KEYS) {
-      keys = [];
-      started = timeStamp;
-      field = event.target.matches("input, textarea") ? event.target : null;
-      before = field?.value ?? "";
+    if (!burst?.take(key, event.timeStamp)) {
+      finish();
+      if (isSuffix(key)) {
+        const late = event.timeStamp - scannedAt;
+        if (late >= 0 && late <= LATE_SUFFIX_MS) swallow(event);
+        return;
+      }
+      begin(event);
+      burst.take(key, event.timeStamp);
     }
-    last = timeStamp;
-    keys.push(key);
-    // From the second fast key on, a key comes from a scanner and must not press a button.
-    if (key === " " && keys.length > 1 && field === null) event.preventDefault();
+    if (isSuffix(key)) {
+      if (!burst.isScan(true)) {
+        burst = null; // a person has typed
+        return;
+      }
+      swallow(event);
+    } else if (field === null && wouldActOnPage(key)) {
+      event.preventDefault();
+    }
+    clearTimeout(timer);
+    timer = setTimeout(finishIfQuiet, burst.quietMs, burst, burst.count);
   }, true);
+
+  // Firefox presses a button when Space is released.
+  document.addEventListener("keyup", (event) => {
+    if (event.key === " " && burst !== null && !burst.isBlank && field === null) event.preventDefault();
+  }, true);
+
+  // After a tap no button keeps the focus: an Enter that is no one's presses nothing. Keyboards keep theirs.
+  document.addEventListener("click", (event) => {
+    const pressed = event.detail > 0 ? event.target.closest(PRESSABLE) : null;
+    if (pressed !== null && pressed === document.activeElement) pressed.blur();
+  });
+
+  function begin(event) {
+    field = event.target.closest(EDITABLE);
+    before = field?.value ?? "";
+    burst = new Burst(field !== null);
+  }
+
+  /** Space presses a button; Firefox searches the page at ' and /, the first of which may be a 4 of a French keyboard. */
+  function wouldActOnPage({ char, placed }) {
+    return " '/".includes(char) && (burst.isBlank ? false : burst.count > 1 || /\d/.test(placed));
+  }
+
+  function swallow(event) {
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** Keys that wait behind a busy page come first. */
+  function finishIfQuiet(waited, count) {
+    setTimeout(() => burst === waited && burst.count === count && finish());
+  }
+
+  function finish() {
+    const done = burst;
+    burst = null;
+    clearTimeout(timer);
+    if (!done?.isScan(done.ended)) return;
+    restore();
+    scannedAt = done.last;
+    if (done.fault) dropped(done.fault);
+    else for (const [text, byPosition] of done.scans) scanned(text, byPosition);
+  }
 
   /** Take the scanned keys out of the field that they were typed into. */
   function restore() {
-    if (field === null || field.value === before) return;
+    if (field === null || field.value === undefined || field.value === before) return;
     field.value = before;
     field.dispatchEvent(new Event("input", { bubbles: true }));
   }

@@ -55,6 +55,12 @@ def test_a_typed_code_gives_the_item_or_the_reason(shown: Shown) -> None:
     assert shown.sentence("/api/scan/text", {}) == "text is missing: the code that was scanned or typed."
 
 
+def test_keys_of_another_layout_give_the_item_of_their_places(shown: Shown) -> None:
+    (found,) = shown.post("/api/scan/text", {"text": 'à"àààààààà&à"\'', "by_position": RYE_BREAD.code})["codes"]
+    assert found["item"]["name"] == RYE_BREAD.name
+    assert "American keyboard" in shown.sentence("/api/scan/text", {"text": "x", "by_position": 5})
+
+
 def test_a_retired_item_is_scanned_but_not_sold(shown: Shown) -> None:
     shown.store.change_items([replace(RYE_BREAD, retired=True)])
     (code,) = send(shown, LABEL).json["codes"]

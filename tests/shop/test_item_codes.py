@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from child_cart.db.records import Item
 from child_cart.shop.billing import CATALOGUE, index
 from child_cart.shop.gtin import check_digit, widened
-from child_cart.shop.item_codes import MAX_CODE_CHARS, CodeError, CodeIndex, CodeProblem, normal, read
+from child_cart.shop.item_codes import (
+    MAX_CODE_CHARS,
+    CodeError,
+    CodeIndex,
+    CodeProblem,
+    agreed,
+    normal,
+    read,
+)
 
 HONEY = Item("HONEY-1", "Honey", 5, 420)
 UPC = Item("0036000291452", "Tissues", 6, 199)
@@ -213,6 +221,28 @@ FORMS = st.sampled_from(
     ]
 )
 GTINS = st.text("0123456789", min_size=12, max_size=12).map(lambda digits: digits + str(check_digit(digits)))
+
+
+# What keys are by the layout of the computer, and by their places.
+@pytest.mark.parametrize(
+    ("text", "by_position", "item", "reason"),
+    [
+        ('à"àààààààà(àç', "0200000000509", CATALOGUE[4], None),
+        ("0200000000509", ")@))))))))%)(", CATALOGUE[4], None),
+        ("à(àç", "0509", None, CodeProblem.UNKNOWN),
+        ("honez1", "honey1", Item("HONEY1", "Honey", 5, 1), None),
+        ("!!", "??", None, CodeProblem.NOT_A_CODE),
+        ("0200000000508", ")@", None, CodeProblem.CHECK_DIGIT),
+        (GONE.code, "honey1", None, CodeProblem.RETIRED),
+        ("honey1", "jamz", None, CodeProblem.AMBIGUOUS),
+    ],
+)
+def test_keys_are_read_by_both_layouts_and_never_sold_as_either(text, by_position, item, reason):
+    items = index([*CATALOGUE, GONE, Item("HONEY1", "Honey", 5, 1), Item("JAMZ", "Jam", 5, 1)])
+    reading = agreed(read(text, items), read(by_position, items))
+    assert (reading.item, reading.reason) == (item, reason)
+
+
 TEXTS = (
     st.builds(str.format, FORMS, GTINS)
     | st.text("0123456789-.]()EC \x1dX/+'", max_size=24)

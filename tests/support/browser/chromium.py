@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 PATIENCE_MS = 30_000
+CONTROL, SHIFT = 2, 8
+"""Modifiers of a key, as the DevTools protocol numbers them."""
 SERIOUS = ("serious", "critical")
 
 
@@ -91,17 +93,51 @@ def _axe() -> str:
     return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
 
 
-def scan_with_keys(page: Page, text: str, gap_s: float = 0.005) -> None:
-    """Type as a hand scanner does: real keys, at the times that a scanner's have, however slow this machine is."""
+def scan_with_keys(
+    page: Page,
+    text: str,
+    gap_s: float = 0.005,
+    suffix: str = "Enter",
+    layout: Callable[[str], tuple[str, str, int]] | None = None,
+) -> None:
+    """Type as a hand scanner does: real keys, at the times that a scanner's have, however slow this machine is.
+
+    Args:
+        page: where the focus is.
+        text: what the symbol holds; a line feed is typed as Enter.
+        gap_s: between two keys.
+        suffix: ``Enter``, ``Tab``, or nothing.
+        layout: what a character typed on an American keyboard becomes here, with the name of its key and its modifiers.
+    """
     session = page.context.new_cdp_session(page)
     at = time.time()  # a key from before the page was opened would have no time of its own
-    for key in [*text, "Enter"]:
-        typed = (
-            {"key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13}
-            if key == "Enter"
-            else {"key": key, "text": key}
-        )
-        for kind in ("keyDown", "keyUp"):
-            session.send("Input.dispatchKeyEvent", {"type": kind, "timestamp": at, **typed})
+    for char in [*text, suffix]:
+        for kind in ("keyDown", "keyUp") if char else ():
+            session.send("Input.dispatchKeyEvent", {"type": kind, "timestamp": at, **_key(char, layout)})
         at += gap_s
     session.detach()
+
+
+def _key(char: str, layout: Callable[[str], tuple[str, str, int]] | None) -> dict[str, Any]:
+    if char in ("Enter", "\n"):
+        return {"key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13}
+    if char == "Tab":
+        return {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+    if char == "\x1d":
+        return {"key": "]", "code": "BracketRight", "modifiers": CONTROL}
+    if char == " ":
+        return {"key": " ", "code": "Space", "text": " ", "windowsVirtualKeyCode": 32}
+    key, code, modifiers = layout(char) if layout else (char, "", 0)
+    return {"key": key, "code": code, "modifiers": modifiers, **({"text": key} if len(key) == 1 else {})}
+
+
+def azerty(char: str) -> tuple[str, str, int]:
+    """Return what a French layout makes of the key that types this character on an American keyboard."""
+    unshifted = dict(zip("1234567890-", "&é\"'(-è_çà)", strict=True))
+    letters = dict(zip("aqzwm", "qawz,", strict=True))
+    if char.isdigit():
+        return unshifted[char], f"Digit{char}", 0
+    if char == "-":
+        return unshifted[char], "Minus", 0
+    key = letters.get(char.lower(), char.lower())
+    return (key.upper(), f"Key{char}", SHIFT) if char.isupper() else (key, f"Key{char.upper()}", 0)

@@ -1,0 +1,153 @@
+"""A hand scanner on the shop page: whatever its pace, suffix and layout, it sells what was scanned or says why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.browser.chromium import azerty, scan_with_keys
+from support.processes.shop_fleet import RYE_BREAD, ShopFleet, log_in, open_shop
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+GOUDA = "0200000000509"
+PLU = "4011"
+OWN = "MQ-WAZ1"
+PACES_S = (0.001, 0.035, 0.06, 0.12)
+
+
+@pytest.fixture
+def shop(page: Page, fleet: ShopFleet) -> Page:
+    have = {item["code"] for item in fleet.cart.get("/api/catalogue")["items"]}
+    for code, name in ((PLU, "Bananas"), (OWN, "Jam")):
+        if code not in have:
+            fleet.cart.post("/api/catalogue", {"code": code, "name": name, "category": 3, "price_cents": 100})
+    open_shop(page, fleet)
+    return page
+
+
+def amounts(page: Page) -> dict[str, str]:
+    """What is in the bill."""
+    names, fields = page.locator("#lines .name").all_inner_texts(), page.locator("#lines .amount")
+    return dict(zip(names, [field.input_value() for field in fields.all()], strict=True))
+
+
+def expect_said(page: Page, sentence: str) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator("#scan-said")).to_contain_text(sentence)
+
+
+@pytest.mark.parametrize("suffix", ["Enter", "Tab", ""], ids=["Enter", "Tab", "silence"])
+@pytest.mark.parametrize("pace_s", PACES_S)
+@pytest.mark.parametrize("focus", ["page", "button", "search"])
+def test_a_scan_puts_its_item_in_the_bill_and_does_nothing_else(
+    shop: Page, pace_s: float, suffix: str, focus: str
+) -> None:
+    rye_bread = shop.get_by_role("button", name="Put Rye bread in the bill")
+    rye_bread.click()
+    if focus == "button":
+        rye_bread.focus()
+    if focus == "search":
+        shop.get_by_role("searchbox").fill("oat")
+    scan_with_keys(shop, GOUDA, pace_s, suffix)
+    expect_said(shop, "Gouda, 4.89: 1 in the bill.")
+    assert amounts(shop) == {"Rye bread": "1", "Gouda": "1"}
+    assert shop.get_by_role("searchbox").input_value() == ("oat" if focus == "search" else "")
+    if focus == "button":
+        assert rye_bread.evaluate("button => button === document.activeElement"), "Tab has moved the focus"
+
+
+@pytest.mark.parametrize("suffix", ["Enter", "Tab", ""], ids=["Enter", "Tab", "silence"])
+@pytest.mark.parametrize(("code", "name"), [(PLU, "Bananas"), (OWN, "Jam")])
+def test_a_code_of_the_shops_own_is_scanned_too(shop: Page, code: str, name: str, suffix: str) -> None:
+    shop.get_by_role("button", name="Put Rye bread in the bill").focus()
+    scan_with_keys(shop, code, 0.05, suffix)
+    expect_said(shop, f"{name}, 1.00: 1 in the bill.")
+    assert amounts(shop) == {name: "1"}
+
+
+@pytest.mark.parametrize(("code", "name"), [(GOUDA, "Gouda"), (PLU, "Bananas"), (OWN, "Jam")])
+@pytest.mark.parametrize("suffix", ["Enter", ""], ids=["Enter", "silence"])
+def test_an_american_scanner_at_a_french_computer(shop: Page, code: str, name: str, suffix: str) -> None:
+    scan_with_keys(shop, code, 0.02, suffix, azerty)
+    expect_said(shop, f"{name}, ")
+    assert amounts(shop) == {name: "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (f"]E0{RYE_BREAD}", "Rye bread, 3.49: 1"),
+        (f"]C101{RYE_BREAD.rjust(14, '0')}10L1\x1d17270101", "Rye bread, 3.49: 1"),
+        (f"https://shop.example/01/{RYE_BREAD.rjust(14, '0')}/10/{'L' * 80}", "Rye bread, 3.49: 1"),
+        (f"https://shop.example/01/05012345678900/10/{'L' * 80}{PLU}", "has the code 5012345678900."),
+        ("x" * 1000 + PLU, "A scan of more than 1000 characters was dropped"),
+        (f"BEGIN:VCARD\n{PLU}\nEND:VCARD", "is not the code of an item."),
+        (f"{RYE_BREAD}\n{RYE_BREAD}", "Rye bread, 3.49: 2"),
+    ],
+    ids=["AIM id", "element string", "link", "long link", "too long", "lines", "two codes"],
+)
+@pytest.mark.parametrize("suffix", ["Enter", ""], ids=["Enter", "silence"])
+def test_a_long_text_is_taken_as_a_whole_or_dropped_as_a_whole(
+    shop: Page, text: str, sentence: str, suffix: str
+) -> None:
+    scan_with_keys(shop, text, 0.005, suffix)
+    expect_said(shop, sentence)
+    assert amounts(shop) == ({"Rye bread": sentence[-1]} if sentence.startswith("Rye bread") else {})
+
+
+def test_a_scan_in_pieces_is_dropped_as_a_whole(shop: Page) -> None:
+    session = shop.context.new_cdp_session(shop)
+    shop.get_by_role("button", name="Put Rye bread in the bill").focus()
+    at = shop.evaluate("Date.now() / 1000")
+    for key, after_s in [*((key, 0.02) for key in "501234"), ("5", 0.5), *((key, 0.02) for key in PLU[1:])]:
+        at += after_s
+        session.send("Input.dispatchKeyEvent", {"type": "keyDown", "timestamp": at, "key": key, "text": key})
+    enter = {"key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13}
+    session.send("Input.dispatchKeyEvent", {"type": "keyDown", "timestamp": at + 0.02, **enter})
+    expect_said(shop, "came in pieces and was dropped. Scan it again.")
+    assert amounts(shop) == {}
+
+
+def test_what_a_tap_has_pressed_does_not_keep_the_focus(shop: Page) -> None:
+    shop.get_by_role("button", name="Put Rye bread in the bill").click()
+    assert shop.evaluate("document.activeElement === document.body")
+
+
+def test_a_person_who_types_is_no_scanner(shop: Page) -> None:
+    from playwright.sync_api import expect
+
+    search = shop.get_by_role("searchbox")
+    search.focus()
+    scan_with_keys(shop, "gouda", 0.1)  # Enter takes the only item that is found
+    expect(shop.get_by_label("Amount of Gouda")).to_have_value("1")
+    expect(search).to_have_value("gouda")
+    shop.get_by_label("Amount of Gouda").focus()
+    shop.keyboard.press("Control+A")
+    scan_with_keys(shop, "12", 0.1)
+    expect(shop.get_by_label("Total")).to_have_text("58.68")
+    shop.get_by_role("button", name="One Gouda more").focus()
+    scan_with_keys(shop, "  ", 0.1, "")
+    scan_with_keys(shop, "", 0.1)
+    expect(shop.get_by_label("Amount of Gouda")).to_have_value("15")
+    assert amounts(shop) == {"Gouda": "15"}
+
+
+def test_a_scan_on_the_catalogue_page_finds_or_names_the_item_and_presses_nothing(page: Page, fleet: ShopFleet) -> None:
+    from playwright.sync_api import expect
+
+    log_in(page, fleet, "/admin/catalogue")
+    page.get_by_role("button", name="Retire: Rye bread").focus()
+    scan_with_keys(page, f"]E0{GOUDA}", 0.05)
+    expect(page.locator("#message")).to_have_text("Gouda was scanned.")
+    expect(page.locator("#items tr")).to_have_count(1)
+    page.get_by_role("button", name="Add an item").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").focus()
+    scan_with_keys(page, "5012345678900", 0.05)
+    expect(dialog.get_by_label("Code")).to_have_value("5012345678900")
+    expect(dialog.get_by_label("Name")).to_have_value("")
+    expect(page.locator("#item-error")).to_be_hidden()
+    assert fleet.cart.get("/api/catalogue")["items"][0]["retired"] is False
