@@ -42,7 +42,7 @@ CODEC = "random"
 AT_ONCE = 64
 
 
-class _Network:
+class Network:
     """The network side of a cart, wired as in a cart, with a cart's default settings; gives the model itself."""
 
     def __init__(self, url: str, model_bytes: int, folder: Path) -> None:
@@ -75,6 +75,7 @@ class _Network:
         self.exchange = Exchange(identity, OPEN, fastest_cipher(), self.link, Spool(folder), self)
 
     async def offer(self) -> Offerable:
+        """Return the model."""
         return self._model
 
     async def fetch(self, peer: str, at_once: int, times: int) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class _Network:
 
 
 async def _serve(url: str, model_bytes: int, folder: Path) -> None:
-    network = _Network(url, model_bytes, folder)
+    network = Network(url, model_bytes, folder)
     running = asyncio.create_task(network.link.run(network.exchange.home))
     await network.link.wait_attached()
     print(json.dumps({"id": network.cart_id}), flush=True)
