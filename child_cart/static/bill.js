@@ -34,10 +34,6 @@ export class Bill {
     return this.#line(code)?.amount ?? 0;
   }
 
-  nameOf(code) {
-    return this.#line(code)?.name ?? code;
-  }
-
   /** `item` is what the page shows of the item: its name, category and price. */
   setAmount({ code, name, category, price_cents }, amount) {
     const line = this.#line(code);

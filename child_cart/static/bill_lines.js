@@ -46,6 +46,7 @@ export class BillLines {
     });
     return el("li", {},
       pictureOf({ name, category }), el("span", { className: "name" }, name), el("span", { className: "each" }),
+      el("span", { className: "was" }),
       el("span", { className: "steps" }, button("−", `One ${name} less`, -1), field, button("+", `One ${name} more`, 1)),
       el("span", { className: "price" }), remove);
   }
@@ -57,10 +58,9 @@ export class BillLines {
     const state = gone ? " gone" : was_cents === undefined ? "" : was_cents < price_cents ? " dearer" : " cheaper";
     mark(node, "class", `line category-${category}${state}`);
     node.querySelector(".steps").hidden = gone;
-    say(node.querySelector(".each"), gone ? "No longer sold: take it off" : priced ? each(price_cents, was_cents) : "");
+    say(node.querySelector(".each"), gone ? "No longer sold: take it off" : priced ? `${money(price_cents)} each` : "");
+    say(node.querySelector(".was"), was_cents === undefined ? "" : `It was ${money(was_cents)} when it was put in.`);
     // Until the cart has priced this amount, the old price would be a wrong one.
     say(node.querySelector(".price"), gone ? "" : priced?.amount === amount ? money(priced.price_cents * amount) : "…");
   }
 }
-
-const each = (now, before) => `${money(now)} each${before === undefined ? "" : `, was ${money(before)}`}`;

@@ -19,10 +19,10 @@ const billLines = new BillLines(bill, change);
 let catalogue = null;
 let maxAmount = 1;
 let quotes = 0;
+let asking = false; // the page asks whether the shopper agrees to a dearer bill
 let checkingOut = false;
 let billSeen = false; // on a phone, the way to the bill is shown while the bill is out of sight
 
-const isGone = (change) => change.price_cents === null;
 const none = () => bill.lines.length === 0;
 
 async function start() {
@@ -152,22 +152,21 @@ async function quote() {
 }
 
 function showPrices({ lines, total_cents, changes }) {
-  if (billLines.gone.size && !changes.some(isGone)) sayBill("");
   billLines.price(lines, changes);
   say(byId("total"), money(total_cents));
   byId("total").removeAttribute("aria-busy");
   say(byId("to-bill-total"), money(total_cents));
-  const rises = changes.filter((change) => isGone(change) || change.price_cents > change.seen_cents);
-  if (rises.length === 0) return;
-  sayBill(consentSentence(rises, total_cents));
-  renewPrices();
+  const worse = bill.lines.filter((line) => billLines.gone.has(line.code) || line.was_cents < line.price_cents);
+  if (worse.length || asking) sayBill(worse.length ? consentSentence(worse, total_cents) : "");
+  asking = worse.length > 0;
+  if (changes.length) renewPrices();
 }
 
-function consentSentence(rises, total) {
-  const words = rises.slice(0, NAMED_CHANGES).map((change) => (isGone(change)
-    ? `${bill.nameOf(change.code)} is no longer sold: take it off the bill.`
-    : `${bill.nameOf(change.code)} costs ${money(change.price_cents)} now, not ${money(change.seen_cents)}.`));
-  if (rises.length > NAMED_CHANGES) words.push(`${many(rises.length - NAMED_CHANGES, "more line")} changed.`);
+function consentSentence(worse, total) {
+  const words = worse.slice(0, NAMED_CHANGES).map(({ code, name, price_cents, was_cents }) => (billLines.gone.has(code)
+    ? `${name} is no longer sold: take it off the bill.`
+    : `${name} costs ${money(price_cents)} now, not ${money(was_cents)}.`));
+  if (worse.length > NAMED_CHANGES) words.push(`${many(worse.length - NAMED_CHANGES, "more line")} changed.`);
   return `${words.join(" ")} The total is ${money(total)} now: check out if you agree.`;
 }
 

@@ -50,6 +50,25 @@ def sold(page: Page) -> None:
     page.locator("#receipt").wait_for()
 
 
+def changed(page: Page) -> None:
+    page.evaluate(
+        """localStorage.setItem("cart.bill", JSON.stringify({ saleId: "changed", gender: 0, sent: false, lines: [
+            { code: "0200000000103", amount: 1, name: "Rye bread", category: 1, price_cents: 1 },
+            { code: "0200000000509", amount: 1, name: "Gouda", category: 2, price_cents: 900 },
+            { code: "GONE", amount: 1, name: "Gone", category: 1, price_cents: 1 },
+        ] }))"""
+    )
+    page.reload()
+    for state in ("dearer", "cheaper", "gone"):
+        page.locator(f"#lines .{state}").wait_for()
+
+
+def receipt_opened(page: Page) -> None:
+    sold(page)
+    page.get_by_role("link", name="Open as a page of its own").click()
+    page.get_by_role("heading", name="Receipt").wait_for()
+
+
 def admin_opened(page: Page) -> None:
     page.locator("#settings .setting").first.wait_for()
     page.get_by_text("Set at start").click()
@@ -74,7 +93,10 @@ VIEWS: dict[str, tuple[str, Callable[[Page], Any]]] = {
     "shop": ("/", filled),
     "nothing found": ("/", lambda page: page.get_by_role("searchbox").fill("no such thing")),
     "bill out of sight": ("/", out_of_sight),
+    "bill that has changed": ("/", changed),
     "receipt": ("/", sold),
+    "receipt alone": ("/", receipt_opened),
+    "receipts": ("/admin/receipts", lambda page: page.get_by_role("heading", name="Receipts").wait_for()),
     "admin": ("/admin", admin_opened),
     "reset": ("/admin", reset_asked),
     "password": ("/admin/password", lambda page: page.get_by_role("heading", name="Change the password").wait_for()),
@@ -87,6 +109,7 @@ VIEWS: dict[str, tuple[str, Callable[[Page], Any]]] = {
 @pytest.mark.parametrize("name", VIEWS)
 def test_axe_finds_nothing_serious(looked_at: Page, fleet: ShopFleet, name: str) -> None:
     address, prepare = VIEWS[name]
+    looked_at.evaluate("localStorage.clear()")  # no bill of the view before
     looked_at.goto(fleet.url + address)
     prepare(looked_at)
     assert findings(looked_at) == []
@@ -95,6 +118,7 @@ def test_axe_finds_nothing_serious(looked_at: Page, fleet: ShopFleet, name: str)
 @pytest.mark.parametrize("name", VIEWS)
 def test_nothing_is_wider_than_the_screen(looked_at: Page, fleet: ShopFleet, name: str) -> None:
     address, prepare = VIEWS[name]
+    looked_at.evaluate("localStorage.clear()")  # no bill of the view before
     looked_at.goto(fleet.url + address)
     prepare(looked_at)
     assert looked_at.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
