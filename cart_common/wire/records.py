@@ -321,6 +321,16 @@ def check_record(encoded: object, token: bytes | None, now_s: float, name: str |
     return record
 
 
+def claimed_time(encoded: bytes) -> int | None:
+    """Return when a cart's record says that it was issued, in seconds since the epoch, unchecked; None if it does not say."""
+    if len(encoded) > MAX_RECORD_BYTES:
+        return None
+    try:
+        return _read(CartRecord, _canonical_object(encoded), encoded).issued_at_s
+    except RecordError:
+        return None
+
+
 def _check_times(record: Record, now_s: float) -> None:
     if not record.holds_at(now_s):
         raise RecordError(

@@ -7,6 +7,7 @@ raises a ``Violation`` that says why the cart must be detached.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from cart_common.wire.messages import (
     Role,
 )
 
+from .cart_clocks import CartClocks
 from .peer_picker import PeerPicker
 from .returning_carts import ReturningCarts
 from .rules import Delivery, Limits, Violation
@@ -66,6 +68,7 @@ class Hub:
         new_id: gives a new 16-byte id in hexadecimal.
         randrange: ``random.Random.randrange``, for picking peers.
         elsewhere: takes a model signature and how many carts are missing; returns records of bridges that have some.
+        wall_clock: seconds since the epoch, to compare with the carts' clocks.
     """
 
     def __init__(
@@ -75,12 +78,14 @@ class Hub:
         new_id: Callable[[], str],
         randrange: Callable[[int, int], int],
         elsewhere: Callable[[str, int], tuple[str, ...]] = lambda signature, wanted: (),
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.limits = limits
         self.is_closing = False
         """Whether the bridge is about to stop: no new cluster begins."""
         self.carts: dict[str, AttachedCart] = {}
         self.counters: Counter[str] = Counter()
+        self.clocks = CartClocks(clock, wall_clock)
         self.transfers = Transfers(limits, clock, self.carts.keys(), self.counters)
         self.relayed_bytes = 0
         self._clock = clock

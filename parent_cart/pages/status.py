@@ -70,6 +70,16 @@ class HubCollector(Collector):
         yield CounterMetricFamily(
             "bridge_relayed_bytes", "Payload passed on from cart to cart, in bytes.", value=self._hub.relayed_bytes
         )
+        yield GaugeMetricFamily(
+            "bridge_clock_offset_seconds",
+            "How far this machine's clock is ahead of the median of the carts' clocks; 0 without a cart.",
+            value=self._hub.clocks.ahead_s() or 0.0,
+        )
+        yield GaugeMetricFamily(
+            "bridge_carts_clock_off",
+            "Attached carts whose clock is more than a minute from this machine's.",
+            value=self._hub.clocks.count_off(),
+        )
         events = CounterMetricFamily("bridge_events", "What has happened, by name.", labels=["event"])
         for name, count in sorted(self._hub.counters.items()):
             events.add_metric([name], count)
@@ -148,6 +158,7 @@ class StatusPages:
         text = PAGE.substitute(
             version=__version__,
             bridge=html.escape(self._bridge_id),
+            clock=html.escape(hub.clocks.sentence()),
             up=duration_words(now - self._started_at),
             carts=len(carts),
             kernels=sum(cart.role is Role.KERNEL for cart in carts),
@@ -217,6 +228,7 @@ class StatusPages:
                 {"ago_s": round(now - sample.at, 1), "bytes_per_s": round(sample.bytes_per_s, 1), "carts": sample.carts}
                 for sample in self._rates.history
             ],
+            "clock_ahead_s": self._hub.clocks.ahead_s(),
             "events": dict(sorted(self._hub.counters.items())),
         }
 

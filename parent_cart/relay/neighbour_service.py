@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from cart_common.wire.messages import Code, ErrorMessage, Found, Message, Seek, Whereabouts
+from cart_common.wire.records import claimed_time
 
 from ..bridge.hub import Hub
 from ..bridge.neighbourhood import Neighbourhood
@@ -47,6 +48,7 @@ class NeighbourService:
     def forget(self, cart_id: str) -> None:
         """Stop publishing that a cart is here."""
         self._neighbourhood.forget(cart_id)
+        self._hub.clocks.forget(cart_id)
 
     def take(self, cart_id: str, message: Whereabouts | Seek) -> None:
         """Take a cart's record or look for another cart, as often as the cart may ask."""
@@ -60,6 +62,9 @@ class NeighbourService:
         elif isinstance(message, Seek):
             self._say_not_found(cart_id, message)
         elif may_ask:
+            issued_at_s = claimed_time(message.record.encode("utf-8", "replace"))
+            if issued_at_s is not None:  # carts send a record as soon as they have made it
+                self._hub.clocks.note(cart_id, issued_at_s)
             refusal = self._neighbourhood.take_record(cart_id, message.record)
             if refusal is not None:
                 self._hub.counters[f"record_refused_{refusal.lower()}"] += 1

@@ -289,6 +289,17 @@ async def test_it_knows_how_far_its_clock_is_from_the_bridges(bridge: Bridge, mo
         assert ahead_s == pytest.approx(86400.0, abs=20.0)
 
 
+async def test_a_cart_with_a_wrong_clock_shows_at_the_bridge(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    monkeypatch.setattr("child_cart.network.presence.time.time", lambda: real() + 86400.0)
+    monkeypatch.setattr(bridge.hub.clocks, "_wall_clock", real)
+    cart = Cart(bridge.url)
+    async with cart.running():
+        await until(bridge.hub.clocks.count_off)
+        assert bridge.hub.clocks.ahead_s() == pytest.approx(-86400.0, abs=20.0)
+    await until(lambda: bridge.hub.clocks.ahead_s() is None)
+
+
 @pytest.mark.parametrize(
     ("text", "at"),
     [

@@ -1,7 +1,7 @@
 // Keep the page up to date: load it again and replace the parts that differ, so that scroll positions stay.
 
 const EVERY_MS = 2000;
-const PARTS = ["about", "facts", "chart", "carts", "more", "bridges", "events"];
+const PARTS = ["about", "clock", "facts", "chart", "carts", "more", "bridges", "events"];
 const pulse = document.getElementById("pulse");
 let timer = 0;
 

@@ -25,6 +25,7 @@ from cart_common.wire.records import (
     RecordError,
     Refusal,
     check_record,
+    claimed_time,
     is_bridge_url,
     make_bridge_record,
     make_cart_record,
@@ -302,3 +303,13 @@ def test_a_withdrawal_wins_for_as_long_as_what_it_takes_back_would_hold(later_s:
 )
 def test_an_address_is_scheme_host_and_port(text: str, right: bool) -> None:
     assert is_bridge_url(text) is right
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_claim_a_time_or_none(content: bytes) -> None:
+    assert claimed_time(content) is None
+
+
+def test_a_record_claims_its_time_whoever_has_signed_it() -> None:
+    record = cart_record(token=bridge_token(new_key()))
+    assert claimed_time(record.encoded) == record.issued_at_s
