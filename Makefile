@@ -1,6 +1,8 @@
 # make run     a bridge and four carts on this machine, learning     (TASK=digits CARTS=8 ROUNDS=3 PORT=9000 PAGES=5001)
 # make test    lint, types, import contracts, tests with coverage
 # make bench   the benchmarks, each a table with ratios
+# make audit   published advisories about the required packages, where a database of them answers
+# make pin-images   pin the base images to the digests that a registry has for their tags
 # make install PREFIX=/usr/local             install bridge and cart beside earlier versions   (PARTS=bridge or PARTS=cart)
 # make use PREFIX=/usr/local VERSION=0.1.0   switch to an installed version, older or newer
 
@@ -17,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench install use clean
+.PHONY: help run test lint bench audit pin-images install use clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -37,6 +39,12 @@ lint: .venv/test.stamp
 bench: .venv/test.stamp
 	@for name in averaging precision messages sealing relay transfer lines slow_receivers hostile_peers latency round idle store watching pages footprint dht; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+audit:
+	@sh .ci/audit
+
+pin-images:
+	@sh .ci/pin-images
+
 install:
 	@sh deploy/install "$(PREFIX)" $(PARTS)
 
@@ -44,7 +52,7 @@ use:
 	@sh deploy/use "$(PREFIX)" "$(VERSION)"
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .audit-venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 # A stamp is newer than the lists of requirements, so that nothing is installed again until a list changes.
 .venv/run.stamp: requirements.txt parent_cart/requirements.txt child_cart/requirements.txt

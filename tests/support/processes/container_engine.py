@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -15,7 +16,10 @@ from typing import Any, Final
 from tests.support.processes.programs import ROOT, free_port, get
 from tests.support.skip_loudly import skip_loudly
 
-BASES: Final = ("python:3.11-slim-bookworm", "mongo:7.0")
+LISTS: Final = ("parent_cart/Dockerfile", "child_cart/Dockerfile", "docker-compose.yml")
+_BASE: Final = re.compile(r"^(?:FROM| +image:) ([a-z][^\s$]*)", re.MULTILINE)
+BASES: Final = tuple(dict.fromkeys(base for name in LISTS for base in _BASE.findall((ROOT / name).read_text())))
+"""The images that others publish: that of Python first, then that of MongoDB."""
 IMAGES: Final = {
     "BRIDGE_IMAGE": ("federated-carts-bridge:test", "parent_cart/Dockerfile"),
     "CART_IMAGE": ("federated-carts-cart:test", "child_cart/Dockerfile"),
