@@ -81,7 +81,7 @@ class Network:
     async def fetch(self, peer: str, at_once: int, times: int) -> dict[str, Any]:
         """Fetch the peer's model ``times`` times in each of ``at_once`` streams; return the seconds and the bytes."""
         self.link.announce(Standing(Role.KERNEL, SIGNATURE, 1))
-        cluster = await self.exchange.ask_cluster(size=256, minimum=1)
+        cluster = await self.exchange.ask_cluster(size=16, minimum=1)
 
         taken = set()
 

@@ -63,6 +63,21 @@ class SocketHandler(Protocol):
         """The connection is gone. Called once, and last."""
 
 
+class _Nobody:
+    """The handler of a socket that is gone."""
+
+    def on_read(self, messages: list[Frame], frames: int, read_bytes: int) -> None: ...
+
+    def on_drained(self) -> None: ...
+
+    def on_error(self, error: FrameError) -> None: ...
+
+    def on_lost(self, reason: str) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
+
+
 def accept_key(key: str) -> str:
     """Return what a server answers to a client's key in the opening handshake."""
     return base64.b64encode(hashlib.sha1(key.encode() + _HANDSHAKE_KEY, usedforsecurity=False).digest()).decode()
@@ -193,8 +208,8 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._handler.on_lost(f"its link broke ({exc})" if exc else self._reason)
-        # Handler and socket refer to each other: what was not sent must not wait for the garbage collector.
-        self.send_queue, self._reader = SendQueue(0), FrameReader(0)
+        # Handler and socket refer to each other: neither must wait for the garbage collector, nor what was not sent.
+        self._handler, self.send_queue, self._reader = _NOBODY, SendQueue(0), FrameReader(0)
 
     def pause_writing(self) -> None:
         """Leave in the queue what waits to be written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -17,10 +18,11 @@ class CreditGrants:
 
     Args:
         most_bytes: of what is promised and what waits, for all receivers together.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self.budget = Budget(most_bytes)
+    def __init__(self, most_bytes: int, clock: Callable[[], float]) -> None:
+        self.budget = Budget(most_bytes, clock)
         self.short: OrderedDict[str, Transfer] = OrderedDict()
         """Transfers whose senders have not been told of all credit, by id; the longest waiting first."""
 
@@ -44,9 +46,14 @@ class CreditGrants:
         self._set(transfer, transfer.passed_bytes, up_to)
         return True
 
-    def release(self) -> list[Transfer]:
-        """Return the transfers of whose credit more has room now, out of the first that wait for it."""
-        return [transfer for transfer in list(islice(self.short.values(), LOOKED_AT)) if self.extend(transfer)]
+    def release(self, first: Iterable[Transfer] = ()) -> list[Transfer]:
+        """Return the transfers of whose credit more has room now, out of those that have waited longest for it.
+
+        Args:
+            first: those to look at before them, as far as they wait for credit.
+        """
+        own = [transfer for transfer in first if transfer.transfer_id in self.short]
+        return [transfer for transfer in (*own, *islice(self.short.values(), LOOKED_AT)) if self.extend(transfer)]
 
     def note_waiting(self, cart_id: str, waiting_bytes: int) -> None:
         """Take note of how many bytes wait for a cart now."""

@@ -120,13 +120,13 @@ class Hub:
         """Deregister a cart that leaves for good, and end its transfers; one that is not attached changes nothing."""
         if not self._deregister(cart_id):
             return []
-        return self.transfers.leave(cart_id) + self.transfers.note_waiting(cart_id, 0)
+        return self.transfers.leave(cart_id) + self.transfers.note_gone(cart_id)
 
     def lose(self, cart_id: str) -> list[Delivery]:
         """Deregister a cart whose link is lost; its transfers wait for it to come back."""
         if not self._deregister(cart_id):
             return []
-        return self.transfers.pause(cart_id) + self.transfers.note_waiting(cart_id, 0)
+        return self.transfers.pause(cart_id) + self.transfers.note_gone(cart_id)
 
     def _deregister(self, cart_id: str) -> bool:
         cart = self.carts.pop(cart_id, None)

@@ -23,6 +23,7 @@ from cart_common.wire.messages import (
     Resume,
 )
 
+from .budget import STALLED_S
 from .credit_grants import CreditGrants
 from .rules import Delivery, Limits, Violation
 from .transfer import Transfer, TransferState
@@ -49,7 +50,7 @@ class Transfers:
         self._attached = attached
         self._counters = counters
         self._of_cart: dict[str, set[str]] = {}
-        self.credit_grants = CreditGrants(limits.max_buffered_bytes)
+        self.credit_grants = CreditGrants(limits.max_buffered_bytes, clock)
 
     def of_cart(self, cart_id: str) -> list[Transfer]:
         """Return the transfers that a cart is at one end of."""
@@ -128,11 +129,29 @@ class Transfers:
     def note_waiting(self, cart_id: str, waiting_bytes: int) -> list[Delivery]:
         """Take note of how many bytes wait for a cart now; return the credit that has room now."""
         self.credit_grants.note_waiting(cart_id, waiting_bytes)
+        return self.release(cart_id)
+
+    def note_gone(self, cart_id: str) -> list[Delivery]:
+        """Take note that nothing waits any more for a cart whose link is gone; return the credit that has room now."""
+        self.credit_grants.budget.drop(cart_id)
         return self.release()
 
-    def release(self) -> list[Delivery]:
-        """Return the messages about credit that has room now."""
-        return [delivery for transfer in self.credit_grants.release() for delivery in self._tell_credit(transfer)]
+    def release(self, cart_id: str = "") -> list[Delivery]:
+        """Return the messages about credit that has room now; a cart that has just drained comes first."""
+        if not self.credit_grants.short:
+            return []
+        own = [self.open[transfer_id] for transfer_id in self._of_cart.get(cart_id, ())]
+        return [delivery for transfer in self.credit_grants.release(own) for delivery in self._tell_credit(transfer)]
+
+    def stalled(self) -> list[str]:
+        """Return the carts for which bytes wait, of which they have drained none for long, while others need the room.
+
+        Their links are to be broken; the transfers then wait for them to come back.
+        """
+        if not self.credit_grants.short:
+            return []
+        budget = self.credit_grants.budget
+        return [cart_id for cart_id in budget.stalled() if budget.waiting[cart_id]]
 
     def route(self, cart_id: str, header: ChunkHeader, payload_bytes: int) -> Transfer | None:
         """Return the transfer that a chunk belongs to, or None to drop the chunk.
@@ -311,6 +330,21 @@ class Transfers:
             elif not transfer.awaited and silent_s > self._limits.transfer_idle_s:
                 sentence = f"Nothing came for {self._limits.transfer_idle_s:g} s."
                 told += self._end(transfer, Code.TIMED_OUT, sentence, both)
+        return told + self._end_unused()
+
+    def _end_unused(self) -> list[Delivery]:
+        """End the transfers that hold credit of which no chunk has used any for long, while others need the room."""
+        budget = self.credit_grants.budget
+        budget.forget_idle()
+        if not self.credit_grants.short:
+            return []
+        sentence = f"No chunk came under the credit of this transfer for {STALLED_S:g} s, and others need the room."
+        told: list[Delivery] = []
+        for cart_id in budget.stalled():
+            for transfer in self.of_cart(cart_id):
+                holds = transfer.receiver == cart_id and transfer.granted_bytes > transfer.passed_bytes
+                if holds and not budget.waiting[cart_id]:
+                    told += self._end(transfer, Code.TIMED_OUT, sentence, (transfer.sender, transfer.receiver))
         return told
 
     def _end(self, transfer: Transfer, code: Code, sentence: str, to: tuple[str, ...]) -> list[Delivery]:

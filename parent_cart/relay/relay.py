@@ -35,6 +35,7 @@ from cart_common.wire.messages import (
 
 from ..bridge.admission import Admission
 from ..bridge.allowance import Allowance, RateLimits
+from ..bridge.budget import STALLED_S
 from ..bridge.hub import Hub
 from ..bridge.neighbourhood import Neighbourhood
 from ..bridge.returning_carts import ReturningCarts
@@ -316,6 +317,14 @@ class Relay:
             connection.keeps_transfers = False
             connection.abort()
 
+    def _break_stalled(self, connection: CartConnection) -> None:
+        """Break the link of a cart that drains nothing while others need the room; it may come back and go on."""
+        self._hub.counters["stalled_readers"] += 1
+        log.warning(
+            "cart %s has read nothing for %g s while others wait: its link is broken", connection.cart_id, STALLED_S
+        )
+        connection.abort()
+
     # Time passes.
 
     async def sweep(self) -> None:
@@ -326,6 +335,9 @@ class Relay:
             now = asyncio.get_running_loop().time()
             for connection in list(self._sockets):
                 connection.check_alive(now, self._heartbeat_s)
+            for cart_id in self._hub.transfers.stalled():
+                if cart_id in self._connections:
+                    self._break_stalled(self._connections[cart_id])
             self._deliver(self._hub.expire())
             self._neighbour_service.sweep(self._connections.keys())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from contextlib import AsyncExitStack
@@ -16,8 +17,8 @@ from support.carts.unsigned_messages import model_parameters, model_request
 
 from cart_common.process.settings import SettingError
 from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
-from cart_common.wire.messages import Cluster, Credit, Done, Resume, Role
-from parent_cart.bridge.budget import Budget
+from cart_common.wire.messages import Cancel, Cluster, Code, Credit, Done, Resume, Role
+from parent_cart.bridge.budget import DRAIN_S, STALLED_S, Budget
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.rules import Delivery, Limits
 from parent_cart.config import BridgeSettings
@@ -27,20 +28,75 @@ CHUNK, WINDOW, MOST, TOTAL, PAIRS = 1024, 16 * 1024, 64 * 1024, 40 * 1024, 12
 MODEL = "aa" * 16
 
 
-def test_half_is_for_everybody_and_the_rest_is_shared() -> None:
-    budget = Budget(1000)
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_half_is_for_everybody_and_the_rest_for_those_who_drain() -> None:
+    clock = Clock()
+    budget = Budget(1000, clock)
     assert budget.room_for("a", 10) == 500
     budget.promise("a", 500)
-    assert budget.room_for("a", 10) == 0  # holds a quarter of the rest and more
-    assert budget.room_for("b", 10) == 125
-    budget.wait("b", 460)
+    assert budget.room_for("a", 10) == 0
+    assert budget.room_for("b", 10) == 10  # one chunk to begin with
+    budget.promise("b", 10)
+    assert budget.room_for("b", 10) == 0
+    budget.promise("b", -10)
+    budget.wait("b", 10)
+    budget.wait("b", -10)
+    assert budget.room_for("b", 10) == 20  # what it has drained, and a chunk
+    clock.now += DRAIN_S
+    assert budget.room_for("b", 10) == 20
+    clock.now += 2 * DRAIN_S
+    assert budget.room_for("b", 10) == 10  # that was long ago
+    budget.wait("b", 490)
     assert budget.room_for("c", 10) == 10
-    assert budget.room_for("c", 41) == 10
+    assert budget.room_for("c", 11) < 11  # less than a chunk is not passed on
     budget.promise("a", -500)
-    budget.wait("b", -460)
+    budget.drop("b")
     assert budget.free_bytes == 1000
     assert not budget.promised
     assert not budget.waiting
+
+
+def test_who_drains_nothing_for_long_is_named_and_who_drains_is_not() -> None:
+    clock = Clock()
+    budget = Budget(1000, clock)
+    for cart in ("holds credit", "lets bytes wait", "drains", "has ended"):
+        budget.promise(cart, 100)
+    budget.promise("has ended", -100)
+    budget.promise("lets bytes wait", -100)
+    budget.wait("lets bytes wait", 100)
+    clock.now += STALLED_S
+    budget.wait("drains", 50)
+    budget.wait("drains", -1)
+    assert not budget.stalled()
+    clock.now += 0.1
+    assert not budget.stalled()  # there is room
+    budget.promise("drains", 500)
+    assert budget.stalled() == ["holds credit", "lets bytes wait"]
+
+
+def test_what_was_drained_is_forgotten_when_nothing_is_held() -> None:
+    clock = Clock()
+    budget = Budget(1000, clock)
+    for cart in ("a", "b"):
+        budget.wait(cart, 10)
+    budget.wait("a", -10)
+    clock.now += 3 * DRAIN_S
+    budget.forget_idle()
+    assert list(budget._drains) == ["b"]
+
+
+def test_bytes_that_are_lost_with_a_link_were_not_drained() -> None:
+    budget = Budget(1000, Clock())
+    budget.promise("others", 600)
+    budget.wait("a", 300)
+    budget.drop("a")
+    assert budget.room_for("a", 10) == 10
 
 
 class Pairs:
@@ -156,6 +212,88 @@ def test_what_waits_for_a_lost_link_holds_no_room_and_gets_it_back() -> None:
             pairs.read(number, CHUNK)
             assert pairs.held <= MOST
     assert all(sent == TOTAL for sent in pairs.sent)
+
+
+def hold(pairs: Pairs, number: int, sends: bool) -> None:
+    """Let a receiver hold all that it gets: as credit, or as bytes that wait for it."""
+    pairs.grant(number)
+    if sends:
+        pairs.send(number)
+
+
+@pytest.mark.parametrize("sends", [False, True])
+def test_those_who_hold_all_they_get_leave_half_to_who_drains(sends: bool) -> None:
+    pairs = Pairs()
+    for number in range(1, PAIRS):
+        hold(pairs, number, sends)
+    passes = 0
+    while pairs.sent[0] < TOTAL:
+        pairs.grant(0)
+        pairs.send(0)
+        pairs.read(0, WINDOW)
+        passes += 1
+    # It begins with a chunk, doubles with each pass, and has its whole window after that.
+    assert passes <= math.log2(WINDOW // CHUNK) + TOTAL // WINDOW + 2
+
+
+def fill_by_draining(pairs: Pairs, sends: bool) -> None:
+    """Let receivers earn room by draining, and then hold what they get until nothing is left."""
+    for number in range(1, PAIRS):
+        pairs.grant(number)
+    for _ in range(2):
+        for number in range(1, PAIRS):
+            pairs.send(number)
+            pairs.read(number, WINDOW)
+            pairs.grant(number)
+    for number in range(1, PAIRS):
+        hold(pairs, number, sends)
+
+
+@pytest.mark.parametrize("sends", [False, True])
+def test_a_full_bridge_takes_credit_back_from_who_drains_nothing(sends: bool) -> None:
+    pairs = Pairs()
+    fill_by_draining(pairs, sends)
+    transfers, budget = pairs.hub.transfers, pairs.hub.transfers.credit_grants.budget
+    assert budget.free_bytes < MOST // 4
+    pairs.grant(0)
+    pairs.now += STALLED_S + 0.1
+    stalled = transfers.stalled()
+    assert bool(stalled) == sends
+    for cart_id in stalled:  # as the relay does, by breaking their links
+        pairs.take(pairs.hub.lose(cart_id))
+    told = pairs.hub.expire()
+    ended = [entry for entry in told if isinstance(entry.message, Cancel)]
+    assert bool(ended) != sends
+    assert all(entry.message.code is Code.TIMED_OUT for entry in ended)  # type: ignore[attr-defined]
+    assert budget.free_bytes >= MOST // 2
+
+
+async def test_the_link_of_who_drains_nothing_is_broken_in_a_full_bridge(
+    no_blocking: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parent_cart.bridge.budget.STALLED_S", 0.0)
+    most, chunk, payload = 2 * 1024 * 1024, 64 * 1024, os.urandom(32 * 1024 * 1024)
+    settings = {"max_buffered_bytes": most, "max_chunk_bytes": chunk, "heartbeat_s": 0.4}
+    async with running_bridge(**settings) as bridge, AsyncExitStack() as stack:
+        shell = await stack.enter_async_context(attached(bridge.url))
+        kernel = await stack.enter_async_context(attached(bridge.url, role="KERNEL"))
+        opened = await open_transfer(kernel, shell, payload, chunk)
+        await kernel.stop_reading()
+        await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=4 * 1024 * 1024)
+        budget, sent, up_to = bridge.hub.transfers.credit_grants.budget, 0, 0
+        while not bridge.hub.counters["stalled_readers"]:
+            message = await shell.hear()
+            if message["type"] == "PAUSED":
+                break
+            up_to = message["up_to_bytes"]
+            while sent < up_to:
+                await shell.socket.send_bytes(opened.frame(sent // chunk))
+                sent += chunk
+            await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=up_to + 2 * 1024 * 1024)
+        await until(lambda: kernel.id not in bridge.hub.carts)
+        assert bridge.hub.counters["stalled_readers"] == 1
+        assert bridge.hub.transfers.open[opened.id].awaited == {kernel.id}  # it may come back and go on
+        assert budget.free_bytes == most
 
 
 def test_nothing_is_kept_of_what_has_ended() -> None:
