@@ -322,7 +322,7 @@ def check_record(encoded: object, token: bytes | None, now_s: float, name: str |
 
 
 def claimed_time(encoded: bytes) -> int | None:
-    """Return when a record says that it was issued, in seconds since the epoch, unchecked; None if it does not say."""
+    """Return when a cart's record claims to be issued, in seconds since the epoch; None if the bytes are no record."""
     if len(encoded) > MAX_RECORD_BYTES:
         return None
     try:
