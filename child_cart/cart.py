@@ -194,7 +194,8 @@ def build(
         NetworkSources(network.link, network.bridges, network.exchange),
         requests or _requests(in_loop, learning),
     )
-    application = create_app(services, account, page_hosts(settings), origins_of(settings))
+    hosts, origins = page_hosts(settings), origins_of(settings)
+    application = create_app(services, account, hosts, origins, settings.store_timeout_s)
     return CartParts(local, network, learning, shop, account, log_buffer, services, application, in_loop)
 
 

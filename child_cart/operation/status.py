@@ -179,6 +179,7 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
         free_bytes=status.disk.free_bytes,
         total_bytes=status.disk.total_bytes,
         store_trouble=status.store.trouble,
+        store_refused=status.store.refused,
         model_trouble=status.learning.model_trouble,
         failed_rounds=len(failed),
         failed_sentence=failed[0].sentence if failed else "",

@@ -42,6 +42,7 @@ class WarningFacts:
     free_bytes: int
     total_bytes: int
     store_trouble: str
+    store_refused: str
     model_trouble: str
     failed_rounds: int
     """How many rounds in a row, the newest first, ended without an average although sharing was on."""
@@ -56,6 +57,7 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
     every = (
         (nearly_full, Severity.TROUBLE, f"The disk is nearly full: {facts.free_bytes / 1e6:.0f} MB are free."),
         (bool(facts.store_trouble), Severity.TROUBLE, f"{facts.store_trouble} What is shown of it is from before."),
+        (bool(facts.store_refused), Severity.TROUBLE, f"Nothing is sold or learned. {facts.store_refused}"),
         (bool(facts.model_trouble), Severity.TROUBLE, facts.model_trouble),
         (
             not facts.attached and facts.away_s > AWAY_S,
