@@ -194,9 +194,8 @@ def build(
         NetworkSources(network.link, network.bridges, network.exchange),
         requests or _requests(in_loop, learning),
     )
-    application = create_app(
-        services, account, page_hosts(settings), origins_of(settings), networks_in(settings.trusted_proxies)
-    )
+    hosts, origins, proxies = page_hosts(settings), origins_of(settings), networks_in(settings.trusted_proxies)
+    application = create_app(services, account, hosts, origins, proxies, settings.store_timeout_s)
     return CartParts(local, network, learning, shop, account, log_buffer, services, application, in_loop)
 
 

@@ -6,8 +6,8 @@ Translates between HTTP and the services; decides nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Blueprint, Flask, Response, jsonify, render_template, request
 from flask_cors import CORS
@@ -18,6 +18,7 @@ from cart_common import __version__
 from cart_common.process.addresses import Network
 from cart_common.process.settings import SettingError
 
+from ..db.deadline import within
 from ..db.store import StoreError
 from ..scanner.picture import PictureError
 from ..scanner.reader import ReaderBusy
@@ -43,6 +44,9 @@ from .settings import add_settings
 from .shop import add_shop
 from .status import add_status
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -66,6 +70,7 @@ def create_app(
     known_hosts: frozenset[str] = frozenset(),
     api_origins: Sequence[str] = (),
     trusted_proxies: Sequence[Network] = (),
+    store_timeout_s: float = 5.0,
 ) -> Flask:
     """Return the application of a cart.
 
@@ -75,12 +80,14 @@ def create_app(
         known_hosts: names of this cart, beside addresses and localhost, in lower case.
         api_origins: origins whose pages may read what needs no login.
         trusted_proxies: networks of the proxies that tell the address of a client.
+        store_timeout_s: how long a request may wait for the store, all in all.
     """
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.wsgi_app = ForwardedClients(application.wsgi_app, trusted_proxies)  # type: ignore[method-assign]
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.before_request(refuse_when_full)
+    application.wsgi_app = _waiting_at_most(store_timeout_s, application.wsgi_app)  # type: ignore[assignment, method-assign]
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
     install_auth(application, account, services.status.info.cart_id[:8])
@@ -109,6 +116,14 @@ def create_app(
         application.register_error_handler(out_of_order, _out_of_order)
     application.register_error_handler(HTTPException, _http_error)
     return application
+
+
+def _waiting_at_most(store_timeout_s: float, wsgi_app: WSGIApplication) -> WSGIApplication:
+    def bounded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with within(store_timeout_s):
+            return wsgi_app(environ, start_response)
+
+    return bounded
 
 
 def _service(services: Services) -> Blueprint:

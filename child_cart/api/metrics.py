@@ -61,7 +61,7 @@ def metrics_of(figures: Figures) -> Iterator[Metric]:
     family = GaugeMetricFamily("cart_info", "The program and what it learns.", labels=list(info))
     family.add_metric(list(info.values()), 1)
     yield family
-    store_up = status is not None and status.store.answers
+    store_up = status is not None and status.store.is_usable
     yield _gauge("cart_store_up", "Whether the store can be used.", store_up)
     yield _by(
         CounterMetricFamily, "cart_rounds", "Rounds ended since the start, by outcome.", counts.outcomes, "outcome"
@@ -110,6 +110,9 @@ def _of_summary(status: CartStatus) -> Iterator[Metric]:
         "stage",
     )
     yield _gauge("cart_dataset_size_rows", "Waiting rows that start a round.", rows.dataset_size)
+    yield CounterMetricFamily(
+        "cart_store_refusals", "Writes that the store has refused since the start.", status.store.refusals
+    )
     if status.store.answers:
         yield _gauge("cart_rows_waiting", "Rows that wait for training.", rows.waiting)
         yield CounterMetricFamily("cart_rows", "Rows kept, since the first day.", rows.total)

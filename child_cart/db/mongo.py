@@ -23,6 +23,7 @@ from .mongo_entries import EntryLog
 from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
 from .store import StoreError, check_follows, steps_from
 
+CLEARED_AT_ONCE: Final = 5000
 ROWS_IN_AN_ENTRY: Final = 100
 """Of loaded rows. Many small entries, not one large one: reading the oldest hundred rows must not read thousands."""
 
@@ -66,9 +67,10 @@ class MongoStore:
         self._entries = EntryLog(self._server, shown)
         self._database = self._server.database
         self._lock = self._server.lock
-        self._asked = self._server.ask
+        self._asked, self._wrote = self._server.ask, self._server.write
+        self.refusals = self._server.refusals
         try:
-            self._asked(self._migrate)
+            self._server.prepare(self._migrate)
         except BaseException:
             self._server.close()
             raise
@@ -154,7 +156,7 @@ class MongoStore:
             check_follows(version, newest, self._entries.head().rows_to)
             document = version_document(version)
             try:
-                self._asked(self._database.models.insert_one, document)
+                self._wrote(self._database.models.insert_one, document)
             except DuplicateKeyError:
                 if self.current_version() != version:
                     raise StoreError(f"The store {self._shown} has another version {version.number} by now.") from None
@@ -173,24 +175,24 @@ class MongoStore:
         # it was. The caller asks again.
         with self._lock:
             newest = self.current_version()
-            self._asked(self._database.rounds.delete_many, {})
+            self._wrote(self._database.rounds.delete_many, {})
             if newest is not None:
-                self._asked(self._database.models.delete_many, {"_id": {"$lt": newest.number}})
-                self._asked(self._database.models.delete_many, {})
+                self._wrote(self._database.models.delete_many, {"_id": {"$lt": newest.number}})
+                self._wrote(self._database.models.delete_many, {})
 
     def prune(self, versions: int, rounds: int) -> None:
         """Remove the records of all but the newest versions and rounds; at least one of each stays."""
         for name, kept in (("models", versions), ("rounds", rounds)):
             for newest in self._newest(name, 1):
                 old = {"_id": {"$lte": newest["_id"] - max(kept, 1)}}
-                self._asked(self._database[name].delete_many, old)
+                self._wrote(self._database[name].delete_many, old)
 
     # Rounds, settings and notes.
 
     def save_round(self, record: RoundRecord) -> None:
         """Store a round, in place of its earlier record."""
         body = json.dumps(asdict(record))
-        self._asked(lambda: self._database.rounds.replace_one({"_id": record.number}, {"body": body}, upsert=True))
+        self._wrote(lambda: self._database.rounds.replace_one({"_id": record.number}, {"body": body}, upsert=True))
 
     def rounds(self, limit: int) -> list[RoundRecord]:
         """Return the newest rounds, newest first."""
@@ -246,7 +248,7 @@ class MongoStore:
         """Add versions with the numbers that they have, to a store without versions."""
         if versions:
             documents = [version_document(version) for version in versions]
-            self._asked(self._database.models.insert_many, documents)
+            self._wrote(self._database.models.insert_many, documents)
 
     def clear(self) -> None:
         """Remove everything: what an import or a move that failed has left. Interrupted, it is asked for again."""
@@ -254,18 +256,23 @@ class MongoStore:
             self._known_items = None
             self._entries.forget_head()
             for name in ("entries", "items", "models", "rounds", "settings"):
-                self._asked(self._database[name].delete_many, {})
+                self._clear_collection(self._database[name])
             # Last: the notes say that the store is unfinished.
-            self._asked(self._database.notes.delete_many, {"_id": {"$ne": "schema"}})
+            self._wrote(self._database.notes.delete_many, {"_id": {"$ne": "schema"}})
 
     def close(self) -> None:
         """Close the store. Safe to call again."""
         self._server.close()
 
+    def _clear_collection(self, collection: Any) -> None:
+        """Remove all documents, few enough at a time that each answer comes in time."""
+        while found := self._asked(lambda: list(collection.find({}, {"_id": 1}).limit(CLEARED_AT_ONCE))):
+            self._wrote(collection.delete_many, {"_id": {"$in": [entry["_id"] for entry in found]}})
+
     def _write_items(self, changes: Sequence[Any]) -> None:
         with self._lock:
             self._known_items = None
-            self._asked(self._database.items.bulk_write, changes)
+            self._wrote(self._database.items.bulk_write, changes)
 
     def _trained_to(self) -> int:
         with self._lock:
@@ -285,9 +292,9 @@ class MongoStore:
 
     def _put(self, collection: str, name: str, value: str | None) -> None:
         if value is None:
-            self._asked(self._database[collection].delete_one, {"_id": name})
+            self._wrote(self._database[collection].delete_one, {"_id": name})
         else:
-            self._asked(lambda: self._database[collection].replace_one({"_id": name}, {"value": value}, upsert=True))
+            self._wrote(lambda: self._database[collection].replace_one({"_id": name}, {"value": value}, upsert=True))
 
     def _migrate(self) -> None:
         schema = self._database.notes.find_one({"_id": "schema"})

@@ -7,16 +7,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+import pymongo
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 from pymongo.write_concern import WriteConcern
 
+from .deadline import remaining_s, within
+from .refusals import Refusals
 from .store import StoreAway, StoreError
 
 T = TypeVar("T")
 
 WATCH_MS: Final = 2000
 """Interval at which the driver looks for a server that is away."""
+
+
+class TimedLock:
+    """A lock that its holder may take again, and that others wait for no longer than they may wait for the store.
+
+    Args:
+        timeout_s: how long, where no deadline is set.
+        busy: makes the error that is raised then.
+    """
+
+    def __init__(self, timeout_s: float, busy: Callable[[], StoreAway]) -> None:
+        self._lock = threading.RLock()
+        self._timeout_s = timeout_s
+        self._busy = busy
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=remaining_s(self._timeout_s)):
+            raise self._busy()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class MongoServer:
@@ -33,6 +57,7 @@ class MongoServer:
     Attributes:
         database: writes to it are journaled and acknowledged by a majority.
         lock: is held while the server is asked; hold it longer for questions that belong together.
+        refusals: of writes.
         on_break: is called when the cart no longer knows what the server has done and kept.
     """
 
@@ -41,7 +66,8 @@ class MongoServer:
         self._timeout_s = timeout_s
         self.on_break: Callable[[], None] = lambda: None
         self._is_away = False
-        self.lock = threading.RLock()
+        self.refusals = Refusals()
+        self.lock = TimedLock(timeout_s, lambda: StoreAway(self._away_sentence("others wait for it already")))
         with self.explained():
             self._client = client_of(
                 url,
@@ -63,22 +89,34 @@ class MongoServer:
     def ask(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run idempotent work on the server; repeat it once if the connection breaks.
 
+        All waiting together, for the lock, for a server and for its answers, ends after the time that is set for the
+        store, or for the request (``deadline.within``).
+
         Raises:
-            StoreAway: if there is no answer.
+            StoreAway: if there is no answer in time.
             StoreError: if it refuses.
         """
-        if not self.lock.acquire(timeout=2 * self._timeout_s):
-            raise StoreAway(self._away_sentence("others wait for it already"))
-        try:
-            with self.explained():
-                # A page must not wait anew for each of its figures. The driver looks for the server by itself.
-                if self._is_away and not self._client.topology_description.has_writable_server():
-                    raise StoreAway(self._away_sentence("no connection"))
+        with within(self._timeout_s), self.lock, self.explained():
+            # A page must not wait anew for each of its figures. The driver looks for the server by itself.
+            if self._is_away and not self._client.topology_description.has_writable_server():
+                raise StoreAway(self._away_sentence("no connection"))
+            if (left_s := remaining_s(self._timeout_s)) == 0.0:
+                raise StoreAway(self._away_sentence("no time is left"))
+            with pymongo.timeout(left_s):
                 done = self._tried(work, *arguments)
-                self._is_away = False
-                return done
-        finally:
-            self.lock.release()
+            self._is_away = False
+            return done
+
+    def write(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run idempotent work that writes, as ``ask`` does; that it succeeds ends a refusal."""
+        done = self.ask(work, *arguments)
+        self.refusals.clear()
+        return done
+
+    def prepare(self, work: Callable[[], T]) -> T:
+        """Run idempotent work at the start, as long as each of its answers comes in time."""
+        with self.lock, self.explained():
+            return self._tried(work)
 
     def _tried(self, work: Callable[..., T], *arguments: Any) -> T:
         try:
@@ -104,10 +142,14 @@ class MongoServer:
             raise StoreAway(self._away_sentence(first_words(error))) from None
         except PyMongoError as error:
             self.on_break()
-            raise StoreError(
+            if error.timeout:  # as a write that no majority has confirmed
+                raise StoreAway(self._away_sentence(first_words(error))) from None
+            refused = StoreError(
                 f"The store {self._shown} refuses ({first_words(error)}). Look at the server's log; a full disk, a "
                 "wrong password and a user without readWrite on this database look like this."
-            ) from None
+            )
+            self.refusals.note(str(refused))
+            raise refused from None
 
     def _away_sentence(self, why: str) -> str:
         return (

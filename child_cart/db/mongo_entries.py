@@ -85,7 +85,7 @@ class EntryLog:
                 head = self.head()
                 document = entry_document(head, entry_id, texts, sale, token)
                 try:
-                    self._server.ask(self._database.entries.insert_one, document)
+                    self._server.write(self._database.entries.insert_one, document)
                 except DuplicateKeyError:
                     self._known_head = None
                     kept = self._server.ask(self._database.entries.find_one, {"entry_id": entry_id}, {"token": 1})
@@ -107,7 +107,7 @@ class EntryLog:
                 head = head_of(document)
             self._known_head = None
             for start in range(0, len(documents), LOAD_AT_ONCE):
-                self._server.ask(self._database.entries.insert_many, documents[start : start + LOAD_AT_ONCE])
+                self._server.write(self._database.entries.insert_many, documents[start : start + LOAD_AT_ONCE])
 
     def rows_after(self, number: int, limit: int) -> list[StoredRow]:
         """Return the oldest rows above this number, oldest first."""
@@ -126,9 +126,11 @@ class EntryLog:
         return self._server.ask(lambda: self._rows_of(query, order, limit, is_wanted))
 
     def find(self, entry_id: str, fields: Document) -> Document | None:
-        """Return these fields of the entry with this id."""
-        found: Document | None = self._server.ask(self._database.entries.find_one, {"entry_id": entry_id}, fields)
-        return found
+        """Return these fields of the entry with this id. It is in the journals of a majority: it may be confirmed."""
+        with self._server.lock:
+            self.head()  # after a write that was not confirmed, what is found may still be lost
+            found: Document | None = self._server.ask(self._database.entries.find_one, {"entry_id": entry_id}, fields)
+            return found
 
     def newest_sales(self, limit: int) -> list[Document]:
         """Return the newest entries that are sales, newest first."""

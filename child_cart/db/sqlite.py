@@ -42,6 +42,7 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = SqliteFile(path)
+        self.refusals = self._file.refusals
         self._migrate()
         # One step into each tree: damage near its top or at its end is found now, not at the first sale.
         self.items(), self.sales(1), self.row_count(), self.versions(1), self.rounds(1)

@@ -12,6 +12,7 @@ from typing import Any
 
 from cart_common.process.os_errors import error_words
 
+from .refusals import Refusals
 from .store import StoreError
 
 
@@ -30,11 +31,13 @@ class SqliteFile:
     Attributes:
         lock: is held during each query; hold it longer for queries that belong together.
         connection: for statements of a ``transaction``.
+        refusals: of transactions.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.lock = threading.RLock()
+        self.refusals = Refusals()
         # Purchases are private: no other user of the machine may read them, from the first byte on.
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -59,7 +62,7 @@ class SqliteFile:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit what the block writes, or nothing of it if the block fails."""
-        with self.lock, self._naming_the_file():
+        with self.lock, self._noting_refusals(), self._naming_the_file():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -73,6 +76,16 @@ class SqliteFile:
         """Close the connection. Safe to call again."""
         with self.lock:
             self.connection.close()
+
+    @contextmanager
+    def _noting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            if isinstance(error.__cause__, sqlite3.DatabaseError):
+                self.refusals.note(str(error))
+            raise
+        self.refusals.clear()
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:

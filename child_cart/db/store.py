@@ -9,6 +9,7 @@ from cart_common.process.errors import UserError
 from cart_common.process.json_values import Json
 
 from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow
+from .refusals import Refusals
 
 T = TypeVar("T")
 
@@ -47,6 +48,9 @@ def check_follows(version: ModelVersion, newest: ModelVersion | None, row_count:
 
 class Store(Protocol):
     """A cart's memory. Every method may be called from any thread; what it writes is durable when it returns."""
+
+    refusals: Refusals
+    """What it has refused to write since the start."""
 
     # Selling.
 

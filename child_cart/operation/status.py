@@ -187,6 +187,7 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
         free_bytes=status.disk.free_bytes,
         total_bytes=status.disk.total_bytes,
         store_trouble=status.store.trouble,
+        store_refused=status.store.refused,
         model_trouble=status.learning.model_trouble,
         model_bytes=status.learning.model_bytes,
         max_model_bytes=status.learning.max_model_bytes,

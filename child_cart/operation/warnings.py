@@ -73,6 +73,7 @@ class WarningFacts:
     free_bytes: int
     total_bytes: int
     store_trouble: str
+    store_refused: str
     model_trouble: str
     model_bytes: int
     """The size of the own model as it is sent; about that of every peer's."""
@@ -103,6 +104,12 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             WarningKind.STORE,
             Severity.TROUBLE,
             f"{facts.store_trouble} What is shown of it is from before.",
+        ),
+        (
+            bool(facts.store_refused),
+            WarningKind.STORE,
+            Severity.TROUBLE,
+            f"Nothing is sold or learned. {facts.store_refused}",
         ),
         (bool(facts.model_trouble), WarningKind.MODEL, Severity.TROUBLE, facts.model_trouble),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pymongo
@@ -14,6 +15,7 @@ from support.processes.programs import is_stopped, wait_for
 from test_store import SALE, rows, version
 
 from child_cart.db import mongo
+from child_cart.db.deadline import remaining_s, within
 from child_cart.db.mongo import MongoStore
 from child_cart.db.mongo_client import MongoServer
 from child_cart.db.records import Item
@@ -235,3 +237,38 @@ def test_a_sale_and_its_rows_are_one_document(store, url) -> None:
         (entry,) = client.get_default_database().entries.find()
     assert (entry["sale"]["total_cents"], entry["rows_from"], entry["rows_to"]) == (SALE.total_cents, 1, 2)
     assert entry["rows"] == ['{"n":0}', '{"n":1}']
+
+
+def test_a_request_without_time_left_asks_nothing(mongod) -> None:
+    url = mongod.url(unique("late"))
+    store = MongoStore(url, "mongodb://here", 5.0)
+    store.record_rows("b", [{"a": 1}])
+    with within(0.0):
+        for late in (lambda: store.sale("s"), lambda: store.record_rows("c", [{"a": 2}])):
+            with pytest.raises(StoreAway, match="does not answer"):
+                late()
+    assert store.row_count() == 1
+    store.close()
+
+
+def test_who_holds_the_store_is_waited_for_only_as_long_as_the_request_has(mongod) -> None:
+    store = MongoStore(mongod.url(unique("held")), "mongodb://here", 600.0)
+    with ThreadPoolExecutor() as pool, store._lock:
+
+        def ask() -> None:
+            with within(0.05):
+                store.record_rows("b", [{"a": 1}])
+
+        with pytest.raises(StoreAway, match="others wait for it already"):
+            pool.submit(ask).result()
+    assert store.record_rows("b", [{"a": 1}])
+    store.close()
+
+
+def test_an_inner_deadline_is_never_later_than_the_outer() -> None:
+    assert remaining_s(7.0) == 7.0
+    with within(0.0), within(5.0):
+        assert remaining_s(7.0) == 0.0
+    with within(500.0), within(100.0):
+        assert remaining_s(7.0) <= 100.0
+    assert remaining_s(7.0) == 7.0

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from child_cart.db.records import BillLine, Item, ModelVersion, Origin, Outcome, RoundRecord, Sale, Verdict
+from child_cart.db.sqlite import SqliteStore
 from child_cart.db.store import HOLD_OUT_EVERY, StoreError
 
 BREAD = Item("2000000000015", "Rye bread", 1, 349)
@@ -275,3 +276,45 @@ def test_closing_twice_is_safe(reopen):
     store = reopen()
     store.close()
     store.close()
+
+
+def test_what_is_refused_is_noted_until_a_write_succeeds(tmp_path) -> None:
+    store = SqliteStore(tmp_path / "cart.db")
+    store.put_note("before", "1")
+    assert (store.refusals.count, store.refusals.sentence) == (0, "")
+    pages = store._file.value("PRAGMA page_count")
+    store._file.value(f"PRAGMA max_page_count = {pages}")  # as a disk that is full
+    with pytest.raises(StoreError, match="database or disk is full"):
+        store.put_note("large", "x" * 100_000)
+    assert store.refusals.count == 1
+    assert "If the disk is full, make room" in store.refusals.sentence
+    assert store.note("before") == "1"
+    assert store.refusals.sentence
+    store._file.value(f"PRAGMA max_page_count = {pages + 1000}")
+    store.put_note("large", "x" * 100_000)
+    assert (store.refusals.count, store.refusals.sentence) == (1, "")
+    store.close()
+
+
+def test_a_version_that_does_not_follow_is_no_refusal(tmp_path) -> None:
+    store = SqliteStore(tmp_path / "cart.db")
+    with pytest.raises(StoreError, match="does not follow"):
+        store.add_version(ModelVersion(5, "t", Origin.LOCAL, "f", "d", "s", 0.5, 1, 0, 0, 1.0))
+    assert store.refusals.count == 0
+    store.close()
+
+
+def test_a_store_that_is_cleared_is_as_new(reopen) -> None:
+    store = reopen()
+    store.put_items([Item("1", "Tea", 4, 250)])
+    store.record_sale(Sale("s", 1.0, "2026-05-01", 0, (), 0), [{"a": 1}])
+    store.record_rows("b", [{"a": 2}])
+    store.add_version(ModelVersion(0, "t", Origin.INITIAL, "f", "d", "s", 0.5, 1, 0, 0, 1.0))
+    store.put_setting("dataset_size", "7")
+    store.put_note("unfinished", "x")
+    store.clear()
+    store = reopen()
+    assert (store.items(), store.sale_count(), store.row_count(), store.current_version()) == ([], 0, 0, None)
+    assert (store.settings(), store.note("unfinished"), list(store.batch_ids())) == ({}, None, [])
+    assert store.record_rows("b", [{"a": 3}])
+    assert [(row.sequence, row.row) for row in store.waiting_rows(9)] == [(1, {"a": 3})]

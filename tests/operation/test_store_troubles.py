@@ -7,11 +7,13 @@ import os
 import subprocess
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 from support.processes.mongod import Mongod, need_mongod
 from support.processes.programs import ROOT, CartProcess, running, wait_for
@@ -56,6 +58,16 @@ def check_out(cart: CartProcess, name: str, *amounts: int) -> tuple[int, Any]:
 
 def feed(cart: CartProcess, name: str, count: int) -> None:
     cart.post("/api/rows", {"batch_id": name, "rows": [row_of(number) for number in range(count)]})
+
+
+def metrics(cart: CartProcess) -> dict[str, float]:
+    """Return the metrics without labels."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{cart.port}/metrics", headers={"Authorization": f"Bearer {cart.token}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        lines = [line.split(" ") for line in answer.read().decode().splitlines() if line[:1] not in ("#", "")]
+    return {line[0]: float(line[1]) for line in lines if len(line) == 2 and "{" not in line[0]}
 
 
 def events(cart: CartProcess) -> str:
@@ -109,6 +121,51 @@ def test_a_database_that_is_away_during_a_check_out(tmp_path: Path, mongod: Mong
         assert (store.sale_count(), store.row_count()) == (10, 11)
 
 
+@pytest.fixture
+def replica_set(tmp_path: Path) -> Iterator[Mongod]:
+    """A replica set of one member; ``without_majority`` takes its majority."""
+    need_mongod()
+    with Mongod(tmp_path, "--replSet", "shop") as server:
+        with pymongo.MongoClient(server.url("admin"), directConnection=True) as client:
+            member = {"_id": 0, "host": f"127.0.0.1:{server.port}"}
+            client.admin.command("replSetInitiate", {"_id": "shop", "members": [member]})
+            wait_for(lambda: client.admin.command("hello")["isWritablePrimary"], what="a primary")
+        yield server
+
+
+def set_majority(server: Mongod, there: bool) -> None:
+    """Add two members that do not exist, or remove them. The server stays primary, and confirms nothing meanwhile."""
+    with pymongo.MongoClient(server.url("admin"), directConnection=True) as client:
+        config = client.admin.command("replSetGetConfig")["config"]
+        absent = [{"_id": number, "host": f"127.0.0.1:{number}", "priority": 0} for number in (1, 2)]
+        config["members"] = config["members"][:1] + ([] if there else absent)
+        config["settings"]["electionTimeoutMillis"] = 600_000
+        client.admin.command("replSetReconfig", config | {"version": config["version"] + 1}, force=True)
+
+
+def test_nothing_is_confirmed_that_no_majority_has_and_each_sale_is_sold_once(
+    tmp_path: Path, replica_set: Mongod
+) -> None:
+    url = f"{replica_set.url('cart')}?replicaSet=shop"
+    cart = new_cart(tmp_path / "cart", "--store", url, "--store-timeout-s", "1")
+    with running(cart):
+        serve(cart)
+        assert check_out(cart, "before", 11)[0] == 201
+        set_majority(replica_set, there=False)
+        for name in ("first", "first", "second"):  # a repetition confirms nothing either
+            status, said = check_out(cart, name, 12)
+            assert (status, "does not answer" in said["error"]) == (503, True), said
+        assert cart.status()["store"]["trouble"]
+        set_majority(replica_set, there=True)
+        wait_for(lambda: check_out(cart, "first", 12)[0] in (200, 201), what="selling again")
+        assert check_out(cart, "second", 12)[0] in (200, 201)
+        wait_for(lambda: cart.status().get("sales") == 3, what="three sales")
+        cart.stop()
+    with opened(MongoStore(url, "", 5.0)) as store:
+        sales = {"before": [11], "first": [12], "second": [12]}
+        prove(store, cart.data / "models", sales, {}, starter=20)
+
+
 def test_carts_with_a_database_each_on_one_server_know_nothing_of_each_other(tmp_path: Path, mongod: Mongod) -> None:
     carts = [new_cart(tmp_path / name, "--store", mongod.url(name)) for name in ("one", "two", "three")]
     with running(*carts):
@@ -147,8 +204,6 @@ def test_a_database_that_dies_while_the_cart_learns(tmp_path: Path, mongod: Mong
 
 
 def test_a_shared_catalogue_is_taken_over_and_not_needed_to_sell(tmp_path: Path, mongod: Mongod) -> None:
-    import pymongo
-
     def put(*documents: dict[str, Any]) -> None:
         with pymongo.MongoClient(mongod.url("shop")) as client:
             client.get_default_database().items.delete_many({})
@@ -208,11 +263,15 @@ def test_a_full_disk_is_said_and_costs_nothing(tmp_path: Path, small_disk: Path)
         answers = [check_out(cart, f"full {number}", *range(100, 124)) for number in range(400)]
         refused = [body for status, body in answers if status == 503]
         assert refused
+        shown = metrics(cart)
+        assert (shown["cart_store_up"], shown["cart_store_refusals_total"] >= len(refused)) == (0, True)
+        assert any(said["sentence"].startswith("Nothing is sold or learned.") for said in cart.status()["cautions"])
         assert "If the disk is full, make room" in refused[-1]["error"]
         assert {status for status, _ in answers} <= {201, 503}
         sales = {body["sale"]["sale_id"]: list(range(100, 124)) for status, body in answers if status == 201}
         assert cart.get("/api/items")["items"]
         (small_disk / "fill").unlink()
+        wait_for(lambda: metrics(cart)["cart_store_up"] == 1, what="the alarm ending by itself")
         wait_for(lambda: check_out(cart, "after", 12)[0] == 201)
         wait_for(lambda: cart.status().get("rows", {}).get("waiting", 99) < 10, what="learning going on")
         serve(cart)

@@ -20,6 +20,7 @@ FINE = WarningFacts(
     free_bytes=50 * GB,
     total_bytes=100 * GB,
     store_trouble="",
+    store_refused="",
     model_trouble="",
     failed_rounds=0,
     clock_ahead_s=0.0,

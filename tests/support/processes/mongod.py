@@ -63,7 +63,7 @@ class Mongod(RestartableProcess):
 
         if self.process.poll() is not None:
             raise AssertionError(f"mongod ended with {self.process.returncode}:\n{self.log[-2000:]}")
-        client = pymongo.MongoClient(self.url("admin"), serverSelectionTimeoutMS=500)
+        client = pymongo.MongoClient(self.url("admin"), serverSelectionTimeoutMS=500, directConnection=True)
         try:
             client.admin.command("ping")
         except pymongo.errors.PyMongoError:
