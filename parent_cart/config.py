@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass
 from typing import Final
 
 from cart_common.process.addresses import check_networks, host_and_port
+from cart_common.process.host_names import host_names, name_in
 from cart_common.process.settings import SettingError, check_values, option
 from cart_common.wire.chunk import HEADER_BYTES, MAX_CHUNK_BYTES, SEAL_BYTES
 from cart_common.wire.records import MAX_URL_CHARS, is_bridge_url
@@ -14,6 +16,7 @@ from cart_common.wire.records import MAX_URL_CHARS, is_bridge_url
 LEAST_FRAMES_PER_S: Final = 10
 LEAST_BUFFERED_CHUNKS: Final = 8
 _PEER: Final = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
+_ORIGIN: Final = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 NOTHING_PASSES: Final = "with less, not even one chunk and its credit would pass in a second"
 
@@ -22,6 +25,15 @@ def _check_public_url(text: str) -> str | None:
     if not text or is_bridge_url(text.rstrip("/")):
         return None
     return f"ws://host:port or wss://host:port, with at most {MAX_URL_CHARS} characters"
+
+
+def _check_origins(text: str) -> str | None:
+    wrong = [part for part in _parts(text) if not _ORIGIN.fullmatch(part)]
+    return "https://name or http://name:port each, without a path" if wrong else None
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _check_frame_rate(per_s: int) -> str | None:
@@ -57,6 +69,17 @@ class BridgeSettings:
     )
     tls_cert: str = option("", "file with the certificate chain (PEM), to serve wss:// and https:// instead")
     tls_key: str = option("", "file with the certificate's private key (PEM)")
+    page_hosts: str = option(
+        "",
+        "more names under which people ask for the pages, beside that of --public-url, separated by commas",
+        listed=True,
+    )
+    page_origins: str = option(
+        "",
+        "origins of other sites whose pages may attach as carts, as https://name:port, separated by commas",
+        listed=True,
+        check=_check_origins,
+    )
     data_dir: str = option(
         "",
         "folder for what this bridge keeps, first of all its key; without it, it is another bridge after a restart",
@@ -122,6 +145,16 @@ class BridgeSettings:
             return self.public_url.rstrip("/")
         return f"ws{'s' if self.tls_cert else ''}://{host_and_port(self.host, port)}"
 
+    def own_hosts(self) -> frozenset[str]:
+        """Return the names under which the pages answer, in lower case."""
+        return host_names(
+            self.host, socket.gethostname(), name_in(self.public_url.rpartition("//")[2]), self.page_hosts
+        )
+
+    def foreign_origins(self) -> frozenset[str]:
+        """Return the origins of other sites whose pages may attach, in lower case."""
+        return frozenset(origin.lower() for origin in _parts(self.page_origins))
+
     def bootstrap_peers(self) -> list[tuple[str, int]]:
         """Return the hosts and ports of the bridges to meet first.
 
@@ -129,7 +162,7 @@ class BridgeSettings:
             SettingError: if one of them is not host:port.
         """
         peers = []
-        for text in filter(None, (part.strip() for part in self.bootstrap.split(","))):
+        for text in _parts(self.bootstrap):
             found = _PEER.fullmatch(text)
             if not found or not 0 < int(found["port"]) < 65536:
                 raise SettingError(

@@ -40,6 +40,7 @@ from parent_cart.config import BridgeSettings, check
 from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import BridgeLoad, Directory, LoneDirectory
 from parent_cart.pages.neighbours import DirectoryCollector, DirectoryPage
+from parent_cart.pages.request_guard import request_guard
 from parent_cart.pages.status import StatusPages
 from parent_cart.relay.http_connections import READ_BUFFER_BYTES, cut_off_others, is_ours
 from parent_cart.relay.relay import Relay
@@ -109,7 +110,8 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
     relay = Relay(
         identity.cart_id, hub, admission, neighbourhood, settings.attach_timeout_s, settings.heartbeat_s, rates
     )
-    application = web.Application()
+    guard = request_guard(settings.own_hosts(), settings.foreign_origins(), hub.counters)
+    application = web.Application(middlewares=[guard])
     application.router.add_get("/v1/cart", relay.handle)
     status = StatusPages(hub, relay.bridge_id, _status_token_of(settings), directory.neighbours)
     status.add_routes(application)

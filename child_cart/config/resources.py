@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+from cart_common.process.host_names import host_names
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 from cart_common.wire.fleet_key import OPEN, FleetKeyError, Secret, read_key
@@ -68,8 +69,7 @@ def forward_proxies(settings: CartSettings, environ: Mapping[str, str]) -> Forwa
 
 def page_hosts(settings: CartSettings) -> frozenset[str]:
     """Return the names under which the pages answer, in lower case."""
-    names = (settings.host, socket.gethostname(), *settings.page_hosts.split(","))
-    return frozenset(name.strip().lower() for name in names if name.strip())
+    return host_names(settings.host, socket.gethostname(), settings.page_hosts)
 
 
 def trainer_setup(settings: CartSettings, folder: Path) -> TrainerSetup:

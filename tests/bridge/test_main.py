@@ -54,7 +54,7 @@ async def test_it_starts_shows_itself_and_stops_cleanly() -> None:
 @pytest.mark.parametrize("wrong", [b"\0\1 / HTTP/1.1", b"GET / HTTP/9.9", b"GET / HTTP/1.1\r\nContent-Length: -5"])
 def test_what_is_no_http_fills_no_log(wrong: bytes) -> None:
     with started() as bridge:
-        for before in (b"", b"GET /nothing HTTP/1.1\r\nHost: bridge\r\n\r\n"):
+        for before in (b"", b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", bridge.port), timeout=5) as stranger:
                 stranger.sendall(before)
                 answers = stranger.recv(4096) if before else b""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from flask import abort, current_app, request
+
+from cart_common.process.host_names import is_own_name, name_in
 
 View = TypeVar("View", bound=Callable[..., object])
 
@@ -34,31 +34,16 @@ def takes_form(view: View) -> View:
 
 
 def refuse_foreign_host(known_hosts: frozenset[str]) -> Callable[[], None]:
-    """Return a check that refuses requests for a host name that is not this cart's.
-
-    The owner of another name can point it at this address (DNS rebinding), and their page then has the same origin as
-    ours. Addresses cannot be pointed anywhere, so they are allowed, as are localhost and the known names.
-    """
+    """Return a check that refuses requests for a host name that is not this cart's."""
 
     def check() -> None:
-        try:
-            name = (urlsplit(f"//{request.host}").hostname or "").lower()
-        except ValueError:
-            name = ""
-        if name != "localhost" and name not in known_hosts and not _is_address(name):
+        name = name_in(request.host)
+        if not is_own_name(name, known_hosts):
             abort(
                 403, f"This cart does not answer to the name {name[:100]!r}. Add the name to --page-hosts to allow it."
             )
 
     return check
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def refuse_foreign_origin() -> None:
