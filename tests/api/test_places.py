@@ -46,6 +46,17 @@ def test_nobody_gives_up_a_request_that_is_worked_on() -> None:
     filled(places, ("a", None), ("a", None))
     assert places.to_give_up("a") is None
     assert places.to_give_up("b") is None
+    assert places.are_all_answered
+
+
+def test_one_connection_that_waits_is_enough_to_go_on() -> None:
+    places = Places(2, 2)
+    made = filled(places, ("a", None), ("a", 1.0))
+    assert not places.are_all_answered
+    made[1].waiting_since = None
+    assert places.are_all_answered
+    places.leave(made[0])
+    assert not places.are_all_answered
 
 
 @given(

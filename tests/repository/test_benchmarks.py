@@ -31,6 +31,7 @@ SMALL = {
     "round": "--sizes 1 --repeats 1",
     "idle": "--carts 20 --rest 0",
     "dht": "--sizes 4,6 --lookups 6",
+    "hostile_shoppers": "--seconds 1 --attacks flood",
     "footprint": "--rows 200 --threads 1 --rest 0",
 }
 

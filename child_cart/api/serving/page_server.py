@@ -33,7 +33,7 @@ from .wsgi import Workers, environ_of
 log = logging.getLogger("cart.pages")
 NO_ACCESS_LOG: Final[Any] = None
 
-BACKLOG: Final = 128
+BACKLOG: Final = 1024
 CONNECTIONS: Final = 500
 CONNECTIONS_OF_ONE: Final = 100
 """Of one address: a browser holds six, and several may come from one through a NAT or a proxy."""
@@ -47,6 +47,7 @@ REQUEST_S: Final = 60.0
 ANSWER_S: Final = 4.0
 CLOSE_S: Final = 1.0
 NO_FILES_S: Final = 0.5
+ALL_ANSWERED_S: Final = 0.05
 
 
 class PageServer:
@@ -118,17 +119,26 @@ class PageServer:
             self._loop.add_reader(self._listening, self._take)
 
     def _take(self) -> None:
-        """Accept the next connection. Where there is no place for it, the one that has waited longest gives up its."""
+        """Accept the next connection; the loop serves the others before it calls this again."""
+        if self._places.are_all_answered:
+            self._rest(ALL_ANSWERED_S)  # further connections wait in the queue of the system
+            return
         try:
             client, (address, *_) = self._listening.accept()
         except BlockingIOError:  # the client has given up in the meantime
             return
         except OSError as error:
             log.warning("no connection can be taken for now: %s", error_words(error))
-            self._loop.remove_reader(self._listening)
-            self._loop.call_later(NO_FILES_S, self._watch)
+            self._rest(NO_FILES_S)
             return
-        network = account_of(address=address)
+        self._admit(client, account_of(address=address))
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        self._loop.call_later(seconds, self._watch)
+
+    def _admit(self, client: socket.socket, network: str) -> None:
+        """Give a connection a place. Where there is none, the one that has waited for longest gives up its own."""
         if self._places.is_full_for(network) and not self._free_place(network):
             client.close()
             return
@@ -136,9 +146,15 @@ class PageServer:
         place = Place(network, self._loop.time())
         place.holder = task = self._loop.create_task(self._hold(client, place))
         self._clients.add(task)
-        task.add_done_callback(self._clients.discard)
         self._places.enter(place)
-        task.add_done_callback(lambda _: self._places.leave(place))
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._clients.discard(task)
+            self._places.leave(place)
+            if not place.is_held:  # cancelled before it began
+                client.close()
+
+        task.add_done_callback(ended)
 
     def _free_place(self, network: str) -> bool:
         """Close a connection so that one of this network fits; return False if all are being answered."""
@@ -152,6 +168,7 @@ class PageServer:
 
     async def _hold(self, client: socket.socket, place: Place) -> None:
         """Hold one connection from its handshake to its end."""
+        place.is_held = True
         limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": CLOSE_S} if self._tls else {}
         try:
             transport, connection = await self._loop.connect_accepted_socket(

@@ -17,11 +17,13 @@ class Place:
         waiting_since: when the cart began to wait for the client to send or to take something; None while the cart
             works on its request.
         holder: the task that ends with the connection; cancelled, it ends it.
+        is_held: whether that task has begun.
     """
 
     network: str
     waiting_since: float | None
     holder: asyncio.Task[None] | None = None
+    is_held: bool = False
 
 
 class Places:
@@ -40,6 +42,13 @@ class Places:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def are_all_answered(self) -> bool:
+        """Whether every place is taken and none can be given up: the cart works on all requests."""
+        return self._count >= self._most and not any(
+            place.waiting_since is not None for some in self._taken.values() for place in some
+        )
 
     def is_full_for(self, network: str) -> bool:
         """Return whether one more connection of this network has no place."""
