@@ -18,7 +18,7 @@ from .assembly import Splitter, TransferError, chunk_count
 from .channel import BridgeChannel
 from .giving_budget import GivingBudget, Handout
 from .limits import ExchangeLimits
-from .outgoing_places import Place
+from .outgoing_places import OutgoingPlace
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
 
 
@@ -72,11 +72,13 @@ class Outgoing(ActiveTransfer):
         self._done = False
 
     @property
-    def place(self) -> Place:
+    def place(self) -> OutgoingPlace:
         """The place that the transfer holds."""
         waiting_s = 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
         is_proved = self._giving_budget.has_taken_a_model(self.account)
-        return Place(self.view.transfer_id, self.account, self.view.moved_bytes, self._waited_s + waiting_s, is_proved)
+        return OutgoingPlace(
+            self.view.transfer_id, self.account, self.view.moved_bytes, self._waited_s + waiting_s, is_proved
+        )
 
     async def run(self, current: Callable[[], Awaitable[Offerable | None]], cipher: str, fleet_key: bytes) -> None:
         """Send the current model, sealed.

@@ -20,7 +20,7 @@ KEPT_SHARE: Final = 4
 
 
 @dataclass(frozen=True)
-class Place:
+class OutgoingPlace:
     """An outgoing transfer that holds a place."""
 
     transfer_id: str
@@ -37,8 +37,8 @@ class Place:
 
 
 def choose_place(
-    account: str, places: Collection[Place], was_served_lately: bool, limits: ExchangeLimits
-) -> Place | None:
+    account: str, places: Collection[OutgoingPlace], was_served_lately: bool, limits: ExchangeLimits
+) -> OutgoingPlace | None:
     """Decide whether a request of this account gets a place.
 
     Args:
@@ -71,7 +71,7 @@ def choose_place(
     return _longest_waiting(overdue or barely_drawn, refusal)
 
 
-def _longest_waiting(places: list[Place], refusal: TransferError) -> Place:
+def _longest_waiting(places: list[OutgoingPlace], refusal: TransferError) -> OutgoingPlace:
     if not places:
         raise refusal
     return max(places, key=lambda place: place.waited_s)

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from cart_common.wire.messages import Code
 from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.limits import ExchangeLimits
-from child_cart.transfers.outgoing_places import KEPT_SHARE, Place, choose_place
+from child_cart.transfers.outgoing_places import KEPT_SHARE, OutgoingPlace, choose_place
 
 LIMITS = ExchangeLimits(1000, 1000, 1.0, 45.0, 90.0, 20_000.0, max_outgoing=8)
 
 
-def place(number: int, account: str = "", sent_bytes: int = 100_000, waited_s: float = 0.01) -> Place:
-    return Place(f"transfer {number}", account or f"account {number}", sent_bytes, waited_s)
+def place(number: int, account: str = "", sent_bytes: int = 100_000, waited_s: float = 0.01) -> OutgoingPlace:
+    return OutgoingPlace(f"transfer {number}", account or f"account {number}", sent_bytes, waited_s)
 
 
-def refused(account: str, places: list[Place], lately: bool = False) -> str:
+def refused(account: str, places: list[OutgoingPlace], lately: bool = False) -> str:
     with pytest.raises(TransferError) as caught:
         choose_place(account, places, lately, LIMITS)
     assert caught.value.code is Code.TOO_MANY_TRANSFERS
@@ -73,7 +73,7 @@ def test_one_account_replaces_only_what_it_has_left_itself() -> None:
 
 
 a_place = st.builds(
-    Place,
+    OutgoingPlace,
     st.uuids().map(str),
     st.sampled_from([f"account {number}" for number in range(12)]),
     st.integers(0, 10**7),
@@ -82,8 +82,10 @@ a_place = st.builds(
 
 
 @given(st.lists(st.tuples(a_place, st.booleans()), max_size=60))
-def test_places_never_exceed_their_number_nor_is_a_drawing_receiver_put_out(asked: list[tuple[Place, bool]]) -> None:
-    held: list[Place] = []
+def test_places_never_exceed_their_number_nor_is_a_drawing_receiver_put_out(
+    asked: list[tuple[OutgoingPlace, bool]],
+) -> None:
+    held: list[OutgoingPlace] = []
     for new, lately in asked:
         try:
             given_up = choose_place(new.account, held, lately, LIMITS)
