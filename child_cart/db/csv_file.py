@@ -35,7 +35,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     Raises:
         CsvFileError: at the first line that is not CSV, is too long, or has another number of cells than the first one.
     """
-    csv.field_size_limit(MAX_LINE_CHARS)
+    before = csv.field_size_limit(MAX_LINE_CHARS)  # of the whole process: other readers have their own
     line = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -56,6 +56,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise CsvFileError(f"{path} is not a CSV file in UTF-8 (below line {line}).") from None
     except csv.Error as error:
         raise CsvFileError(f"{path}, line {line + 1}: {error}.") from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def _bounded(file: Iterable[str], path: Path) -> Iterator[str]:

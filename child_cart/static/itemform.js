@@ -35,7 +35,7 @@ export class ItemForm {
   /** Take a scan as the code of a new item; the code of another never changes. */
   takeScan(text) {
     if (this.item === null) byId("item-code").value = text;
-    else this.#sayError(`The scan of “${text}” was dropped: the code of an item stays. Add another item for it.`);
+    else this.#sayErrors({}, `The scan of “${text}” was dropped: the code of an item stays. Add another item for it.`);
   }
 
   async #submit(event) {

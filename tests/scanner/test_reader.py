@@ -63,7 +63,7 @@ def test_a_picture_that_ends_the_process_is_refused(reader, monkeypatch):
     def start_and_kill():
         process = start()
         process.kill()
-        process.wait()
+        process._process.wait()
         return process
 
     monkeypatch.setattr(reader, "_start", start_and_kill)
