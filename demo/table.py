@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from parent_cart.pages.words import byte_words
+from cart_common.process.number_words import byte_words
 
 from .watch import BridgeView, CartView, Json, OwnCart
 

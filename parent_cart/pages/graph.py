@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from cart_common.process.number_words import byte_words
+
 from .rates import SAMPLE_EVERY_S, SAMPLES_KEPT, Sample
-from .words import byte_words
 
 WIDTHS: Final = {"wide": 1100, "middle": 720, "narrow": 340}
 """The widths of the chart for three widths of screens, so that its text is about as large as the page's."""

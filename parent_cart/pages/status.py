@@ -22,6 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cart_common import __version__
+from cart_common.process.number_words import byte_words, duration_words
 from cart_common.process.tasks import background, in_thread
 from cart_common.wire.messages import Role
 from cart_common.wire.records import BridgeRecord
@@ -29,7 +30,6 @@ from cart_common.wire.records import BridgeRecord
 from ..bridge.hub import AttachedCart, Hub
 from .graph import charts
 from .rates import SAMPLE_EVERY_S, Traffic
-from .words import byte_words, duration_words
 
 FOLDER: Final = Path(__file__).parent
 PAGE: Final = Template((FOLDER / "status.html").read_text("utf-8"))

@@ -20,6 +20,7 @@ from support.bridges.in_process import Bridge, running_bridge
 from support.carts.raw_cart import ask_cluster, attached, open_transfer
 
 from cart_common import __version__
+from cart_common.process.number_words import byte_words, duration_words
 from cart_common.process.settings import SettingError
 from cart_common.process.token_bucket import TokenBucket
 from cart_common.wire.messages import Role
@@ -30,7 +31,6 @@ from parent_cart.main import build
 from parent_cart.pages.graph import HEIGHT, WIDTHS, chart, nice_top
 from parent_cart.pages.rates import SAMPLES_KEPT, CartRate, Sample, Traffic
 from parent_cart.pages.status import MOST_ROWS, StatusPages
-from parent_cart.pages.words import byte_words, duration_words
 
 
 async def text_of(web: aiohttp.ClientSession, url: str) -> str:
