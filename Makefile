@@ -35,7 +35,7 @@ lint: .venv/test.stamp
 	$(BIN)/lint-imports
 
 bench: .venv/test.stamp
-	@for name in averaging precision messages sealing relay transfer lines slow_receivers latency round idle store watching pages footprint dht; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in averaging precision messages sealing relay transfer lines slow_receivers hostile_members latency round idle store watching pages footprint dht; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 install:
 	@sh deploy/install "$(PREFIX)" $(PARTS)
