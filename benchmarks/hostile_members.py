@@ -6,8 +6,8 @@ is read. First nobody else is there, then one kind of attackers, in turns, in on
 - flood: members that send CLUSTER for 256 peers without pause, as fast as the bridge reads;
 - strangers: connections that never attach, each with most of a message of 128 KiB; each is opened again a second after
   it was cut;
-- credit: members that let models be sent to them, grant all the credit that the bridge allows, and read nothing; every
-  second of their senders sends nothing either.
+- credit: members to which models are sent, that grant all the credit that the bridge allows and read nothing; half of
+  them do so in 16 transfers each of which nothing is sent. They begin again when the bridge takes it back.
 
 Attackers run at the lowest priority: they are other machines, and honest carts must not wait for a core that they use.
 Prints the p99 of ``/healthz`` and of control in milliseconds, the honest throughput, and each as a multiple of what it
@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import bridge_process, open_file_limit, percentile, resident_kb, spread
 from benchmarks.network_cart import NetworkCart
-from benchmarks.raw_cart import RawCart, Stream, client_frame
+from benchmarks.raw_cart import CREDIT, RawCart, Stream, client_frame
 
 CHUNK: Final = 512 * 1024
 WINDOW: Final = 4 * 1024 * 1024
@@ -43,6 +43,9 @@ MODEL_BYTES: Final = 25_000_000
 PAUSE_S: Final = 0.01
 STREAMS: Final = 4
 AGAIN_S: Final = 1.0
+SETTLE_S: Final = 3.0
+HOLDERS_TRANSFERS: Final = 16
+ENDLESS: Final = 1_000_000 * CHUNK
 SEEKERS: Final = 10  # a bridge lets a cart ask 20 times a second
 MOST_RATIO: Final = 10.0
 LEAST_SHARE: Final = 0.8
@@ -97,13 +100,43 @@ def strangers(port: int, count: int, begun: Event) -> None:
     threading.Event().wait()
 
 
+def hold_bytes(port: int) -> None:
+    """Grant all the credit that the bridge allows, have it used, and read nothing."""
+    stream = Stream(port, CHUNK, ENDLESS, WINDOW, 64 * 1024)
+    frame, sent, up_to = stream.frame(), 0, 0
+    while True:
+        stream.taker.say("CREDIT", transfer=stream.id, up_to_bytes=sent + WINDOW)
+        for found in CREDIT.finditer(stream.giver.socket.recv(65536)):
+            up_to = int(found[1])
+        while sent + CHUNK <= up_to:
+            stream.giver.socket.sendall(frame)
+            sent += CHUNK
+
+
+def hold_credit(port: int) -> None:
+    """Grant all the credit that the bridge allows, in many transfers of which the sender sends nothing."""
+    streams = [Stream(port, CHUNK, ENDLESS, WINDOW)]
+    streams += [Stream(port, CHUNK, ENDLESS, WINDOW, beside=streams[0]) for _ in range(HOLDERS_TRANSFERS - 1)]
+    taker = streams[0].taker
+    for stream in streams:
+        taker.say("CREDIT", transfer=stream.id, up_to_bytes=WINDOW)
+    for _ in streams:  # the bridge ends one after the other when it takes credit back
+        while taker.hear()["type"] != "CANCEL":
+            pass
+
+
 def credit(port: int, count: int, begun: Event) -> None:
-    """Open transfers to receivers that grant all credit and read nothing; every second sender sends nothing either."""
-    streams = [Stream(port, CHUNK, 1000 * CHUNK, WINDOW, 64 * 1024) for _ in range(count)]
-    for number, stream in enumerate(streams):
-        stream.taker.say("CREDIT", transfer=stream.id, up_to_bytes=WINDOW)
-        if number % 2:
-            threading.Thread(target=stream.give, daemon=True).start()
+    """Hold credit or bytes, and begin again when the bridge takes them back."""
+
+    def hold(work: Callable[[int], None]) -> None:
+        while True:
+            with suppress(OSError):
+                work(port)
+            time.sleep(AGAIN_S)
+
+    for number in range(count):
+        threading.Thread(target=hold, args=((hold_bytes, hold_credit)[number % 2],), daemon=True).start()
+    time.sleep(SETTLE_S)
     begun.set()
     threading.Event().wait()
 

@@ -118,21 +118,26 @@ class RawCart:
 
 
 class Stream:
-    """A transfer between two raw carts, opened up to the first credit."""
+    """A transfer between two raw carts, opened up to the first credit; between those of another one if it is given."""
 
     def __init__(
-        self, port: int, chunk_bytes: int, total_bytes: int, window_bytes: int, receive_buffer_bytes: int = 0
+        self,
+        port: int,
+        chunk_bytes: int,
+        total_bytes: int,
+        window_bytes: int,
+        receive_buffer_bytes: int = 0,
+        beside: Stream | None = None,
     ) -> None:
         self.chunk_bytes, self.total_bytes, self.window_bytes = chunk_bytes, total_bytes, window_bytes
-        self.taker, self.giver = RawCart(port, "KERNEL", receive_buffer_bytes), RawCart(port, "SHELL")
-        self.taker.say("CLUSTER", request="01" * 16, size=256, minimum=1)
-        cluster = self.taker.hear()
-        assert self.giver.id in cluster["peers"], cluster
+        self.taker = beside.taker if beside else RawCart(port, "KERNEL", receive_buffer_bytes)
+        self.giver = beside.giver if beside else RawCart(port, "SHELL")
+        self.cluster: str = beside.cluster if beside else self._ask_cluster()
         self.id = os.urandom(16).hex()
         self.taker.say(
             "MODELREQUEST",
             transfer=self.id,
-            cluster=cluster["cluster"],
+            cluster=self.cluster,
             source=self.taker.id,
             destination=self.giver.id,
             max_chunk_bytes=chunk_bytes,
@@ -158,13 +163,24 @@ class Stream:
         )
         assert self.taker.hear()["type"] == "MODELPARAMETERS"
 
-    def give(self) -> None:
-        """Send all chunks within the credit, under one header: the bridge counts bytes and not sequence numbers."""
+    def _ask_cluster(self) -> str:
+        self.taker.say("CLUSTER", request="01" * 16, size=256, minimum=1)
+        answer = self.taker.hear()
+        assert self.giver.id in answer["peers"], answer
+        cluster: str = answer["cluster"]
+        return cluster
+
+    def frame(self) -> bytes:
+        """Return the frame of each chunk: the same, as the bridge counts bytes and not sequence numbers."""
         header = ChunkHeader(
             bytes.fromhex(self.giver.id), bytes.fromhex(self.taker.id), bytes.fromhex(self.id), 0, False
         )
-        # The same frame each time, under a mask that the bridge must remove each time.
-        frame = client_frame(2, pack_header(header) + bytes(self.chunk_bytes) + SEAL, b"\x5a\xc3\x0f\x96")
+        # Under a mask that the bridge must remove each time.
+        return client_frame(2, pack_header(header) + bytes(self.chunk_bytes) + SEAL, b"\x5a\xc3\x0f\x96")
+
+    def give(self) -> None:
+        """Send all chunks within the credit."""
+        frame = self.frame()
         socket_, sent, credit = self.giver.socket, 0, 0
         while sent < self.total_bytes:
             while sent + self.chunk_bytes > credit:

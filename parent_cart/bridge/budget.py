@@ -15,6 +15,8 @@ from typing import Final
 DRAIN_S: Final = 1.0
 # A link over radio may stand still for some seconds. Who stands still for longer gives way, but only in a full bridge.
 STALLED_S: Final = 3.0
+# What the kernel takes for one that reads nothing (4 MiB by Linux's tcp_wmem) must not look as if it were drained.
+KERNEL_SHARE: Final = 16  # of the whole budget, which is 64 MiB by default
 
 
 @dataclass(slots=True)
@@ -26,6 +28,14 @@ class Drain:
     """When it drained last, or first held something."""
     now_bytes: int = 0
     before_bytes: int = 0
+    first_bytes: int = 0
+    """What went to the kernel first, and may still be there."""
+
+    def take(self, count: int, kernel_bytes: int) -> None:
+        """Count what has gone, but for what the kernel may have taken."""
+        first = min(count, kernel_bytes - self.first_bytes)
+        self.first_bytes += first
+        self.now_bytes += count - first
 
     def roll(self, now: float) -> None:
         """Begin another second if the present one is over."""
@@ -66,7 +76,7 @@ class Budget:
         if count < 0 and drain is not None:
             drain.last_at = now = self._clock()
             drain.roll(now)
-            drain.now_bytes -= count
+            drain.take(-count, self.most_bytes // KERNEL_SHARE)
 
     def drop(self, cart_id: str) -> None:
         """Stop counting what waits for a receiver whose link is gone; it has not drained that."""

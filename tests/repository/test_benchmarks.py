@@ -26,6 +26,7 @@ SMALL = {
     "transfer": "--megabytes 1 --models 1 --repeats 1",
     "lines": "--megabytes 1 --lines 1",
     "slow_receivers": "--megabytes 1 --transfers 2 --seconds 4",
+    "hostile_members": "--flooders 2 --strangers 3 --holders 2 --seconds 0.5 --repeats 1",
     "hostile_peers": "--hostile 0,2 --honest 2 --kilobytes 10 --seconds 1",
     "latency": "--messages 5 --repeats 1",
     "round": "--sizes 1 --repeats 1",
