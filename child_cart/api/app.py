@@ -85,9 +85,9 @@ def create_app(
     application = Flask(__name__, template_folder="../templates", static_folder="../static")
     application.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     application.wsgi_app = ForwardedClients(application.wsgi_app, trusted_proxies)  # type: ignore[method-assign]
+    application.wsgi_app = _waiting_at_most(store_timeout_s, application.wsgi_app)  # type: ignore[assignment, method-assign]
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.before_request(refuse_when_full)
-    application.wsgi_app = _waiting_at_most(store_timeout_s, application.wsgi_app)  # type: ignore[assignment, method-assign]
     application.before_request(refuse_foreign_host(known_hosts))
     application.before_request(refuse_foreign_origin)
     install_auth(application, account, services.status.info.cart_id[:8])

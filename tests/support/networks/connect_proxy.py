@@ -7,6 +7,8 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from .loopback_server import loopback_server
+
 READ_BYTES = 64 * 1024
 
 
@@ -84,20 +86,6 @@ async def _both_ways(here: Side, there: Side) -> None:
 @asynccontextmanager
 async def connect_proxy(hosts: dict[str, int], password: str = "", answer: bytes = b"") -> AsyncIterator[ConnectProxy]:
     """Run a proxy on a free port until the block ends, and all of its connections with it."""
-    proxy, carrying = ConnectProxy(hosts, password, answer), set[asyncio.Task[None]]()
-
-    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(proxy.carry(reader, writer))
-        carrying.add(task)
-        task.add_done_callback(carrying.discard)
-
-    server = await asyncio.start_server(take, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    proxy = ConnectProxy(hosts, password, answer)
+    async with loopback_server(proxy.carry) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        for task in carrying:
-            task.cancel()
-        await asyncio.gather(*carrying, return_exceptions=True)
-        await server.wait_closed()

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+from .loopback_server import loopback_server
+
 READ_BYTES = 16 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER for no time at all
 
@@ -143,20 +145,5 @@ async def cutting_proxy(
 ) -> AsyncIterator[CuttingProxy]:
     """Run a proxy on a free port until the block ends, and all of its connections with it."""
     proxy = CuttingProxy(target_port, most_bytes, silent_share, seed)
-    carrying: set[asyncio.Task[None]] = set()
-
-    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(proxy.carry(reader, writer))
-        carrying.add(task)
-        task.add_done_callback(carrying.discard)
-
-    server = await asyncio.start_server(take, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with loopback_server(proxy.carry) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        for task in carrying:
-            task.cancel()
-        await asyncio.gather(*carrying, return_exceptions=True)
-        await server.wait_closed()
