@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.bridges.in_process import until
 from support.processes.programs import is_running
 
 from cart_common.process.worker_process import (
@@ -176,7 +177,7 @@ async def test_a_caller_that_is_cancelled_does_not_wait_for_a_child_of_the_worke
     async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert not is_running(child)
+    await until(lambda: not is_running(child))  # a process that SIGKILL ends takes a moment to die
 
 
 async def test_what_attended_work_returns_and_raises_comes_through(start) -> None:
