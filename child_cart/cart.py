@@ -268,7 +268,9 @@ class Cart:
         self._settings = settings
         self._parts = parts
         tls = serving_context(settings.tls_cert, settings.tls_key, "CART")
-        self._pages = PageServer(parts.application, settings.host, settings.port, tls)
+        self._pages = PageServer(
+            parts.application, settings.host, settings.port, tls, networks_in(settings.trusted_proxies)
+        )
         parts.account.keep()  # last: a start that fails above shows no password, so it must not keep one either
 
     @property

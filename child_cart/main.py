@@ -20,7 +20,7 @@ from cart_common.process.data_folder import claimed
 from cart_common.process.errors import UserError
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
-from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
+from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds, raise_open_file_limit
 from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
 from child_cart import command_line
 from child_cart.cart import Cart, build
@@ -99,6 +99,7 @@ def run(settings: CartSettings) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pymongo").setLevel(max(logging.INFO, logging.getLogger().level))  # at DEBUG it logs rows
     raise_malloc_thresholds()
+    raise_open_file_limit()
     task = load_task(settings.task)
     folder = claimed(Path(settings.data_dir), "cart", DATA_NAMES)
     with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:

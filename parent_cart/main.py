@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -28,7 +27,7 @@ from cart_common.process.errors import UserError
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError, load
 from cart_common.process.tls import serving_context
-from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds
+from cart_common.process.tuning import new_event_loop, raise_malloc_thresholds, raise_open_file_limit
 from cart_common.wire.fleet_key import FleetKeyError, Secret, read_key
 from cart_common.wire.identity import Identity
 from parent_cart.bridge.admission import Admission
@@ -201,11 +200,9 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
         await runner.cleanup()
 
 
-def raise_open_file_limit(max_carts: int) -> None:
+def make_room_for_sockets(max_carts: int) -> None:
     """Allow one socket for each cart, as far as the system does; log a warning if that is not enough."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    hard = raise_open_file_limit()
     if hard < max_carts + OTHER_FILES:
         log.warning("this system lets a process open %d files: not all of %d carts can attach", hard, max_carts)
 
@@ -217,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("aiohttp.server").addFilter(is_ours)
         raise_malloc_thresholds()
-        raise_open_file_limit(settings.max_carts)
+        make_room_for_sockets(settings.max_carts)
         folder = claimed(Path(settings.data_dir), "bridge", DATA_NAMES) if settings.data_dir else nullcontext()
         with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(serve(settings, held))

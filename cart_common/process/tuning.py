@@ -1,10 +1,11 @@
-"""Memory allocation and event loop of a process that moves many large buffers."""
+"""Memory allocation, event loop and open files of a process that moves large buffers over many connections."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import logging
+import resource
 
 log = logging.getLogger("tuning")
 
@@ -26,3 +27,11 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def raise_open_file_limit() -> int:
+    """Let this process open as many files and sockets as the system allows; return how many these are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

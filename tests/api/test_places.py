@@ -41,6 +41,12 @@ def test_where_the_largest_network_is_all_being_answered_another_gives_up_its_pl
     assert places.to_give_up("c") is made[2]
 
 
+def test_among_networks_of_the_same_size_the_connection_that_waits_longest_is_given_up() -> None:
+    places = Places(3, 10)
+    made = filled(places, ("a", 3.0), ("b", 1.0), ("c", 2.0))
+    assert places.to_give_up("d") is made[1]
+
+
 def test_nobody_gives_up_a_request_that_is_worked_on() -> None:
     places = Places(2, 2)
     filled(places, ("a", None), ("a", None))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from support.networks.certificates import Authority
 from support.processes.programs import wait_for
 
+from cart_common.process.addresses import networks_in
 from cart_common.process.settings import SettingError
 from cart_common.process.tls import serving_context
 from child_cart.api.app import MAX_BODY_BYTES
@@ -49,8 +50,8 @@ class Pages:
         certificate, key = authority.vouch() if authority else ("", "")
         self.tls = serving_context(certificate, key, "CART")
 
-    def serve(self, host: str = "127.0.0.1") -> PageServer:
-        return PageServer(self.application, host, 0, self.tls)
+    def serve(self, host: str = "127.0.0.1", proxies: str = "") -> PageServer:
+        return PageServer(self.application, host, 0, self.tls, networks_in(proxies))
 
     def connect(self, server: PageServer, source: str = "127.0.0.1") -> http.client.HTTPConnection:
         if self.authority is None:
@@ -498,6 +499,60 @@ def test_a_request_that_is_worked_on_keeps_its_place(
             pages.ask(server)
         slow.may_end.set()
         assert [each.recv(100)[9:12] for each in opened] == [b"200", b"200"]
+
+
+def test_connections_that_come_faster_than_they_are_set_up_wait_and_are_not_cut(
+    pages: Pages, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS_OF_ONE", 2)
+    monkeypatch.setattr(page_server, "SET_UP_AT_ONCE", 2)
+    monkeypatch.setattr(page_server, "ARRIVALS", 20)
+    for pace in ("SET_UP_PER_S", "HANDSHAKES_PER_S"):
+        monkeypatch.setattr(page_server, pace, 0.001)
+    with pages.serve() as server:
+        address = ("127.0.0.1", _port(server))
+        opened.extend(socket.create_connection(address, timeout=10) for _ in range(22))
+        wait_for(lambda: len(server._arrivals) == 20)
+        for each in opened:
+            each.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                each.recv(1)
+        opened.append(socket.create_connection(address, timeout=10))
+        opened[2].setblocking(True)
+        assert _end_of(opened[2]), "the oldest of those that wait gives up"
+
+
+ASK_SLOWLY_BEHIND = b"GET /slow HTTP/1.1\r\nHost: cart\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
+
+
+def test_clients_behind_a_trusted_proxy_do_not_share_the_places_of_one(
+    pages: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS_OF_ONE", 2)
+    slow = SlowView(pages, Lane.SHOP)
+    with pages.serve(proxies="127.0.0.1") as server:
+        opened.extend(pages.socket(server, ASK_SLOWLY_BEHIND % number) for number in range(4))
+        slow.wait_for_calls(4)
+        slow.may_end.set()
+        assert [each.recv(100)[9:12] for each in opened] == [b"200"] * 4
+
+
+def test_a_client_behind_a_trusted_proxy_fills_the_lane_for_itself_alone(
+    plain: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(lanes.MOST_WAITING, Lane.PICTURES, 1)
+    slow = SlowView(plain, Lane.PICTURES)
+    with plain.serve(proxies="127.0.0.1") as server:
+        opened.append(plain.socket(server, ASK_SLOWLY_BEHIND % 1))
+        slow.wait_for_calls(1)
+        opened.append(plain.socket(server, ASK_SLOWLY_BEHIND % 1))
+        wait_for(lambda: server._workers[Lane.PICTURES].is_full_for("192.0.2.1"))
+        opened.append(plain.socket(server, ASK_SLOWLY_BEHIND % 1))
+        assert opened[2].recv(100)[9:12] == b"503"
+        opened.append(plain.socket(server, ASK_SLOWLY_BEHIND % 2))
+        wait_for(lambda: server._workers[Lane.PICTURES].is_full_for("192.0.2.2"))
+        slow.may_end.set()
+        assert opened[3].recv(100)[9:12] == b"200"
 
 
 def test_a_head_that_is_never_whole_is_cut_off_sooner_than_a_body(

@@ -1,7 +1,8 @@
 """The page server: aiohttp in a thread with its own event loop, and the application in worker threads.
 
 No client holds a thread while it sends or receives, so a slow one does not delay the others. Requests that may take
-seconds have threads of their own. An address that holds many connections open loses those that wait longest.
+seconds have threads of their own. An address that holds many connections open loses those that wait longest, and one
+that opens them without end is served in turns with the others.
 """
 
 from __future__ import annotations
@@ -11,32 +12,41 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from weakref import WeakValueDictionary
 
 from aiohttp import web
 from flask import Flask
 
-from cart_common.process.account import account_of
-from cart_common.process.addresses import host_and_port
+from cart_common.process.addresses import Network, host_and_port
 from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
 from ..app import MAX_BODY_BYTES
+from .accounts import Accounts
+from .arrivals import Arrivals
+from .connection import Connection, Request
 from .lanes import LANE_FULL, MOST_WAITING, THREADS, Lane, lane_of
 from .places import Place, Places
 from .wsgi import Workers, environ_of
 
 log = logging.getLogger("cart.pages")
-NO_ACCESS_LOG: Final[Any] = None
 
 BACKLOG: Final = 1024
 CONNECTIONS: Final = 500
 CONNECTIONS_OF_ONE: Final = 100
 """Of one address: a browser holds six, and several may come from one through a NAT or a proxy."""
+ACCEPTED_AT_ONCE: Final = 32
+ARRIVALS: Final = 1000
+"""Connections that are accepted and wait to be set up."""
+SET_UP_AT_ONCE: Final = 32
+SET_UP_PER_S: Final = 500.0
+"""Connections at http:// of all clients together: about as many as the application has answers for."""
+HANDSHAKES_PER_S: Final = 150.0
+"""The same at https://, where each takes a signature of the cart."""
 LARGE_BODY_BYTES: Final = 64 * 1024
 LARGE_BODIES: Final = 16
 LARGE_BODIES_OF_ONE: Final = 4
@@ -58,12 +68,21 @@ class PageServer:
         host: the address, or a name of it.
         port: 0 takes a free one.
         tls: serve only https:// with this; None for http://.
+        proxies: networks of the proxies that tell the address of a client.
 
     Raises:
         SettingError: on construction, if it cannot listen on the address.
     """
 
-    def __init__(self, application: Flask, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        application: Flask,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        proxies: Sequence[Network] = (),
+    ) -> None:
+        self._accounts = Accounts(proxies)
         self._listening = _listen(host, port)
         self._application = application
         self._workers = {lane: Workers(application, THREADS[lane], MOST_WAITING[lane]) for lane in Lane}
@@ -73,8 +92,11 @@ class PageServer:
         self.url = f"{scheme}://{host_and_port(host, port)}/"
         self._loop: asyncio.AbstractEventLoop
         self._stop = asyncio.Event()
-        self._new_connection: Callable[[Place], _Connection]
+        self._new_connection: Callable[[Place], Connection]
         self._places = Places(CONNECTIONS, CONNECTIONS_OF_ONE)
+        per_s = HANDSHAKES_PER_S if tls else SET_UP_PER_S
+        self._arrivals: Arrivals[socket.socket] = Arrivals(ARRIVALS, per_s, SET_UP_AT_ONCE)
+        self._next_turn: asyncio.TimerHandle | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self._large_bodies_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -100,12 +122,16 @@ class PageServer:
 
     async def _serve(self) -> None:
         """Accept connections until the stop; then finish the running requests and close all connections."""
-        server = web.Server(self._answer, request_factory=_Request, handler_cancellation=True)
-        self._new_connection = partial(_Connection, server)
+        server = web.Server(self._answer, request_factory=Request, handler_cancellation=True)
+        self._new_connection = partial(Connection, server, HEAD_S, IDLE_S)
         with self._listening:
             self._watch()
             await self._stop.wait()
             self._loop.remove_reader(self._listening)
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+        for arrived in self._arrivals.take_all():
+            arrived.close()
         server.pre_shutdown()
         await server.shutdown(ANSWER_S / 2)  # waits once for handlers and once for connections, half of it each
         if self._clients:
@@ -119,25 +145,50 @@ class PageServer:
             self._loop.add_reader(self._listening, self._take)
 
     def _take(self) -> None:
-        """Accept the next connection; the loop serves the others before it calls this again."""
+        """Accept what has come, and set up whose turn it is; the loop serves the others before it calls this again."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            if not self._accept():
+                return
+            self._set_up_next()
+
+    def _accept(self) -> bool:
+        """Accept the next connection; return whether there may be another."""
         if self._places.are_all_answered:
             self._rest(ALL_ANSWERED_S)  # further connections wait in the queue of the system
-            return
+            return False
         try:
             client, (address, *_) = self._listening.accept()
-        except BlockingIOError:  # the client has given up in the meantime
-            return
+        except BlockingIOError:  # there is none, or the client has given up in the meantime
+            return False
         except OSError as error:
             log.warning("no connection can be taken for now: %s", error_words(error))
             self._rest(NO_FILES_S)
-            return
-        self._admit(client, account_of(address=address))
+            return False
+        given_up = self._arrivals.add(self._accounts.of_connection(address), client)
+        if given_up is not None:
+            given_up.close()
+        return True
 
     def _rest(self, seconds: float) -> None:
         self._loop.remove_reader(self._listening)
         self._loop.call_later(seconds, self._watch)
 
-    def _admit(self, client: socket.socket, network: str) -> None:
+    def _set_up_next(self) -> None:
+        """Set up connections in their turns, and come back when the next may be."""
+        while self._arrivals:
+            now = self._loop.time()
+            wait_s = self._arrivals.wait_s(now)
+            if wait_s > 0:
+                if self._next_turn is None:
+                    self._next_turn = self._loop.call_later(wait_s, self._come_back)
+                return
+            self._admit(*self._arrivals.take(now))
+
+    def _come_back(self) -> None:
+        self._next_turn = None
+        self._set_up_next()
+
+    def _admit(self, network: str, client: socket.socket) -> None:
         """Give a connection a place. Where there is none, the one that has waited for longest gives up its own."""
         if self._places.is_full_for(network) and not self._free_place(network):
             client.close()
@@ -184,7 +235,7 @@ class PageServer:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         connection = request.protocol
-        assert isinstance(connection, _Connection)
+        assert isinstance(connection, Connection)
         length = request.content_length
         if not request.body_exists or (length or 0) > MAX_BODY_BYTES:
             return await self._run_application(connection, request, b"")
@@ -193,16 +244,16 @@ class PageServer:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if length is not None and length <= LARGE_BODY_BYTES:
             return await self._run_application(connection, request, await request.read())
-        async with self._turn_of(connection.place.network), self._large_bodies:
+        async with self._turn_of(self._accounts.of_request(request)), self._large_bodies:
             return await self._run_application(connection, request, await request.read())
 
     def _turn_of(self, network: str) -> asyncio.Semaphore:
         """Return what bounds the large bodies of one network; it lives as long as one of them does."""
         return self._large_bodies_of.setdefault(network, asyncio.Semaphore(LARGE_BODIES_OF_ONE))
 
-    async def _run_application(self, connection: _Connection, request: web.BaseRequest, body: bytes) -> web.Response:
+    async def _run_application(self, connection: Connection, request: web.BaseRequest, body: bytes) -> web.Response:
         connection.stop_clock()  # the time of the application does not count against the client
-        environ, client = environ_of(request, body, self._shared), connection.place.network
+        environ, client = environ_of(request, body, self._shared), self._accounts.of_request(request)
         lane = lane_of(self._application, environ)
         if self._workers[lane].is_full_for(client):
             environ[LANE_FULL], lane = lane, Lane.SHOP
@@ -213,63 +264,6 @@ class PageServer:
             raise web.HTTPInternalServerError from None
         finally:
             connection.start_clock(REQUEST_S)
-
-
-class _Connection(web.RequestHandler):
-    """One connection, with a clock that runs while it waits for the client to send a request or take an answer."""
-
-    __slots__ = ("_clock", "_open", "closed", "place")
-
-    def __init__(self, server: web.Server, place: Place) -> None:
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=IDLE_S,
-            auto_decompress=False,
-            access_log=NO_ACCESS_LOG,
-        )
-        self.place = place
-        self.closed = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._open = transport
-        self._clock: asyncio.TimerHandle | None = None
-        self.start_clock(HEAD_S)
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.stop_clock()
-        self.closed.set()
-        super().connection_lost(exc)
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log aiohttp's complaints at DEBUG: any client can cause them."""
-        log.debug(*args, **kw)
-
-    def start_clock(self, limit_s: float) -> None:
-        """Give the client this long to take an answer or send the next part of a request; then cut the connection."""
-        self.stop_clock()
-        if not self.closed.is_set():
-            loop = asyncio.get_running_loop()
-            self.place.waiting_since = loop.time()
-            self._clock = loop.call_later(limit_s, self._open.abort)
-
-    def stop_clock(self) -> None:
-        """Stop counting: it is the cart's turn."""
-        self.place.waiting_since = None
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
-
-
-class _Request(web.BaseRequest):
-    """A request that may be as long as the application takes."""
-
-    def __init__(self, *parts: Any) -> None:
-        message, payload, connection, writer, task = parts
-        loop = asyncio.get_running_loop()
-        super().__init__(message, payload, connection, writer, task, loop, client_max_size=MAX_BODY_BYTES)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -62,8 +62,9 @@ class Places:
         """
         if len(self._taken.get(network, ())) >= self._most_of_one:
             return _longest_waiting(self._taken[network])
-        crowd = max(self._taken.values(), key=len)
-        return _longest_waiting(crowd) or _longest_waiting(place for some in self._taken.values() for place in some)
+        most = max(map(len, self._taken.values()))
+        crowds = (place for some in self._taken.values() if len(some) == most for place in some)
+        return _longest_waiting(crowds) or _longest_waiting(place for some in self._taken.values() for place in some)
 
     def enter(self, place: Place) -> None:
         """Give a connection a place."""

@@ -1,0 +1,82 @@
+"""One HTTP connection of the page server, and its requests: no client may take as long as it likes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aiohttp import web
+
+from ..app import MAX_BODY_BYTES
+from .places import Place
+
+log = logging.getLogger("cart.pages")
+NO_ACCESS_LOG: Final[Any] = None
+
+
+class Connection(web.RequestHandler):
+    """One connection, with a clock that runs while it waits for the client to send a request or take an answer.
+
+    Args:
+        server: handles its requests.
+        head_s: how long the client has for the head of its first request.
+        idle_s: how long a connection without a request is kept.
+        place: where the server counts it.
+    """
+
+    __slots__ = ("_clock", "_head_s", "_open", "closed", "place")
+
+    def __init__(self, server: web.Server, head_s: float, idle_s: float, place: Place) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=idle_s,
+            auto_decompress=False,
+            access_log=NO_ACCESS_LOG,
+        )
+        self._head_s = head_s
+        self.place = place
+        self.closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock of the first request's head."""
+        assert isinstance(transport, asyncio.Transport)
+        self._open = transport
+        self._clock: asyncio.TimerHandle | None = None
+        self.start_clock(self._head_s)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell that the connection has ended."""
+        self.stop_clock()
+        self.closed.set()
+        super().connection_lost(exc)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log aiohttp's complaints at DEBUG: any client can cause them."""
+        log.debug(*args, **kw)
+
+    def start_clock(self, limit_s: float) -> None:
+        """Give the client this long to take an answer or send the next part of a request; then cut the connection."""
+        self.stop_clock()
+        if not self.closed.is_set():
+            loop = asyncio.get_running_loop()
+            self.place.waiting_since = loop.time()
+            self._clock = loop.call_later(limit_s, self._open.abort)
+
+    def stop_clock(self) -> None:
+        """Stop counting: it is the cart's turn."""
+        self.place.waiting_since = None
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+
+class Request(web.BaseRequest):
+    """A request that may be as long as the application takes."""
+
+    def __init__(self, *parts: Any) -> None:
+        message, payload, connection, writer, task = parts
+        loop = asyncio.get_running_loop()
+        super().__init__(message, payload, connection, writer, task, loop, client_max_size=MAX_BODY_BYTES)
