@@ -61,7 +61,10 @@ def operator(service: OperatorService) -> Blueprint:
             abort(404, f'There is no {kind} file yet; ask for it with POST /api/exports {{"kind": "{kind}"}}.')
         path, name = ready
         try:
-            return send_file(path.absolute(), TYPES[ExportKind(kind)], as_attachment=True, download_name=name)
+            # Not conditional: a part of a file would be gathered in memory, where the whole is sent piece by piece.
+            return send_file(
+                path.absolute(), TYPES[ExportKind(kind)], as_attachment=True, download_name=name, conditional=False
+            )
         except FileNotFoundError:
             abort(404, "The file has just been replaced by a newer one; ask for it again.")
 

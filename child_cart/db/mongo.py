@@ -136,10 +136,10 @@ class MongoStore:
         with self._lock:
             return self._entries.rows_after(self._trained_to(), limit)
 
-    def held_out_rows(self, limit: int) -> list[Json]:
-        """Return the newest held-out rows that are not waiting."""
+    def held_out_rows(self, limit: int) -> list[StoredRow]:
+        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it."""
         with self._lock:
-            return [stored.row for stored in self._entries.held_out_to(self._trained_to(), limit)]
+            return self._entries.held_out_to(self._trained_to(), limit)
 
     # Models.
 

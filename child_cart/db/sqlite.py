@@ -116,26 +116,13 @@ class SqliteStore:
     def waiting_rows(self, limit: int) -> list[StoredRow]:
         """Return the oldest waiting rows, oldest first, each with the sale that made it."""
         with self._file.lock:
-            rows = self._file.rows(
-                "SELECT sequence, cart_data.body, COALESCE(sale_id, ''), "
-                "COALESCE(json_extract(sales.body, '$.sold_at'), 0.0) "
-                "FROM cart_data LEFT JOIN sales ON number = sale WHERE sequence > ? ORDER BY sequence LIMIT ?",
-                *(self._trained_to(), limit),
-            )
-        return [
-            StoredRow(sequence, json.loads(body), is_held_out(sequence), sale_id, sold_at)
-            for sequence, body, sale_id, sold_at in rows
-        ]
+            return self._stored_rows("sequence > ? ORDER BY sequence", limit)
 
-    def held_out_rows(self, limit: int) -> list[Json]:
-        """Return the newest held-out rows that are not waiting."""
+    def held_out_rows(self, limit: int) -> list[StoredRow]:
+        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it."""
+        held_out = f"sequence % {HOLD_OUT_EVERY} = 0"
         with self._file.lock:
-            rows = self._file.rows(
-                f"SELECT body FROM cart_data WHERE sequence % {HOLD_OUT_EVERY} = 0 AND sequence <= ? "  # noqa: S608
-                "ORDER BY sequence DESC LIMIT ?",
-                *(self._trained_to(), limit),
-            )
-        return [json.loads(body) for (body,) in rows]
+            return self._stored_rows(f"{held_out} AND sequence <= ? ORDER BY sequence DESC", limit)
 
     # Models.
 
@@ -284,6 +271,19 @@ class SqliteStore:
         while found := self._file.rows(statement, last, READ_AT_ONCE):
             yield from (body for _, body in found)
             last = found[-1][0]
+
+    def _stored_rows(self, where: str, limit: int) -> list[StoredRow]:
+        """Return rows with their sales, by a condition on the last spent row; the lock is held."""
+        rows = self._file.rows(
+            "SELECT sequence, cart_data.body, COALESCE(sale_id, ''), "  # noqa: S608 - the conditions stand above
+            "COALESCE(json_extract(sales.body, '$.sold_at'), 0.0) "
+            f"FROM cart_data LEFT JOIN sales ON number = sale WHERE {where} LIMIT ?",
+            *(self._trained_to(), limit),
+        )
+        return [
+            StoredRow(sequence, json.loads(body), is_held_out(sequence), sale_id, sold_at)
+            for sequence, body, sale_id, sold_at in rows
+        ]
 
     def _trained_to(self) -> int:
         return int(self._file.value("SELECT COALESCE((SELECT trained_to FROM models ORDER BY number DESC LIMIT 1), 0)"))

@@ -89,8 +89,8 @@ class Store(Protocol):
     def waiting_rows(self, limit: int) -> list[StoredRow]:
         """Return the oldest waiting rows, oldest first, each with the sale that made it."""
 
-    def held_out_rows(self, limit: int) -> list[Json]:
-        """Return the newest held-out rows that are not waiting."""
+    def held_out_rows(self, limit: int) -> list[StoredRow]:
+        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it."""
 
     # Models.
 

@@ -16,7 +16,7 @@ from cart_common.process.tasks import in_thread
 from cart_common.wire.messages import Role
 
 from ..config import SettingsBook
-from ..db.records import ModelVersion, Origin, Outcome
+from ..db.records import ModelVersion, Origin, Outcome, StoredRow
 from ..db.store import Store
 from ..model.aggregation.base import ModelFacts
 from ..model.aggregation.registry import RULES
@@ -28,11 +28,13 @@ from ..transfers.peer_discovery import FoundCluster, PeerDiscovery
 from .activity import Activity, Stage
 from .collection import Accepted, Collection
 from .round_log import RoundLog
-from .row_choice import chosen_rows
+from .row_choice import chosen_rows, judging_rows
 from .sharing import Sharing
 from .versions import Versions
 
 OWN_EVALUATION_ROWS: Final = 200
+HELD_OUT_READ: Final = 2000
+"""The newest held-out rows, of which those are chosen that measure models."""
 MOST_CLUSTERS: Final = 3
 RETRY_FIRST_S: Final = 0.5
 RETRY_CAP_S: Final = 10.0
@@ -122,7 +124,7 @@ class Rounds:
             if self.log.present.local_version is None:
                 await self._train()
             self._check_sharing()
-            own_rows = await in_thread(self._store.held_out_rows, OWN_EVALUATION_ROWS)
+            own_rows = await self._judging([])
             collection = self._collection(own_rows)
             await self._collect(collection)
             await self._average(collection.accepted, own_rows)
@@ -145,9 +147,8 @@ class Rounds:
         """Train on the waiting rows; the new version is what marks them as spent."""
         self._activity.move_to(Stage.TRAINING)
         waiting = await in_thread(self._store.waiting_rows, self._book.current.max_round_rows)
-        own_rows = await in_thread(self._store.held_out_rows, OWN_EVALUATION_ROWS)
         chosen = chosen_rows(waiting, self._book.current.dataset_size)
-        own_rows = [entry.row for entry in chosen if entry.held_out] + own_rows
+        own_rows = await self._judging([entry for entry in chosen if entry.held_out])
         rows = [entry.row for entry in chosen if not entry.held_out]
         target = self._versions.new_target()
         with self.log.timed("training"), self.sharing.training():
@@ -163,6 +164,11 @@ class Rounds:
             f"Trained on {len(rows)} rows{left_out}: version {version.number}, accuracy {version.accuracy:.3f}."
         )
         await self.log.save(local_version=version.number, local_accuracy=version.accuracy, rows=len(rows))
+
+    async def _judging(self, of_this_round: list[StoredRow]) -> list[Json]:
+        """Return the own rows that measure a model: chosen from these and from those of earlier rounds."""
+        earlier = await in_thread(self._store.held_out_rows, HELD_OUT_READ)
+        return [entry.row for entry in judging_rows([*of_this_round, *earlier], OWN_EVALUATION_ROWS)]
 
     async def _collect(self, collection: Collection) -> None:
         # A transfer outlives a lost link. A request without an offer does not, nor does the cluster: ask again.

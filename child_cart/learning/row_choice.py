@@ -1,7 +1,7 @@
-"""Which waiting rows a round learns from, without I/O: no single sale, and no single day of many sales, makes a round.
+"""Which rows a round learns from, and which judge models, without I/O: no single sale and no single day is all of them.
 
-Anyone can check out, so whoever sells one long bill, or many in an hour, must not teach the model by themselves. Rows
-that programs have sent come from no sale and are all taken: they show the cart's token.
+Anyone can check out, so whoever sells one long bill, or many in an hour, must not teach the model alone, nor be the one
+that judges it. Rows that programs have sent come from no sale, and are not bounded: they show the cart's token.
 """
 
 from __future__ import annotations
@@ -43,3 +43,29 @@ def chosen_rows(waiting: Sequence[StoredRow], dataset_size: int) -> list[StoredR
         most = max(2 * dataset_size, 2 * others) if others else len(rows)
         chosen += [row for _, row in sorted(rows, key=lambda pair: (pair[0], pair[1].sequence))[:most]]
     return sorted(chosen, key=lambda row: row.sequence)
+
+
+def judging_rows(held_out: Sequence[StoredRow], most: int) -> list[StoredRow]:
+    """Return the held-out rows that measure a model: at most this many.
+
+    - A sale brings at most a tenth of them, but one in any case.
+    - Days take turns, by the cart's own clock, and in a day sales: a second row of either comes after the first ones of
+      all others. Rows of programs take turns with the days. Of equals the newest comes first.
+    """
+    most_of_a_sale = max(1, math.ceil(min(most, len(held_out)) / LEAST_SALES))
+    places: Counter[str] = Counter()
+    days: defaultdict[int, list[tuple[int, StoredRow]]] = defaultdict(list)
+    for row in sorted(held_out, key=_newest_first):
+        if places[row.sale_id] < most_of_a_sale:
+            days[int(row.sold_at // DAY_S)].append((places[row.sale_id], row))
+            places[row.sale_id] += bool(row.sale_id)
+    turns = [
+        (turn, row)
+        for rows in days.values()
+        for turn, (_, row) in enumerate(sorted(rows, key=lambda pair: (pair[0], _newest_first(pair[1]))))
+    ]
+    return [row for _, row in sorted(turns, key=lambda pair: (pair[0], _newest_first(pair[1])))[:most]]
+
+
+def _newest_first(row: StoredRow) -> int:
+    return -row.sequence

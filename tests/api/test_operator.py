@@ -163,6 +163,8 @@ async def test_an_export_is_made_once_for_each_version_and_downloaded(shown: Sho
     with shown.client.get("/api/exports/h5") as answer:
         assert answer.data == b"weights"
         assert answer.headers["Content-Disposition"] == f"attachment; filename=shopping-version-{version.number}.h5"
+    with shown.client.get("/api/exports/h5", headers={"Range": "bytes=0-3"}) as answer:
+        assert (answer.status_code, answer.data) == (200, b"weights"), "a file is sent whole, so never gathered"
     assert (await exported(exports, ExportKind.KERAS))["size_bytes"] == len("keras weights")
     shown.train(0.6)
     (shown.versions.stored().path).write_text("newer weights")

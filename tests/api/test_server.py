@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.networks.certificates import Authority
 from support.processes.programs import wait_for
+from werkzeug.wsgi import wrap_file
 
 from cart_common.process.addresses import networks_in
 from cart_common.process.settings import SettingError
@@ -435,6 +437,69 @@ def test_an_answer_that_is_never_taken_is_cut_off(
     with pages.serve() as server:
         opened.append(pages.socket(server, b"GET /large HTTP/1.1\r\nHost: cart\r\n\r\n"))
         assert pages.ask(server) == "here"  # in the only place
+
+
+class EndlessFile(BytesIO):
+    """A file of 64 MB, more than any socket holds, which says how much of it was read."""
+
+    size, taken = 64_000_000, 0
+
+    def read(self, most: int | None = -1, /) -> bytes:
+        count = self.size - self.taken if most is None or most < 0 else min(most, self.size - self.taken)
+        self.taken += count
+        return bytes(count)
+
+
+def test_a_file_is_read_as_its_client_takes_it(pages: Pages) -> None:
+    file = EndlessFile()
+
+    def view() -> Response:
+        body = wrap_file(request.environ, file)
+        return Response(body, headers={"Content-Length": str(file.size)}, direct_passthrough=True)
+
+    pages.application.add_url_rule("/file", view_func=view)
+    with pages.serve() as server:
+        connection = pages.connect(server)
+        connection.request("GET", "/file")
+        answer = connection.getresponse()
+        assert file.taken < file.size
+        assert answer.headers["Content-Length"] == str(file.size)
+        assert len(answer.read()) == file.size
+        assert ask(connection) == "here"
+        connection.close()
+    assert file.closed
+
+
+def test_a_file_whose_client_has_gone_is_closed(pages: Pages, quick_end: None, opened: list[socket.socket]) -> None:
+    file = EndlessFile()
+    pages.application.add_url_rule(
+        "/file", view_func=lambda: Response(wrap_file(request.environ, file), direct_passthrough=True)
+    )
+    with pages.serve() as server:
+        opened.append(pages.socket(server, b"GET /file HTTP/1.1\r\nHost: cart\r\n\r\n"))
+        assert opened[0].recv(9) == b"HTTP/1.1 "
+        opened.pop().close()
+        wait_for(lambda: file.closed)
+
+
+def test_a_file_that_nobody_waits_for_any_more_is_closed(
+    plain: Pages, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, begun, may_end = EndlessFile(), threading.Event(), threading.Event()
+
+    def view() -> Response:
+        begun.set()
+        may_end.wait(10)
+        return Response(wrap_file(request.environ, file), direct_passthrough=True)
+
+    plain.application.add_url_rule("/file", view_func=view)
+    with plain.serve() as server:
+        opened.append(plain.socket(server, b"GET /file HTTP/1.1\r\nHost: cart\r\n\r\n"))
+        assert begun.wait(10)
+        opened.pop().close()
+        wait_for(lambda: len(server._places) == 0)
+        may_end.set()
+        wait_for(lambda: file.closed)
 
 
 def test_the_application_may_take_longer_than_clients(pages: Pages, quick: None) -> None:

@@ -84,6 +84,17 @@ def test_waiting_rows_know_the_sale_that_made_them(reopen):
     assert sources == [*[("sale-1", SALE.sold_at)] * 2, ("sale-2", SALE.sold_at + 5), ("", 0.0), ("", 0.0)]
 
 
+def test_held_out_rows_know_the_sale_that_made_them(reopen):
+    store = reopen()
+    store.record_rows("batch", rows(10))
+    store.record_sale(SALE, rows(9))
+    store.record_sale(replace(SALE, sale_id="sale-2", sold_at=SALE.sold_at + 5), rows(11))
+    store.add_version(version(0, 0, 30))
+    sources = [(entry.sequence, entry.held_out, entry.sale_id, entry.sold_at) for entry in reopen().held_out_rows(9)]
+    later = SALE.sold_at + 5
+    assert sources == [(30, True, "sale-2", later), (20, True, "sale-2", later), (10, True, "", 0.0)]
+
+
 def test_a_batch_of_rows_is_kept_once(reopen):
     store = reopen()
     assert store.record_rows("batch", rows(2))
@@ -122,8 +133,8 @@ def test_every_tenth_row_is_held_out_and_only_spent_ones_measure(reopen):
     assert [e.sequence for e in store.waiting_rows(99) if e.held_out] == [10, 20, 30, 40]
     assert store.held_out_rows(9) == []
     store.add_version(version(0, 0, 35))
-    assert [row["n"] + 1 for row in store.held_out_rows(9)] == [30, 20, 10]
-    assert [row["n"] + 1 for row in store.held_out_rows(2)] == [30, 20]
+    assert [entry.row["n"] + 1 for entry in store.held_out_rows(9)] == [30, 20, 10]
+    assert [entry.row["n"] + 1 for entry in store.held_out_rows(2)] == [30, 20]
     assert HOLD_OUT_EVERY == 10
 
 
@@ -174,7 +185,7 @@ def test_sales_without_rows_and_rows_without_sales_keep_their_numbers(reopen):
     assert store.sale_count() == 4
     assert [(entry.sequence, entry.row["n"]) for entry in store.waiting_rows(99)] == [(n, n - 1) for n in range(13, 29)]
     assert [entry.sequence for entry in store.waiting_rows(5)] == [13, 14, 15, 16, 17]
-    assert [row["n"] for row in store.held_out_rows(9)] == [9]
+    assert [entry.row["n"] for entry in store.held_out_rows(9)] == [9]
     assert [sale.sale_id for sale in store.sales(2)] == ["empty-3", "empty-2"]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from child_cart.db.records import StoredRow
-from child_cart.learning.row_choice import ALWAYS_TAKEN, DAY_S, chosen_rows
+from child_cart.learning.row_choice import ALWAYS_TAKEN, DAY_S, chosen_rows, judging_rows
 
 DATASET = 100
 
@@ -73,3 +74,55 @@ def test_rows_stay_in_order_and_within_the_limits(sales: list[tuple[str, int, in
     most = max(ALWAYS_TAKEN, -(-len(waiting) // 10))
     assert all(count <= most for sale_id, count in by_sale(chosen).items() if sale_id)
     assert bool(chosen) == bool(waiting)
+
+
+def test_a_single_sale_is_not_the_judge() -> None:
+    judges = by_sale(judging_rows(rows_of(*((f"s{number}", 1, 1) for number in range(30)), ("flood", 1, 900)), 200))
+    assert judges["flood"] == 20
+    assert sum(judges.values()) == 50, "and all of the other sales"
+
+
+def test_a_flood_of_a_day_does_not_push_out_the_days_before() -> None:
+    honest = [(f"s{number}", 1 + number // 10, 3) for number in range(40)]
+    flood = [(f"f{number}", 5, 9) for number in range(200)]
+    judges = by_sale(judging_rows(rows_of(*honest, *flood), 100))
+    assert sum(count for sale_id, count in judges.items() if sale_id.startswith("f")) == 20
+    assert all(judges[sale_id] >= 1 for sale_id, _, _ in honest)
+
+
+def test_rows_of_programs_alone_judge_by_the_newest() -> None:
+    held_out = rows_of(("", 0, 500))
+    assert judging_rows(held_out, 200) == held_out[:-201:-1]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", *"abcdefgh"]), st.integers(0, 3), st.integers(1, 40)), max_size=60),
+    st.integers(1, 200),
+    st.randoms(),
+)
+def test_no_day_and_no_sale_judges_more_than_its_share(
+    sales: list[tuple[str, int, int]], most: int, random: Random
+) -> None:
+    held_out = rows_of(*[(f"{name}{day}" if name else "", day if name else 0, lines) for name, day, lines in sales])
+    judges = judging_rows(held_out, most)
+    assert len(judges) <= most
+    assert len({row.sequence for row in judges}) == len(judges)
+    assert set(by_sequence(judges)) <= set(by_sequence(held_out))
+    most_of_a_sale = max(1, -(-min(most, len(held_out)) // 10))
+    counts = by_sale(judges)
+    assert all(count <= most_of_a_sale for sale_id, count in counts.items() if sale_id)
+    days, all_days = (Counter(int(row.sold_at // DAY_S) for row in rows) for rows in (judges, held_out))
+    left_out = {
+        int(row.sold_at // DAY_S)
+        for row in held_out
+        if row not in judges and (not row.sale_id or counts[row.sale_id] < most_of_a_sale)
+    }
+    assert all(days[day] <= days[cut] + 1 for cut in left_out for day in all_days), "days take turns"
+    assert len(judges) == most or not left_out, "no row is left out without need"
+    shuffled = held_out.copy()
+    random.shuffle(shuffled)
+    assert judging_rows(shuffled, most) == judges
+
+
+def by_sequence(rows: list[StoredRow]) -> list[int]:
+    return [row.sequence for row in rows]

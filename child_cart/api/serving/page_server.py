@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
@@ -31,7 +31,7 @@ from .arrivals import Arrivals
 from .connection import Connection, Request
 from .lanes import LANE_FULL, MOST_WAITING, THREADS, Lane, lane_of
 from .places import Place, Places
-from .wsgi import Workers, environ_of
+from .wsgi import FileAnswer, Workers, environ_of
 
 log = logging.getLogger("cart.pages")
 
@@ -50,6 +50,7 @@ HANDSHAKES_PER_S: Final = 150.0
 LARGE_BODY_BYTES: Final = 64 * 1024
 LARGE_BODIES: Final = 16
 LARGE_BODIES_OF_ONE: Final = 4
+PIECE_BYTES: Final = 256 * 1024
 HANDSHAKE_S: Final = 10.0
 HEAD_S: Final = 10.0
 IDLE_S: Final = 30.0
@@ -233,7 +234,7 @@ class PageServer:
         finally:
             transport.abort()
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, Connection)
         length = request.content_length
@@ -251,19 +252,34 @@ class PageServer:
         """Return what bounds the large bodies of one network; it lives as long as one of them does."""
         return self._large_bodies_of.setdefault(network, asyncio.Semaphore(LARGE_BODIES_OF_ONE))
 
-    async def _run_application(self, connection: Connection, request: web.BaseRequest, body: bytes) -> web.Response:
+    async def _run_application(
+        self, connection: Connection, request: web.BaseRequest, body: bytes
+    ) -> web.StreamResponse:
         connection.stop_clock()  # the time of the application does not count against the client
         environ, client = environ_of(request, body, self._shared), self._accounts.of_request(request)
         lane = lane_of(self._application, environ)
         if self._workers[lane].is_full_for(client):
             environ[LANE_FULL], lane = lane, Lane.SHOP
         try:
-            return await self._workers[lane].answer(client, environ)
+            answer = await self._workers[lane].answer(client, environ)
         except Exception:
             log.exception("the application failed at %s %s", request.method, request.path[:200])
             raise web.HTTPInternalServerError from None
         finally:
             connection.start_clock(REQUEST_S)
+        if isinstance(answer, FileAnswer):
+            await _send_file(connection, request, answer)
+        return answer
+
+
+async def _send_file(connection: Connection, request: web.BaseRequest, answer: FileAnswer) -> None:
+    """Send a file as fast as the client takes it, with no more than a piece of it in memory."""
+    with closing(answer.file):
+        await answer.prepare(request)
+        while piece := await asyncio.to_thread(answer.file.read, PIECE_BYTES):
+            connection.start_clock(REQUEST_S)
+            await answer.write(piece)
+        await answer.write_eof()
 
 
 def _listen(host: str, port: int) -> socket.socket:

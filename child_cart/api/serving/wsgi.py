@@ -1,6 +1,7 @@
 """Run a WSGI application (PEP 3333) in threads, behind the HTTP requests of an event loop.
 
-The application gets each request whole, and its answer is collected whole: no client can hold one of its threads.
+The application gets each request whole, and its answer is collected whole: no client can hold one of its threads. A
+file is not read here: the event loop sends it piece by piece.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication
 
@@ -21,7 +23,7 @@ from aiohttp import web
 from .fair_queue import FairQueue
 
 Environ: TypeAlias = dict[str, Any]
-Answer: TypeAlias = "asyncio.Future[web.Response]"
+Answer: TypeAlias = "asyncio.Future[web.StreamResponse]"
 
 UNPREFIXED = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 SETTLED = (b"transfer-encoding", b"expect")  # between client and server: the body is whole here
@@ -62,7 +64,7 @@ class Workers:
         """Return whether as many requests of a client wait as may."""
         return self._jobs.waiting(client) >= self._most_waiting
 
-    async def answer(self, client: str, environ: Environ) -> web.Response:
+    async def answer(self, client: str, environ: Environ) -> web.StreamResponse:
         """Return the application's answer, or raise what it raises. Cancelled, the request is dropped if it waits."""
         job = _Job(environ, asyncio.get_running_loop().create_future())
         self._jobs.put(client, job)
@@ -89,12 +91,42 @@ def _unless_done(answer: Answer, settle: Callable[[Any], None], value: object) -
     def tell() -> None:
         if not answer.done():
             settle(value)
+        elif isinstance(value, FileAnswer):  # nobody waits for it any more
+            value.file.close()
 
     return tell
 
 
-def run(application: WSGIApplication, environ: Environ) -> web.Response:
-    """Return an application's whole answer to one request."""
+class WrappedFile:
+    """A file that is an answer: what ``wsgi.file_wrapper`` makes (PEP 3333).
+
+    Args:
+        file: open, for reading bytes.
+        piece_bytes: how much of it one step of the iteration returns.
+    """
+
+    def __init__(self, file: BinaryIO, piece_bytes: int = 8192) -> None:
+        self.file = file
+        self._piece_bytes = piece_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(partial(self.file.read, self._piece_bytes), b"")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+class FileAnswer(web.StreamResponse):
+    """An answer whose body is a file that has yet to be sent; who sends it closes it."""
+
+    def __init__(self, file: BinaryIO, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.file = file
+
+
+def run(application: WSGIApplication, environ: Environ) -> web.StreamResponse:
+    """Return an application's answer to one request: whole, or with the file that is its body."""
     begun: list[tuple[str, list[tuple[str, str]]]] = []
     written: list[bytes] = []
 
@@ -103,14 +135,20 @@ def run(application: WSGIApplication, environ: Environ) -> web.Response:
         return written.append
 
     parts = application(environ, start_response)
-    try:
-        written.extend(parts)
-    finally:
-        if close := getattr(parts, "close", None):
-            close()
+    if not isinstance(parts, WrappedFile):
+        try:
+            written.extend(parts)
+        finally:
+            if close := getattr(parts, "close", None):
+                close()
     status, headers = begun[-1]
     code, _, reason = status.partition(" ")
-    answer = web.Response(status=int(code), reason=reason, headers=headers, body=b"".join(written))
+    begin: dict[str, Any] = {"status": int(code), "reason": reason, "headers": headers}
+    answer: web.StreamResponse
+    if isinstance(parts, WrappedFile):
+        answer = FileAnswer(parts.file, **begin)
+    else:
+        answer = web.Response(**begin, body=b"".join(written))
     answer.headers.setdefault("Server", "cart")
     return answer
 
@@ -135,6 +173,7 @@ def environ_of(request: web.BaseRequest, body: bytes, server: Environ) -> Enviro
         "wsgi.input": BytesIO(body),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
+        "wsgi.file_wrapper": WrappedFile,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
