@@ -21,11 +21,11 @@ def request(remote: str, *forwarded_for: str) -> Any:
     return cast(Any, SimpleNamespace(remote=remote, headers=headers))
 
 
-def test_networks_take_turns_and_of_each_the_newest_is_first() -> None:
+def test_networks_take_turns_and_connections_of_one_keep_their_order() -> None:
     arrivals: Arrivals[str] = Arrivals(100, 1.0, 100)
     for connection in ("a1", "a2", "a3", "b1", "c1", "c2"):
         assert arrivals.add(connection[0], connection) is None
-    assert [arrivals.take(0.0) for _ in range(6)] == [*zip("abcaca", ("a3", "b1", "c2", "a2", "c1", "a1"), strict=True)]
+    assert [arrivals.take(0.0) for _ in range(6)] == [*zip("abcaca", ("a1", "b1", "c1", "a2", "c2", "a3"), strict=True)]
     assert not arrivals
 
 
@@ -56,7 +56,7 @@ def test_a_network_waits_for_one_of_each_other_and_only_the_largest_gives_up(
                 assert inside[given_up[0]].pop(0) == given_up
         elif arrivals:
             network, connection = arrivals.take(0.0)
-            assert inside[network].pop() == connection
+            assert inside[network].pop(0) == connection
             for other, waiting in inside.items():
                 if other == network or not waiting:
                     passed_by[other].clear()

@@ -8,7 +8,7 @@ are not cut as long as there is room, so their client has no reason to open othe
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Generic, TypeVar
 
 from cart_common.process.token_bucket import TokenBucket
@@ -17,9 +17,7 @@ T = TypeVar("T")
 
 
 class Arrivals(Generic[T]):
-    """Connections that wait to be set up: networks in turns, and of each the newest first.
-
-    The newest, since its client still waits; of a network that opens many, the oldest are the first to be given up.
+    """Connections that wait to be set up: networks in turns, and those of one in their order.
 
     Args:
         most: connections that may wait.
@@ -30,7 +28,7 @@ class Arrivals(Generic[T]):
     def __init__(self, most: int, per_s: float, at_once: int) -> None:
         self._most = most
         self._pace = TokenBucket(per_s, at_once, -math.inf)
-        self._waiting: OrderedDict[str, OrderedDict[T, None]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
         self._count = 0
 
     def __len__(self) -> int:
@@ -41,12 +39,12 @@ class Arrivals(Generic[T]):
 
         It is the oldest of the network of which the most wait.
         """
-        self._waiting.setdefault(network, OrderedDict())[connection] = None
+        self._waiting.setdefault(network, deque()).append(connection)
         self._count += 1
         if self._count <= self._most:
             return None
         crowd = max(self._waiting, key=lambda name: len(self._waiting[name]))
-        return self._remove(crowd, newest=False)
+        return self._remove(crowd)
 
     def wait_s(self, now: float) -> float:
         """Return in how many seconds the next connection may be set up."""
@@ -57,7 +55,7 @@ class Arrivals(Generic[T]):
         self._pace.take(1, now)
         network = next(iter(self._waiting))
         self._waiting.move_to_end(network)  # behind the others
-        return network, self._remove(network, newest=True)
+        return network, self._remove(network)
 
     def take_all(self) -> list[T]:
         """Return all connections that wait, whatever the time, and forget them."""
@@ -66,9 +64,9 @@ class Arrivals(Generic[T]):
         self._count = 0
         return waiting
 
-    def _remove(self, network: str, newest: bool) -> T:
+    def _remove(self, network: str) -> T:
         connections = self._waiting[network]
-        connection, _ = connections.popitem(last=newest)
+        connection = connections.popleft()
         self._count -= 1
         if not connections:
             del self._waiting[network]
