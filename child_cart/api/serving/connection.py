@@ -73,7 +73,7 @@ class Connection(web.RequestHandler):
             self._clock = None
 
 
-class Request(web.BaseRequest):
+class PageRequest(web.BaseRequest):
     """A request that may be as long as the application takes."""
 
     def __init__(self, *parts: Any) -> None:

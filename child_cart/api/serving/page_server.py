@@ -28,7 +28,7 @@ from cart_common.process.settings import SettingError
 from ..app import MAX_BODY_BYTES
 from .accounts import Accounts
 from .arrivals import Arrivals
-from .connection import Connection, Request
+from .connection import Connection, PageRequest
 from .lanes import LANE_FULL, MOST_WAITING, THREADS, Lane, lane_of
 from .places import Place, Places
 from .wsgi import FileAnswer, Workers, environ_of
@@ -124,7 +124,7 @@ class PageServer:
 
     async def _serve(self) -> None:
         """Accept connections until the stop; then finish the running requests and close all connections."""
-        server = web.Server(self._answer, request_factory=Request, handler_cancellation=True)
+        server = web.Server(self._answer, request_factory=PageRequest, handler_cancellation=True)
         self._new_connection = partial(Connection, server, HEAD_S, IDLE_S)
         with self._listening:
             self._watch()
