@@ -40,6 +40,7 @@ class WarningKind(StrEnum):
     TRAINER = "TRAINER"
     BRIDGE = "BRIDGE"
     CLOCK = "CLOCK"
+    OTHER_SHAPES = "OTHER_SHAPES"
     ROUNDS = "ROUNDS"
     FLEET_OPEN = "FLEET_OPEN"
     PLAIN_HTTP = "PLAIN_HTTP"
@@ -68,6 +69,10 @@ class WarningFacts:
     link_reason: str
     clock_ahead_s: float
     """How far the clock is ahead of the bridge's; below 0 where it is behind."""
+    other_shapes: int
+    """How many carts of the same task have a model of another shape."""
+    task: str
+    """Its name."""
     decoder_sentence: str
     camera_sentence: str
     free_bytes: int
@@ -135,6 +140,14 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             "(timedatectl): until then this cart finds no peers at other bridges, and its sales may bear a wrong time.",
         ),
         (
+            facts.other_shapes > 0,
+            WarningKind.OTHER_SHAPES,
+            Severity.CAUTION,
+            f"Models of {_carts(facts.other_shapes)} at this bridge have another shape than this cart's, though the "
+            f"task is {facts.task} too: they cannot be averaged. Bring all carts to one version of the task; the log "
+            "says how many parameters each model has.",
+        ),
+        (
             bool(facts.learning_trouble),
             WarningKind.TRAINER,
             Severity.TROUBLE,
@@ -171,6 +184,10 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
         ),
     )
     return [OperatorWarning(kind, severity, sentence) for holds, kind, severity, sentence in every if holds]
+
+
+def _carts(count: int) -> str:
+    return "1 other cart" if count == 1 else f"{count} other carts"
 
 
 def duration_words(seconds: float) -> str:
