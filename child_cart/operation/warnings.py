@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from cart_common.process.number_words import duration_words
+
 from ..db.records import Outcome
 
 NEARLY_FULL_SHARE: Final = 0.05
@@ -135,7 +137,7 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             abs(facts.clock_ahead_s) > CLOCK_OFF_S,
             WarningKind.CLOCK,
             Severity.CAUTION,
-            f"This machine's clock is {duration_words(abs(facts.clock_ahead_s))} "
+            f"This machine's clock is {duration_words(round(abs(facts.clock_ahead_s)))} "
             f"{'ahead of' if facts.clock_ahead_s > 0 else 'behind'} the bridge's. Set the one that is wrong "
             "(timedatectl): until then this cart finds no peers at other bridges, and its sales may bear a wrong time.",
         ),
@@ -188,12 +190,3 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
 
 def _carts(count: int) -> str:
     return "1 other cart" if count == 1 else f"{count} other carts"
-
-
-def duration_words(seconds: float) -> str:
-    """Return a time span in its two largest units: ``1 d 3 h``."""
-    minutes = round(seconds / 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
