@@ -108,6 +108,8 @@ class Attach(Message):
     model_signature: str = hex_field(16)
     model_version: int = count_field()
     proof: str = hex_field(32)
+    task: str = text_field(32, default="")
+    """A digest of the task's name; empty from a cart of version 0.1, and on a visit."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ class PeerList(Message):
     peers: tuple[str, ...] = peers_field()
     elsewhere: tuple[str, ...] = records_field(MOST_ELSEWHERE, default=())
     """Records of bridges that have more peers, if there are too few here."""
+    other_shapes: int = count_field(default=0)
+    """How many carts at this bridge learn the same task with a model of another shape."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +300,8 @@ class ErrorMessage(Message):
     sentence: str = text_field(MAX_SENTENCE_CHARS, default="")
     request: str = text_field(32, default="")
     available: int = count_field(default=0)
+    other_shapes: int = count_field(default=0)
+    """As in ``PeerList``, where a cluster is refused."""
 
 
 KINDS: Final[dict[str, type[Message]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +47,7 @@ class Sharing:
         self._book = book
         self._versions = versions
         self._link = link
-        self._signature = ""
+        self._signature = self._task = ""
         self._not_training = asyncio.Event()
         self._not_training.set()
         self.role = Role.SHELL
@@ -68,7 +69,8 @@ class Sharing:
 
     def take_signature(self) -> None:
         """Take the signature of the newest version: all later versions have the same."""
-        self._signature = self._versions.newest.signature
+        newest = self._versions.newest
+        self._signature, self._task = newest.signature, task_digest(newest.task)
         self.announce()
         self.model_known.set()
 
@@ -78,7 +80,7 @@ class Sharing:
         # A bridge gives no peer a cart without a trained version; while sharing is paused, this cart counts as one.
         number = version.number if version and self.is_on else 0
         with suppress(LinkDown):  # the next attach tells it
-            self._link.announce(Standing(self.role, self._signature, number))
+            self._link.announce(Standing(self.role, self._signature, number, self._task))
 
     # What transfers ask: ModelSource.
 
@@ -122,3 +124,8 @@ class Sharing:
         with suppress(TimeoutError):
             async with asyncio.timeout(most_s):
                 await self._not_training.wait()
+
+
+def task_digest(task_name: str) -> str:
+    """Return what a bridge is told of a task: 16 bytes of SHA-256 of its name, in hexadecimal."""
+    return hashlib.sha256(task_name.encode()).hexdigest()[:32]

@@ -46,6 +46,8 @@ class Standing:
     role: Role
     model_signature: str
     model_version: int
+    task: str = ""
+    """A digest of the task's name; empty on a visit, where the cart does not count."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Handshake:
             model_signature=standing.model_signature,
             model_version=standing.model_version,
             proof=admission_proof(self._token, statement + self._identity.public_key).hex(),
+            task=standing.task,
         )
         asked_at = time.monotonic()
         connection.send_control(encode(attach))

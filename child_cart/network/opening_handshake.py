@@ -28,6 +28,8 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 NEXT_ADDRESS_S: Final = 0.25
 OUT_OF_TIME: Final = {9, 10}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
+OF_ANOTHER_NAME: Final = {62, 64}
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 _DATE: Final = re.compile(rb"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
@@ -164,6 +166,11 @@ def _distrust(url: str, error: ssl.SSLCertVerificationError, now_s: float) -> st
         return (
             f"The certificate of {url} does not hold at this time ({why}). Check this machine's clock: it says {here}. "
             "If that is right, the bridge needs a new certificate."
+        )
+    if error.verify_code in OF_ANOTHER_NAME:
+        return (
+            f"The certificate of {url} is for another name ({str(why).rstrip('.')}). Give this cart the name that the "
+            "certificate holds (--bridge), or the bridge a certificate for this one."
         )
     return f"The certificate of {url} is not trusted ({why}). Name its CA with --bridge-ca."
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from cart_common.process.json_values import Json
 
 from ..db.store import Store
 from ..model.task import RowError, Task, checked_row
+
+NAMED_ROWS: Final = 5
+"""How many wrong rows an error names; a batch may have thousands."""
 
 
 class RowService:
@@ -28,19 +32,23 @@ class RowService:
         """Keep a batch of rows. Returns False, and keeps nothing more, if the batch was kept before.
 
         Raises:
-            RowError: for the first row that the task does not take; no row is kept then.
+            RowError: naming the rows that the task does not take; no row is kept then.
         """
         added = self._store.record_rows(batch_id, self._checked(rows))
         self._rows_added()
         return added
 
     def _checked(self, rows: Sequence[object]) -> list[Json]:
-        checked = []
+        checked, wrong = [], []
         for place, fields in enumerate(rows, 1):
             if not isinstance(fields, dict):
-                raise RowError(f"Row {place} is not an object with fields.")
+                wrong.append(f"Row {place} is not an object with fields.")
+                continue
             try:
                 checked.append(checked_row(self._task, fields))
             except RowError as error:
-                raise RowError(f"Row {place}: {error}.") from None
+                wrong.append(f"Row {place}: {error}.")
+        if wrong:
+            more = [f"{len(wrong) - NAMED_ROWS} more rows are wrong."] if len(wrong) > NAMED_ROWS else []
+            raise RowError(" ".join([*wrong[:NAMED_ROWS], *more]))
         return checked

@@ -111,6 +111,9 @@ class NetworkStatus:
     clock_ahead_s: float | None
     """How far this machine's clock is ahead of its bridge's; None if that is not known."""
 
+    other_shapes: int
+    """How many carts of the same task had a model of another shape when the bridge was last asked for peers."""
+
     @property
     def is_attached(self) -> bool:
         """Whether the cart has a bridge."""
@@ -182,6 +185,8 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
         away_s=link.away_s(status.summary.now),
         link_reason=link.reason,
         clock_ahead_s=status.network.clock_ahead_s or 0.0,
+        other_shapes=status.network.other_shapes,
+        task=status.summary.info.task,
         decoder_sentence=scanner.sentence,
         camera_sentence=scanner.camera.sentence if scanner.camera.state is CameraState.AWAY else "",
         free_bytes=status.disk.free_bytes,

@@ -176,6 +176,7 @@ class StatusService:
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             clock_ahead_s=self._network.link.clock_ahead_s,
+            other_shapes=exchange.home.requests.other_shapes,
         )
 
 

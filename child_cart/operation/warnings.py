@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from cart_common.process.number_words import duration_words
+
 from ..db.records import Outcome
 
 NEARLY_FULL_SHARE: Final = 0.05
@@ -40,6 +42,7 @@ class WarningKind(StrEnum):
     TRAINER = "TRAINER"
     BRIDGE = "BRIDGE"
     CLOCK = "CLOCK"
+    OTHER_SHAPES = "OTHER_SHAPES"
     ROUNDS = "ROUNDS"
     FLEET_OPEN = "FLEET_OPEN"
     PLAIN_HTTP = "PLAIN_HTTP"
@@ -68,6 +71,10 @@ class WarningFacts:
     link_reason: str
     clock_ahead_s: float
     """How far the clock is ahead of the bridge's; below 0 where it is behind."""
+    other_shapes: int
+    """How many carts of the same task have a model of another shape."""
+    task: str
+    """Its name."""
     decoder_sentence: str
     camera_sentence: str
     free_bytes: int
@@ -130,9 +137,17 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
             abs(facts.clock_ahead_s) > CLOCK_OFF_S,
             WarningKind.CLOCK,
             Severity.CAUTION,
-            f"This machine's clock is {duration_words(abs(facts.clock_ahead_s))} "
+            f"This machine's clock is {duration_words(round(abs(facts.clock_ahead_s)))} "
             f"{'ahead of' if facts.clock_ahead_s > 0 else 'behind'} the bridge's. Set the one that is wrong "
             "(timedatectl): until then this cart finds no peers at other bridges, and its sales may bear a wrong time.",
+        ),
+        (
+            facts.other_shapes > 0,
+            WarningKind.OTHER_SHAPES,
+            Severity.CAUTION,
+            f"Models of {_carts(facts.other_shapes)} at this bridge have another shape than this cart's, though the "
+            f"task is {facts.task} too: they cannot be averaged. Bring all carts to one version of the task; the log "
+            "says how many parameters each model has.",
         ),
         (
             bool(facts.learning_trouble),
@@ -173,10 +188,5 @@ def operator_warnings(facts: WarningFacts) -> list[OperatorWarning]:
     return [OperatorWarning(kind, severity, sentence) for holds, kind, severity, sentence in every if holds]
 
 
-def duration_words(seconds: float) -> str:
-    """Return a time span in its two largest units: ``1 d 3 h``."""
-    minutes = round(seconds / 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+def _carts(count: int) -> str:
+    return "1 other cart" if count == 1 else f"{count} other carts"

@@ -18,6 +18,10 @@ MAX_NAME_CHARS: Final = 60
 MAX_PRICE_CENTS: Final = 9_999_999
 NOTHING_KNOWN: Final = CodeIndex({})
 
+_PLAIN_SPACES: Final = str.maketrans("\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}", "  ")
+_JOINERS: Final = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""They are seen only in how the letters beside them look: Persian words and many emoji are written with them."""
+_WITHOUT_JOINERS: Final = str.maketrans("", "", _JOINERS)
 _PRICE: Final = re.compile(r"([0-9]{1,5})(?:[.,]([0-9]{1,2}))?")
 
 
@@ -95,17 +99,17 @@ def code_of(value: object, known: CodeIndex = NOTHING_KNOWN) -> str:
 
 
 def name_of(value: object) -> str:
-    """Return the name of an item, with single spaces and in Unicode NFC.
+    """Return the name of an item, in Unicode NFC and with plain spaces.
 
     Raises:
         CatalogueError: if it is too long, empty, or not printable.
     """
     if not isinstance(value, str):
         raise CatalogueError("The name is missing.")
-    name = " ".join(unicodedata.normalize("NFC", value).split(" ")).strip()
+    name = unicodedata.normalize("NFC", value).translate(_PLAIN_SPACES).strip(f" {_JOINERS}")
     if not 1 <= len(name) <= MAX_NAME_CHARS:
         raise CatalogueError(f"The name has {len(name)} characters; it must have 1 to {MAX_NAME_CHARS}.")
-    if not name.isprintable():
+    if not name.translate(_WITHOUT_JOINERS).isprintable():
         raise CatalogueError(f"The name {name!r} holds characters that cannot be printed.")
     return name
 

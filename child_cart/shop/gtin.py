@@ -18,6 +18,7 @@ _LINK_KEY: Final = re.compile(r"/(?:01|gtin)/([0-9]{8,14})(?=/|$)", re.IGNORECAS
 _WRITTEN_KEY: Final = re.compile(r"\(01\) ?([0-9]{8,14})(?![0-9])")
 _GROUPED: Final = re.compile(r"[0-9]+(?:[ \u00a0\u202f.,'\u2019-][0-9]+)+(?:[ -][Xx])?")
 _ISBN_WORD: Final = re.compile(r"ISBN(?:-1[03])?:? ?", re.IGNORECASE)
+_ISBN_10: Final = re.compile(r"[0-9]{9}[Xx]")
 _BOOK_PREFIXES: Final = ("977", "978", "979")
 _ADD_ON_LENGTHS: Final = (15, 18)
 
@@ -35,8 +36,8 @@ def check_digit(digits: str) -> int:
 
 
 def is_valid(digits: str) -> bool:
-    """Tell whether the last digit is the check digit of the others."""
-    return int(digits[-1]) == check_digit(digits[:-1])
+    """Tell whether the last digit is the check digit of the others. Zeros alone are a placeholder, not a GTIN."""
+    return digits.strip("0") != "" and int(digits[-1]) == check_digit(digits[:-1])
 
 
 def canonical(digits: str) -> str:
@@ -112,6 +113,14 @@ def eaten_zeros(digits: str) -> str | None:
     return canonical(digits) if 9 <= len(digits) <= 11 and is_valid(digits) else None
 
 
+def padded(digits: str) -> str | None:
+    """Return the GTIN that a merchandise system has filled up with zeros to a field's width; None if it is none."""
+    significant = digits.lstrip("0")
+    if len(digits) <= 14 or not 9 <= len(significant) <= 14:
+        return None
+    return canonical(significant) if is_valid(significant) else None
+
+
 def _only(found: list[str]) -> str | None:
     return found[0] if len(set(found)) == 1 else None
 
@@ -133,10 +142,10 @@ def _ungrouped(data: str) -> str | None:
     """Return the digits of a GTIN or ISBN that is written with separators."""
     word = _ISBN_WORD.match(data)
     data = data[word.end() :] if word else data
-    if not word and not _GROUPED.fullmatch(data):
+    if not word and not _GROUPED.fullmatch(data) and not _ISBN_10.fullmatch(data):
         return None
     digits = re.sub(r"[^0-9Xx]", "", data).upper()
-    if _is_isbn_10(digits) and (word or len(re.findall(r"[ -]", data)) == 3):
+    if _is_isbn_10(digits) and (word or digits.endswith("X") or len(re.findall(r"[ -]", data)) == 3):
         body = f"978{digits[:9]}"
         return f"{body}{check_digit(body)}"
     if not digits.isdigit():

@@ -29,7 +29,8 @@ _OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GTIN_NAMES: Final = {8: "EAN-8", 12: "UPC-A", 13: "EAN-13", 14: "GTIN-14"}
 _ADD_ON_SYMBOLS: Final = ("E1", "E2")
 _TEXT_CELL: Final = re.compile(r"(?s)\A(?:'|=(?=\"))\"?(.*?)\"?\Z")
-_SCIENTIFIC: Final = re.compile(r"([0-9])(?:[.,]([0-9]+))?[eE]\+([0-9]{1,3})")
+# Some programs write no plus; four decimals tell a number from a code of the shop's own.
+_SCIENTIFIC: Final = re.compile(r"([0-9])(?:[.,]([0-9]+))?[eE](?:\+|(?<=[0-9]{4}[eE]))([0-9]{1,3})")
 _WHOLE_NUMBER: Final = re.compile(r"\A([0-9]+)[.,]0{1,2}\Z")
 
 
@@ -181,7 +182,7 @@ def normal(text: str) -> str:
         return code
     if symbol == "E0" and len(code) == 8:
         return gtin.upc_e_reading(code) or _checked(code)
-    return _checked(code) if len(code) in _GTIN_NAMES else gtin.eaten_zeros(code) or code
+    return _checked(code) if len(code) in _GTIN_NAMES else gtin.eaten_zeros(code) or gtin.padded(code) or code
 
 
 def _checked(digits: str) -> str:
@@ -191,6 +192,8 @@ def _checked(digits: str) -> str:
     upc_e = gtin.upc_e_reading(digits)
     if upc_e is not None:
         return upc_e
+    if not digits.strip("0"):
+        raise CodeError(CodeProblem.NOT_A_CODE, f"“{digits}” stands for no code: its digits are all 0.")
     raise CodeError(
         CodeProblem.CHECK_DIGIT,
         f"{digits} is not a valid {_GTIN_NAMES.get(len(digits), 'GTIN')}: "

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import Any, Final
 
 from ..db.records import Item
-from .catalogue import written_price
+from .catalogue import CatalogueError, written_price
 
 WIDTH: Final = 600
 HEIGHT: Final = 260
@@ -83,10 +83,20 @@ def svg(item: Item, currency: str = "") -> str:
 
 
 def png(item: Item, currency: str = "") -> bytes:
-    """Return the label as a PNG image."""
+    """Return the label as a PNG image.
+
+    Raises:
+        CatalogueError: if its font cannot write the name or the currency.
+    """
     from font_roboto import Roboto, RobotoBold
     from PIL import Image, ImageDraw, ImageFont
 
+    unwritable = _without_glyph(f"{item.name}{currency}")
+    if unwritable:
+        raise CatalogueError(
+            f"A PNG label cannot show {' '.join(unwritable)}: its font has Latin, Greek and Cyrillic letters. "
+            "Take the SVG label or print the sheet of labels: they use the fonts of the computer."
+        )
     label = Image.new("L", (WIDTH, HEIGHT), 255)
     drawn = BytesIO()
     side, _ = qr_path(item.code)
@@ -102,6 +112,16 @@ def png(item: Item, currency: str = "") -> bytes:
     made = BytesIO()
     label.save(made, "PNG", dpi=(300, 300), optimize=True)
     return made.getvalue()
+
+
+def _without_glyph(text: str) -> list[str]:
+    """Return the characters, each once, for which the PNG's font has only the box of a missing one."""
+    from font_roboto import Roboto
+    from PIL import ImageFont
+
+    font = ImageFont.truetype(Roboto, 32)
+    box = bytes(font.getmask("\uffff"))
+    return [char for char in dict.fromkeys(text) if bytes(font.getmask(char)) == box]
 
 
 def _qr(code: str) -> Any:

@@ -52,6 +52,8 @@ function isCodeLike(text) {
   return !/\s/.test(text) && ((digits >= 6 && digits * 2 >= text.length) || /^(\][A-Za-z]\w|https?:\/\/|\(\d{2}\))/i.test(text));
 }
 
+const linesOf = (text) => text.split(/\n+/);
+
 /** Return the reading that looks like a code; the computer's own if both do. */
 export function likelier(text, byPosition) {
   const isOwn = (reading) => /^[A-Za-z0-9][\w.-]*$/.test(reading);
@@ -113,7 +115,7 @@ export class Burst {
     if (this.isBlank) return false;
     if (this.broken || this.#isLong) return true;
     if (!this.inField) return suffixed || this.count > 1;
-    return this.#isFast || this.#readings.some(suffixed ? isCodeLike : isGtin);
+    return this.#isFast || this.#readings.some((text) => linesOf(text).every(suffixed ? isCodeLike : isGtin));
   }
 
   /** Why nothing of this may be looked up; empty if it may. */
@@ -128,7 +130,7 @@ export class Burst {
    * text of several lines is one, so that no line of it is sold.
    */
   get scans() {
-    const readings = this.#readings, lines = readings.map((text) => text.split(/\n+/));
+    const readings = this.#readings, lines = readings.map(linesOf);
     const codes = lines.findIndex((each) => each.every(isGtin));
     return codes >= 0 ? lines[codes].map((code) => [code, code]) : [readings];
   }

@@ -39,6 +39,7 @@ class BridgeRequests:
 
     Attributes:
         cluster_id: the cluster that this cart has at the bridge, or empty; it ends with the link.
+        other_shapes: how many carts of the same task had a model of another shape when the bridge was last asked.
     """
 
     def __init__(self, cart_id: str, link: MessageSender) -> None:
@@ -46,6 +47,7 @@ class BridgeRequests:
         self._link = link
         self._waiting: dict[str, asyncio.Future[PeerList | Found | ErrorMessage]] = {}
         self.cluster_id = ""
+        self.other_shapes = 0
 
     async def ask(self, size: int, minimum: int, timeout_s: float) -> PickedCluster:
         """Ask the bridge for peers; it gives fewer than ``minimum`` only if it names bridges that have more.
@@ -57,6 +59,8 @@ class BridgeRequests:
         request = os.urandom(16).hex()
         self.cluster_id = ""
         answer = await self._answer_to(Cluster(request, size, minimum), request, timeout_s)
+        if isinstance(answer, PeerList) or (isinstance(answer, ErrorMessage) and answer.code is Code.NOT_ENOUGH_PEERS):
+            self.other_shapes = answer.other_shapes
         if isinstance(answer, ErrorMessage):
             raise NotEnoughPeers(answer.sentence, answer.available)
         if not isinstance(answer, PeerList):
@@ -103,6 +107,7 @@ class BridgeRequests:
     def lose_link(self) -> None:
         """Fail all requests that wait: no answer will come."""
         self.cluster_id = ""
+        self.other_shapes = 0
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(TransferError(Code.LINK_LOST, "The link to the bridge broke."))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from statistics import median
 from typing import Final
 
+from cart_common.process.number_words import duration_words
+
 CLOCK_OFF_S: Final = 60.0
 """Records that others have signed are refused with two minutes of difference, or once a short life is over."""
 
@@ -52,8 +54,8 @@ class CartClocks:
             return f"By their clocks {carts} off by more than {CLOCK_OFF_S:.0f} s; the admin pages say by how much."
         way = "ahead of" if ahead_s > 0 else "behind"
         return (
-            f"This machine's clock is {abs(ahead_s):,.0f} s {way} those of most carts. Set the one that is wrong "
-            "(timedatectl): until then carts are not found over several bridges."
+            f"This machine's clock is {duration_words(round(abs(ahead_s)))} {way} those of most carts. "
+            "Set the one that is wrong (timedatectl): until then carts are not found over several bridges."
         )
 
     def _own(self) -> float:

@@ -32,6 +32,7 @@ from cart_common.wire.messages import (
 )
 
 from .cart_clocks import CartClocks
+from .model_shapes import ModelShapes
 from .peer_picker import PeerPicker
 from .returning_carts import ReturningCarts
 from .rules import Delivery, Limits, Violation
@@ -51,6 +52,8 @@ class AttachedCart:
     attached_at: float
     requests: TokenBucket
     """The requests that it may still make; a flood of them must not reach the peers."""
+    task: str = ""
+    """A digest of the name of what it learns; empty if it does not say."""
     cluster: str = ""
     cluster_peers: frozenset[str] = frozenset()
     received_bytes: int = 0
@@ -93,11 +96,14 @@ class Hub:
         self._randrange = randrange
         self._elsewhere = elsewhere
         self._peer_pickers: dict[tuple[str, Role], PeerPicker] = {}
+        self._shapes = ModelShapes()
         self._returning_carts: ReturningCarts[TokenBucket] = ReturningCarts(limits.max_carts)
 
     # A cart comes, changes and goes.
 
-    def attach(self, cart_id: str, role: Role, model_signature: str, model_version: int) -> list[Delivery]:
+    def attach(
+        self, cart_id: str, role: Role, model_signature: str, model_version: int, task: str = ""
+    ) -> list[Delivery]:
         """Register a cart whose key has been proved, and which is not attached now.
 
         Return the first messages for it: the transfers that wait for it.
@@ -110,8 +116,9 @@ class Hub:
         now = self._clock()
         fresh = TokenBucket(self.limits.requests_per_s, self.limits.requests_at_once, now)
         requests = self._returning_carts.come_back(cart_id) or fresh
-        cart = AttachedCart(cart_id, role, model_signature, model_version, now, requests)
+        cart = AttachedCart(cart_id, role, model_signature, model_version, now, requests, task)
         self.carts[cart_id] = cart
+        self._shapes.add(task, model_signature)
         self._make_pickable(cart)
         self.counters["attached"] += 1
         return self.transfers.remind(cart_id)
@@ -132,6 +139,7 @@ class Hub:
         cart = self.carts.pop(cart_id, None)
         if cart is not None:
             self._make_unpickable(cart)
+            self._shapes.remove(cart.task, cart.model_signature)
             self._returning_carts.leave(cart_id, cart.requests, self._clock())
         return cart is not None
 
@@ -218,6 +226,7 @@ class Hub:
         kernels = self._peer_picker(cart.model_signature, Role.KERNEL)
         available = sum(len(peer_picker) - (cart.cart_id in peer_picker) for peer_picker in (shells, kernels))
         missing = message.size - available
+        others = self._shapes.others(cart.task, cart.model_signature)
         elsewhere = self._elsewhere(cart.model_signature, missing) if missing > 0 else ()
         if available < message.minimum and not elsewhere:
             self.counters["not_enough_peers"] += 1
@@ -225,7 +234,7 @@ class Hub:
             # It looks at three entries at most: two may be this model's.
             if any(signature != cart.model_signature for signature, _ in self._peer_pickers):
                 sentence += " Carts with a model of other shapes, or of another task, are here: compare the versions."
-            refusal = ErrorMessage(Code.NOT_ENOUGH_PEERS, sentence, message.request, available)
+            refusal = ErrorMessage(Code.NOT_ENOUGH_PEERS, sentence, message.request, available, others)
             return [Delivery(cart.cart_id, refusal)]
         # If there are too few SHELLs, other KERNELs are added: they answer requests, too. Otherwise the carts of a
         # small fleet that all collect at once would wait for each other.
@@ -233,7 +242,7 @@ class Hub:
         peers += kernels.pick(message.size - len(peers), without=cart.cart_id)
         cart.cluster, cart.cluster_peers = self._new_id(), frozenset(peers)
         self.counters["clusters"] += 1
-        return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers), elsewhere))]
+        return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers), elsewhere, others))]
 
     def _peer_picker(self, model_signature: str, role: Role) -> PeerPicker:
         return self._peer_pickers.get((model_signature, role)) or PeerPicker(self._randrange)

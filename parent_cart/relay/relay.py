@@ -256,7 +256,7 @@ class Relay:
             # Most often the earlier link is dead; if the key was copied, its cart should know.
             earlier.replaced_from = "" if earlier.socket.closing else connection.address
             self._say_goodbye(earlier, Violation(Code.REPLACED, "The same cart has attached again."))
-        waiting = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version)
+        waiting = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version, attach.task)
         connection.move_to(Phase.ATTACHED)
         connection.cart_id, connection.nonce = cart_id, b""
         connection.allowance = self._returning_carts.come_back(cart_id) or connection.allowance

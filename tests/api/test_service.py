@@ -356,13 +356,18 @@ GOOD_ROW = {"month": 1, "gender": 0, "item": 2}
         ({"batch_id": "b", "rows": GOOD_ROW}, "rows is {'month': 1, "),
         ({"batch_id": "b", "rows": [GOOD_ROW, 5]}, "Row 2 is not an object with fields."),
         ({"batch_id": "b", "rows": [GOOD_ROW, {"month": 1, "gender": 0}]}, "Row 2: item is missing."),
+        (
+            {"batch_id": "b", "rows": [5, GOOD_ROW, {"month": 1, "gender": 0}]},
+            "Row 1 is not an object with fields. Row 3: item is missing.",
+        ),
+        ({"batch_id": "b", "rows": [5] * 9}, "Row 5 is not an object with fields. 4 more rows are wrong."),
         ({"batch_id": "b", "rows": [{**GOOD_ROW, "month": 13}]}, "Row 1: month is '13'; it must be a whole number"),
         ({"batch_id": "b", "rows": [{**GOOD_ROW, "gender": True}]}, "Row 1: gender is 'True'; it must be"),
         ({"batch_id": "b", "rows": [{**GOOD_ROW, "item": 1.5}]}, "Row 1: item is '1.5'; it must be"),
     ],
 )
 def test_one_wrong_row_keeps_the_whole_batch_out(shown: Shown, body: dict[str, object], sentence: str) -> None:
-    assert shown.sentence("/api/rows", body).startswith(sentence)
+    assert sentence in shown.sentence("/api/rows", body)
     assert shown.store.row_count() == 0
 
 

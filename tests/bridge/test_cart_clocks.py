@@ -41,7 +41,7 @@ def test_one_cart_of_three_that_is_off_is_counted() -> None:
     assert clocks.sentence() == ""
 
 
-@pytest.mark.parametrize(("offset_s", "words"), [(86400.0, "86,400 s ahead of"), (-3600.0, "3,600 s behind")])
+@pytest.mark.parametrize(("offset_s", "words"), [(86400.0, "1 d 0 h ahead of"), (-3600.0, "1 h 0 min behind")])
 def test_a_bridge_that_is_off_itself_says_so_until_its_clock_is_set(offset_s: float, words: str) -> None:
     times = Times()
     clocks = times.clocks()

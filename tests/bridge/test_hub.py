@@ -33,6 +33,7 @@ from cart_common.wire.messages import (
     Role,
 )
 from parent_cart.bridge.hub import Hub
+from parent_cart.bridge.model_shapes import ModelShapes
 from parent_cart.bridge.rules import Delivery, Limits, Violation
 from parent_cart.bridge.transfer import Transfer, TransferState
 
@@ -431,6 +432,33 @@ def test_a_full_bridge_refuses_with_its_number() -> None:
     assert "8 carts" in violation.sentence
     fleet.hub.leave(fleet.shells[0])
     fleet.hub.attach(cart(9), Role.SHELL, MODEL, 1)
+
+
+def test_an_answer_counts_the_carts_of_the_task_that_have_another_shape() -> None:
+    hub, _ = new_hub()
+    hub.attach(cart(1), Role.KERNEL, MODEL, 1, task="light")
+    hub.attach(cart(2), Role.SHELL, MODEL, 1, task="light")
+
+    def others(minimum: int) -> int:
+        (answer,) = hub.receive(cart(1), Cluster("ee" * 16, 5, minimum))
+        assert isinstance(answer.message, PeerList if minimum == 1 else ErrorMessage)
+        return answer.message.other_shapes
+
+    hub.attach(cart(3), Role.SHELL, OTHER_MODEL, 1, task="heavy")  # another task
+    hub.attach(cart(4), Role.SHELL, OTHER_MODEL, 1)  # a cart that does not say what it learns
+    assert (others(1), others(3)) == (0, 0)
+    hub.attach(cart(5), Role.SHELL, OTHER_MODEL, 0, task="light")
+    assert (others(1), others(3)) == (1, 1)
+    hub.lose(cart(5))
+    assert (others(1), others(3)) == (0, 0)
+
+
+def test_what_carts_have_named_is_not_kept_after_they_have_gone() -> None:
+    shapes = ModelShapes()
+    for task in ("light", "heavy", ""):
+        shapes.add(task, MODEL)
+        shapes.remove(task, MODEL)
+    assert list(vars(shapes).values()) == [{}, {}]
 
 
 def test_too_few_peers_are_counted_in_the_refusal() -> None:

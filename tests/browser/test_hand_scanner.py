@@ -98,6 +98,16 @@ def test_a_long_text_is_taken_as_a_whole_or_dropped_as_a_whole(
     assert amounts(shop) == ({"Rye bread": sentence[-1]} if sentence.startswith("Rye bread") else {})
 
 
+@pytest.mark.parametrize("pace_s", PACES_S)
+@pytest.mark.parametrize("suffix", ["Enter", "Tab", ""], ids=["Enter", "Tab", "silence"])
+def test_codes_that_follow_each_other_are_taken_out_of_a_field(shop: Page, pace_s: float, suffix: str) -> None:
+    shop.get_by_role("searchbox").fill("oat")
+    scan_with_keys(shop, f"{GOUDA}\n{RYE_BREAD}", pace_s, suffix)
+    expect_said(shop, "Rye bread, 3.49: 1 in the bill.")
+    assert amounts(shop) == {"Gouda": "1", "Rye bread": "1"}
+    assert shop.get_by_role("searchbox").input_value() == "oat"
+
+
 def test_a_scan_in_pieces_is_dropped_as_a_whole(shop: Page) -> None:
     session = shop.context.new_cdp_session(shop)
     shop.get_by_role("button", name="Put Rye bread in the bill").focus()

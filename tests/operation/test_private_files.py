@@ -79,11 +79,12 @@ def test_a_cart_writes_for_its_own_user_alone_and_narrows_what_others_could_read
     outside = tmp_path / "outside"
     outside.write_text("not the cart's")
     outside.chmod(0o644)
-    (data / "models/link").symlink_to(outside)
+    # Not in models/: a cart that starts removes what it does not know there, at any moment.
+    (data / "backups/link").symlink_to(outside)
     with running(learned):
         wait_for(lambda: learned.status().get("stage") == "SERVING", what="the cart serving")
         learned.stop()
-    assert modes(data) == private_modes(data) | {"rows-of-mine.csv": "0o664", "models/link": "0o777"}
+    assert modes(data) == private_modes(data) | {"rows-of-mine.csv": "0o664", "backups/link": "0o777"}
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
 
 

@@ -89,6 +89,29 @@ def test_a_field_that_does_not_do_is_named(changes, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("می\N{ZERO WIDTH NON-JOINER}خواهم", "می\N{ZERO WIDTH NON-JOINER}خواهم"),
+        (
+            "👩\N{ZERO WIDTH JOINER}👧 family pack\N{ZERO WIDTH JOINER}",
+            "👩\N{ZERO WIDTH JOINER}👧 family pack",
+        ),
+        ("❤\N{VARIATION SELECTOR-16} tea", "❤\N{VARIATION SELECTOR-16} tea"),
+        ("Milk 1\N{NO-BREAK SPACE}l\N{NARROW NO-BREAK SPACE}", "Milk 1 l"),
+    ],
+    ids=["Persian", "emoji", "variation", "no-break spaces"],
+)
+def test_a_name_is_kept_in_any_script(typed, kept):
+    assert item_of({**FIELDS, "name": typed}).name == kept
+
+
+@pytest.mark.parametrize("joiner", ["\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NON-JOINER}"])
+def test_what_cannot_be_seen_is_no_name(joiner):
+    with pytest.raises(CatalogueError, match="has 0 characters"):
+        item_of({**FIELDS, "name": f" {joiner}\N{NO-BREAK SPACE}{joiner} "})
+
+
 def test_markup_and_quotes_are_a_name_like_any_other():
     assert item_of({**FIELDS, "name": ' <b>Tom\'s   "best"</b> '}).name == '<b>Tom\'s   "best"</b>'
 

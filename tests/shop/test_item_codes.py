@@ -107,9 +107,18 @@ def test_what_is_no_upc_e_is_not_widened(wrong):
         ("5012345678900,00", "5012345678900"),
         ("'5012345678900", "5012345678900"),
         ('="5012345678900"', "5012345678900"),
+        ("5.012345678900e12", "5012345678900"),
+        ("0000005012345678900", "5012345678900"),  # a merchandise system fills its field up
+        ("00000000036000291452", "0036000291452"),
+        ("00000000000000004011", "00000000000000004011"),  # a number of the shop's own
+        ("043942089X", "9780439420891"),
+        ("043942089x", "9780439420891"),
+        ("123456789Y", "123456789Y"),
         ("4011", "4011"),
         ("4011.0", "4011"),
         ("1E5", "1E5"),
+        ("1.5E27", "1.5E27"),
+        ("0", "0"),
         ("12-34", "12-34"),
         ("0123456789", "0123456789"),
     ],
@@ -132,6 +141,9 @@ def test_every_form_of_a_gtin_is_one_code(text, code):
         ("]E105", CodeProblem.NOT_A_CODE),
         ("5.01235E+12", CodeProblem.NOT_A_CODE),
         ("5.0123456789E+12", CodeProblem.NOT_A_CODE),
+        ("5.0123456789e12", CodeProblem.NOT_A_CODE),
+        ("0000000000000", CodeProblem.NOT_A_CODE),  # what tills write where an item has no code
+        ("00000000", CodeProblem.NOT_A_CODE),
         ("BEGIN:VCARD\n4011\nEND:VCARD", CodeProblem.NOT_A_CODE),
         ("4011\n4012", CodeProblem.NOT_A_CODE),
         ("]E0", CodeProblem.EMPTY),
@@ -220,7 +232,11 @@ FORMS = st.sampled_from(
         *("'{}", '="{}"', "\x02{}\x03", "{}\r\n", "\u200e{}\u00a0", "ISBN {}", "01{}10L1\x1d21x"),
     ]
 )
-GTINS = st.text("0123456789", min_size=12, max_size=12).map(lambda digits: digits + str(check_digit(digits)))
+GTINS = (
+    st.text("0123456789", min_size=12, max_size=12)
+    .filter(lambda digits: digits.strip("0"))
+    .map(lambda digits: digits + str(check_digit(digits)))
+)
 
 
 # What keys are by the layout of the computer, and by their places.

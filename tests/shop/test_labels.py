@@ -18,7 +18,7 @@ from child_cart.scanner.decode import OpenCv, texts_in
 from child_cart.scanner.picture import grey
 from child_cart.shop import labels
 from child_cart.shop.billing import CATALOGUE
-from child_cart.shop.catalogue import MAX_PRICE_CENTS
+from child_cart.shop.catalogue import MAX_PRICE_CENTS, CatalogueError
 
 LONG = Item("SKU-1234567890-ABCDEFGHI", "<script>alert(1)</script> & \"quotes\" 'n' Łódź Köln", 1, 9_999_999)
 
@@ -81,6 +81,23 @@ def test_every_price_fits(price_cents, currency):
     price = ElementTree.fromstring(labels.svg(item, currency))[-2]
     size, told = int(price.get("font-size")), price.get("textLength")
     assert size == labels.PRICE_SIZE if told is None else float(told) <= labels.WIDTH - labels.TEXT_LEFT - labels.MARGIN
+
+
+@pytest.mark.parametrize(
+    ("name", "currency", "named"),
+    [("苹果 Apple", "", "苹 果"), ("حليب", "", "ح ل ي ب"), ("🍎", "", "🍎"), ("Apple", "₿", "₿")],
+    ids=["Chinese", "Arabic", "emoji", "currency"],
+)
+def test_a_png_without_a_glyph_is_refused_and_not_drawn_with_boxes(name, currency, named):
+    item = Item("A1", name, 1, 100)
+    with pytest.raises(CatalogueError, match=f"cannot show {named}: .* Take the SVG label"):
+        labels.png(item, currency)
+    assert name in labels.svg(item, currency)
+
+
+@pytest.mark.parametrize("name", ["Łódź Köln «ñ»", "Молоко", "Ψωμί", "Crème 12″ à 2 ½ €"])
+def test_a_png_is_drawn_for_what_its_font_has(name):
+    assert labels.png(Item("A1", name, 1, 100), "€")
 
 
 @given(st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=60))

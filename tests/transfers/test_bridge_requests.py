@@ -39,6 +39,31 @@ async def test_an_answer_of_another_kind_is_a_failure_with_words() -> None:
         await task
 
 
+async def test_carts_of_another_shape_are_known_from_the_last_answer_about_peers() -> None:
+    sent = Sent()
+    requests = BridgeRequests("aa" * 16, sent)
+
+    async def answered(code: Code | None, other_shapes: int) -> int:
+        task = asyncio.create_task(requests.ask(8, 1, 5.0))
+        await asyncio.sleep(0)
+        request = sent[-1].request
+        requests.take_answer(
+            ErrorMessage(code, request=request, other_shapes=other_shapes)
+            if code
+            else PeerList(request, "bb" * 16, ("cc" * 16,), other_shapes=other_shapes)
+        )
+        await asyncio.gather(task, return_exceptions=True)
+        return requests.other_shapes
+
+    assert await answered(None, 2) == 2
+    assert await answered(Code.TOO_MANY_TRANSFERS, 0) == 2  # it says nothing of other carts
+    assert await answered(Code.NOT_ENOUGH_PEERS, 3) == 3
+    assert await answered(None, 0) == 0
+    await answered(None, 1)
+    requests.lose_link()
+    assert requests.other_shapes == 0
+
+
 @pytest.mark.parametrize("kind", [PeerList, ErrorMessage])
 async def test_a_cart_that_is_not_found_is_no_failure(kind: type[Message]) -> None:
     sent = Sent()
