@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
+from .accounts import Accounts
 from .budget import Budget
 from .transfer import Transfer
 
@@ -19,10 +20,11 @@ class CreditGrants:
     Args:
         most_bytes: of what is promised and what waits, for all receivers together.
         clock: seconds that only grow.
+        accounts: those of the attached carts.
     """
 
-    def __init__(self, most_bytes: int, clock: Callable[[], float]) -> None:
-        self.budget = Budget(most_bytes, clock)
+    def __init__(self, most_bytes: int, clock: Callable[[], float], accounts: Accounts) -> None:
+        self.budget = Budget(most_bytes, clock, accounts.__getitem__)
         self.short: OrderedDict[str, Transfer] = OrderedDict()
         """Transfers whose senders have not been told of all credit, by id; the longest waiting first."""
 
