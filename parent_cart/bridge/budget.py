@@ -76,6 +76,11 @@ class Budget:
         """The bytes that are left; below zero after a chunk that was under way already."""
         return self.most_bytes - self._held_bytes
 
+    @property
+    def is_half_free(self) -> bool:
+        """Whether each receiver gets what it asks for."""
+        return self.free_bytes > self.most_bytes // 2
+
     def promise(self, cart_id: str, count: int) -> None:
         """Count credit of a receiver; a negative count takes it back."""
         self._add(self.promised, cart_id, count)

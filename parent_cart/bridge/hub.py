@@ -157,7 +157,7 @@ class Hub:
 
     def expire(self) -> list[Delivery]:
         """End the transfers that were idle for too long, and give their room to others."""
-        return self.transfers.expire() + self.transfers.release()
+        return self.transfers.expire()
 
     # What an attached cart sends.
 

@@ -135,14 +135,14 @@ class Transfers:
     def note_waiting(self, cart_id: str, waiting_bytes: int) -> list[Delivery]:
         """Take note of how many bytes wait for a cart now; return the credit that has room now."""
         self.credit_grants.note_waiting(cart_id, waiting_bytes)
-        return self.release(cart_id)
+        return self._release(cart_id)
 
     def note_gone(self, cart_id: str) -> list[Delivery]:
         """Take note that nothing waits any more for a cart whose link is gone; return the credit that has room now."""
         self.credit_grants.budget.drop(cart_id)
-        return self.release()
+        return self._release()
 
-    def release(self, cart_id: str = "") -> list[Delivery]:
+    def _release(self, cart_id: str = "") -> list[Delivery]:
         """Return the messages about credit that has room now; a cart that has just drained comes first."""
         if not self.credit_grants.short:
             return []
@@ -325,7 +325,7 @@ class Transfers:
         return told
 
     def expire(self) -> list[Delivery]:
-        """End the transfers that were idle for too long."""
+        """End the transfers that were idle for too long, and give their room to others."""
         now, told = self._clock(), []
         for transfer in list(self.open.values()):
             both = (transfer.sender, transfer.receiver)
@@ -336,7 +336,8 @@ class Transfers:
             elif not transfer.awaited and silent_s > self._limits.transfer_idle_s:
                 sentence = f"Nothing came for {self._limits.transfer_idle_s:g} s."
                 told += self._end(transfer, Code.TIMED_OUT, sentence, both)
-        return told + self._end_unused()
+        told += self._end_unused()
+        return told + [each for one in self.credit_grants.look_through() for each in self._tell_credit(one)]
 
     def _end_unused(self) -> list[Delivery]:
         """End the transfers that hold credit of which no chunk has used any for long, while others need the room."""

@@ -355,3 +355,25 @@ async def test_carts_that_read_nothing_leave_room_for_one_that_does(no_blocking:
 def test_a_bound_that_holds_no_chunks_is_named() -> None:
     with pytest.raises(SettingError, match=r"--max-buffered-bytes \(BRIDGE_MAX_BUFFERED_BYTES\) is 65536; .* 8 times"):
         build(BridgeSettings(max_buffered_bytes=65536))
+
+
+@pytest.mark.parametrize("holders", [PAIRS - 1, 3])
+def test_what_waits_in_vain_costs_who_drains_next_to_nothing(monkeypatch: pytest.MonkeyPatch, holders: int) -> None:
+    """Beyond half of the budget a drained chunk looks at the receiver's own transfers and at one other."""
+    pairs = Pairs()
+    for number in range(1, 1 + holders):
+        hold(pairs, number, sends=False)
+    grants, looked_at = pairs.hub.transfers.credit_grants, list[str]()
+    assert len(grants.short) == max(holders - 2, 0)
+    extend = grants.extend
+    monkeypatch.setattr(grants, "extend", lambda transfer: looked_at.append(transfer.receiver) or extend(transfer))
+    pairs.grant(0)
+    pairs.send(0)
+    looked_at.clear()
+    pairs.read(0, CHUNK)
+    assert len([receiver for receiver in looked_at if receiver != pairs.receivers[0]]) <= 1
+    looked_at.clear()
+    pairs.take(pairs.hub.expire())
+    assert set(looked_at) >= {*pairs.receivers[3 : 1 + holders]}  # and regularly at all
+
+
