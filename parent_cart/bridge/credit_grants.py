@@ -52,7 +52,9 @@ class CreditGrants:
 
     def look_through(self) -> list[Transfer]:
         """Return the transfers of whose credit more has room now; called regularly."""
-        return [transfer for transfer in list(islice(self.short.values(), LOOKED_AT_REGULARLY)) if self.extend(transfer)]
+        return [
+            transfer for transfer in list(islice(self.short.values(), LOOKED_AT_REGULARLY)) if self.extend(transfer)
+        ]
 
     def release(self, first: Iterable[Transfer] = ()) -> list[Transfer]:
         """Return the transfers of whose credit more has room now, out of those that have waited longest for it.

@@ -375,5 +375,3 @@ def test_what_waits_in_vain_costs_who_drains_next_to_nothing(monkeypatch: pytest
     looked_at.clear()
     pairs.take(pairs.hub.expire())
     assert set(looked_at) >= {*pairs.receivers[3 : 1 + holders]}  # and regularly at all
-
-
