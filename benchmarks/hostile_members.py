@@ -39,7 +39,7 @@ from benchmarks.raw_cart import CREDIT, RawCart, Stream, client_frame
 
 CHUNK: Final = 512 * 1024
 WINDOW: Final = 4 * 1024 * 1024
-MODEL_BYTES: Final = 25_000_000
+MODEL_BYTES: Final = 50_000_000
 PAUSE_S: Final = 0.01
 STREAMS: Final = 4
 AGAIN_S: Final = 1.0

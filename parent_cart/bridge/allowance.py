@@ -1,4 +1,4 @@
-"""How much a cart may send in a second. Pure."""
+"""How much an account may send in a second. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ BURST_S: Final = 1.0
 
 @dataclass(frozen=True)
 class RateLimits:
-    """How much one cart may send at most; 0 is no limit."""
+    """How much the carts of one account may send at most; 0 is no limit."""
 
     frames_per_s: int = 0
     bytes_per_s: int = 0
 
+    @property
+    def is_any(self) -> bool:
+        """Whether there is a limit."""
+        return bool(self.frames_per_s or self.bytes_per_s)
+
 
 class Allowance:
-    """The frames and bytes that one cart has left.
+    """The frames and bytes that one account has left.
 
     What was read at once may overdraw both, so that nothing is dropped; the cart then waits until it has earned them.
     """

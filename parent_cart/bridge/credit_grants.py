@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
+from .accounts import Accounts
 from .budget import Budget
 from .transfer import Transfer
 
-LOOKED_AT: Final = 16  # transfers that wait for credit, each time that there is room
+# How many transfers that wait for credit are looked at: when something was drained, and regularly.
+LOOKED_AT: Final = 16
+LOOKED_AT_REGULARLY: Final = 1000
 
 
 class CreditGrants:
@@ -19,10 +22,11 @@ class CreditGrants:
     Args:
         most_bytes: of what is promised and what waits, for all receivers together.
         clock: seconds that only grow.
+        accounts: those of the attached carts.
     """
 
-    def __init__(self, most_bytes: int, clock: Callable[[], float]) -> None:
-        self.budget = Budget(most_bytes, clock)
+    def __init__(self, most_bytes: int, clock: Callable[[], float], accounts: Accounts) -> None:
+        self.budget = Budget(most_bytes, clock, accounts.__getitem__)
         self.short: OrderedDict[str, Transfer] = OrderedDict()
         """Transfers whose senders have not been told of all credit, by id; the longest waiting first."""
 
@@ -46,6 +50,12 @@ class CreditGrants:
         self._set(transfer, transfer.passed_bytes, up_to)
         return True
 
+    def look_through(self) -> list[Transfer]:
+        """Return the transfers of whose credit more has room now; called regularly."""
+        return [
+            transfer for transfer in list(islice(self.short.values(), LOOKED_AT_REGULARLY)) if self.extend(transfer)
+        ]
+
     def release(self, first: Iterable[Transfer] = ()) -> list[Transfer]:
         """Return the transfers of whose credit more has room now, out of those that have waited longest for it.
 
@@ -53,7 +63,10 @@ class CreditGrants:
             first: those to look at before them, as far as they wait for credit.
         """
         own = [transfer for transfer in first if transfer.transfer_id in self.short]
-        return [transfer for transfer in (*own, *islice(self.short.values(), LOOKED_AT)) if self.extend(transfer)]
+        # Beyond half of the budget credit is earned by draining, so few of the others can get some, and to look at many
+        # after each chunk would cost as much as passing the chunk on.
+        others = islice(self.short.values(), LOOKED_AT if self.budget.is_half_free else 1)
+        return [transfer for transfer in (*own, *others) if self.extend(transfer)]
 
     def note_waiting(self, cart_id: str, waiting_bytes: int) -> None:
         """Take note of how many bytes wait for a cart now."""

@@ -31,13 +31,14 @@ from cart_common.wire.messages import (
     Role,
 )
 
+from .accounts import AccountBuckets, Accounts
 from .cart_clocks import CartClocks
 from .model_shapes import ModelShapes
 from .peer_picker import PeerPicker
-from .returning_carts import ReturningCarts
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
 
+MESSAGES_FOR_A_CHUNK: Final = 4  # that each of its two carts earns
 PEERS_FOR_A_REQUEST: Final = 16  # peers in an answer that cost as much as one request: a larger cluster costs several
 
 
@@ -50,8 +51,6 @@ class AttachedCart:
     model_signature: str
     model_version: int
     attached_at: float
-    requests: TokenBucket
-    """The requests that it may still make; a flood of them must not reach the peers."""
     task: str = ""
     """A digest of the name of what it learns; empty if it does not say."""
     cluster: str = ""
@@ -89,7 +88,8 @@ class Hub:
         self.carts: dict[str, AttachedCart] = {}
         self.counters: Counter[str] = Counter()
         self.clocks = CartClocks(clock, wall_clock)
-        self.transfers = Transfers(limits, clock, self.carts.keys(), self.counters)
+        self.accounts = Accounts()
+        self.transfers = Transfers(limits, clock, self.accounts, self.counters)
         self.relayed_bytes = 0
         self._clock = clock
         self._new_id = new_id
@@ -97,7 +97,13 @@ class Hub:
         self._elsewhere = elsewhere
         self._peer_pickers: dict[tuple[str, Role], PeerPicker] = {}
         self._shapes = ModelShapes()
-        self._returning_carts: ReturningCarts[TokenBucket] = ReturningCarts(limits.max_carts)
+        # A flood of requests must not reach the peers.
+        self._requests: AccountBuckets[TokenBucket] = AccountBuckets(
+            lambda now: TokenBucket(limits.requests_per_s, limits.requests_at_once, now), 2 * limits.max_carts
+        )
+        self._messages: AccountBuckets[TokenBucket] = AccountBuckets(
+            lambda now: TokenBucket(limits.messages_per_s, limits.messages_at_once, now), 2 * limits.max_carts
+        )
 
     # A cart comes, changes and goes.
 
@@ -113,10 +119,8 @@ class Hub:
         """
         if len(self.carts) >= self.limits.max_carts:
             raise Violation(Code.BRIDGE_FULL, f"This bridge has its {self.limits.max_carts} carts; try another one.")
-        now = self._clock()
-        fresh = TokenBucket(self.limits.requests_per_s, self.limits.requests_at_once, now)
-        requests = self._returning_carts.come_back(cart_id) or fresh
-        cart = AttachedCart(cart_id, role, model_signature, model_version, now, requests, task)
+        self.accounts.enter(cart_id)
+        cart = AttachedCart(cart_id, role, model_signature, model_version, self._clock(), task)
         self.carts[cart_id] = cart
         self._shapes.add(task, model_signature)
         self._make_pickable(cart)
@@ -140,16 +144,28 @@ class Hub:
         if cart is not None:
             self._make_unpickable(cart)
             self._shapes.remove(cart.task, cart.model_signature)
-            self._returning_carts.leave(cart_id, cart.requests, self._clock())
+            self.accounts.leave(cart_id)
         return cart is not None
 
     def may_ask(self, cart_id: str) -> bool:
         """Take one of the requests that a cart has left; tell whether there was one."""
         return self._may_request(self.carts[cart_id])
 
+    def take_messages(self, cart_id: str, count: int) -> float:
+        """Take messages that have come out of those that a cart's account has left; return seconds to read no more.
+
+        What is passed on to a cart earns it messages, so those that serve a transfer cost nothing in the end. Messages
+        that serve none, however many carts send them without pause, are read at a rate that leaves the bridge its time.
+        """
+        left = self._messages_of(cart_id).take(count, self._clock())
+        return max(0.0, -left / self.limits.messages_per_s)
+
+    def _messages_of(self, cart_id: str) -> TokenBucket:
+        return self._messages.of(self.accounts[cart_id], self._clock())
+
     def expire(self) -> list[Delivery]:
         """End the transfers that were idle for too long, and give their room to others."""
-        return self.transfers.expire() + self.transfers.release()
+        return self.transfers.expire()
 
     # What an attached cart sends.
 
@@ -159,7 +175,14 @@ class Hub:
         Raises:
             Violation: if the message is not allowed; the caller detaches the cart.
         """
-        cart = self.carts[cart_id]
+        told = self._receive(self.carts[cart_id], message)
+        for delivery in told:
+            if delivery.cart_id != cart_id:
+                self._messages_of(delivery.cart_id).give_back(1)
+        return told
+
+    def _receive(self, cart: AttachedCart, message: Message) -> list[Delivery]:
+        cart_id = cart.cart_id
         match message:
             case PeerType():
                 return self._change(cart, message)
@@ -188,6 +211,8 @@ class Hub:
         if transfer is None:
             return None
         self.relayed_bytes += payload_bytes
+        for end in (cart_id, transfer.receiver):
+            self._messages_of(end).give_back(MESSAGES_FOR_A_CHUNK)
         self.carts[cart_id].received_bytes += payload_bytes
         self.carts[transfer.receiver].delivered_bytes += payload_bytes
         return transfer.receiver
@@ -276,9 +301,10 @@ class Hub:
         return self.transfers.request(message)
 
     def _may_request(self, cart: AttachedCart, count: int = 1) -> bool:
-        """Take some of the requests that a cart has left; tell whether there were as many."""
+        """Take some of the requests that a cart's account has left; tell whether there were as many."""
         now = self._clock()
-        if cart.requests.left(now) < count:
+        requests = self._requests.of(self.accounts[cart.cart_id], now)
+        if requests.left(now) < count:
             return False
-        cart.requests.take(count, now)
+        requests.take(count, now)
         return True

@@ -30,6 +30,8 @@ class Limits:
     resume_timeout_s: float = 90.0
     requests_per_s: float = 20.0
     requests_at_once: int = 128
+    messages_per_s: float = 20.0
+    messages_at_once: int = 128
 
     def chunk_size_error(self, chunk_bytes: int) -> str:
         """Return why chunks of this size are not taken, as a sentence; empty if they are."""

@@ -7,7 +7,7 @@ transfer name it with RESUME, and it goes on where the receiver says.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
 from cart_common.wire.chunk import ChunkHeader
@@ -23,6 +23,7 @@ from cart_common.wire.messages import (
     Resume,
 )
 
+from .accounts import Accounts
 from .budget import STALLED_S
 from .credit_grants import CreditGrants
 from .rules import Delivery, Limits, Violation
@@ -37,28 +38,33 @@ class Transfers:
     Args:
         limits: of one cart, and of all together.
         clock: seconds that only grow.
-        attached: the ids of the carts that are attached now.
+        accounts: those of the carts that are attached now.
         counters: counts what happens, by name.
     """
 
-    def __init__(
-        self, limits: Limits, clock: Callable[[], float], attached: Collection[str], counters: Counter[str]
-    ) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float], accounts: Accounts, counters: Counter[str]) -> None:
         self.open: dict[str, Transfer] = {}
         self._limits = limits
         self._clock = clock
-        self._attached = attached
+        self._accounts = accounts
         self._counters = counters
         self._of_cart: dict[str, set[str]] = {}
-        self.credit_grants = CreditGrants(limits.max_buffered_bytes, clock)
+        self.credit_grants = CreditGrants(limits.max_buffered_bytes, clock, accounts)
 
     def of_cart(self, cart_id: str) -> list[Transfer]:
         """Return the transfers that a cart is at one end of."""
         return [self.open[transfer_id] for transfer_id in sorted(self._of_cart.get(cart_id, ()))]
 
     def count_of(self, cart_id: str) -> int:
-        """Return how many transfers a cart takes part in; those that only the other cart has named do not count."""
-        return sum(cart_id not in transfer.awaited for transfer in self.of_cart(cart_id))
+        """Return in how many transfers a cart's account takes part; those that only the others have named do not count.
+
+        A transfer between two of its carts counts twice.
+        """
+        return sum(
+            own not in self.open[transfer_id].awaited
+            for own in self._accounts.carts_beside(cart_id)
+            for transfer_id in self._of_cart.get(own, ())
+        )
 
     def is_busy(self, cart_id: str) -> bool:
         """Tell whether a cart has a transfer under way; those that wait for a lost link do not count."""
@@ -75,7 +81,7 @@ class Transfers:
         if message.transfer in self.open:
             raise Violation(Code.UNEXPECTED_MESSAGE, f"Transfer id {message.transfer} is taken.")
         most = self._limits.max_transfers_per_cart
-        if message.destination not in self._attached:
+        if message.destination not in self._accounts:
             return self.refuse(message.source, message.transfer, Code.PEER_LEFT, "The other cart has left the bridge.")
         if self.count_of(message.source) >= most or self.count_of(message.destination) >= most:
             sentence = f"One of the carts has {most} open transfers."
@@ -129,14 +135,14 @@ class Transfers:
     def note_waiting(self, cart_id: str, waiting_bytes: int) -> list[Delivery]:
         """Take note of how many bytes wait for a cart now; return the credit that has room now."""
         self.credit_grants.note_waiting(cart_id, waiting_bytes)
-        return self.release(cart_id)
+        return self._release(cart_id)
 
     def note_gone(self, cart_id: str) -> list[Delivery]:
         """Take note that nothing waits any more for a cart whose link is gone; return the credit that has room now."""
         self.credit_grants.budget.drop(cart_id)
-        return self.release()
+        return self._release()
 
-    def release(self, cart_id: str = "") -> list[Delivery]:
+    def _release(self, cart_id: str = "") -> list[Delivery]:
         """Return the messages about credit that has room now; a cart that has just drained comes first."""
         if not self.credit_grants.short:
             return []
@@ -319,7 +325,7 @@ class Transfers:
         return told
 
     def expire(self) -> list[Delivery]:
-        """End the transfers that were idle for too long."""
+        """End the transfers that were idle for too long, and give their room to others."""
         now, told = self._clock(), []
         for transfer in list(self.open.values()):
             both = (transfer.sender, transfer.receiver)
@@ -330,7 +336,8 @@ class Transfers:
             elif not transfer.awaited and silent_s > self._limits.transfer_idle_s:
                 sentence = f"Nothing came for {self._limits.transfer_idle_s:g} s."
                 told += self._end(transfer, Code.TIMED_OUT, sentence, both)
-        return told + self._end_unused()
+        told += self._end_unused()
+        return told + [each for one in self.credit_grants.look_through() for each in self._tell_credit(one)]
 
     def _end_unused(self) -> list[Delivery]:
         """End the transfers that hold credit of which no chunk has used any for long, while others need the room."""
@@ -385,4 +392,4 @@ class Transfers:
         return transfer
 
     def _tell(self, cart_id: str, message: Message) -> list[Delivery]:
-        return [Delivery(cart_id, message)] if cart_id in self._attached else []
+        return [Delivery(cart_id, message)] if cart_id in self._accounts else []

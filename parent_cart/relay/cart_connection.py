@@ -60,7 +60,7 @@ class CartConnection:
         owner: takes what arrives.
         address: the cart's IP address.
         send_queue: what waits to be written.
-        allowance: what the cart may still send; None without a limit.
+        allowance: what the cart may still send until it has attached; then that of its account counts.
         account: to which the time that it costs is charged.
     """
 
@@ -82,7 +82,7 @@ class CartConnection:
         owner: ConnectionOwner,
         address: str,
         send_queue: SendQueue,
-        allowance: Allowance | None,
+        allowance: Allowance,
         account: ReadingAccount | None = None,
     ) -> None:
         self._owner = owner

@@ -15,6 +15,7 @@ from ..bridge.neighbourhood import Neighbourhood
 
 SEEK_S: Final = 5.0
 SEEKING_MOST: Final = 100
+SEEKING_OF_ONE: Final = 20  # account
 # Lists of bridges are long: ten thousand at once would delay everything else.
 TOLD_AT_ONCE: Final = 200
 
@@ -33,7 +34,7 @@ class NeighbourService:
         self._hub = hub
         self._say = say
         self._untold: list[str] = []
-        self._seeking: set[asyncio.Task[None]] = set()
+        self._seeking: dict[asyncio.Task[None], str] = {}  # with the account that it is for
 
     def knows_others(self) -> bool:
         """Tell whether there is another bridge to go to."""
@@ -52,13 +53,14 @@ class NeighbourService:
 
     def take(self, cart_id: str, message: Whereabouts | Seek) -> None:
         """Take a cart's record or look for another cart, as often as the cart may ask."""
-        may_ask = self._hub.may_ask(cart_id) and len(self._seeking) < SEEKING_MOST
+        account = self._hub.accounts[cart_id]
+        may_ask = self._hub.may_ask(cart_id) and (isinstance(message, Whereabouts) or self._may_seek(account))
         if not may_ask:
             self._hub.counters["requests_refused"] += 1
         if isinstance(message, Seek) and may_ask:
             task = asyncio.create_task(self._seek(cart_id, message), name="seek a cart")
-            self._seeking.add(task)
-            task.add_done_callback(self._seeking.discard)
+            self._seeking[task] = account
+            task.add_done_callback(self._seeking.pop)
         elif isinstance(message, Seek):
             self._say_not_found(cart_id, message)
         elif may_ask:
@@ -68,6 +70,10 @@ class NeighbourService:
             refusal = self._neighbourhood.take_record(cart_id, message.record)
             if refusal is not None:
                 self._hub.counters[f"record_refused_{refusal.lower()}"] += 1
+
+    def _may_seek(self, account: str) -> bool:
+        of_one = sum(seeking == account for seeking in self._seeking.values())
+        return len(self._seeking) < SEEKING_MOST and of_one < SEEKING_OF_ONE
 
     def sweep(self, attached: Collection[str]) -> None:
         """Tell some more carts that bridges have come or gone; called regularly."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
-from cart_common.websocket.fair_reading import FairReading, ReadingAccount
+from cart_common.process.account import account_of
+from cart_common.websocket.fair_reading import FairReading
 from cart_common.websocket.frames import BINARY, POLICY_VIOLATION, Frame, FrameError, text_of
 from cart_common.websocket.send_queue import SendQueue, SendQueueFull
 from cart_common.websocket.socket import FAREWELL_S
@@ -33,12 +35,12 @@ from cart_common.wire.messages import (
     parse,
 )
 
+from ..bridge.accounts import AccountBuckets
 from ..bridge.admission import Admission
 from ..bridge.allowance import Allowance, RateLimits
 from ..bridge.budget import STALLED_S
 from ..bridge.hub import Hub
 from ..bridge.neighbourhood import Neighbourhood
-from ..bridge.returning_carts import ReturningCarts
 from ..bridge.rules import Delivery, Violation
 from .cart_connection import CartConnection, Phase
 from .departure import Departure
@@ -84,7 +86,9 @@ class Relay:
         self._connections: dict[str, CartConnection] = {}
         self._sockets: set[CartConnection] = set()
         self._strangers = Strangers()
-        self._returning_carts: ReturningCarts[Allowance] = ReturningCarts(hub.limits.max_carts)
+        self._allowances: AccountBuckets[Allowance] = AccountBuckets(
+            partial(Allowance, rates), 2 * hub.limits.max_carts
+        )
         self._emptied = asyncio.Event()
         self.fair_reading = FairReading()
         self._stopping = False
@@ -112,9 +116,9 @@ class Relay:
         limits = self._hub.limits
         # Credit bounds what can wait for one cart; the queue holds that much and no more.
         send_queue = SendQueue(limits.max_transfers_per_cart * (limits.max_window_bytes + 2 * limits.max_chunk_bytes))
-        limited = self._rates.frames_per_s or self._rates.bytes_per_s
-        allowance = Allowance(self._rates, loop.time()) if limited else None
-        connection = CartConnection(self, address, send_queue, allowance, self._strangers.account_of(address))
+        # The strangers of one address share the time as if they were one cart.
+        account = self.fair_reading.account(account_of(address=address))
+        connection = CartConnection(self, address, send_queue, Allowance(self._rates, loop.time()), account)
         # Counted before the handshake, which may wait: many at once must not pass the limit together.
         self._sockets.add(connection)
         self._admission.enter(address)
@@ -184,8 +188,6 @@ class Relay:
         if was_attached:
             log.info("cart %s left: %s", connection.cart_id, reason)
             del self._connections[connection.cart_id]
-            if connection.allowance is not None:
-                self._returning_carts.leave(connection.cart_id, connection.allowance, asyncio.get_running_loop().time())
             go = self._hub.lose if connection.keeps_transfers else self._hub.leave
             self._deliver(go(connection.cart_id))
             self._neighbour_service.forget(connection.cart_id)
@@ -211,10 +213,7 @@ class Relay:
 
     def take(self, connection: CartConnection, messages: list[Frame], frames: int, read_bytes: int) -> None:
         """Take what one read of a connection brought."""
-        if connection.allowance is not None:
-            wait_s = connection.allowance.spend(frames, read_bytes, asyncio.get_running_loop().time())
-            if wait_s:
-                connection.socket.hold(wait_s)
+        wait_s = self._spend(connection, frames, read_bytes)
         touched: dict[str, CartConnection] = {}
         broken = None
         try:
@@ -233,6 +232,21 @@ class Relay:
             self.note_waiting(receiver)
         if broken is not None:
             self.refuse(connection, broken)
+        elif connection.phase is Phase.ATTACHED:
+            chunks = sum(frame.opcode == BINARY for frame in messages)
+            wait_s = max(wait_s, self._hub.take_messages(connection.cart_id, frames - chunks))
+        if wait_s:
+            connection.socket.hold(wait_s)
+
+    def _spend(self, connection: CartConnection, frames: int, read_bytes: int) -> float:
+        """Take frames and bytes from an allowance; return for how many seconds to read no more."""
+        if not self._rates.is_any:
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        attached = connection.phase is Phase.ATTACHED
+        # A stranger has its own; those of one account share one.
+        own = self._allowances.of(self._hub.accounts[connection.cart_id], now) if attached else connection.allowance
+        return own.spend(frames, read_bytes, now)
 
     def _take_message(self, connection: CartConnection, message: Message) -> None:
         if connection.phase is Phase.GREETED:
@@ -259,9 +273,8 @@ class Relay:
         waiting = self._hub.attach(cart_id, attach.role, attach.model_signature, attach.model_version, attach.task)
         connection.move_to(Phase.ATTACHED)
         connection.cart_id, connection.nonce = cart_id, b""
-        connection.allowance = self._returning_carts.come_back(cart_id) or connection.allowance
         connection.socket.take_up_to(MAX_FRAME_BYTES)
-        connection.socket.charge_to(ReadingAccount())
+        connection.socket.charge_to(self.fair_reading.account(self._hub.accounts[cart_id]))
         self._strangers.remove(connection)
         self._connections[cart_id] = connection
         log.info("cart %s attached from %s as %s", cart_id, connection.address, attach.role)

@@ -7,10 +7,8 @@ flood from one address displaces its own connections, and not a cart that attach
 from __future__ import annotations
 
 from typing import Final
-from weakref import WeakValueDictionary
 
 from cart_common.process.account import account_of
-from cart_common.websocket.fair_reading import ReadingAccount
 
 from .cart_connection import CartConnection, Phase
 
@@ -28,19 +26,10 @@ class Strangers:
 
     def __init__(self) -> None:
         self._of_network: dict[str, dict[CartConnection, float]] = {}
-        self._accounts: WeakValueDictionary[str, ReadingAccount] = WeakValueDictionary()
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
-
-    def account_of(self, address: str) -> ReadingAccount:
-        """Return the account that the strangers of an address share: many connections get no more time than one."""
-        network = account_of(address=address)
-        account = self._accounts.get(network)
-        if account is None:
-            account = self._accounts[network] = ReadingAccount()
-        return account
 
     def displaced_by(self, address: str, now: float) -> CartConnection | None:
         """Return the connection that must go so that there is a place for a new one of an address; None for no need.

@@ -35,9 +35,13 @@ class Clock:
         return self.now
 
 
+def account_of(cart_id: str) -> str:
+    return cart_id
+
+
 def test_half_is_for_everybody_and_the_rest_for_those_who_drain() -> None:
     clock = Clock()
-    budget = Budget(1000, clock)
+    budget = Budget(1000, clock, account_of)
     assert budget.room_for("a", 10) == 500
     budget.promise("a", 500)
     assert budget.room_for("a", 10) == 0
@@ -68,7 +72,7 @@ def test_half_is_for_everybody_and_the_rest_for_those_who_drain() -> None:
 
 def test_who_drains_nothing_for_long_is_named_and_who_drains_is_not() -> None:
     clock = Clock()
-    budget = Budget(1000, clock)
+    budget = Budget(1000, clock, account_of)
     for cart in ("holds credit", "lets bytes wait", "drains", "has ended"):
         budget.promise(cart, 100)
     budget.promise("has ended", -100)
@@ -86,17 +90,17 @@ def test_who_drains_nothing_for_long_is_named_and_who_drains_is_not() -> None:
 
 def test_what_was_drained_is_forgotten_when_nothing_is_held() -> None:
     clock = Clock()
-    budget = Budget(1000, clock)
+    budget = Budget(1000, clock, account_of)
     for cart in ("a", "b"):
         budget.wait(cart, 10)
     budget.wait("a", -10)
     clock.now += 3 * DRAIN_S
     budget.forget_idle()
-    assert list(budget._drains) == ["b"]
+    assert list(budget._receivers) == list(budget._drains) == ["b"]
 
 
 def test_bytes_that_are_lost_with_a_link_were_not_drained() -> None:
-    budget = Budget(1000, Clock())
+    budget = Budget(1000, Clock(), account_of)
     budget.promise("others", 600)
     budget.wait("a", 300)
     budget.drop("a")
@@ -259,7 +263,7 @@ def test_a_full_bridge_takes_credit_back_from_who_drains_nothing(sends: bool) ->
     pairs = Pairs()
     fill_by_draining(pairs, sends)
     transfers, budget = pairs.hub.transfers, pairs.hub.transfers.credit_grants.budget
-    budget.promise("another", 4 * CHUNK)
+    budget.promise(pairs.senders[0], 4 * CHUNK)
     assert budget.free_bytes < MOST // 4
     pairs.grant(0)
     pairs.now += STALLED_S + 0.1
@@ -351,3 +355,23 @@ async def test_carts_that_read_nothing_leave_room_for_one_that_does(no_blocking:
 def test_a_bound_that_holds_no_chunks_is_named() -> None:
     with pytest.raises(SettingError, match=r"--max-buffered-bytes \(BRIDGE_MAX_BUFFERED_BYTES\) is 65536; .* 8 times"):
         build(BridgeSettings(max_buffered_bytes=65536))
+
+
+@pytest.mark.parametrize("holders", [PAIRS - 1, 3])
+def test_what_waits_in_vain_costs_who_drains_next_to_nothing(monkeypatch: pytest.MonkeyPatch, holders: int) -> None:
+    """Beyond half of the budget a drained chunk looks at the receiver's own transfers and at one other."""
+    pairs = Pairs()
+    for number in range(1, 1 + holders):
+        hold(pairs, number, sends=False)
+    grants, looked_at = pairs.hub.transfers.credit_grants, list[str]()
+    assert len(grants.short) == max(holders - 2, 0)
+    extend = grants.extend
+    monkeypatch.setattr(grants, "extend", lambda transfer: looked_at.append(transfer.receiver) or extend(transfer))
+    pairs.grant(0)
+    pairs.send(0)
+    looked_at.clear()
+    pairs.read(0, CHUNK)
+    assert len([receiver for receiver in looked_at if receiver != pairs.receivers[0]]) <= 1
+    looked_at.clear()
+    pairs.take(pairs.hub.expire())
+    assert set(looked_at) >= {*pairs.receivers[3 : 1 + holders]}  # and regularly at all

@@ -781,19 +781,6 @@ def test_coming_back_refills_nothing(goes: str) -> None:
     getattr(fleet.hub, goes)(fleet.kernel)
     fleet.hub.attach(fleet.kernel, Role.KERNEL, MODEL, 1)
     assert fleet.ask().code is Code.TOO_MANY_TRANSFERS
-    # Full again, it is as good as a new one, and not kept.
-    fleet.clock.now += 3
-    getattr(fleet.hub, goes)(fleet.kernel)
-    assert not len(fleet.hub._returning_carts)
-
-
-def test_what_is_kept_of_carts_that_are_away_is_bounded() -> None:
-    hub, _ = new_hub()
-    for number in range(50):
-        hub.attach(cart(number), Role.KERNEL, MODEL, 1)
-        hub.receive(cart(number), Cluster("ee" * 16, 1, 1))
-        hub.leave(cart(number))
-    assert len(hub._returning_carts) == LIMITS.max_carts
 
 
 def test_credit_that_lets_no_chunk_pass_is_not_passed_on() -> None:

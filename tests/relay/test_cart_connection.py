@@ -9,6 +9,7 @@ import pytest
 
 from cart_common.websocket.fair_reading import FairReading
 from cart_common.websocket.send_queue import SendQueue
+from parent_cart.bridge.allowance import Allowance, RateLimits
 from parent_cart.relay.cart_connection import TRANSITIONS, CartConnection, Phase
 from parent_cart.relay.relay import Relay
 
@@ -19,7 +20,7 @@ class Owner(Relay):
 
 
 def connection_in(phase: Phase) -> CartConnection:
-    connection = CartConnection(Owner(), "127.0.0.1", SendQueue(0), None)
+    connection = CartConnection(Owner(), "127.0.0.1", SendQueue(0), Allowance(RateLimits(), 0.0))
     connection.phase = phase
     return connection
 

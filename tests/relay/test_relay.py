@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from contextlib import AsyncExitStack, suppress
 
 import aiohttp
@@ -622,13 +623,51 @@ async def test_coming_back_is_no_new_allowance(no_blocking: BlockBuster, limit: 
     key = Ed25519PrivateKey.generate()
     async with running_bridge(**limit) as bridge:
         async with attached(bridge.url, key) as cart:
-            spent = bridge.relay._connections[cart.id].allowance
             await send_raw(cart, masked(0x8A, bytes(100)) * 3000)  # unsolicited pongs
             await until(lambda: bridge.relay._connections[cart.id].socket.held)
             cart.abort()
         # The bridge does not see the end of a link from which it reads nothing: this one takes its place.
         async with attached(bridge.url, key) as cart:
-            assert bridge.relay._connections[cart.id].allowance is spent
+            await send_raw(cart, masked(0x8A, b""))
+            await until(lambda: bridge.relay._connections[cart.id].socket.held)
+            cart.abort()
+
+
+async def test_time_is_shared_by_address_and_then_by_account(
+    no_blocking: BlockBuster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_bridge() as bridge, greeted(bridge.url), greeted(bridge.url):
+        strangers = {connection.socket._account for connection in bridge.relay._sockets}
+        assert len(strangers) == 1
+        async with attached(bridge.url), attached(bridge.url):
+            accounts = {connection.socket._account for connection in bridge.relay._connections.values()}
+            assert len(accounts) == 2
+            assert not accounts & strangers
+        monkeypatch.setattr("parent_cart.bridge.accounts.account_of", lambda *, cart_id: "one owner")
+        await until(lambda: not bridge.relay._connections)
+        async with attached(bridge.url), attached(bridge.url):
+            assert len({connection.socket._account for connection in bridge.relay._connections.values()}) == 1
+
+
+async def test_a_flood_of_messages_is_read_at_a_rate_and_a_transfer_pays_for_its_own(no_blocking: BlockBuster) -> None:
+    async with (
+        running_bridge(**SMALL_CHUNKS) as bridge,
+        attached(bridge.url) as shell,
+        attached(bridge.url, role="KERNEL") as kernel,
+        attached(bridge.url) as flooder,
+    ):
+        payload, most = os.urandom(4096 * 400), bridge.hub.limits.messages_at_once
+        opened = await open_transfer(kernel, shell, payload, 4096)
+        for number in range(400):  # more messages than it has at once
+            await kernel.say("CREDIT", transfer=opened.id, up_to_bytes=(number + 1) * 4096)
+            await shell.hear("CREDIT")
+            await shell.socket.send_bytes(opened.frame(number))
+            await kernel.hear_bytes()
+        for cart in (kernel, shell):
+            assert bridge.hub._messages_of(cart.id).left(time.monotonic()) > most - 2
+        await send_raw(flooder, masked(0x8A, b"") * (most + 100))  # unsolicited pongs
+        await until(lambda: bridge.relay._connections[flooder.id].socket.held)
+        flooder.abort()
 
 
 class Held:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cart_common.websocket.fair_reading import FairReading
 from cart_common.websocket.send_queue import SendQueue
+from parent_cart.bridge.allowance import Allowance, RateLimits
 from parent_cart.relay.cart_connection import CartConnection, Phase
 from parent_cart.relay.relay import Relay
 from parent_cart.relay.strangers import ATTACHES_WITHIN_S, STRANGERS_MOST, NoPlace, Strangers
@@ -23,7 +24,7 @@ def come(strangers: Strangers, address: str, now: float) -> CartConnection:
     displaced = strangers.displaced_by(address, now)
     if displaced is not None:
         strangers.remove(displaced)
-    connection = CartConnection(NoRelay(), address, SendQueue(0), None, strangers.account_of(address))
+    connection = CartConnection(NoRelay(), address, SendQueue(0), Allowance(RateLimits(), now))
     strangers.add(connection, now)
     return connection
 
@@ -45,13 +46,6 @@ async def test_a_crowd_of_one_address_gives_its_places_to_others_and_none_to_its
     assert len(strangers) == STRANGERS_MOST - 1  # it was there all the time
     strangers.remove(honest)
     assert len(strangers) == STRANGERS_MOST - 1
-
-
-async def test_the_strangers_of_a_network_share_one_account() -> None:
-    strangers = Strangers()
-    account = strangers.account_of("2001:db8::1")
-    assert strangers.account_of("2001:db8::2") is account
-    assert strangers.account_of("2001:db8:0:1::1") is not account
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 5), st.booleans()), max_size=60))

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from heapq import heappop
+from functools import partial
 
 import pytest
 from support.bridges.in_process import until
@@ -70,6 +70,48 @@ async def test_what_was_not_used_earlier_gives_no_advantage_later() -> None:
     assert idle.used_s > steady.used_s
 
 
+async def test_an_account_with_many_sockets_has_no_more_turns_than_one_with_one() -> None:
+    turns, seen = FairReading(), list[str]()
+    accounts = {name: turns.account(name) for name in ("crowd", "one")}
+
+    def again_and_again(name: str) -> Callable[[], None]:
+        def go_on() -> None:
+            seen.append(name)
+            turns.charge(accounts[name], 0.001)
+            turns.wait(accounts[name], go_on)
+
+        return go_on
+
+    for _ in range(20):
+        turns.wait(accounts["crowd"], again_and_again("crowd"))
+    turns.wait(accounts["one"], again_and_again("one"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(seen) == 20
+    assert abs(seen.count("crowd") - seen.count("one")) <= 1
+
+
+async def test_the_sockets_of_an_account_take_turns_and_it_is_charged_for_what_it_used_meanwhile() -> None:
+    turns, seen = FairReading(), list[str]()
+    accounts = {name: turns.account(name) for name in ("crowd", "one")}
+    for name in ("first", "second"):
+        turns.wait(accounts["crowd"], partial(seen.append, name))
+    turns.wait(accounts["one"], partial(seen.append, "one"))
+    turns.charge(accounts["crowd"], 0.001)  # by a third one, which did not wait
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert seen == ["one", "first", "second"]
+
+
+async def test_sockets_of_one_name_share_an_account_as_long_as_one_is_there() -> None:
+    turns = FairReading()
+    account = turns.account("a")
+    assert turns.account("a") is account
+    assert turns.account("b") is not account
+    del account
+    assert not len(turns._accounts)
+
+
 class Reads:
     """A handler that counts how much is read between two passes of the loop."""
 
@@ -129,7 +171,7 @@ class Queue(FairReading):
         self._is_pass_marked, self._spent_s = False, 0.0
 
     def next(self) -> None:
-        heappop(self._waiting)[2]()
+        self._next()()
 
 
 async def passes_of_the_loop() -> None:
