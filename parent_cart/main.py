@@ -103,7 +103,10 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
     identity = Identity.load_or_create(folder / "key.pem") if folder else Identity.generate()
     directory = _directory_of(settings, identity, token, folder)
     neighbourhood = Neighbourhood(directory, time.monotonic, chance)
-    hub = Hub(limits, time.monotonic, lambda: os.urandom(16).hex(), chance.randrange, neighbourhood.elsewhere)
+    hub = Hub(
+        *(limits, time.monotonic, time.time, lambda: os.urandom(16).hex()),
+        *(chance.randrange, neighbourhood.elsewhere),
+    )
     admission = Admission(token, time.monotonic, settings.max_connections, networks_in(settings.trusted_proxies))
     rates = RateLimits(settings.max_frames_per_s, settings.max_bytes_per_s)
     relay = Relay(

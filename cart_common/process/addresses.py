@@ -22,6 +22,15 @@ def host_and_port(host: str, port: int) -> str:
     return f"{bracketed(host)}:{port}"
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its address or by its name (RFC 6761, 6.3); no name is looked up."""
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    name = host.lower().rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")
+
+
 def networks_in(text: str) -> tuple[Network, ...]:
     """Return the networks in a text, which commas separate; an address is a network of one.
 

@@ -72,16 +72,19 @@ def pages(service: CatalogueService, checkout: CheckoutService) -> Blueprint:
         shown = [
             {
                 "item": item,
-                "price": priced(item.price_cents),
+                "price": price,
+                "price_attributes": labels.price_attributes(price),
                 "side": side,
                 "path": path,
             }
             for item in wanted[:MAX_LABELS]
-            for side, path in (labels.qr_path(item.code),)
+            for (side, path), price in ((labels.qr_path(item.code), priced(item.price_cents)),)
         ]
         return render_template(
             "labels.html",
             labels=shown,
+            price_box=f"0 0 {labels.PRICE_WIDTH} {labels.PRICE_SIZE}",
+            price_line=labels.PRICE_SIZE * 0.8,
             left_out=max(0, len(wanted) - MAX_LABELS),
             codes=codes,
             category=category,

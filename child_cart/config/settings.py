@@ -135,7 +135,12 @@ class CartSettings:
         secret=True,
         check=_check_store,
     )
-    store_timeout_s: float = option(5.0, "seconds for a MongoDB server to answer", minimum=0.1, maximum=300)
+    store_timeout_s: float = option(
+        5.0,
+        "seconds that a request waits for the store, all in all: for a MongoDB server, or for the file",
+        minimum=0.1,
+        maximum=300,
+    )
     catalogue: str = option(
         "",
         "database with a catalogue that carts share, as mongodb://HOST/DATABASE; each keeps a copy",

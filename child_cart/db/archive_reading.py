@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from cart_common.process.field_errors import parsed
 from cart_common.process.json_values import Json
 from cart_common.process.os_errors import error_words
 
@@ -37,9 +38,13 @@ class ArchiveError(StoreError):
 
 @dataclass(frozen=True)
 class RecordChecks:
-    """What records must be beyond their types. Each check returns what is kept, or raises ``ValueError``."""
+    """What records must be beyond their types. Each check returns what is kept, or raises ``ValueError``.
+
+    Items, bill lines and sales may hold values of other types than theirs: all wrong fields are named at once.
+    """
 
     item: Callable[[Item], Item]
+    bill_line: Callable[[BillLine], BillLine]
     sale: Callable[[Sale], Sale]
     row: Callable[[Json, Json, Callable[[Json], bool]], Json]
     """Gets fields for the task to parse, the row as it was stored, and a test whether a parsed row is that one."""
@@ -174,24 +179,17 @@ class _Reader:
 
     def _item(self, cells: dict[str, str]) -> Item:
         retired = cells.get("retired", "False")  # missing in archives of programs that knew no retired items
-        if retired not in ("False", "True"):
-            raise ValueError(f"retired is {retired[:40]!r}; it must be True or False")
         fields = self._typed(cells, ("code", "name", "category", "price_cents"))
-        item = Item(**fields, retired=retired == "True")
-        check_fields(item)
-        return self._checks.item(item)
+        return _checked(Item(**fields, retired=_FLAGS.get(retired, retired)), self._checks.item)  # type: ignore[arg-type]
 
     def _bill_line(self, cells: dict[str, str]) -> BillLine:
-        line = BillLine(**self._typed(cells, LINE_FIELDS))
-        check_fields(line)
-        return line
+        return _checked(BillLine(**self._typed(cells, LINE_FIELDS)), self._checks.bill_line)
 
     def _sale(self, line: int, whole: dict[str, str], lines: list[BillLine]) -> Sale:
         with self._naming("sales.csv", line):
             fields = self._typed(whole, SALE_FIELDS)
-            sale = Sale(**{**fields, "sold_at": float(whole["sold_at"]), "lines": tuple(lines)})
-            check_fields(sale)
-            return self._checks.sale(sale)
+            sale = Sale(**{**fields, "sold_at": _number_of(whole["sold_at"]), "lines": tuple(lines)})
+            return _checked(sale, self._checks.sale)
 
     def _typed(self, cells: dict[str, str], names: Iterable[str]) -> dict[str, Any]:
         """Return cells as whole numbers or texts; where a number belongs and there is none, the text is refused."""
@@ -226,6 +224,20 @@ class _Reader:
 
 
 _NUMBERS: Final = frozenset({"category", "price_cents", "amount", "gender", "total_cents"})
+_FLAGS: Final = {"True": True, "False": False}
+
+
+def _checked(record: T, check: Callable[[T], T]) -> T:
+    """Return what a check returns; name all fields that are wrong, by their types or by the check."""
+    kept: T = parsed({"types": lambda: check_fields(record), "record": lambda: check(record)})["record"]
+    return kept
+
+
+def _number_of(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _version(body: Json) -> ModelVersion:

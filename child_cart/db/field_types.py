@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
+from cart_common.process.field_errors import FieldErrors
+
 MAX_WHOLE: Final = 2**53 - 1
 MAX_TEXT_CHARS: Final = 10_000
 
@@ -15,14 +17,17 @@ def check_fields(record: Any) -> None:
     """Check that the fields of a record have the types that its class declares, and sane sizes.
 
     Raises:
-        ValueError: naming the first field that is wrong, and its value.
+        FieldErrors: naming every field that is wrong, and its value.
     """
+    wrong: dict[str, str] = {}
     for name, entry in record.__dataclass_fields__.items():
         value = getattr(record, name)
         kind, _, optional = str(entry.type).partition(" | ")
         is_right, words = _KINDS.get(kind, _ANYTHING)
         if not (is_right(value) or (optional == "None" and value is None)):
-            raise ValueError(f"{name} is {str(value)[:40]!r}; it must be {words}")
+            wrong[name] = f"{name} is {str(value)[:40]!r}; it must be {words}"
+    if wrong:
+        raise FieldErrors(wrong)
 
 
 def _is_whole(value: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -15,32 +14,12 @@ from pymongo.write_concern import WriteConcern
 from .deadline import remaining_s, within
 from .refusals import Refusals
 from .store import StoreAway, StoreError
+from .timed_lock import TimedLock
 
 T = TypeVar("T")
 
 WATCH_MS: Final = 2000
 """Interval at which the driver looks for a server that is away."""
-
-
-class TimedLock:
-    """A lock that its holder may take again, and that others wait for no longer than they may wait for the store.
-
-    Args:
-        timeout_s: how long, where no deadline is set.
-        busy: makes the error that is raised then.
-    """
-
-    def __init__(self, timeout_s: float, busy: Callable[[], StoreAway]) -> None:
-        self._lock = threading.RLock()
-        self._timeout_s = timeout_s
-        self._busy = busy
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=remaining_s(self._timeout_s)):
-            raise self._busy()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 class MongoServer:

@@ -43,7 +43,7 @@ def open_store(name: str, folder: Path, timeout_s: float) -> Store:
     Args:
         name: ``embedded``, or ``mongodb://HOST/DATABASE``.
         folder: the data folder; an embedded store lies in it.
-        timeout_s: limit for finding a server, and for each of its answers.
+        timeout_s: limit for finding a server and for each of its answers, and for waiting for the file.
 
     Raises:
         StoreError: if it cannot be used.
@@ -51,7 +51,7 @@ def open_store(name: str, folder: Path, timeout_s: float) -> Store:
     if name == EMBEDDED:
         from .sqlite import SqliteStore  # noqa: PLC0415 - one of the two, not both
 
-        return SqliteStore(folder / FILE_NAME)
+        return SqliteStore(folder / FILE_NAME, timeout_s)
     from .mongo import MongoStore  # noqa: PLC0415 - pymongo costs time and memory
 
     return MongoStore(name, shown(name), timeout_s)

@@ -12,7 +12,7 @@ from typing import Final
 from cart_common.process.json_values import Json
 
 from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
-from .sqlite_file import SqliteFile
+from .sqlite_file import TIMEOUT_S, SqliteFile
 from .store import HOLD_OUT_EVERY, check_follows, is_held_out, steps_from
 
 # Sales and rows are never deleted and their numbers never reused, so the largest number is also the count: every
@@ -37,11 +37,16 @@ READ_AT_ONCE: Final = 10_000
 
 
 class SqliteStore:
-    """A ``Store`` in one SQLite file."""
+    """A ``Store`` in one SQLite file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: made if it does not exist.
+        timeout_s: how long a call waits for the file.
+    """
+
+    def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._path = path
-        self._file = SqliteFile(path)
+        self._file = SqliteFile(path, timeout_s)
         self.refusals = self._file.refusals
         self._migrate()
         # One step into each tree: damage near its top or at its end is found now, not at the first sale.

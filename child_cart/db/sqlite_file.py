@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cart_common.process.os_errors import error_words
 
+from .deadline import remaining_s, within
 from .refusals import Refusals
-from .store import StoreError
+from .store import StoreAway, StoreError
+from .timed_lock import TimedLock
+
+TIMEOUT_S: Final = 5.0
 
 
 class SqliteFile:
@@ -24,6 +27,8 @@ class SqliteFile:
 
     Args:
         path: made if it does not exist.
+        timeout_s: how long to wait for other threads and for other programs that use the file, all in all, where no
+            deadline is set (``deadline.within``).
 
     Raises:
         StoreError: if it cannot be opened, or is not an SQLite file.
@@ -34,9 +39,12 @@ class SqliteFile:
         refusals: of transactions.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._path = path
-        self.lock = threading.RLock()
+        self._timeout_s = timeout_s
+        self.lock = TimedLock(
+            timeout_s, lambda: StoreAway(self._busy_sentence("others of this cart wait for it already"))
+        )
         self.refusals = Refusals()
         # Purchases are private: no other user of the machine may read them, from the first byte on.
         try:
@@ -45,14 +53,14 @@ class SqliteFile:
             os.close(descriptor)
         except OSError as error:
             raise StoreError(f"The store {path} cannot be opened: {error_words(error)}.") from None
-        self.connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self.connection = sqlite3.connect(path, timeout_s, check_same_thread=False, isolation_level=None)
         with self._naming_the_file():
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA synchronous = FULL")
 
     def rows(self, statement: str, *parameters: Any) -> list[Any]:
         """Return all rows that a query finds."""
-        with self.lock, self._naming_the_file():
+        with self._held():
             return self.connection.execute(statement, parameters).fetchall()
 
     def value(self, statement: str, *parameters: Any) -> Any:
@@ -62,7 +70,7 @@ class SqliteFile:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit what the block writes, or nothing of it if the block fails."""
-        with self.lock, self._noting_refusals(), self._naming_the_file():
+        with self._noting_refusals(), self._held():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -76,6 +84,13 @@ class SqliteFile:
         """Close the connection. Safe to call again."""
         with self.lock:
             self.connection.close()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the file, with what is left of the time to wait for other programs that write to it."""
+        with within(self._timeout_s), self.lock, self._naming_the_file():
+            self.connection.execute(f"PRAGMA busy_timeout = {int(remaining_s(self._timeout_s) * 1000)}")
+            yield
 
     @contextmanager
     def _noting_refusals(self) -> Iterator[None]:
@@ -93,7 +108,15 @@ class SqliteFile:
         try:
             yield
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise StoreAway(self._busy_sentence(str(error))) from error
             raise StoreError(
                 f"The store {self._path} cannot be used ({error}). If the disk is full, make room; if the file is "
                 "damaged, restore it from a backup, or move it away to start with an empty store."
             ) from error
+
+    def _busy_sentence(self, why: str) -> str:
+        return (
+            f"The store {self._path} is busy ({why}). Another program may hold the file; the cart goes on by itself "
+            "when it lets go."
+        )

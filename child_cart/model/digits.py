@@ -13,7 +13,7 @@ import numpy as np
 
 from .arrays import Array
 from .partition import Partition, partition_rows
-from .task import KerasTask, Row, RowError, whole_number
+from .task import KerasTask, Row, RowError, row_parsed_by, whole_number
 
 PIXELS: Final = 64
 BRIGHTEST: Final = 16
@@ -51,12 +51,12 @@ class Digits(KerasTask):
 
     def parse_row(self, fields: Mapping[str, object]) -> Row:
         """Return pixels (64 numbers from 0 to 16) and digit (0-9)."""
-        pixels = fields.get("pixels")
-        if not isinstance(pixels, list) or len(pixels) != PIXELS:
-            raise RowError(f"pixels must be a list of {PIXELS} numbers")
-        numbered = dict(enumerate(pixels))
-        checked = [whole_number({"pixel": numbered[place]}, "pixel", 0, BRIGHTEST) for place in range(PIXELS)]
-        return {"pixels": checked, "digit": whole_number(fields, "digit", 0, DIGITS - 1)}
+        return row_parsed_by(
+            {
+                "pixels": lambda: _pixels(fields.get("pixels")),
+                "digit": lambda: whole_number(fields, "digit", 0, DIGITS - 1),
+            }
+        )
 
     def stored_row(self, row: Mapping[str, object]) -> Row:
         """Check a row that comes back from an export: rows are stored as they are parsed."""
@@ -80,6 +80,12 @@ class Digits(KerasTask):
         """Return inputs (rows, 64), each 0 to 1; targets (rows,), the digits."""
         inputs = np.array([row["pixels"] for row in rows], np.float32).reshape(-1, PIXELS) / BRIGHTEST
         return inputs, np.array([row["digit"] for row in rows], np.int64)
+
+
+def _pixels(value: object) -> list[int]:
+    if not isinstance(value, list) or len(value) != PIXELS:
+        raise RowError(f"pixels must be a list of {PIXELS} numbers")
+    return [whole_number({"pixel": pixel}, "pixel", 0, BRIGHTEST) for pixel in value]
 
 
 def _rows() -> list[Row]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .arrays import Array
 from .partition import Partition, partition_rows
-from .task import KerasTask, Row, SoldLine, whole_number
+from .task import KerasTask, Row, SoldLine, row_parsed_by, whole_number
 
 CATEGORIES: Final = 6
 CLASSES: Final = CATEGORIES + 1  # category 0 is not used
@@ -48,11 +48,13 @@ class Shopping(KerasTask):
 
     def parse_row(self, fields: Mapping[str, object]) -> Row:
         """Return month (1-12), gender (0 or 1) and item (category 1-6)."""
-        return {
-            "month": whole_number(fields, "month", 1, MONTHS),
-            "gender": whole_number(fields, "gender", 0, 1),
-            "item": whole_number(fields, "item", 1, CATEGORIES),
-        }
+        return row_parsed_by(
+            {
+                "month": lambda: whole_number(fields, "month", 1, MONTHS),
+                "gender": lambda: whole_number(fields, "gender", 0, 1),
+                "item": lambda: whole_number(fields, "item", 1, CATEGORIES),
+            }
+        )
 
     def stored_row(self, row: Mapping[str, object]) -> Row:
         """Check a row that comes back from an export: rows are stored as they are parsed."""

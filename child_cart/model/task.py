@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, Final, Protocol
 
 from cart_common.process.errors import UserError
+from cart_common.process.field_errors import FieldErrors, parsed
 
 from .arrays import Array
 from .learner import Learner
@@ -154,6 +155,18 @@ def checked_row(task: Task, fields: Mapping[str, object]) -> Row:
     except (TypeError, ValueError) as error:
         raise RowError(f"it cannot be kept ({error})") from None
     return row
+
+
+def row_parsed_by(parsers: Mapping[str, Callable[[], Any]]) -> Row:
+    """Return the row whose fields these parsers return.
+
+    Raises:
+        RowError: naming every field that is wrong, not only the first.
+    """
+    try:
+        return parsed(parsers)
+    except FieldErrors as error:
+        raise RowError(str(error)) from None
 
 
 def whole_number(fields: Mapping[str, object], field: str, low: int, high: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from cart_common.process.addresses import host_and_port
+from cart_common.process.addresses import host_and_port, is_loopback
 from cart_common.process.redaction import shown
 
 VARIABLES: Final = {"wss": "HTTPS_PROXY", "ws": "HTTP_PROXY"}
@@ -92,7 +92,7 @@ class ForwardProxies:
             return None  # connecting says what is wrong with the bridge's address
         variable = VARIABLES.get(parts.scheme, "")
         named = self.named.get(variable, "")
-        if not named or _is_loopback(host) or any(_exempts(entry, host, port) for entry in self.exempt):
+        if not named or is_loopback(host) or any(_exempts(entry, host, port) for entry in self.exempt):
             return None
         return _proxy_at(named, variable)
 
@@ -131,13 +131,6 @@ def _proxy_at(text: str, variable: str) -> Proxy:
 def _hidden(text: str) -> str:
     """Return a proxy's address without user and password, wherever in it they may be."""
     return shown(text.rpartition("@")[2])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _exempts(entry: str, host: str, port: int) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import asdict, fields
 from datetime import date
 from typing import Final
 
+from cart_common.process.field_errors import parsed
 from cart_common.process.settings import SettingError, field_named, option_of, parse_value
 
 from ..config import CartSettings
 from ..db.archive_reading import RecordChecks
+from ..db.field_types import MAX_WHOLE
 from ..db.records import MAX_ID_CHARS, BillLine, Item, ModelVersion, Sale, is_id
 from ..model.stored_rows import StoredRowCheck
 from ..model.task import Task
@@ -25,6 +27,7 @@ def import_checks(task: Task, today: date) -> RecordChecks:
     """Return the checks of an import for a cart that learns this task."""
     return RecordChecks(
         item=_ItemCheck(),
+        bill_line=_checked_line,
         sale=lambda sale: checked_sale(sale, today),
         row=StoredRowCheck(task),
         batch_id=lambda batch_id: _checked_id("batch_id", batch_id),
@@ -53,31 +56,48 @@ def checked_sale(sale: Sale, today: date) -> Sale:
     Raises:
         ValueError: naming what is wrong.
     """
-    _checked_id("sale_id", sale.sale_id)
-    shopper(sale.gender)
-    sale_day(sale.sold_on, today)
-    if not 0 <= sale.sold_at <= MAX_EPOCH_S:
-        raise ValueError(f"sold_at is {sale.sold_at}; it must be seconds since 1970")
-    if not 1 <= len(sale.lines) <= MAX_LINES:
-        raise ValueError(f"the sale has {len(sale.lines)} lines; a bill has 1 to {MAX_LINES}")
-    for line in sale.lines:
-        _check_line(line)
-    total = sum(line.price_cents * line.amount for line in sale.lines)
-    if total != sale.total_cents:
-        raise ValueError(f"total_cents is {sale.total_cents}, and the lines make {total}")
+    parsed(
+        {
+            "sale_id": lambda: _checked_id("sale_id", sale.sale_id),
+            "gender": lambda: shopper(sale.gender),
+            "sold_on": lambda: sale_day(sale.sold_on, today),
+            "sold_at": lambda: _check_time(sale.sold_at),
+            "lines": lambda: _check_lines(sale),
+        }
+    )
     return sale
 
 
-def _check_line(line: BillLine) -> None:
+def _check_time(sold_at: object) -> None:
+    if not isinstance(sold_at, int | float) or not 0 <= sold_at <= MAX_EPOCH_S:
+        raise ValueError(f"sold_at is {sold_at}; it must be seconds since 1970")
+
+
+def _check_lines(sale: Sale) -> None:
+    if not 1 <= len(sale.lines) <= MAX_LINES:
+        raise ValueError(f"the sale has {len(sale.lines)} lines; a bill has 1 to {MAX_LINES}")
+    total = sum(line.price_cents * line.amount for line in sale.lines)
+    if total != sale.total_cents:
+        raise ValueError(f"total_cents is {sale.total_cents}, and the lines make {total}")
+
+
+def _checked_line(line: BillLine) -> BillLine:
     # The code as it was sold, which may be older than the present form of codes; the name, category and price alike.
-    _checked_id("code", line.code)
-    name_of(line.name)
-    if not 1 <= line.amount <= MAX_AMOUNT:
-        raise ValueError(f"amount is {line.amount}; it must be from 1 to {MAX_AMOUNT}")
-    if not 1 <= line.price_cents <= MAX_PRICE_CENTS:
-        raise ValueError(f"price_cents is {line.price_cents}; it must be from 1 to {MAX_PRICE_CENTS}")
-    if line.category < 1:
-        raise ValueError(f"category is {line.category}; it must be 1 or more")
+    parsed(
+        {
+            "code": lambda: _checked_id("code", line.code),
+            "name": lambda: name_of(line.name),
+            "amount": lambda: _check_whole("amount", line.amount, MAX_AMOUNT),
+            "price_cents": lambda: _check_whole("price_cents", line.price_cents, MAX_PRICE_CENTS),
+            "category": lambda: _check_whole("category", line.category, MAX_WHOLE),
+        }
+    )
+    return line
+
+
+def _check_whole(field: str, value: object, most: int) -> None:
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"{field} is {value}; it must be from 1 to {most}")
 
 
 def _checked_id(field: str, text: str) -> str:

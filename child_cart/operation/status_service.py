@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
+from cart_common.process.addresses import is_loopback
 from cart_common.process.redaction import shown
 
 from ..config import CartSettings, SettingsBook
@@ -182,15 +182,8 @@ class StatusService:
 
 def plain_http_to(settings: CartSettings) -> str:
     """Return the address at which other machines reach the pages without https; empty if there is none."""
-    return "" if settings.tls_cert or _is_loopback(settings.host) else settings.host
+    return "" if settings.tls_cert or is_loopback(settings.host) else settings.host
 
 
 def _model_summary(version: ModelVersion) -> ModelSummary:
     return ModelSummary(version.number, version.origin, version.accuracy, version.samples, version.created_at)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
+from cart_common.process.field_errors import FieldErrors, parsed
 from cart_common.process.json_values import Json
 
 from ..db.records import Item
@@ -29,12 +30,8 @@ class CatalogueError(ValueError):
     """A change of the catalogue is rejected; the message is a sentence for the shopkeeper."""
 
 
-class FieldsRefused(CatalogueError):
+class FieldsRefused(FieldErrors, CatalogueError):
     """Fields make no item; ``fields`` says of each wrong one what is wrong."""
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        super().__init__(" ".join(fields.values()))
-        self.fields = dict(fields)
 
 
 class ReadOnlyCatalogue(CatalogueError):
@@ -52,7 +49,7 @@ def item_of(fields: Json, taken: Mapping[str, Item] | None = None) -> Item:
         FieldsRefused: if any are invalid; it names all of them.
     """
     there = taken or {}
-    return _parsed(fields, lambda value: _free(code_of(value, CodeIndex(there)), there))
+    return _item_of(fields, lambda value: _free(code_of(value, CodeIndex(there)), there))
 
 
 def item_under(code: str, fields: Json) -> Item:
@@ -61,27 +58,31 @@ def item_under(code: str, fields: Json) -> Item:
     Raises:
         FieldsRefused: if any are invalid; it names all of them.
     """
-    return _parsed(fields, lambda value: code)
+    return _item_of(fields, lambda value: code)
 
 
-def _parsed(fields: Json, code: Callable[[object], str]) -> Item:
-    parsers: dict[str, Callable[[object], Any]] = {
-        "code": code,
-        "name": name_of,
-        "category": _category_number,
-        "price_cents": _price_cents,
-        "retired": _is_retired,
-    }
-    values: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
-    for name, parse in parsers.items():
-        try:
-            values[name] = parse(fields.get(name, False if name == "retired" else None))
-        except CatalogueError as error:
-            wrong[name] = str(error)
-    if wrong:
-        raise FieldsRefused(wrong)
-    return Item(**values)
+def _item_of(fields: Json, code: Callable[[object], str]) -> Item:
+    return item_parsed_by(
+        {
+            "code": lambda: code(fields.get("code")),
+            "name": lambda: name_of(fields.get("name")),
+            "category": lambda: _category_number(fields.get("category")),
+            "price_cents": lambda: _price_cents(fields.get("price_cents")),
+            "retired": lambda: _is_retired(fields.get("retired", False)),
+        }
+    )
+
+
+def item_parsed_by(parsers: Mapping[str, Callable[[], object]]) -> Item:
+    """Return the item whose fields these parsers return.
+
+    Raises:
+        FieldsRefused: if any are invalid; it names all of them.
+    """
+    try:
+        return Item(**parsed(parsers))
+    except FieldErrors as error:
+        raise FieldsRefused(error.fields) from None
 
 
 def code_of(value: object, known: CodeIndex = NOTHING_KNOWN) -> str:

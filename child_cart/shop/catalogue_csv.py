@@ -19,6 +19,7 @@ from .catalogue import (
     CatalogueError,
     category_of,
     code_of,
+    item_parsed_by,
     name_of,
     price_of,
     written_price,
@@ -38,7 +39,7 @@ _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False
 
 @dataclass(frozen=True)
 class LineError:
-    """An error in one line of a file; the first line is number 1."""
+    """What is wrong in one line of a file, with all its fields; the first line is number 1."""
 
     line: int
     error: str
@@ -91,11 +92,9 @@ def read(data: bytes, known: CodeIndex = NOTHING_KNOWN) -> list[Item]:
     for fields in table.itertuples(index=False, name=None):
         line += 1
         try:
-            item = _item(dict(zip(table.columns, fields, strict=True)), known)
+            item = _item(dict(zip(table.columns, fields, strict=True)), known, lines_of, line)
             if item is not None:
-                if item.code in items:
-                    raise CatalogueError(f"The code {item.code} is in line {lines_of[item.code]} already.")
-                items[item.code], lines_of[item.code] = item, line
+                items[item.code] = item
         except CatalogueError as error:
             errors.append(LineError(line, str(error)))
         line += sum(field.count("\n") for field in fields)
@@ -158,19 +157,31 @@ def _table(text: str) -> DataFrame:
     return table.iloc[1:].fillna("")
 
 
-def _item(fields: dict[str, str], known: CodeIndex) -> Item | None:
-    """Return the item of one record, or None for an empty one."""
+def _item(fields: dict[str, str], known: CodeIndex, lines_of: dict[str, int], line: int) -> Item | None:
+    """Return the item of one record, or None for an empty one. ``lines_of`` holds the lines of the codes so far."""
     if not any(field.strip() for field in fields.values()):
         return None
     if fields["excess"]:
         raise CatalogueError("The line has more fields than the first one. Put quotes around a name with commas.")
-    retired = _YES.get(fields.get("retired", "").strip().casefold())
-    if retired is None:
-        raise CatalogueError(f"retired is {fields['retired'][:40]!r}; it is yes or no.")
-    return Item(
-        code_of(fields["code"], known),
-        name_of(unescaped(fields["name"])),
-        category_of(fields["category"]),
-        price_of(fields["price"]),
-        retired,
+    return item_parsed_by(
+        {
+            "code": lambda: _once(code_of(fields["code"], known), lines_of, line),
+            "name": lambda: name_of(unescaped(fields["name"])),
+            "category": lambda: category_of(fields["category"]),
+            "price_cents": lambda: price_of(fields["price"]),
+            "retired": lambda: _is_retired(fields.get("retired", "")),
+        }
     )
+
+
+def _once(code: str, lines_of: dict[str, int], line: int) -> str:
+    if lines_of.setdefault(code, line) != line:
+        raise CatalogueError(f"The code {code} is in line {lines_of[code]} already.")
+    return code
+
+
+def _is_retired(text: str) -> bool:
+    retired = _YES.get(text.strip().casefold())
+    if retired is None:
+        raise CatalogueError(f"retired is {text[:40]!r}; it is yes or no.")
+    return retired

@@ -15,10 +15,10 @@ HEIGHT: Final = 260
 """In units of the SVG and pixels of the PNG: 300 per inch on a label 51 mm wide."""
 QR_SIDE: Final = 212
 TEXT_LEFT: Final = 262
-TEXT_WIDTH: Final = WIDTH - TEXT_LEFT - 24
+MARGIN: Final = 16
+PRICE_WIDTH: Final = WIDTH - TEXT_LEFT - MARGIN
 NAME_LINES: Final = 2
 PRICE_SIZE: Final = 72
-MARGIN: Final = 16
 NAME_LINE_CHARS: Final = 17
 LABELS_KEPT: Final = 500
 """QR codes kept, about 6 KB each: drawing one takes 4 ms, and a sheet has hundreds."""
@@ -48,22 +48,31 @@ def name_lines(name: str) -> list[str]:
     return lines
 
 
+@lru_cache(LABELS_KEPT)
 def price_size(price: str) -> tuple[int, float]:
     """Return the font size at which a price fits on a label, and its width at that size."""
     from font_roboto import RobotoBold
     from PIL import ImageFont
 
     width = ImageFont.truetype(RobotoBold, PRICE_SIZE).getlength(price)
-    size = min(PRICE_SIZE, int(PRICE_SIZE * (WIDTH - TEXT_LEFT - MARGIN) / width))
+    size = min(PRICE_SIZE, int(PRICE_SIZE * PRICE_WIDTH / width))
     return size, width * size / PRICE_SIZE
+
+
+def price_attributes(price: str) -> dict[str, str]:
+    """Return the attributes of an SVG text with which a price is one line that fits on a label."""
+    size, width = price_size(price)
+    attributes = {"font-size": str(size), "font-weight": "bold"}
+    if size < PRICE_SIZE:  # a reader's fonts may be wider than ours: a long price gets a fixed width
+        attributes |= {"textLength": f"{width:.0f}", "lengthAdjust": "spacingAndGlyphs"}
+    return attributes
 
 
 def svg(item: Item, currency: str = "") -> str:
     """Return the label as an SVG image."""
     written = written_price(item.price_cents, currency)
-    price, (size, width) = escape(written), price_size(written)
-    # A reader's fonts may be wider than ours: a long price gets a fixed width.
-    told = f'textLength="{width:.0f}" lengthAdjust="spacingAndGlyphs" ' if size < PRICE_SIZE else ""
+    price = escape(written)
+    attributes = " ".join(f'{name}="{value}"' for name, value in price_attributes(written).items())
     side, path = qr_path(item.code)
     texts = [
         f'<text x="{TEXT_LEFT}" y="{66 + 38 * place}" font-size="32">{escape(line)}</text>'
@@ -76,7 +85,7 @@ def svg(item: Item, currency: str = "") -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
         f'<path transform="translate(24 24) scale({QR_SIDE / side:.5f})" shape-rendering="crispEdges" d="{path}"/>'
         f"{''.join(texts)}"
-        f'<text x="{TEXT_LEFT}" y="190" {told}font-size="{size}" font-weight="bold">{price}</text>'
+        f'<text x="{TEXT_LEFT}" y="190" {attributes}>{price}</text>'
         f'<text x="{TEXT_LEFT}" y="228" font-size="22" fill="#444">{escape(item.code)}</text>'
         "</svg>"
     )

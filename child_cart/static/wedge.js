@@ -3,20 +3,28 @@
 import { Burst, isSuffix, keyOf } from "./scan_keys.js";
 
 const LATE_SUFFIX_MS = 1000;
+const DOUBTFUL_ENTER_MS = 200; // no scanner waits longer between two keys
 const EDITABLE = "textarea, select, [contenteditable], input:not([type=radio], [type=checkbox], [type=button], [type=submit], [type=file])";
 const PRESSABLE = "button, a, summary, input[type=radio], input[type=checkbox]";
 
 /**
  * `scanned` is called with the text of each scan, as this computer reads its keys and as an American keyboard would;
  * `dropped` with a sentence about a scan that is not looked up. The keys of a scan do nothing else.
+ *
+ * Give `doubtful` where fields hold numbers that Enter would save. Digits are then no sign of a scanner, and an Enter
+ * that comes as fast as a scanner's presses nothing: `doubtful` is called.
  */
-export function watchWedge({ scanned, dropped }) {
-  let burst = null, field = null, before = "", timer = 0, scannedAt = -Infinity;
+export function watchWedge({ scanned, dropped, doubtful = null }) {
+  let burst = null, field = null, before = "", timer = 0, scannedAt = -Infinity, lastAt = -Infinity;
+  const isScan = (keys) => keys.isScan(keys.ended && doubtful === null);
 
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || !event.key) return; // filling in a form is an event without a key
     const key = keyOf(event);
     if (key === null) return;
+    const gap = event.timeStamp - lastAt;
+    const isDoubtful = doubtful !== null && event.key === "Enter" && gap >= 0 && gap <= DOUBTFUL_ENTER_MS;
+    lastAt = event.timeStamp;
     if (event.repeat && !burst?.ended) {
       burst = null; // a finger holds the key
       return;
@@ -26,14 +34,16 @@ export function watchWedge({ scanned, dropped }) {
       if (isSuffix(key)) {
         const late = event.timeStamp - scannedAt;
         if (late >= 0 && late <= LATE_SUFFIX_MS) swallow(event);
+        else if (isDoubtful) doubt(event);
         return;
       }
       begin(event);
       burst.take(key, event.timeStamp);
     }
     if (isSuffix(key)) {
-      if (!burst.isScan(true)) {
+      if (!isScan(burst)) {
         burst = null; // a person has typed
+        if (isDoubtful) doubt(event);
         return;
       }
       swallow(event);
@@ -71,6 +81,11 @@ export function watchWedge({ scanned, dropped }) {
     event.stopPropagation();
   }
 
+  function doubt(event) {
+    swallow(event);
+    doubtful();
+  }
+
   /** Keys that wait behind a busy page come first. */
   function finishIfQuiet(waited, count) {
     setTimeout(() => burst === waited && burst.count === count && finish());
@@ -80,7 +95,7 @@ export function watchWedge({ scanned, dropped }) {
     const done = burst;
     burst = null;
     clearTimeout(timer);
-    if (!done?.isScan(done.ended)) return;
+    if (done === null || !isScan(done)) return;
     restore();
     scannedAt = done.last;
     if (done.fault) dropped(done.fault);

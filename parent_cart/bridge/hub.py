@@ -7,7 +7,6 @@ raises a ``Violation`` that says why the cart must be detached.
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,20 +66,20 @@ class Hub:
     Args:
         limits: of one cart, and of all together.
         clock: seconds that only grow.
+        wall_clock: seconds since the epoch, to compare with the carts' clocks.
         new_id: gives a new 16-byte id in hexadecimal.
         randrange: ``random.Random.randrange``, for picking peers.
         elsewhere: takes a model signature and how many carts are missing; returns records of bridges that have some.
-        wall_clock: seconds since the epoch, to compare with the carts' clocks.
     """
 
     def __init__(
         self,
         limits: Limits,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
         new_id: Callable[[], str],
         randrange: Callable[[int, int], int],
         elsewhere: Callable[[str, int], tuple[str, ...]] = lambda signature, wanted: (),
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.limits = limits
         self.is_closing = False

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import umsgpack
 
+from cart_common.process.addresses import is_loopback
 from cart_common.wire.fleet_key import datagram_tag, old_datagram_tag
 
 # Ours have at most 1,472 bytes, which an Ethernet carries whole; the library allows 8 KiB.
@@ -235,13 +236,13 @@ def nodes_in(body: object, from_host: str) -> list[NodeAt]:
     """
     if not isinstance(body, list) or len(body) > MOST_NODES:
         raise DatagramError(Fault.MALFORMED)
-    local = _is_loopback(from_host)
+    local = _is_local(from_host)
     found = []
     for entry in body:
         match entry:
             case [bytes(node_id), str(host), int(port)] if len(node_id) == NODE_ID_BYTES:
                 address = address_of(host, port)
-                if address is not None and (local or not _is_loopback(address.host)):
+                if address is not None and (local or not _is_local(address.host)):
                     found.append(NodeAt(node_id, address))
             case _:
                 raise DatagramError(Fault.MALFORMED)
@@ -290,5 +291,5 @@ def address_of(host: str, port: int) -> Address | None:
 
 
 @lru_cache(REMEMBERED)
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback
+def _is_local(host: str) -> bool:
+    return is_loopback(host)

@@ -5,6 +5,7 @@ A message id begins with the time at which it was made. So it need be remembered
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Final
 
@@ -31,12 +32,13 @@ class ReplayWindow:
 
     Args:
         now_s: seconds since 1970. What was made before is refused, since the ids of an earlier process are not known.
+            So is what was made before ids were last forgotten: a clock that is set back makes nothing fresh again.
         most: how many ids are remembered; beyond that requests are refused, not ids forgotten.
     """
 
     def __init__(self, now_s: float, most: int = MOST_REMEMBERED) -> None:
         # In milliseconds, as times are written: a request made in the same one is not from before.
-        self._started_s = int(now_s * 1000) / 1000
+        self._known_since_s = int(now_s * 1000) / 1000
         self._most = most
         self._by_second: dict[int, set[bytes]] = {}
         self._count = 0
@@ -52,7 +54,7 @@ class ReplayWindow:
             DatagramError: if it is not: ``STALE``, or ``REPEATED``.
         """
         made_at_s = _made_at_s(message_id)
-        if made_at_s < self._started_s or abs(now_s - made_at_s) > WINDOW_S:
+        if made_at_s < self._known_since_s or abs(now_s - made_at_s) > WINDOW_S:
             raise DatagramError(Fault.STALE)
         if message_id in self._by_second.get(int(made_at_s), ()):
             raise DatagramError(Fault.REPEATED)
@@ -73,5 +75,7 @@ class ReplayWindow:
         if int(now_s) == self._swept_at:
             return
         self._swept_at = int(now_s)
-        for second in [second for second in self._by_second if second + 1 + WINDOW_S < now_s]:
+        oldest_s = math.ceil(now_s - WINDOW_S - 1)
+        self._known_since_s = max(self._known_since_s, oldest_s)
+        for second in [second for second in self._by_second if second < oldest_s]:
             self._count -= len(self._by_second.pop(second))

@@ -18,7 +18,7 @@ MAX_PAGE_BYTES = 150_000
 MAX_SCRIPT_LINES = 250
 PAGES = ["/", "/login", "/admin", "/admin/catalogue", "/admin/labels", "/admin/password"]
 PAGES += ["/admin/receipts", "/receipt?sale=s1"]
-WITH_SCRIPTS = ["/", "/admin", "/admin/catalogue", "/admin/labels", "/receipt?sale=s1"]
+WITHOUT_SCRIPTS = ["/login"]
 SALE = {"sale_id": "s1", "gender": 0, "lines": bill_of((RYE_BREAD.code, 2), (CROISSANT.code, 10))}
 
 
@@ -55,8 +55,13 @@ def loaded(shown: Shown, address: str) -> dict[str, bytes]:
 def test_a_page_loads_only_what_is_there_and_little_of_it(shown: Shown, address: str) -> None:
     parts = loaded(shown, address)
     assert any(name.endswith(".css") for name in parts)
-    assert any(name.endswith(".js") for name in parts) == (address in WITH_SCRIPTS)
+    assert any(name.endswith(".js") for name in parts) == (address not in WITHOUT_SCRIPTS)
     assert len(page(shown, address)) + sum(map(len, parts.values())) < MAX_PAGE_BYTES
+
+
+@pytest.mark.parametrize("address", sorted({*PAGES} - {*WITHOUT_SCRIPTS}))
+def test_a_page_takes_or_stops_the_keys_of_a_hand_scanner(shown: Shown, address: str) -> None:
+    assert "/static/wedge.js" in loaded(shown, address)
 
 
 @pytest.mark.parametrize("address", PAGES)

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -151,6 +152,12 @@ def test_the_pages_are_served_while_the_block_lasts(plain: Pages, host: str) -> 
         connection.close()
     with pytest.raises(ConnectionRefusedError):
         ask(connection)
+
+
+def test_an_ipv6_address_is_told_in_brackets(plain: Pages) -> None:
+    with plain.serve("::1") as server, urllib.request.urlopen(server.url, timeout=10) as answer:
+        assert server.url.startswith("http://[::1]:")
+        assert answer.read() == b"here"
 
 
 def test_a_busy_port_is_named_with_the_way_out(plain: Pages) -> None:

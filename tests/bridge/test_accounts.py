@@ -33,7 +33,7 @@ def cart(owner: str, number: int) -> str:
 
 def new_hub(limits: Limits, *carts: str) -> Hub:
     numbers = iter(range(1, 1000))
-    hub = Hub(limits, lambda: 0.0, lambda: f"c{next(numbers):031x}", random.Random(0).randrange)
+    hub = Hub(limits, lambda: 0.0, lambda: 0.0, lambda: f"c{next(numbers):031x}", random.Random(0).randrange)
     for cart_id in carts:
         hub.attach(cart_id, Role.KERNEL, MODEL, 1)
     return hub

@@ -9,18 +9,12 @@ import pytest
 from support.bridges.in_process import running_bridge, until
 from support.carts.node import Node, model_of, running
 from support.carts.raw_cart import greeted
+from support.clock import Clock
 
 from cart_common.process.settings import SettingError
 from cart_common.process.token_bucket import ADDRESSES_KEPT
 from cart_common.wire.fleet_key import Secret, admission_proof, as_text, bridge_token, new_key
 from parent_cart.bridge.admission import FAILURES_AT_ONCE, FAILURES_PER_S, Admission
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_an_address_that_fails_too_often_waits_for_its_answers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from support.bridges.in_process import running_bridge, until
 from support.carts.raw_cart import attached, open_transfer
 from support.carts.unsigned_messages import model_parameters, model_request
+from support.clock import Clock
 
 from cart_common.process.settings import SettingError
 from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
@@ -26,13 +28,6 @@ from parent_cart.main import build
 
 CHUNK, WINDOW, MOST, TOTAL, PAIRS = 1024, 16 * 1024, 64 * 1024, 40 * 1024, 12
 MODEL = "aa" * 16
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def account_of(cart_id: str) -> str:
@@ -113,7 +108,7 @@ class Pairs:
     def __init__(self) -> None:
         self.now = 0.0
         limits = Limits(max_window_bytes=WINDOW, max_chunk_bytes=CHUNK, max_buffered_bytes=MOST)
-        self.hub = Hub(limits, lambda: self.now, lambda: os.urandom(16).hex(), random.Random(1).randrange)
+        self.hub = Hub(limits, lambda: self.now, time.time, lambda: os.urandom(16).hex(), random.Random(1).randrange)
         self.senders = [f"{number:032x}" for number in range(PAIRS)]
         self.receivers = [f"{100 + number:032x}" for number in range(PAIRS)]
         self.ids = [f"{200 + number:032x}" for number in range(PAIRS)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from support.carts.unsigned_messages import model_parameters, model_request
+from support.clock import Clock
 
 from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
 from cart_common.wire.messages import (
@@ -53,17 +55,9 @@ def cart(number: int) -> str:
     return f"{number:032x}"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def new_hub(limits: Limits = LIMITS, seed: int = 0) -> tuple[Hub, Clock]:
     clock, numbers = Clock(), itertools.count(1)
-    return Hub(limits, clock, lambda: f"c{next(numbers):031x}", random.Random(seed).randrange), clock
+    return Hub(limits, clock, time.time, lambda: f"c{next(numbers):031x}", random.Random(seed).randrange), clock
 
 
 def offer(transfer: str, source: str, destination: str, total: int, chunk_bytes: int = CHUNK) -> ModelParameters:

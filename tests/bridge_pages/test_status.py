@@ -226,7 +226,7 @@ async def test_the_page_shows_other_bridges_and_never_their_markup() -> None:
         BridgeRecord(public_key="cd" * 32, url="wss://b.example", carts=1000, max_carts=10_000, shells={}, **signed),
     ]
     request: Any = None
-    hub = Hub(Limits(), lambda: 0.0, lambda: "", lambda low, high: low)
+    hub = Hub(Limits(), lambda: 0.0, lambda: 0.0, lambda: "", lambda low, high: low)
     page = (await StatusPages(hub, b"\0" * 16, neighbours=lambda: records).page(request)).text
     assert page is not None
     assert "ws://&lt;b&gt;full" in page
@@ -238,7 +238,7 @@ async def test_the_page_shows_other_bridges_and_never_their_markup() -> None:
 
 
 async def test_a_page_of_a_large_fleet_stays_short() -> None:
-    hub = Hub(Limits(), lambda: 0.0, lambda: "", lambda low, high: low)
+    hub = Hub(Limits(), lambda: 0.0, lambda: 0.0, lambda: "", lambda low, high: low)
     for number in range(MOST_ROWS + 3):
         hub.attach(f"{number:032x}", Role.SHELL, "ab" * 16, 1)
     clock = itertools.count(0.0, 90.0)

@@ -27,6 +27,13 @@ def shop(page: Page, fleet: ShopFleet) -> Page:
     return page
 
 
+@pytest.fixture
+def operator(page: Page, fleet: ShopFleet) -> Page:
+    log_in(page, fleet)
+    page.get_by_label("keep_rounds", exact=False).first.wait_for()
+    return page
+
+
 def amounts(page: Page) -> dict[str, str]:
     """What is in the bill."""
     names, fields = page.locator("#lines .name").all_inner_texts(), page.locator("#lines .amount")
@@ -143,6 +150,53 @@ def test_a_person_who_types_is_no_scanner(shop: Page) -> None:
     scan_with_keys(shop, "", 0.1)
     expect(shop.get_by_label("Amount of Gouda")).to_have_value("15")
     assert amounts(shop) == {"Gouda": "15"}
+
+
+@pytest.mark.parametrize("suffix", ["Enter", "Tab", ""], ids=["Enter", "Tab", "silence"])
+@pytest.mark.parametrize("pace_s", [PACES_S[0], PACES_S[-1]])
+@pytest.mark.parametrize(
+    ("focus", "code"), [("page", GOUDA), ("button", GOUDA), ("button", PLU), ("setting", GOUDA), ("setting", PLU)]
+)
+def test_a_scan_on_the_admin_page_presses_and_saves_nothing(
+    operator: Page, fleet: ShopFleet, code: str, pace_s: float, suffix: str, focus: str
+) -> None:
+    from playwright.sync_api import expect
+
+    sent: list[str] = []
+    operator.on("request", lambda request: sent.append(request.url) if request.method != "GET" else None)
+    setting = operator.get_by_label("max_round_rows", exact=False).first
+    if focus == "button":
+        operator.get_by_role("button", name="Train now").focus()
+    if focus == "setting":
+        setting.focus()
+        operator.keyboard.press("End")
+        operator.keyboard.press("Control+A")
+    before = setting.input_value()
+    scan_with_keys(operator, code, pace_s, suffix)
+    is_seen = focus != "setting" or code == GOUDA or pace_s <= 0.035
+    if is_seen:
+        expect(operator.locator("#scanned")).to_contain_text(f"“{code}” was scanned.")
+        assert setting.input_value() == before
+    elif suffix == "Enter":
+        expect(operator.locator("#scanned")).to_contain_text("Nothing was done: this Enter came as fast")
+    operator.evaluate("fetch('/api/settings')")  # whatever the keys have sent went before
+    assert sent == []
+
+
+def test_a_person_can_still_save_a_setting_with_enter(operator: Page, fleet: ShopFleet) -> None:
+    from playwright.sync_api import expect
+
+    setting = operator.get_by_label("keep_rounds", exact=False).first
+    for typed, gap_s, again in (("12345", 0.3, False), ("654321", 0.12, True)):
+        setting.focus()
+        operator.keyboard.press("Control+A")
+        scan_with_keys(operator, typed, gap_s)
+        if again:
+            expect(operator.locator("#scanned")).to_contain_text("Press Enter again")
+            assert setting.input_value() == typed
+            scan_with_keys(operator, "", 0.3)
+        expect(operator.locator("#settings form", has=setting).get_by_text("At start it was")).to_be_visible()
+    operator.get_by_role("button", name="Take the change of keep_rounds back").click()
 
 
 def test_a_scan_on_the_catalogue_page_finds_or_names_the_item_and_presses_nothing(page: Page, fleet: ShopFleet) -> None:

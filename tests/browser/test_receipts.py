@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.browser.printing import text_of
 from support.processes.shop_fleet import ShopFleet, log_in, open_shop
-from support.skip_loudly import skip_loudly
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -23,16 +21,6 @@ PAPERS: dict[str, dict[str, Any]] = {
     "80 mm": {"width": "80mm", "height": "200mm"},
     "58 mm": {"width": "58mm", "height": "200mm"},
 }
-
-
-def text_of(pdf: bytes, folder: Path) -> str:
-    """Return the text that a PDF shows, line by line."""
-    if shutil.which("gs") is None:
-        skip_loudly("the text of printed receipts", "there is no gs: sudo apt install ghostscript")
-    path = folder / "printed.pdf"
-    path.write_bytes(pdf)
-    command = ["gs", "-q", "-dSAFER", "-dNOPAUSE", "-dBATCH", "-sDEVICE=txtwrite", "-sOutputFile=-", str(path)]
-    return subprocess.check_output(command, text=True)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def same(record):
 
 
 def checks(row) -> RecordChecks:
-    return RecordChecks(same, same, row, same, same, lambda name, value: str(value))
+    return RecordChecks(same, same, same, row, same, same, lambda name, value: str(value))
 
 
 def unchecked() -> RecordChecks:

@@ -1,13 +1,15 @@
 """What is particular to the SQLite file: its mode, and what a damaged or foreign one gets."""
 
 import sqlite3
+import threading
 
 import pytest
 
 from child_cart.db import sqlite as embedded
+from child_cart.db.deadline import within
 from child_cart.db.records import Item
 from child_cart.db.sqlite import SqliteStore
-from child_cart.db.store import StoreError
+from child_cart.db.store import StoreAway, StoreError
 
 
 def test_nobody_else_can_read_it(tmp_path):
@@ -100,3 +102,46 @@ def test_a_file_that_was_damaged_later_is_named(tmp_path, damage):
     with pytest.raises(StoreError, match=r"cart\.db .*(restore|Restore)"):
         SqliteStore(path)
     assert path.read_bytes() == broken[damage]
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A store whose file another program writes to, for as long as it likes."""
+    store = SqliteStore(tmp_path / "cart.db", timeout_s=30.0)
+    other = sqlite3.connect(tmp_path / "cart.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield store
+    other.close()
+    store.put_setting("a", "2")  # it goes on by itself
+    assert store.refusals.count == 2
+    store.close()
+
+
+@pytest.mark.timeout(20)  # SQLite would wait for much longer than the test
+def test_nobody_waits_longer_for_another_program_than_is_set(held):
+    with within(0.1), pytest.raises(StoreAway, match="is busy"):  # what is left to a request counts
+        held.put_setting("a", "1")
+    held._file._timeout_s = 0.1
+    with pytest.raises(StoreAway, match=r"cart\.db is busy \(database is locked\)"):
+        held.put_setting("a", "1")
+    assert held.settings() == {}  # reading does not wait
+
+
+def test_nobody_waits_longer_for_another_thread_than_is_set(tmp_path):
+    store = SqliteStore(tmp_path / "cart.db", timeout_s=0.1)
+    taken, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store._file.transaction():
+            taken.set()
+            ended.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(30)
+    with pytest.raises(StoreAway, match="others of this cart wait for it already"):
+        store.items()
+    ended.set()
+    thread.join()
+    assert store.items() == []
+    store.close()

@@ -110,6 +110,7 @@ async def test_a_host_that_is_away_has_no_address(host):
 
 async def test_a_host_has_an_address_in_numbers():
     assert await address_of("localhost", 5001) in ("http://127.0.0.1:5001", "http://[::1]:5001")
+    assert await address_of("::1", 5001) == "http://[::1]:5001"
 
 
 def test_wrong_settings_are_named():

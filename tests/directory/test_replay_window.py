@@ -53,6 +53,16 @@ def test_what_was_sent_to_an_earlier_process_is_stale() -> None:
     assert taken(ReplayWindow(NOW_S + 0.0007), new_message_id(NOW_S + 0.0008), NOW_S) is None  # in one millisecond
 
 
+def test_a_clock_that_is_set_back_makes_nothing_fresh_again() -> None:
+    window, message_id = ReplayWindow(NOW_S), new_message_id(NOW_S + 1)
+    assert taken(window, message_id, NOW_S + 1) is None
+    assert taken(window, new_message_id(NOW_S + 300), NOW_S + 300) is None  # the first one is forgotten now
+    assert taken(window, message_id, NOW_S + 2) is Fault.STALE
+    assert taken(window, new_message_id(NOW_S + 2), NOW_S + 2) is Fault.STALE  # nor can others be told from it
+    for later_s in (180, 300, 400):  # until the clock has come to where ids are known
+        assert taken(window, new_message_id(NOW_S + later_s), NOW_S + later_s) is None
+
+
 def test_without_room_requests_are_refused_and_no_id_is_forgotten() -> None:
     window = ReplayWindow(NOW_S, most=3)
     ids = [new_message_id(NOW_S + number) for number in range(4)]
@@ -64,21 +74,24 @@ def test_without_room_requests_are_refused_and_no_id_is_forgotten() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.binary(min_size=14, max_size=14), st.floats(-300, 300), st.floats(0, 60)), min_size=1, max_size=80
+        st.tuples(st.binary(min_size=14, max_size=14), st.floats(-300, 300), st.floats(-300, 60)),
+        min_size=1,
+        max_size=80,
     ),
     st.data(),
 )
 def test_nothing_is_taken_twice_and_memory_ends(sent: list[tuple[bytes, float, float]], data: st.DataObject) -> None:
-    window, now_s = ReplayWindow(NOW_S - 1000), NOW_S
+    window, now_s, newest_s = ReplayWindow(NOW_S - 1000), NOW_S, NOW_S
     seen: list[bytes] = []
     done: set[bytes] = set()
     for random_part, ahead_s, pause_s in sent:
-        now_s += pause_s
+        now_s += pause_s  # below zero, the clock is set back
+        newest_s = max(newest_s, now_s)
         fresh = int((now_s + ahead_s) * 1000).to_bytes(6) + random_part
         seen.append(fresh)
         for message_id in (fresh, data.draw(st.sampled_from(seen))):
             if taken(window, message_id, now_s) is None:
                 assert message_id not in done
                 done.add(message_id)
-    taken(window, new_message_id(now_s + 1000), now_s + 1000)
+    taken(window, new_message_id(newest_s + 1000), newest_s + 1000)
     assert len(window) == 1

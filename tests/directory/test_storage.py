@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.bridges.directories import bridge_record, cart_record
+from support.clock import Clock
 
 from cart_common.wire.fleet_key import OPEN, bridge_token, new_key
 from cart_common.wire.identity import Identity
@@ -19,16 +20,8 @@ NOW = int(time.time())
 CARTS = [Identity.generate() for _ in range(6)]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = float(NOW)
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 def storage(clock: Clock | None = None, **bounds: int) -> RecordStorage:
-    return RecordStorage(TOKEN, clock or Clock(), **bounds)
+    return RecordStorage(TOKEN, clock or Clock(NOW), **bounds)
 
 
 def record_of(cart: Identity, sequence: int = 1, life_s: int = 60, token: bytes = TOKEN) -> CartRecord:
@@ -46,17 +39,17 @@ def refusal_of(kept: RecordStorage, key: bytes, encoded: bytes, sender: str = "1
 
 
 def test_a_record_is_kept_until_it_expires() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     kept, record = storage(clock), record_of(CARTS[0])
     assert put(kept, record) == record
     assert put(kept, record) is None
     assert kept.get(dht_key(record.name)) == record.encoded
     assert (len(kept), kept.size_bytes) == (1, len(record.encoded))
-    clock.now_s += 60
+    clock.now += 60
     assert kept.get(dht_key(record.name)) is None
-    clock.now_s -= 59
+    clock.now -= 59
     put(kept, record_of(CARTS[1], life_s=1000))
-    clock.now_s += 100
+    clock.now += 100
     with pytest.raises(RecordError):
         put(kept, record_of(CARTS[2]))
     assert len(kept) == 1  # the expired one has made room
@@ -90,14 +83,14 @@ def test_an_older_record_does_not_replace_a_newer_one() -> None:
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(1, 90), st.integers(0, 50)), max_size=30))
 def test_whatever_comes_the_newest_that_holds_is_what_is_kept(steps: list[tuple[int, int, int, int]]) -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     kept = storage(clock)
     model: dict[int, CartRecord] = {}
     for cart, sequence, life_s, later_s in steps:
-        clock.now_s += later_s
-        record = cart_record(CARTS[cart], token=TOKEN, sequence=sequence, life_s=life_s, now_s=clock.now_s)
+        clock.now += later_s
+        record = cart_record(CARTS[cart], token=TOKEN, sequence=sequence, life_s=life_s, now_s=clock.now)
         held = model.get(cart)
-        held = held if held is not None and held.holds_at(clock.now_s) else None
+        held = held if held is not None and held.holds_at(clock.now) else None
         rank = (record.sequence, record.issued_at_s, record.encoded)
         try:
             put(kept, record)
@@ -108,7 +101,7 @@ def test_whatever_comes_the_newest_that_holds_is_what_is_kept(steps: list[tuple[
         else:
             assert held is None or rank >= (held.sequence, held.issued_at_s, held.encoded)
             model[cart] = record
-        alive = {cart: record for cart, record in model.items() if record.holds_at(clock.now_s)}
+        alive = {cart: record for cart, record in model.items() if record.holds_at(clock.now)}
         for number, identity in enumerate(CARTS):
             expected = alive.get(number)
             found = kept.get(dht_key(f"cart:{identity.cart_id.hex()}"))
@@ -151,7 +144,7 @@ def test_records_that_are_renewed_for_ever_leave_nothing_behind() -> None:
 
 
 def test_a_storage_without_a_token_takes_records_of_every_fleet_but_none_that_is_forged() -> None:
-    kept, record = RecordStorage(None, Clock()), bridge_record(CARTS[0], token=TOKEN, now_s=NOW)
+    kept, record = RecordStorage(None, Clock(NOW)), bridge_record(CARTS[0], token=TOKEN, now_s=NOW)
     assert put(kept, record) == record
     forged = record.encoded.replace(b"ws://bridge", b"ws://brigde")
     assert refusal_of(kept, dht_key(record.name), forged) is Refusal.BAD_SIGNATURE

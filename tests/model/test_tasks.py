@@ -76,6 +76,13 @@ def test_wrong_fields_are_named_with_their_value(field, value):
         Shopping().parse_row({"month": 1, "gender": 0, "item": 1, field: value})
 
 
+def test_all_wrong_fields_of_a_row_are_named_at_once():
+    with pytest.raises(RowError, match=r"month is '13'; .* to 12\. gender is missing\. item is '0'"):
+        Shopping().parse_row({"month": 13, "item": 0})
+    with pytest.raises(RowError, match=r"pixels must be a list of 64 numbers\. digit is '10'"):
+        Digits().parse_row({"pixels": [1], "digit": 10})
+
+
 def test_digits_keep_test_evaluation_and_training_rows_apart():
     task = Digits()
     test, evaluation, pool = task.test_rows(), task.evaluation_rows(), task.starter_rows(Partition())

@@ -246,7 +246,24 @@ def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path
         ("archive.json", lambda text: "[" * 100_000, "is not a JSON file"),
         ("rounds.json", lambda text: '[{"number": 1}]', "rounds.json, record 1: 'outcome'"),
         ("items.csv", lambda text: text.replace("349", "much"), "price_cents is 'much'; it must be a whole number"),
-        ("items.csv", lambda text: text.replace("False", "maybe"), "retired is 'maybe'; it must be True or False"),
+        ("items.csv", lambda text: text.replace("False", "maybe"), "retired is 'maybe'; it must be true or false"),
+        (
+            "items.csv",
+            lambda text: text.replace("Croissant,1,129", "Croi\tssant,9,none"),
+            "line 3: price_cents is 'none'; it must be a whole number. "
+            "The name 'Croi\\tssant' holds characters that cannot be printed. The category '9' is unknown",
+        ),
+        (
+            "sales.csv",
+            lambda text: text.replace(",1,349,2\n", ",0,-349,many\n", 1),
+            "line 2: amount is 'many'; it must be a whole number. price_cents is -349; it must be from 1 to 9999999. "
+            "category is 0;",
+        ),
+        (
+            "sales.csv",
+            lambda text: text.replace("1000000000.0,2026-05-01,0", "soon,1926-05-01,7", 1),
+            "line 2: sold_at is 'soon'; it must be a number. gender is 7; it must be 0 or 1. The day of sale '1926-05",
+        ),
         ("items.csv", lambda text: text.replace(",349,", ",-500,"), "items.csv, line 5: The price '-500' is not"),
         ("items.csv", lambda text: text.replace("Croissant", "Baguette\tbig"), "cannot be printed"),
         ("items.csv", lambda text: text.replace("0200000000202", "0200000000400"), "'0200000000400' was there before"),

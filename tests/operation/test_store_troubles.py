@@ -15,7 +15,7 @@ from typing import Any
 
 import pymongo
 import pytest
-from support.processes.mongod import Mongod, need_mongod
+from support.processes.mongod import Mongod, need_mongod, replica_set_of_one, set_majority
 from support.processes.programs import ROOT, CartProcess, running, wait_for
 from support.skip_loudly import skip_loudly
 
@@ -123,24 +123,10 @@ def test_a_database_that_is_away_during_a_check_out(tmp_path: Path, mongod: Mong
 
 @pytest.fixture
 def replica_set(tmp_path: Path) -> Iterator[Mongod]:
-    """A replica set of one member; ``without_majority`` takes its majority."""
+    """A replica set of one member; ``set_majority`` takes its majority."""
     need_mongod()
-    with Mongod(tmp_path, "--replSet", "shop") as server:
-        with pymongo.MongoClient(server.url("admin"), directConnection=True) as client:
-            member = {"_id": 0, "host": f"127.0.0.1:{server.port}"}
-            client.admin.command("replSetInitiate", {"_id": "shop", "members": [member]})
-            wait_for(lambda: client.admin.command("hello")["isWritablePrimary"], what="a primary")
+    with replica_set_of_one(tmp_path) as server:
         yield server
-
-
-def set_majority(server: Mongod, there: bool) -> None:
-    """Add two members that do not exist, or remove them. The server stays primary, and confirms nothing meanwhile."""
-    with pymongo.MongoClient(server.url("admin"), directConnection=True) as client:
-        config = client.admin.command("replSetGetConfig")["config"]
-        absent = [{"_id": number, "host": f"127.0.0.1:{number}", "priority": 0} for number in (1, 2)]
-        config["members"] = config["members"][:1] + ([] if there else absent)
-        config["settings"]["electionTimeoutMillis"] = 600_000
-        client.admin.command("replSetReconfig", config | {"version": config["version"] + 1}, force=True)
 
 
 def test_nothing_is_confirmed_that_no_majority_has_and_each_sale_is_sold_once(

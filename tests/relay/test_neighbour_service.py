@@ -29,7 +29,7 @@ class SlowNeighbourhood:
 
 async def test_one_account_seeks_so_many_carts_at_once_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("parent_cart.bridge.accounts.account_of", lambda *, cart_id: cart_id[0])
-    hub = Hub(Limits(), lambda: 0.0, lambda: "cc" * 16, lambda low, high: low)
+    hub = Hub(Limits(), lambda: 0.0, lambda: 0.0, lambda: "cc" * 16, lambda low, high: low)
     refused, slow = list[str](), SlowNeighbourhood()
 
     def say(cart_id: str, message: Message) -> None:

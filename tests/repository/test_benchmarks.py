@@ -33,6 +33,8 @@ SMALL = {
     "idle": "--carts 20 --rest 0",
     "dht": "--sizes 4,6 --lookups 6",
     "hostile_shoppers": "--seconds 1 --attacks flood",
+    "store_timeout": "--timeout 0.5 --shoppers 2",
+    "large_model": "--megabytes 1",
     "footprint": "--rows 200 --threads 1 --rest 0",
 }
 

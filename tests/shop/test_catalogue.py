@@ -239,6 +239,19 @@ def test_every_wrong_line_is_named_by_its_number():
         assert entry.error.startswith(expected[entry.line])
 
 
+def test_every_wrong_field_of_a_line_is_named_at_once():
+    line = "a1,Jam,1,1,no\n"
+    with pytest.raises(CsvRefused) as caught:
+        catalogue_csv.read(f"code,name,category,price,retired\n{line}A1,{'x' * 61},Garden,-1,perhaps\n".encode())
+    (entry,) = caught.value.lines
+    code, name, category, price, retired = entry.error.split(". ")
+    assert code == "The code A1 is in line 2 already"
+    assert name == "The name has 61 characters; it must have 1 to 60"
+    assert category.startswith("There is no category 'Garden'; there are 1 Bakery, 2 Dairy")
+    assert price.startswith("'-1' is not a price; write it like 3.49")
+    assert retired == "retired is 'perhaps'; it is yes or no."
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cart_common.process.addresses import check_networks, client_behind, host_and_port, networks_in
+from cart_common.process.addresses import check_networks, client_behind, host_and_port, is_loopback, networks_in
 
 PROXIES = networks_in("127.0.0.1, 10.0.0.0/8, fd00::/8")
 STRANGERS = st.ip_addresses().filter(
@@ -71,3 +71,15 @@ def test_networks_are_taken(text: str) -> None:
 def test_an_address_with_a_port_can_be_read_again(address: ipaddress.IPv6Address, port: int) -> None:
     parts = urlsplit(f"ws://{host_and_port(str(address), port)}")
     assert (ipaddress.ip_address(parts.hostname or ""), parts.port) == (address, port)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "::ffff:127.0.0.1", "localhost", "LOCALHOST.", "till.localhost"]
+)
+def test_this_machine_is_told_by_address_and_by_name(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "128.0.0.1", "10.0.0.1", "notlocalhost", "localhost.example", ""])
+def test_what_is_another_machine(host: str) -> None:
+    assert not is_loopback(host)

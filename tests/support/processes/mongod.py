@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.processes.programs import RestartableProcess, free_port, wait_for
@@ -83,6 +85,31 @@ class Mongod(RestartableProcess):
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+@contextmanager
+def replica_set_of_one(folder: Path) -> Iterator[Mongod]:
+    """Run a server that is a replica set of one member; ``set_majority`` takes its majority."""
+    import pymongo
+
+    with Mongod(folder, "--replSet", "shop") as server:
+        with pymongo.MongoClient(server.url("admin"), directConnection=True) as client:
+            member = {"_id": 0, "host": f"127.0.0.1:{server.port}"}
+            client.admin.command("replSetInitiate", {"_id": "shop", "members": [member]})
+            wait_for(lambda: client.admin.command("hello")["isWritablePrimary"], what="a primary")
+        yield server
+
+
+def set_majority(server: Mongod, there: bool) -> None:
+    """Add two members that do not exist, or remove them. The server stays primary, and confirms nothing meanwhile."""
+    import pymongo
+
+    with pymongo.MongoClient(server.url("admin"), directConnection=True) as client:
+        config = client.admin.command("replSetGetConfig")["config"]
+        absent = [{"_id": number, "host": f"127.0.0.1:{number}", "priority": 0} for number in (1, 2)]
+        config["members"] = config["members"][:1] + ([] if there else absent)
+        config["settings"]["electionTimeoutMillis"] = 600_000
+        client.admin.command("replSetReconfig", config | {"version": config["version"] + 1}, force=True)
 
 
 def unique(name: str) -> str:
