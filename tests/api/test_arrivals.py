@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from cart_common.process.addresses import networks_in
-from child_cart.api.serving.accounts import Accounts
+from child_cart.api.serving.accounts import ClientAccounts
 from child_cart.api.serving.arrivals import Arrivals
 
 PROXIES = networks_in("10.0.0.0/8, fd00::/8")
@@ -69,7 +69,7 @@ def test_a_network_waits_for_one_of_each_other_and_only_the_largest_gives_up(
 
 
 def test_a_connection_of_a_proxy_counts_by_itself_and_its_requests_by_their_clients() -> None:
-    accounts = Accounts(PROXIES)
+    accounts = ClientAccounts(PROXIES)
     assert len({accounts.of_connection("10.1.2.3") for _ in range(5)}) == 5
     assert accounts.of_request(request("10.1.2.3", "192.0.2.7")) == "192.0.2.7"
     assert accounts.of_request(request("10.1.2.3", "203.0.113.1", "2001:db8::1, 10.9.9.9")) == "2001:db8::/64"
@@ -77,7 +77,7 @@ def test_a_connection_of_a_proxy_counts_by_itself_and_its_requests_by_their_clie
 
 
 def test_a_client_that_is_no_proxy_counts_by_its_address_whatever_it_writes() -> None:
-    accounts = Accounts(PROXIES)
+    accounts = ClientAccounts(PROXIES)
     assert {accounts.of_connection("192.0.2.1") for _ in range(5)} == {"192.0.2.1"}
     assert accounts.of_connection("2001:db8::1") == accounts.of_connection("2001:db8::2") == "2001:db8::/64"
     assert accounts.of_request(request("192.0.2.1", "10.1.2.3, 192.0.2.7")) == "192.0.2.1"

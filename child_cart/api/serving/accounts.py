@@ -11,7 +11,7 @@ from cart_common.process.account import account_of
 from cart_common.process.addresses import Network, client_behind, is_in
 
 
-class Accounts:
+class ClientAccounts:
     """Whose a connection is, and whose a request.
 
     A client that comes by itself is one account with both. A trusted proxy sends the requests of many clients over

@@ -26,7 +26,7 @@ from cart_common.process.os_errors import error_words
 from cart_common.process.settings import SettingError
 
 from ..app import MAX_BODY_BYTES
-from .accounts import Accounts
+from .accounts import ClientAccounts
 from .arrivals import Arrivals
 from .connection import Connection, PageRequest
 from .lanes import LANE_FULL, MOST_WAITING, THREADS, Lane, lane_of
@@ -84,7 +84,7 @@ class PageServer:
         tls: ssl.SSLContext | None = None,
         proxies: Sequence[Network] = (),
     ) -> None:
-        self._accounts = Accounts(proxies)
+        self._accounts = ClientAccounts(proxies)
         self._listening = _listen(host, port)
         self._application = application
         self._workers = {lane: Workers(application, THREADS[lane], MOST_WAITING[lane]) for lane in Lane}
