@@ -26,6 +26,7 @@ from cart_common.process.tasks import background, in_thread
 from child_cart.model.task import Row, load_task
 
 from .config import SELLING_TASK, DemoSettings, check, plan_for
+from .curve import plain_line
 from .fleet import Fleet, FleetError, check_ports
 from .measuring import Measuring
 from .own_rows import rows_to_buy
@@ -103,6 +104,7 @@ class Demo:
         may_buy = asyncio.Event()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(background(self._watch_bridge(web)))
+            await stack.enter_async_context(background(self._measure_each_round()))
             for cart, rows in zip(self._fleet.carts, self._rows, strict=True):
                 shoppers = Shoppers(
                     cart, self._fleet.carts, rows, self._settings.task == SELLING_TASK, self._settings.rounds
@@ -111,7 +113,6 @@ class Demo:
             await self._until(self._all_prepared)
             self._screen.is_starting = False
             may_buy.set()
-            await stack.enter_async_context(background(self._measure_each_round()))
             await self._until(self._all_finished)
 
     async def _measure_each_round(self) -> None:
@@ -120,8 +121,9 @@ class Demo:
             await self._measuring.start()
             while True:
                 now = time.monotonic()
-                carts = [cart for cart in self._fleet.carts if cart.is_waited_for(now) and cart.is_prepared]
-                if carts and min(cart.rounds_ended for cart in carts) > max(self._measuring.points, default=-1):
+                carts = [cart for cart in self._fleet.carts if cart.is_waited_for(now)]
+                ended = min((cart.rounds_ended for cart in carts), default=0)
+                if carts and self._all_prepared() and ended > self._measuring.newest_round:
                     await self._measuring.measure([cart.number for cart in carts])
                 await asyncio.sleep(CHECK_S)
         except FleetError as error:
@@ -129,6 +131,7 @@ class Demo:
 
     async def _compare(self, took_s: float) -> None:
         """Show and save what the carts have learned."""
+        shown_round = self._measuring.newest_round
         living = [number for number, ending in self._endings.items() if not ending] or list(self._endings)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
         with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as shown:
@@ -137,6 +140,8 @@ class Demo:
         if not any(cart["rounds"] for cart in results["carts"]):
             self._console.print(NOTHING_TO_COMPARE)
             return
+        if self._measuring.newest_round > shown_round:
+            self._console.print(plain_line(self._measuring.points[self._measuring.newest_round]))
         for cart in results["carts"]:
             cart["ending"] = self._endings[cart["number"]]
         summary = {

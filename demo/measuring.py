@@ -50,7 +50,7 @@ class Measuring:
             await self._process.wait()
 
     async def start(self) -> None:
-        """Start the process, once the carts no longer start: it imports what they import."""
+        """Start the process."""
         threads = {"TF_NUM_INTRAOP_THREADS": str(TRAINING_THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, "-m", "demo.references", *self._arguments]
         with open(self._log, "wb") as errors:  # noqa: ASYNC230 - opened once
@@ -67,6 +67,11 @@ class Measuring:
     def has_started(self) -> bool:
         """Whether the process was started."""
         return self._process is not None
+
+    @property
+    def newest_round(self) -> int:
+        """The round of the newest point; -1 before the first."""
+        return max(self.points, default=-1)
 
     async def measure(self, carts: Sequence[int]) -> None:
         """Measure these carts after their last common round: one more point.

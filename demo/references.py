@@ -34,8 +34,8 @@ from .own_rows import measured_file, starter_rows
 PLENTY: Final = 1_000_000
 TEST_ROWS: Final = 2000
 TEST_SEED: Final = 2024  # a seed that no cart's starter or evaluation rows use
-NICE: Final = 10
-"""At 19 it stands still wherever other programs are busy."""
+NICE: Final = 5
+"""A third of a cart's share of a busy processor. At 19 it stands still wherever other programs are busy."""
 BUSY_S: Final = 5.0
 
 
@@ -271,34 +271,38 @@ def mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def answers(follower: Follower, requests: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Give the answers to requests, one a line; the last one is answered by a record a step and the results."""
-    for line in requests:
-        request = Request(**json.loads(line))
-        yield {"point": asdict(follower.point(request.carts))}
-        if request.is_last:
-            yield from follower.results()
-            return
+def answers(follower: Follower, request: Request) -> Iterator[dict[str, Any]]:
+    """Give the answers to a request: a point, and to the last one also a record a step and the results."""
+    yield {"point": asdict(follower.point(request.carts))}
+    if request.is_last:
+        yield from follower.results()
 
 
-def step_back() -> None:
-    """Give way to every other process: the carts' rounds must not wait for what is measured beside them."""
+def give_way(session_nice: int) -> None:
+    """Let the carts go first: their rounds must not wait for what is measured beside them.
+
+    Where Linux shares the processor among sessions, as it does by default, the niceness of the session counts; it may
+    be taken back. That of a process may not.
+    """
     with suppress(OSError):
-        os.nice(NICE)
-        # Linux may share the processor among sessions first: then the session steps back, too.
-        Path("/proc/self/autogroup").write_text(str(NICE))
+        Path("/proc/self/autogroup").write_text(str(session_nice))
 
 
 def main() -> None:
     """Run the process."""
     folder, task, carts, most_starter_rows = sys.argv[1:]
-    step_back()
+    os.nice(NICE)
+    give_way(NICE)
     # Libraries print to standard output, which carries the answers here. So their output goes to standard error.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:
         os.dup2(2, 1)
         follower = Follower(Path(folder), load_task(task), int(carts), int(most_starter_rows))
-        for answer in answers(follower, sys.stdin):
-            print(json.dumps(answer), file=output, flush=True)
+        for line in sys.stdin:
+            request = Request(**json.loads(line))
+            if request.is_last:  # the carts have stopped
+                give_way(0)
+            for answer in answers(follower, request):
+                print(json.dumps(answer), file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The comparison: it uses the rows that a cart has really trained on, and the model that it really has."""
 
-import json
 import time
 
 import pytest
@@ -10,7 +9,7 @@ from child_cart.db.sqlite import SqliteStore
 from child_cart.model.shopping import Shopping
 from child_cart.model.weights_file import write_weights
 from demo.fleet import cart_folder
-from demo.references import Follower, answers, kept_by, rows_never_seen
+from demo.references import Follower, Request, answers, kept_by, rows_never_seen
 from tests.support.carts.light_task import LightTask, points
 
 LIGHT = LightTask()
@@ -152,11 +151,12 @@ def test_a_cart_without_a_model_file_has_no_accuracy(cart, tmp_path):
     assert results["carts"][1]["federated"] is None
 
 
-def test_requests_are_answered_one_by_one_and_the_last_one_with_the_results(cart, tmp_path):
+def test_a_request_is_answered_by_a_point_and_the_last_one_also_by_the_results(cart, tmp_path):
     cart(1), cart(2)
-    requests = [json.dumps({"carts": [1, 2], "is_last": is_last}) for is_last in (False, True, False)]
-    told = list(answers(Follower(tmp_path, LIGHT, 2, 50), requests))
-    assert [next(iter(answer)) for answer in told] == ["point", "point", "done", "done", "carts"]
+    follower = Follower(tmp_path, LIGHT, 2, 50)
+    assert [next(iter(answer)) for answer in answers(follower, Request([1, 2]))] == ["point"]
+    last = [next(iter(answer)) for answer in answers(follower, Request([1, 2], is_last=True))]
+    assert last == ["point", "done", "done", "carts"]
 
 
 def test_without_rows_to_measure_on_nothing_has_an_accuracy(cart, tmp_path):
