@@ -37,7 +37,8 @@ def learning_caption(points: Sequence[Json]) -> str:
     if not newest["test_rows"]:
         return "Nothing is measured: the task has no test_rows and no evaluation_rows."
     after = f"round {newest['round']}" if newest["round"] else "the starter rows"
-    return f"Accuracy after {after}, mean of {newest['carts']} carts, on {newest['test_rows']:,} rows never seen:"
+    carts = "one cart" if newest["carts"] == 1 else f"mean of {newest['carts']} carts"
+    return f"Accuracy after {after}, {carts}, on {newest['test_rows']:,} rows never seen:"
 
 
 def plain_line(point: Json) -> str:

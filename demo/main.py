@@ -82,7 +82,8 @@ class Demo:
             await signals.run(self._start_and_learn())
             took_s = time.monotonic() - self._screen.since
             if not signals.allow_summary:
-                self._console.print(WITHOUT_SUMMARY)
+                if signal.SIGHUP not in signals.received:  # nobody reads what a closed terminal shows
+                    self._console.print(WITHOUT_SUMMARY)
             elif not self._measuring.has_started:
                 self._console.print(NOTHING_TO_COMPARE)
             elif not await signals.run(self._compare(took_s)):
