@@ -83,6 +83,16 @@ def test_every_width_shows_all_figures(width):
     assert "2 of 2 carts attached" in text
 
 
+def test_long_figures_are_whole_in_80_columns():
+    work = {"stage": "COLLECTING", "role": "KERNEL", "rounds_ended": 83}
+    moving = {"transfers": [{"ended_at": None, "total_bytes": 1000, "moved_bytes": 250}]}
+    view = cart(status(167, 0.4, **work), status(168, 0.512, **work, **moving), number=12)
+    view.url = "http://127.0.0.1:15012"
+    text = shown([view], 80, limit=0)
+    for word in ("12 a3f9c2d1", ":15012", "KERNEL collecting", " 168 ", " 83 ", "0.512 ↑", "45/100", "25 %"):
+        assert word in text, word
+
+
 def test_a_fall_in_accuracy_points_down():
     assert "0.400 ↓" in shown([cart(status(2, 0.5), status(3, 0.4))], 120)
 
