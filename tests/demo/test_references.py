@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
@@ -9,8 +10,9 @@ from child_cart.db.sqlite import SqliteStore
 from child_cart.model.shopping import Shopping
 from child_cart.model.weights_file import write_weights
 from demo.fleet import cart_folder
-from demo.references import Follower, Request, answers, kept_by, rows_never_seen
-from tests.support.carts.light_task import LightTask, points
+from demo.kept import kept_by
+from demo.references import Follower, Request, answers, rows_never_seen
+from tests.support.carts.light_task import LightTask, SoftmaxRegression, points
 
 LIGHT = LightTask()
 
@@ -132,7 +134,7 @@ def test_the_references_learn_what_is_new_and_end_as_if_trained_at_once(cart, tm
     carts[1].round(3, 30, 45)
     third = step_by_step.point([1, 2])
     *steps, results = step_by_step.results()
-    assert [step["done"] for step in steps] == [1, 2]
+    assert [step["done"] for step in steps] == [1, 2, 3, 4]
     assert results["carts"][0]["rows"] == 50 + 27 + 14
     assert results["together_rows"] == 2 * 91
     assert results["together"] == third.together > 0.8
@@ -140,6 +142,28 @@ def test_the_references_learn_what_is_new_and_end_as_if_trained_at_once(cart, tm
     assert at_once.point([1, 2]).alone == third.alone
     *_, again = at_once.results()
     assert again["carts"] == results["carts"]
+
+
+def test_figures_do_not_depend_on_how_often_the_carts_are_looked_at(cart, tmp_path):
+    """The learner draws the order of its rows, as one of Keras does."""
+
+    class Drawing(LightTask):
+        def build_learner(self):
+            learner, draw, train = super().build_learner(), np.random.default_rng(1), SoftmaxRegression.train
+
+            def train_some(inputs, targets, report):
+                chosen = draw.permutation(len(inputs))[: len(inputs) // 2]
+                train(learner, inputs[chosen], targets[chosen], report)
+
+            learner.train = train_some
+            return learner
+
+    carts = [cart(number, points(45, seed=number)) for number in (1, 2)]
+    often = Follower(tmp_path, Drawing(), 2, 50)
+    often.point([1, 2])
+    for one in carts:
+        one.round(3, 30, 45)
+    assert often.point([1, 2]) == Follower(tmp_path, Drawing(), 2, 50).point([1, 2])
 
 
 def test_a_cart_without_a_model_file_has_no_accuracy(cart, tmp_path):
@@ -156,7 +180,7 @@ def test_a_request_is_answered_by_a_point_and_the_last_one_also_by_the_results(c
     follower = Follower(tmp_path, LIGHT, 2, 50)
     assert [next(iter(answer)) for answer in answers(follower, Request([1, 2]))] == ["point"]
     last = [next(iter(answer)) for answer in answers(follower, Request([1, 2], is_last=True))]
-    assert last == ["point", "done", "done", "carts"]
+    assert last == ["point", "done", "done", "done", "carts"]
 
 
 def test_without_rows_to_measure_on_nothing_has_an_accuracy(cart, tmp_path):
