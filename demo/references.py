@@ -2,7 +2,7 @@
 
 Runs in its own process of low priority, ``python -m demo.references FOLDER TASK CARTS STARTER_ROWS``, beside the carts:
 training blocks, and an interrupted demo must end at once. It reads the carts' folders and never changes them. Each line
-of standard input is a ``Request``; a JSON line answers it.
+of standard input is a ``MeasuringRequest``; a JSON line answers it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NICE: Final = 5
 
 
 @dataclass(frozen=True)
-class Request:
+class MeasuringRequest:
     """What to measure: these carts after their last common round, or, as the last request, all that carts have."""
 
     carts: list[int]
@@ -197,7 +197,7 @@ def mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def answers(follower: Follower, request: Request) -> Iterator[dict[str, Any]]:
+def answers(follower: Follower, request: MeasuringRequest) -> Iterator[dict[str, Any]]:
     """Give the answers to a request: a point, and to the last one also a record a step and the results."""
     yield {"point": asdict(follower.point(request.carts))}
     if request.is_last:
@@ -217,14 +217,14 @@ def give_way(session_nice: int) -> None:
 def main() -> None:
     """Run the process."""
     folder, task, carts, most_starter_rows = sys.argv[1:]
-    os.nice(NICE)
-    give_way(NICE)
     # Libraries print to standard output, which carries the answers here. So their output goes to standard error.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:
         os.dup2(2, 1)
         follower = Follower(Path(folder), load_task(task), int(carts), int(most_starter_rows))
+        os.nice(NICE)  # not before: the first round would end before this process has loaded its libraries
+        give_way(NICE)
         for line in sys.stdin:
-            request = Request(**json.loads(line))
+            request = MeasuringRequest(**json.loads(line))
             if request.is_last:  # the carts have stopped
                 give_way(0)
             for answer in answers(follower, request):

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from .fleet import Fleet
 from .plain_lines import PlainLines
-from .table import Frame, elapsed_words, fleet_table
+from .table import ScreenContents, elapsed_words, fleet_table
 
 REFRESH_S: Final = 0.25
 STOPPING: Final = "Stopping the carts."
@@ -62,7 +62,7 @@ class Screen:
 
     def _table(self, note: str = "") -> RenderableType:
         fleet = self._fleet
-        frame = Frame(
+        contents = ScreenContents(
             self._console.width,
             self._console.height,
             self._limit,
@@ -73,7 +73,7 @@ class Screen:
             note,
             fleet.password,
         )
-        return fleet_table(fleet.bridge, fleet.carts, frame)
+        return fleet_table(fleet.bridge, fleet.carts, contents)
 
     async def _lines(self) -> None:
         lines = PlainLines()

@@ -33,7 +33,7 @@ BAR_COLUMNS: Final = 60
 
 
 @dataclass(frozen=True)
-class Frame:
+class ScreenContents:
     """What the screen shows beside the fleet.
 
     Attributes:
@@ -59,9 +59,9 @@ class Frame:
     password: str = ""
 
 
-def fleet_table(bridge: BridgeView, carts: Sequence[OwnCart], frame: Frame) -> RenderableType:
+def fleet_table(bridge: BridgeView, carts: Sequence[OwnCart], contents: ScreenContents) -> RenderableType:
     """Return the whole screen; carts that do not fit are counted below the others."""
-    now, width = time.monotonic(), frame.width
+    now, width = time.monotonic(), contents.width
     is_medium = width >= MEDIUM
     table = Table(expand=True, box=None, padding=(0, 1), header_style="dim", pad_edge=False)
     table.collapse_padding = not is_medium
@@ -75,29 +75,29 @@ def fleet_table(bridge: BridgeView, carts: Sequence[OwnCart], frame: Frame) -> R
     table.add_column("work", no_wrap=True, width=_bar_width(width) + 6)
     if width >= WIDE:
         table.add_column("last event", no_wrap=True, overflow="ellipsis", ratio=1)
-    fit = frame.height - OTHER_LINES - (0 if width >= WIDE else NEWS_LINES + 1)
+    fit = contents.height - OTHER_LINES - (0 if width >= WIDE else NEWS_LINES + 1)
     shown = carts if len(carts) <= fit else carts[: max(1, fit - 1)]
     for cart in shown:
-        table.add_row(*_cells(cart, frame.limit, width, now))
-    parts: list[RenderableType] = [_title(bridge, len(carts), frame.since, now), *_learning(bridge, carts, frame)]
+        table.add_row(*_cells(cart, contents.limit, width, now))
+    parts: list[RenderableType] = [_title(bridge, len(carts), contents.since, now), *_learning(bridge, carts, contents)]
     parts += [Text(), table]
     if len(shown) < len(carts):
         parts.append(Text(f"and {len(carts) - len(shown)} more carts; a higher window shows them", style="dim"))
     parts.append(Text())
     if width < WIDE:
         parts += [*_news(carts), Text()]
-    return Group(*parts, _hint(bridge, frame))
+    return Group(*parts, _hint(bridge, contents))
 
 
-def _learning(bridge: BridgeView, carts: Sequence[OwnCart], frame: Frame) -> list[RenderableType]:
+def _learning(bridge: BridgeView, carts: Sequence[OwnCart], contents: ScreenContents) -> list[RenderableType]:
     """Return two lines: how far the carts are with their start, or what they have learned so far."""
-    if frame.is_starting:
-        return starting_bar(carts, frame.width)
-    if frame.trouble:
-        return [Text("Nothing more is measured.", style="red"), _one_line(frame.trouble)]
-    if not frame.points:
+    if contents.is_starting:
+        return starting_bar(carts, contents.width)
+    if contents.trouble:
+        return [Text("Nothing more is measured.", style="red"), _one_line(contents.trouble)]
+    if not contents.points:
         return [Text("The models are measured for the first time.", style="dim"), Text()]
-    return [Text(learning_caption(frame.points), style="dim"), learning_line(frame.points, frame.width)]
+    return [Text(learning_caption(contents.points), style="dim"), learning_line(contents.points, contents.width)]
 
 
 def starting_bar(carts: Sequence[OwnCart], width: int) -> list[RenderableType]:
@@ -230,14 +230,14 @@ def _news(carts: Sequence[OwnCart]) -> list[Text]:
     return lines
 
 
-def _hint(bridge: BridgeView, frame: Frame) -> Text:
-    text, limit = Text(style="dim"), frame.limit
-    if frame.note:
-        return text.append(frame.note)
+def _hint(bridge: BridgeView, contents: ScreenContents) -> Text:
+    text, limit = Text(style="dim"), contents.limit
+    if contents.note:
+        return text.append(contents.note)
     stop = "Ctrl-C ends it with a summary"
     ending = f"ends after {limit} round{'s' if limit > 1 else ''}; {stop}" if limit else stop
     text.append(f"Open the page addresses in a browser (bridge: {bridge.url}/); {ending}.")
-    return text.append(f" Admin pages: password {frame.password}") if frame.password else text
+    return text.append(f" Admin pages: password {contents.password}") if contents.password else text
 
 
 def _one_line(sentence: str) -> Text:

@@ -11,7 +11,7 @@ from child_cart.model.shopping import Shopping
 from child_cart.model.weights_file import write_weights
 from demo.fleet import cart_folder
 from demo.kept import kept_by
-from demo.references import Follower, Request, answers, rows_never_seen
+from demo.references import Follower, MeasuringRequest, answers, rows_never_seen
 from tests.support.carts.light_task import LightTask, SoftmaxRegression, points
 
 LIGHT = LightTask()
@@ -178,8 +178,8 @@ def test_a_cart_without_a_model_file_has_no_accuracy(cart, tmp_path):
 def test_a_request_is_answered_by_a_point_and_the_last_one_also_by_the_results(cart, tmp_path):
     cart(1), cart(2)
     follower = Follower(tmp_path, LIGHT, 2, 50)
-    assert [next(iter(answer)) for answer in answers(follower, Request([1, 2]))] == ["point"]
-    last = [next(iter(answer)) for answer in answers(follower, Request([1, 2], is_last=True))]
+    assert [next(iter(answer)) for answer in answers(follower, MeasuringRequest([1, 2]))] == ["point"]
+    last = [next(iter(answer)) for answer in answers(follower, MeasuringRequest([1, 2], is_last=True))]
     assert last == ["point", "done", "done", "done", "carts"]
 
 

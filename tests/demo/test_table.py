@@ -12,7 +12,7 @@ from demo.curve import bars, plain_line
 from demo.plain_lines import PlainLines
 from demo.processes import Program
 from demo.summary import markdown, save, summary_table
-from demo.table import Frame, fleet_table
+from demo.table import ScreenContents, fleet_table
 from demo.watch import BridgeView, OwnCart, relayed_bytes
 
 
@@ -66,9 +66,9 @@ def point(number, alone=0.5, **changes):
     }
 
 
-def shown(carts, width, limit=3, height=40, **frame):
+def shown(carts, width, limit=3, height=40, **contents):
     console = Console(record=True, width=width, file=io.StringIO(), legacy_windows=False)
-    console.print(fleet_table(bridge(), carts, Frame(width, height, limit, time.monotonic() - 65, **frame)))
+    console.print(fleet_table(bridge(), carts, ScreenContents(width, height, limit, time.monotonic() - 65, **contents)))
     return console.export_text()
 
 
