@@ -56,7 +56,12 @@ class RunningDemo:
 
     def running(self, words):
         """Return the ids of the processes of this demo whose command line has these words."""
-        return {number for number in self.below() if words in Path(f"/proc/{number}/cmdline").read_text()}
+        found = set()
+        for number in self.below():
+            with suppress(OSError):  # it has ended meanwhile
+                if words in Path(f"/proc/{number}/cmdline").read_text():
+                    found.add(number)
+        return found
 
     def has_ended(self, rounds):
         with suppress(OSError):
