@@ -1,4 +1,4 @@
-# make run     a bridge and four carts on this machine, learning     (TASK=digits CARTS=8 ROUNDS=3 PORT=9000 PAGES=5001)
+# make run     a bridge and four carts on this machine, learning     (TASK=digits DATA=rows.csv CARTS=8 ROUNDS=3 PORT=9000 PAGES=5001)
 # make test    lint, types, import contracts, tests with coverage
 # make bench   the benchmarks, each a table with ratios
 # make audit   published advisories about the required packages, where a database of them answers
@@ -7,6 +7,8 @@
 # make use PREFIX=/usr/local VERSION=0.1.0   switch to an installed version, older or newer
 
 TASK ?= shopping
+DATA ?=
+RESULTS ?= results
 CARTS ?= 4
 ROUNDS ?= 0
 PORT ?= 9000
@@ -25,7 +27,7 @@ help:
 	@sed -n 's/^# make/make/p' Makefile
 
 run: .venv/run.stamp
-	@exec $(BIN)/python -m demo --task $(TASK) --carts $(CARTS) --rounds $(ROUNDS) --bridge-port $(PORT) --first-page-port $(PAGES)
+	@exec $(BIN)/python -m demo --task "$(TASK)" --data "$(DATA)" --results "$(RESULTS)" --carts $(CARTS) --rounds $(ROUNDS) --bridge-port $(PORT) --first-page-port $(PAGES)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term

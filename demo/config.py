@@ -22,6 +22,8 @@ class DemoSettings:
     rounds: int = option(0, "rounds after which to stop and compare; 0 runs until Ctrl-C", minimum=0, maximum=1000)
     bridge_port: int = option(9000, "port of the bridge", minimum=1, maximum=65535)
     first_page_port: int = option(5001, "port of the first cart's pages; the others follow", minimum=1, maximum=65535)
+    data: str = option("", "CSV file with rows of your own, split among the carts; empty: the task's starter rows")
+    results: str = option("results", "folder in which the summary is saved")
     folder: str = option("", "empty folder to keep everything in, instead of a temporary one")
 
     @property

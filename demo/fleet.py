@@ -15,6 +15,7 @@ from cart_common.process.atomic_files import write_whole
 from child_cart.api.access.account import new_password
 
 from .config import MOST_CLUSTER, DemoSettings, Plan
+from .own_rows import starter_file
 from .processes import ROOT, Program, last_line, stop_all
 from .watch import BridgeView, OwnCart
 
@@ -100,7 +101,7 @@ def bridge_arguments(settings: DemoSettings) -> list[str]:
 
 def cart_arguments(settings: DemoSettings, plan: Plan, number: int, folder: Path) -> list[str]:
     """Return the command line of cart ``number``, counted from 1, after the interpreter."""
-    flags = {
+    flags: dict[str, object] = {
         "bridge": f"ws://{HOST}:{settings.bridge_port}",
         "host": HOST,
         "port": settings.first_page_port + number - 1,
@@ -115,6 +116,8 @@ def cart_arguments(settings: DemoSettings, plan: Plan, number: int, folder: Path
         "weighting": plan.weighting,
         "accept-backward": plan.accept_backward,
     }
+    if settings.data:
+        flags["data"] = starter_file(folder, number)
     return [
         str(ROOT / "child_cart/main.py"),
         *(word for name, value in flags.items() for word in (f"--{name}", str(value))),

@@ -1,36 +1,55 @@
 """Compare the carts' models with models that were trained alone. The only module of the demo that imports TensorFlow.
 
-Runs in its own process, ``python -m demo.references FOLDER TASK CARTS STARTER_ROWS``, after the carts have stopped:
-training blocks, and an interrupted demo must end at once. Prints a JSON line for each step, and one for the results.
+Runs in its own process of low priority, ``python -m demo.references FOLDER TASK CARTS STARTER_ROWS``, beside the carts:
+training blocks, and an interrupted demo must end at once. It reads the carts' folders and never changes them. Each line
+of standard input is a ``MeasuringRequest``; a JSON line answers it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise, zip_longest
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from child_cart.db.records import ModelVersion, Origin, Outcome
-from child_cart.db.sqlite import SqliteStore
 from child_cart.model.arrays import Weights
+from child_cart.model.csv_rows import read_rows
 from child_cart.model.learner import Learner, accuracy
-from child_cart.model.partition import Partition
 from child_cart.model.shopping import Shopping, purchases
 from child_cart.model.task import Row, Task, load_task
-from child_cart.model.weights_file import WeightsError, read_weights
 
 from .fleet import cart_folder
+from .kept import KeptResult, kept_by
+from .own_rows import measured_file, starter_rows
 
-PLENTY: Final = 1_000_000
 TEST_ROWS: Final = 2000
 TEST_SEED: Final = 2024  # a seed that no cart's starter or evaluation rows use
+NICE: Final = 5
+"""A third of a cart's share of a busy processor. At 19 it stands still wherever other programs are busy."""
+
+
+@dataclass(frozen=True)
+class MeasuringRequest:
+    """What to measure: these carts after their last common round, or, as the last request, all that carts have."""
+
+    carts: list[int]
+    is_last: bool = False
+
+
+@dataclass(frozen=True)
+class Point:
+    """The mean of some carts after a round; accuracies are 0 to 1, and None where there is nothing to measure."""
+
+    round: int
+    carts: int
+    alone: float | None
+    federated: float | None
+    together: float | None
+    test_rows: int
 
 
 @dataclass(frozen=True)
@@ -39,48 +58,10 @@ class CartResult:
 
     number: int
     rows: int
+    rounds: int
     averaged: int
     alone: float | None
     federated: float | None
-
-
-@dataclass(frozen=True)
-class KeptResult:
-    """What a stopped cart's folder holds: the rows of each training, in order, and the model."""
-
-    batches: tuple[tuple[Row, ...], ...]
-    averaged: int
-    weights: Weights | None
-
-
-def kept_by(folder: Path, starter_rows: Sequence[Row]) -> KeptResult:
-    """Read a stopped cart's folder without changing it."""
-    with tempfile.TemporaryDirectory() as copy:
-        for file in folder.glob("cart.db*"):
-            shutil.copy(file, copy)
-        store = SqliteStore(Path(copy) / "cart.db")
-        try:
-            versions = store.versions(PLENTY)[::-1]
-            averaged = sum(record.outcome is Outcome.AGGREGATED for record in store.rounds(PLENTY))
-            store.forget_model()  # in the copy: without versions, all rows are waiting rows
-            rows = store.waiting_rows(PLENTY)
-        finally:
-            store.close()
-    batches = [tuple(starter_rows)] if any(version.origin is Origin.STARTER for version in versions) else []
-    for before, after in pairwise(versions):
-        if after.origin is Origin.LOCAL:
-            spent = range(before.trained_to + 1, after.trained_to + 1)
-            batches.append(tuple(entry.row for entry in rows if entry.sequence in spent and not entry.held_out))
-    return KeptResult(tuple(batches), averaged, _weights(folder, versions))
-
-
-def _weights(folder: Path, versions: Sequence[ModelVersion]) -> Weights | None:
-    if not versions:
-        return None
-    try:
-        return read_weights(folder / "models" / versions[-1].file_name, versions[-1].digest)
-    except WeightsError:
-        return None
 
 
 def rows_never_seen(task: Task) -> list[Row]:
@@ -92,73 +73,162 @@ def rows_never_seen(task: Task) -> list[Row]:
     return rows
 
 
-class Measurer:
-    """Trains and measures models with the task's own learner."""
+def rows_to_measure_on(folder: Path, task: Task) -> list[Row]:
+    """Return the rows of the user's CSV file that no cart gets, or else the task's own that no cart has seen."""
+    own = measured_file(folder)
+    return read_rows(task, own) if own.exists() else rows_never_seen(task)
 
-    def __init__(self, task: Task) -> None:
+
+@dataclass
+class _Reference:
+    """A model that learns what some carts learn, without averaging.
+
+    Attributes:
+        carts: the numbers of these carts.
+        weights: of the model, so far.
+        known: the round and the cart of each batch that it has learned.
+    """
+
+    carts: Sequence[int]
+    weights: Weights
+    known: set[tuple[int, int]] = field(default_factory=set)
+
+
+@dataclass
+class _Followed:
+    """A cart as it was seen last, and all its batches."""
+
+    starter: list[Row]
+    batches: dict[int, tuple[Row, ...]] = field(default_factory=dict)
+    kept: KeptResult = KeptResult({}, 0, 0, 0, {})
+
+
+class Follower:
+    """Follows the carts of a demo: trains the references batch after batch as the carts do, and measures all models.
+
+    Args:
+        folder: the demo's folder.
+        task: what the carts learn.
+        carts: number of carts.
+        most_starter_rows: most rows that a cart starts from.
+    """
+
+    def __init__(self, folder: Path, task: Task, carts: int, most_starter_rows: int) -> None:
+        self._folder = folder
         self._task = task
         self._learner: Learner = task.build_learner()
-        self._start = self._learner.weights()
-        self._test = task.arrays(rows_never_seen(task))
+        start = self._learner.weights()
+        test = rows_to_measure_on(folder, task)
+        self._test = task.arrays(test) if test else None
+        self._test_rows = len(test)
+        numbers = range(1, carts + 1)
+        self._carts = {n: _Followed(starter_rows(folder, task, n, carts, most_starter_rows)) for n in numbers}
+        self._alone = {n: _Reference([n], start) for n in numbers}
+        self._together = _Reference(numbers, start)
 
-    def trained_on(self, batches: Sequence[Sequence[Row]]) -> float:
-        """Return the accuracy of a model that trains as a cart does, batch after batch, without averaging."""
-        self._learner.set_weights(self._start)
-        for batch in batches:
-            if batch:
+    def point(self, numbers: Sequence[int]) -> Point:
+        """Measure these carts after the last round that each of them has ended."""
+        self._look()
+        last = min((self._carts[number].kept.ended for number in numbers), default=0)
+        for round_number in range(last + 1):
+            self._learn(round_number)
+        alone = [self._accuracy(self._alone[number].weights) for number in numbers]
+        federated = [self._accuracy(self._carts[number].kept.weights(last)) for number in numbers]
+        together = self._accuracy(self._together.weights)
+        return Point(last, len(numbers), mean(alone), mean(federated), together, self._test_rows)
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Give a record for each completed step, and the results of all carts as the last record."""
+        self._look()
+        steps = max(cart.kept.ended for cart in self._carts.values()) + 1
+        for round_number in range(steps):
+            self._learn(round_number)
+            yield {"done": round_number + 1, "of": steps}
+        results = [
+            CartResult(
+                number,
+                sum(map(len, cart.batches.values())),
+                cart.kept.ended,
+                cart.kept.averaged,
+                self._accuracy(self._alone[number].weights),
+                self._accuracy(cart.kept.weights(cart.kept.ended)),
+            )
+            for number, cart in self._carts.items()
+        ]
+        yield {
+            "carts": [asdict(result) for result in results],
+            "together": self._accuracy(self._together.weights),
+            "together_rows": sum(result.rows for result in results),
+            "test_rows": self._test_rows,
+        }
+
+    def _look(self) -> None:
+        for number, cart in self._carts.items():
+            cart.kept = kept_by(cart_folder(self._folder, number), cart.starter, cart.kept.trained_to)
+            cart.batches.update(cart.kept.batches)
+
+    def _learn(self, round_number: int) -> None:
+        """Train all references with what is new to them of a round.
+
+        Round by round, because the learner draws the order of the rows: so the figures do not depend on how often the
+        carts are looked at. The rows of one round form one batch. So the model of all carts is as strong as one trained
+        on all rows at once: digits 0.966 against 0.946, shopping 0.889 against 0.891.
+        """
+        for model in (*self._alone.values(), self._together):
+            has = [number for number in model.carts if round_number in self._carts[number].batches]
+            new = [number for number in has if (round_number, number) not in model.known]
+            if new:
+                batch = [row for number in new for row in self._carts[number].batches[round_number]]
+                self._learner.set_weights(model.weights)
                 self._learner.train(*self._task.arrays(batch), lambda *_: None)
-        return accuracy(self._learner, *self._test)
+                model.weights = self._learner.weights()
+                model.known.update((round_number, number) for number in new)
 
-    def of(self, weights: Weights) -> float:
-        """Return the accuracy of these weights."""
+    def _accuracy(self, weights: Weights | None) -> float | None:
+        if self._test is None or weights is None:
+            return None
         self._learner.set_weights(weights)
         return accuracy(self._learner, *self._test)
 
 
-def together(carts: Sequence[KeptResult]) -> list[list[Row]]:
-    """Return the carts' rows as batches for one model: the rows that carts learned at the same time form one batch.
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of the values that are there; None if there is none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
-    This reference is as strong as training on all rows at once: digits 0.966 against 0.946, shopping 0.889 against
-    0.891.
+
+def answers(follower: Follower, request: MeasuringRequest) -> Iterator[dict[str, Any]]:
+    """Give the answers to a request: a point, and to the last one also a record a step and the results."""
+    yield {"point": asdict(follower.point(request.carts))}
+    if request.is_last:
+        yield from follower.results()
+
+
+def give_way(session_nice: int) -> None:
+    """Let the carts go first: their rounds must not wait for what is measured beside them.
+
+    Where Linux shares the processor among sessions, as it does by default, the niceness of the session counts; it may
+    be taken back. That of a process may not.
     """
-    return [
-        [row for batch in batches for row in batch]
-        for batches in zip_longest(*(c.batches for c in carts), fillvalue=())
-    ]
-
-
-def measured(folder: Path, task: Task, carts: int, starter_rows: int) -> Iterator[dict[str, Any]]:
-    """Give a record for each completed step, and the results as the last record."""
-    steps = carts + 2
-    kept = [
-        kept_by(cart_folder(folder, n), task.starter_rows(Partition(n - 1, carts))[:starter_rows])
-        for n in range(1, carts + 1)
-    ]
-    measurer = Measurer(task)
-    yield {"done": 1, "of": steps}
-    results = []
-    for number, cart in enumerate(kept, 1):
-        rows = sum(len(batch) for batch in cart.batches)
-        federated = measurer.of(cart.weights) if cart.weights is not None else None
-        results.append(CartResult(number, rows, cart.averaged, measurer.trained_on(cart.batches), federated))
-        yield {"done": 1 + number, "of": steps}
-    everything = together(kept)
-    yield {
-        "carts": [asdict(result) for result in results],
-        "together": measurer.trained_on(everything),
-        "together_rows": sum(len(batch) for batch in everything),
-        "test_rows": len(rows_never_seen(task)),
-    }
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(session_nice))
 
 
 def main() -> None:
     """Run the process."""
-    folder, task, carts, starter_rows = sys.argv[1:]
+    folder, task, carts, most_starter_rows = sys.argv[1:]
     # Libraries print to standard output, which carries the answers here. So their output goes to standard error.
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:
         os.dup2(2, 1)
-        for line in measured(Path(folder), load_task(task), int(carts), int(starter_rows)):
-            print(json.dumps(line), file=answers, flush=True)
+        follower = Follower(Path(folder), load_task(task), int(carts), int(most_starter_rows))
+        os.nice(NICE)  # not before: the first round would end before this process has loaded its libraries
+        give_way(NICE)
+        for line in sys.stdin:
+            request = MeasuringRequest(**json.loads(line))
+            if request.is_last:  # the carts have stopped
+                give_way(0)
+            for answer in answers(follower, request):
+                print(json.dumps(answer), file=output, flush=True)
 
 
 if __name__ == "__main__":

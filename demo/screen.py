@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from .fleet import Fleet
-from .table import PlainLines, elapsed_words, fleet_table
+from .plain_lines import PlainLines
+from .table import ScreenContents, elapsed_words, fleet_table
 
 REFRESH_S: Final = 0.25
+STOPPING: Final = "Stopping the carts."
 
 
 class Screen:
     """What a person sees while the demo runs.
 
+    Args:
+        console: where it is shown.
+        fleet: what is shown.
+        limit: number of rounds after which the demo ends; 0 for no limit.
+        points: what was measured after each round, by the round.
+
     Attributes:
         since: the monotonic time of the start.
-        note: what the demo itself does now, where the table does not show it.
+        is_starting: whether carts still get ready for their first round.
+        trouble: why nothing more is measured, as a sentence; empty if all is well.
     """
 
-    def __init__(self, console: Console, fleet: Fleet, limit: int) -> None:
+    def __init__(self, console: Console, fleet: Fleet, limit: int, points: Mapping[int, dict[str, Any]]) -> None:
         self._console = console
         self._fleet = fleet
         self._limit = limit
+        self._points = points
         self.since = time.monotonic()
-        self.note = "The bridge and the carts are starting."
+        self.is_starting = True
+        self.trouble = ""
 
     async def run(self) -> None:
         """Show the fleet until cancelled, or until the terminal is closed."""
@@ -46,13 +58,22 @@ class Screen:
                     live.update(self._table(), refresh=True)
                     await asyncio.sleep(REFRESH_S)
             finally:
-                self.note = self.note or "Stopping."
-                live.update(self._table(), refresh=True)
+                live.update(self._table(STOPPING), refresh=True)
 
-    def _table(self) -> RenderableType:
+    def _table(self, note: str = "") -> RenderableType:
         fleet = self._fleet
-        width = self._console.width
-        return fleet_table(fleet.bridge, fleet.carts, self._limit, self.since, width, self.note, fleet.password)
+        contents = ScreenContents(
+            self._console.width,
+            self._console.height,
+            self._limit,
+            self.since,
+            list(self._points.values()),
+            self.is_starting,
+            self.trouble,
+            note,
+            fleet.password,
+        )
+        return fleet_table(fleet.bridge, fleet.carts, contents)
 
     async def _lines(self) -> None:
         lines = PlainLines()
@@ -66,9 +87,10 @@ class Screen:
                 await asyncio.sleep(REFRESH_S)
         finally:
             self._say_all(lines)
+            self._say(STOPPING)
 
     def _say_all(self, lines: PlainLines) -> None:
-        for line in lines.news(self._fleet.bridge, self._fleet.carts):
+        for line in lines.news(self._fleet.bridge, self._fleet.carts, list(self._points.values()), self.trouble):
             self._say(line)
 
     def _say(self, line: str) -> None:

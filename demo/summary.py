@@ -1,98 +1,107 @@
-"""The results as a table: each cart alone, each cart in the federation, and one model on the rows of all carts."""
+"""The results as a table, as Markdown and as JSON: each cart alone and in the federation, and one model on all data."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from .config import DemoSettings, Plan
-from .fleet import FleetError
-from .processes import LAUNCHER, environment, last_line
+from cart_common.process.atomic_files import write_whole
+
+from .curve import MODELS, figure
 
 Json = dict[str, Any]
-TRAINING_THREADS: Final = 2
+COLUMNS: Final = ("model", "rows", "rounds averaged", "alone", "federated", "gain")
 
 
-async def measure(settings: DemoSettings, plan: Plan, folder: Path, console: Console) -> Json:
-    """Measure the models in a separate process, which always ends before this call returns.
-
-    Raises:
-        FleetError: if the process fails.
-    """
-    log = folder / "references.log"
-    arguments = [str(folder), settings.task, str(settings.carts), str(plan.starter_rows)]
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        shown = progress.add_task("Training each cart's model alone, for comparison", total=settings.carts + 2)
-        async with _references(arguments, log) as process:
-            assert process.stdout is not None
-            async for line in process.stdout:
-                answer: Json = json.loads(line)
-                if "carts" in answer:
-                    return answer
-                progress.update(shown, completed=answer["done"], total=answer["of"])
-    raise FleetError(f"The models could not be compared: {last_line(log)} (see {log})")
-
-
-@asynccontextmanager
-async def _references(arguments: list[str], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    threads = {"TF_NUM_INTRAOP_THREADS": str(TRAINING_THREADS), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with open(log, "wb") as errors:  # noqa: ASYNC230 - opened once
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(LAUNCHER), str(os.getpid()), sys.executable, "-m", "demo.references", *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            env={**environment(os.environ, log.parent), **threads},
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-def summary_table(results: Json, task: str, took_s: float) -> Table:
-    """Return the final table; accuracies are 0 to 1."""
-    carts = results["carts"]
-    table = Table(title=f"What the carts have learned: {task}", title_justify="left", caption_justify="left")
-    table.caption = (
-        f'Accuracy (0 to 1) on {results["test_rows"]} rows that no cart has trained on. "Alone" and "all data" are '
-        f"trained as a cart trains, in the same order, without averaging. The carts took {took_s:.0f} s."
-    )
-    table.add_column("model")
-    for name in ("rows", "rounds averaged", "alone", "federated", "gain"):
-        table.add_column(name, justify="right")
-    for cart in carts:
-        table.add_row(
-            f"cart {cart['number']}",
-            str(cart["rows"]),
-            str(cart["averaged"]),
-            *_compared(cart["alone"], cart["federated"]),
-        )
+def summary_rows(summary: Json) -> list[tuple[str, ...]]:
+    """Return the cells of the table below its header: the carts, their mean, and one model on all data."""
+    carts = summary["carts"]
+    rows = [
+        (_name(cart), str(cart["rows"]), str(cart["averaged"]), *_compared(cart["alone"], cart["federated"]))
+        for cart in carts
+    ]
     whole = [cart for cart in carts if cart["alone"] is not None and cart["federated"] is not None]
     if len(whole) > 1:
-        table.add_section()
         alone, federated = (sum(cart[kind] for cart in whole) / len(whole) for kind in ("alone", "federated"))
-        table.add_row("mean of the carts", "", "", *_compared(alone, federated))
-    table.add_section()
-    table.add_row("one model on all data together", str(results["together_rows"]), "", "", f"{results['together']:.3f}")
-    return table
+        rows.append(("mean of the carts", "", "", *_compared(alone, federated)))
+    return [*rows, ("one model on all data", str(summary["together_rows"]), "", "", figure(summary["together"]), "")]
+
+
+def _name(cart: Json) -> str:
+    return f"cart {cart['number']}" + (f" ({cart['ending']})" if cart.get("ending") else "")
 
 
 def _compared(alone: float | None, federated: float | None) -> tuple[str, str, str]:
-    shown = ["-" if value is None else f"{value:.3f}" for value in (alone, federated)]
     gain = "" if alone is None or federated is None else f"{federated - alone:+.3f}"
-    return shown[0], f"[bold]{shown[1]}[/bold]", gain
+    return figure(alone), figure(federated), gain
+
+
+def explanation(summary: Json) -> str:
+    """Return what the figures are, in words."""
+    if not summary["test_rows"]:
+        return (
+            "Nothing was measured: the task has no test_rows and no evaluation_rows. "
+            f"The carts took {summary['took_s']:.0f} s."
+        )
+    return (
+        f'Accuracy (0 to 1) on {summary["test_rows"]:,} rows that no cart has trained on. "Alone" and "all data" are '
+        "trained as a cart trains, in the same order, without averaging. A round that had not ended does not count. "
+        f"The carts took {summary['took_s']:.0f} s."
+    )
+
+
+def summary_table(summary: Json) -> Table:
+    """Return the table for a terminal."""
+    title = f"What the carts have learned: {summary['task']}"
+    table = Table(title=title, title_justify="left", caption=explanation(summary), caption_justify="left")
+    table.add_column(COLUMNS[0])
+    for name in COLUMNS[1:]:
+        table.add_column(name, justify="right", style="bold" if name == "federated" else None)
+    rows = summary_rows(summary)
+    for place, row in enumerate(rows):
+        if place >= len(summary["carts"]):
+            table.add_section()
+        table.add_row(*row)
+    return table
+
+
+def markdown(summary: Json) -> str:
+    """Return the summary as a page of Markdown, with the accuracy after each round."""
+    parts = [f"# What the carts have learned: {summary['task']}", explanation(summary)]
+    parts.append(_markdown_table(COLUMNS, summary_rows(summary)))
+    points = [
+        (str(point["round"]), str(point["carts"]), *(figure(point[kind]) for kind in MODELS))
+        for point in summary["rounds"]
+    ]
+    if points:
+        parts += ["## After each round", "Means of the carts; round 0 is after the starter rows."]
+        parts.append(_markdown_table(("round", "carts", *MODELS.values()), points))
+    source = f"the rows of {summary['data']}" if summary["data"] else "the rows of the task"
+    parts.append(f"Written on {summary['written_at']}, from {source}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def save(summary: Json, folder: Path) -> Path:
+    """Write the summary as Markdown, and as JSON beside it; return the path of the first.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    moment = datetime.fromisoformat(summary["written_at"])
+    name = re.sub(r"[^\w-]+", "-", summary["task"].rpartition(":")[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{name}-{moment:%Y%m%d-%H%M%S}.md"
+    write_whole(page, markdown(summary).encode())
+    write_whole(page.with_suffix(".json"), (json.dumps(summary, indent=2) + "\n").encode())
+    return page

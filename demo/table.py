@@ -1,10 +1,10 @@
-"""The fleet as a table for any terminal width, and as plain lines where there is no terminal."""
+"""The fleet as a table for any size of terminal."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cart_common.process.number_words import byte_words
 
+from .curve import learning_caption, learning_line
 from .watch import BridgeView, CartView, Json, OwnCart
 
 WIDE: Final = 132
@@ -26,46 +27,92 @@ STAGE_COLOURS: Final = {
     "SERVING": "green",
 }
 NEWS_LINES: Final = 3
+OTHER_LINES: Final = 10
+"""The lines that the screen needs beside carts and news."""
+BAR_COLUMNS: Final = 60
 
 
-def fleet_table(
-    bridge: BridgeView,
-    carts: Sequence[OwnCart],
-    limit: int,
-    since: float,
-    width: int,
-    note: str = "",
-    password: str = "",
-) -> RenderableType:
-    """Return the whole screen.
+@dataclass(frozen=True)
+class ScreenContents:
+    """What the screen shows beside the fleet.
 
-    Args:
-        bridge: the view of the bridge.
-        carts: the views of the carts.
+    Attributes:
+        width: of the terminal, in columns.
+        height: of the terminal, in lines.
         limit: number of rounds after which the demo ends; 0 for no limit.
         since: the monotonic time of the start.
-        width: the terminal's width, in columns.
-        note: what the demo itself does now, where the table does not show it.
+        points: what was measured after each round, oldest first.
+        is_starting: whether carts still get ready for their first round.
+        trouble: why nothing more is measured, as a sentence.
+        note: what the demo itself does now, instead of the hint.
         password: the password of the admin pages.
     """
-    now = time.monotonic()
+
+    width: int
+    height: int
+    limit: int
+    since: float
+    points: Sequence[Json] = ()
+    is_starting: bool = False
+    trouble: str = ""
+    note: str = ""
+    password: str = ""
+
+
+def fleet_table(bridge: BridgeView, carts: Sequence[OwnCart], contents: ScreenContents) -> RenderableType:
+    """Return the whole screen; carts that do not fit are counted below the others."""
+    now, width = time.monotonic(), contents.width
+    is_medium = width >= MEDIUM
     table = Table(expand=True, box=None, padding=(0, 1), header_style="dim", pad_edge=False)
-    table.add_column("cart", no_wrap=True)
-    table.add_column("page", no_wrap=True)
+    table.collapse_padding = not is_medium
+    table.add_column("cart", no_wrap=True, min_width=10)
+    table.add_column("page", no_wrap=True, min_width=6)
     table.add_column("doing", no_wrap=True, min_width=10)
-    table.add_column("version" if width >= MEDIUM else "ver", justify="right", no_wrap=True)
-    table.add_column("rounds" if width >= MEDIUM else "rnd", justify="right", no_wrap=True)
-    table.add_column("accuracy" if width >= MEDIUM else "accur.", justify="right", no_wrap=True)
-    table.add_column("waiting rows" if width >= MEDIUM else "rows", no_wrap=True, width=_bar_width(width) + 8)
+    table.add_column("version" if is_medium else "ver", justify="right", no_wrap=True, min_width=3)
+    table.add_column("rounds" if is_medium else "rnd", justify="right", no_wrap=True, min_width=3)
+    table.add_column("accuracy" if is_medium else "accur.", justify="right", no_wrap=True, min_width=7)
+    table.add_column("waiting rows" if is_medium else "rows", no_wrap=True, width=_bar_width(width) + 8)
     table.add_column("work", no_wrap=True, width=_bar_width(width) + 6)
     if width >= WIDE:
         table.add_column("last event", no_wrap=True, overflow="ellipsis", ratio=1)
-    for cart in carts:
-        table.add_row(*_cells(cart, limit, width, now))
-    parts: list[RenderableType] = [_title(bridge, len(carts), since, now), Text(), table, Text()]
+    fit = contents.height - OTHER_LINES - (0 if width >= WIDE else NEWS_LINES + 1)
+    shown = carts if len(carts) <= fit else carts[: max(1, fit - 1)]
+    for cart in shown:
+        table.add_row(*_cells(cart, contents.limit, width, now))
+    parts: list[RenderableType] = [_title(bridge, len(carts), contents.since, now), *_learning(bridge, carts, contents)]
+    parts += [Text(), table]
+    if len(shown) < len(carts):
+        parts.append(Text(f"and {len(carts) - len(shown)} more carts; a higher window shows them", style="dim"))
+    parts.append(Text())
     if width < WIDE:
         parts += [*_news(carts), Text()]
-    return Group(*parts, _hint(bridge, limit, note, password))
+    return Group(*parts, _hint(bridge, contents))
+
+
+def _learning(bridge: BridgeView, carts: Sequence[OwnCart], contents: ScreenContents) -> list[RenderableType]:
+    """Return two lines: how far the carts are with their start, or what they have learned so far."""
+    if contents.is_starting:
+        return starting_bar(carts, contents.width)
+    if contents.trouble:
+        return [Text("Nothing more is measured.", style="red"), _one_line(contents.trouble)]
+    if not contents.points:
+        return [Text("The models are measured for the first time.", style="dim"), Text()]
+    return [Text(learning_caption(contents.points), style="dim"), learning_line(contents.points, contents.width)]
+
+
+def starting_bar(carts: Sequence[OwnCart], width: int) -> list[RenderableType]:
+    """Return a bar over the three steps of each cart's start, and how many carts have made each of them."""
+    answer = sum(bool(cart.status) for cart in carts)
+    attached = sum(is_attached(cart) for cart in carts)
+    ready = sum(cart.is_prepared for cart in carts)
+    words = f"Starting {len(carts)} carts: {answer} answer, {attached} attached, {ready} trained on their starter rows"
+    bar = ProgressBar(3 * len(carts), answer + attached + ready, width=min(width, BAR_COLUMNS), complete_style="green")
+    return [Text(words, no_wrap=True, overflow="ellipsis"), bar]
+
+
+def is_attached(cart: CartView) -> bool:
+    """Return whether the cart is attached to its bridge."""
+    return bool(cart.status) and cart.status["link"]["state"] == "ATTACHED"
 
 
 def _title(bridge: BridgeView, carts: int, since: float, now: float) -> Text:
@@ -114,7 +161,7 @@ def _doing(cart: OwnCart, is_here: bool) -> Text:
     role = str(cart.status["role"])
     text = Text(f"{role} ", style="bold magenta" if role == "KERNEL" else "dim")
     text.append(stage.lower(), style=STAGE_COLOURS.get(stage, "blue"))
-    if cart.status["link"]["state"] != "ATTACHED" and stage not in ("PREPARING", "JOINING"):
+    if not is_attached(cart) and stage not in ("PREPARING", "JOINING"):
         text.append(" no bridge", style="red")
     return text
 
@@ -159,9 +206,9 @@ def _work(status: Json, width: int) -> RenderableType:
 
 def _event(cart: OwnCart, is_here: bool) -> Text:
     if not is_here and (cart.program.ending or cart.status):
-        return Text(cart.program.last_words(), style="red", no_wrap=True, overflow="ellipsis")
+        return _one_line(cart.program.last_words())
     if cart.trouble:
-        return Text(cart.trouble, style="red", no_wrap=True, overflow="ellipsis")
+        return _one_line(cart.trouble)
     events = cart.status.get("events") or []
     return Text(events[0]["text"] if events else "", no_wrap=True, overflow="ellipsis")
 
@@ -183,44 +230,20 @@ def _news(carts: Sequence[OwnCart]) -> list[Text]:
     return lines
 
 
-def _hint(bridge: BridgeView, limit: int, note: str, password: str) -> Text:
-    text = Text(style="dim")
-    if note:
-        return text.append(note)
-    ending = f"ends after {limit} round{'s' if limit > 1 else ''}, or with Ctrl-C" if limit else "Ctrl-C ends it"
+def _hint(bridge: BridgeView, contents: ScreenContents) -> Text:
+    text, limit = Text(style="dim"), contents.limit
+    if contents.note:
+        return text.append(contents.note)
+    stop = "Ctrl-C ends it with a summary"
+    ending = f"ends after {limit} round{'s' if limit > 1 else ''}; {stop}" if limit else stop
     text.append(f"Open the page addresses in a browser (bridge: {bridge.url}/); {ending}.")
-    return text.append(f" Admin pages: password {password}") if password else text
+    return text.append(f" Admin pages: password {contents.password}") if contents.password else text
+
+
+def _one_line(sentence: str) -> Text:
+    return Text(sentence, style="red", no_wrap=True, overflow="ellipsis")
 
 
 def elapsed_words(seconds: float) -> str:
     """Return a duration as minutes and seconds: ``1:05``."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-class PlainLines:
-    """The run as lines for a log: each event once, and the end of each process once."""
-
-    def __init__(self) -> None:
-        self._told_at: dict[int, float] = {}
-        self._told_ends: set[str] = set()
-
-    def news(self, bridge: BridgeView, carts: Sequence[OwnCart]) -> Iterator[str]:
-        """Give what is new since the last call, oldest first."""
-        events = sorted(
-            (event["at"], cart.number, event["text"])
-            for cart in carts
-            for event in cart.status.get("events", [])
-            if event["at"] > self._told_at.get(cart.number, 0.0)
-        )
-        for at, number, text in events:
-            self._told_at[number] = at
-            yield f"cart {number}: {one_line(text)}"
-        for program in (bridge.program, *(cart.program for cart in carts)):
-            if program.ending and program.name not in self._told_ends:
-                self._told_ends.add(program.name)
-                yield f"{program.name} {program.last_words()}"
-
-
-def one_line(text: str) -> str:
-    """Return the text with each run of white space as one space."""
-    return re.sub(r"\s+", " ", text).strip()

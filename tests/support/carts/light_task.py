@@ -88,6 +88,22 @@ class LightTask(KerasTask):
         return inputs, np.array([row["third"] for row in rows], np.int64)
 
 
+class TurnTask(LightTask):
+    """The same for a user's own rows: it brings none, and ``parse_row`` does not take what it returns."""
+
+    name = "turn"
+
+    def parse_row(self, fields: Mapping[str, object]) -> Row:
+        try:
+            degrees = int(float(str(fields["turn"])) * 360)
+        except (KeyError, ValueError):
+            raise RowError("turn must be a number") from None
+        return super().parse_row({"degrees": degrees, "third": fields.get("third")})
+
+    def starter_rows(self, partition: Partition) -> list[Row]:
+        return []
+
+
 def points(count: int, seed: int) -> list[Row]:
     """Return seeded points of the ring and the third that each lies in."""
     degrees = np.random.default_rng(seed).integers(0, 360, count).tolist()
