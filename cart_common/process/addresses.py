@@ -66,7 +66,7 @@ def client_behind(trusted: Iterable[Network], peer: str, forwarded_for: str) -> 
     networks = tuple(trusted)
     nearest = peer
     for hop in reversed(forwarded_for.split(",")) if networks else ():
-        if not _is_in(networks, nearest):
+        if not is_in(networks, nearest):
             break
         address = _address(hop)
         if address is None:
@@ -75,7 +75,8 @@ def client_behind(trusted: Iterable[Network], peer: str, forwarded_for: str) -> 
     return nearest
 
 
-def _is_in(networks: tuple[Network, ...], text: str) -> bool:
+def is_in(networks: Iterable[Network], text: str) -> bool:
+    """Tell whether a text is an address of one of these networks."""
     address = _address(text)
     return address is not None and any(address in network for network in networks)
 
