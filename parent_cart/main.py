@@ -188,7 +188,7 @@ async def serve(settings: BridgeSettings, folder: Path | None = None) -> None:
         async with asyncio.TaskGroup() as group:  # a sweep that crashes ends the bridge, loudly
             sweeping = group.create_task(bridge.relay.sweep())
             directing = group.create_task(bridge.directory.run())
-            cutting_off = group.create_task(cut_off_others(server))
+            cutting_off = group.create_task(cut_off_others(server, networks_in(settings.trusted_proxies)))
             await stop.wait()
             log.info("stopping")
             stop.clear()

@@ -73,13 +73,26 @@ def _narrow(folder: Path, names: Sequence[str]) -> None:
 
 
 def _kept(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yield the folder and what the program keeps there, folders before what is in them."""
-    if not folder.stat().st_mode & stat.S_ISVTX:  # shared by all users on purpose, as /tmp
-        yield folder
-    for top in (path for name in names for path in folder.glob(name)):
-        yield top
-        if top.is_dir() and not top.is_symlink():
-            yield from (Path(place, name) for place, folders, files in os.walk(top) for name in (*folders, *files))
+    """Yield the folder and what the program keeps there, folders before what is in them.
+
+    The folder may be a link, as may what it holds by name: then it is their targets that count. Links further below are
+    passed over: the program makes none.
+    """
+    for top in (folder, *(path for name in names for path in folder.glob(name))):
+        target = _target_of(top)
+        if target.is_symlink():
+            continue
+        if not (target.is_dir() and target.stat().st_mode & stat.S_ISVTX):  # shared by all users on purpose, as /tmp
+            yield target
+        if top != folder and target.is_dir():
+            yield from (Path(place, name) for place, folders, files in os.walk(target) for name in (*folders, *files))
+
+
+def _target_of(path: Path) -> Path:
+    """Return what a link leads to; the link itself if another user may have put it there, or if it leads nowhere."""
+    if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+        return path
+    return Path(os.path.realpath(path))
 
 
 def _made_private(path: Path) -> bool:

@@ -98,7 +98,7 @@ def _of_summary(status: CartStatus) -> Iterator[Metric]:
     yield _gauge(
         "cart_link_away_seconds",
         "For how long the cart has had no bridge, over all its tries.",
-        status.network.link.away_s(summary.now),
+        status.network.away_s,
     )
     yield _gauge("cart_kernel", "Whether the cart collects models (KERNEL).", summary.role is Role.KERNEL)
     yield _gauge("cart_sharing", "Whether the cart shares its model.", summary.sharing)

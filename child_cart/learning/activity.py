@@ -54,12 +54,13 @@ class Activity:
     """The present stage, the progress of a training, and the last events.
 
     Attributes:
+        since: when the stage began, by the monotonic clock.
         trouble: why the cart does not learn now, as a sentence; empty while it does.
     """
 
     def __init__(self) -> None:
         self.stage = Stage.PREPARING
-        self.since = time.time()
+        self.since = time.monotonic()
         self.epoch: Epoch | None = None
         self.trouble = ""
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
@@ -69,7 +70,7 @@ class Activity:
         if stage not in TRANSITIONS[self.stage] | ALWAYS:
             raise RuntimeError(f"A cart does not go from {self.stage} to {stage}.")
         log.debug("%s -> %s", self.stage, stage)
-        self.stage, self.since, self.epoch = stage, time.time(), None
+        self.stage, self.since, self.epoch = stage, time.monotonic(), None
 
     def report_epoch(self, epoch: Epoch) -> None:
         """Record the progress of a training."""

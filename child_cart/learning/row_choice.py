@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from datetime import date
 from typing import Final
 
 from ..db.records import StoredRow
@@ -17,31 +18,36 @@ LEAST_SALES: Final = 10
 """A sale brings at most this part of the waiting rows: a tenth."""
 ALWAYS_TAKEN: Final = 10
 """Rows of a sale that are taken whatever else waits: an ordinary bill is never cut."""
-DAY_S: Final = 86_400
 
 
 def chosen_rows(waiting: Sequence[StoredRow], dataset_size: int) -> list[StoredRow]:
     """Return the rows to learn from, in their order.
 
     - A sale brings at most a tenth of the waiting rows, but 10 in any case.
-    - A day, by the cart's own clock, brings at most twice what all other days bring, but ``2 * dataset_size`` rows in
-      any case. So earlier days, where there are some, weigh against a flood. The first rows of each sale come first.
+    - Days, by the cart's own clock and time zone, are taken whole from the smallest on, until one has more than twice
+      the rows of the smaller ones (more than ``2 * dataset_size`` in any case). That one and the larger ones together
+      bring no more than this, so that the halves of a flood over midnight do not weigh for each other. The first rows
+      of each sale come first.
     """
     most_of_a_sale = max(ALWAYS_TAKEN, math.ceil(len(waiting) / LEAST_SALES))
     places: Counter[str] = Counter()
-    days: defaultdict[int, list[tuple[int, StoredRow]]] = defaultdict(list)
+    days: defaultdict[date, list[tuple[int, StoredRow]]] = defaultdict(list)
     chosen = []
     for row in waiting:
         if not row.sale_id:
             chosen.append(row)
         elif places[row.sale_id] < most_of_a_sale:
-            days[int(row.sold_at // DAY_S)].append((places[row.sale_id], row))
+            days[date.fromtimestamp(row.sold_at)].append((places[row.sale_id], row))
             places[row.sale_id] += 1
-    taken = sum(map(len, days.values()))
-    for rows in days.values():
-        others = taken - len(rows)
-        most = max(2 * dataset_size, 2 * others) if others else len(rows)
-        chosen += [row for _, row in sorted(rows, key=lambda pair: (pair[0], pair[1].sequence))[:most]]
+    whole: list[StoredRow] = []
+    crowded: list[tuple[int, StoredRow]] = []
+    for rows in sorted(days.values(), key=len):
+        if whole and (crowded or len(rows) > max(2 * dataset_size, 2 * len(whole))):
+            crowded += rows
+        else:
+            whole += [row for _, row in rows]
+    crowded.sort(key=lambda pair: (pair[0], pair[1].sequence))
+    chosen += whole + [row for _, row in crowded[: max(2 * dataset_size, 2 * len(whole))]]
     return sorted(chosen, key=lambda row: row.sequence)
 
 
@@ -54,10 +60,10 @@ def judging_rows(held_out: Sequence[StoredRow], most: int) -> list[StoredRow]:
     """
     most_of_a_sale = max(1, math.ceil(min(most, len(held_out)) / LEAST_SALES))
     places: Counter[str] = Counter()
-    days: defaultdict[int, list[tuple[int, StoredRow]]] = defaultdict(list)
+    days: defaultdict[date, list[tuple[int, StoredRow]]] = defaultdict(list)
     for row in sorted(held_out, key=_newest_first):
         if places[row.sale_id] < most_of_a_sale:
-            days[int(row.sold_at // DAY_S)].append((places[row.sale_id], row))
+            days[date.fromtimestamp(row.sold_at)].append((places[row.sale_id], row))
             places[row.sale_id] += bool(row.sale_id)
     turns = [
         (turn, row)

@@ -39,7 +39,7 @@ class Sharing:
 
     Attributes:
         role: what the cart is to its peers now.
-        role_since: since when, in seconds since the epoch.
+        role_since: since when, by the monotonic clock.
         model_known: set as soon as the model's signature is known, so that the cart can attach.
     """
 
@@ -51,7 +51,7 @@ class Sharing:
         self._not_training = asyncio.Event()
         self._not_training.set()
         self.role = Role.SHELL
-        self.role_since = time.time()
+        self.role_since = time.monotonic()
         self.model_known = asyncio.Event()
 
     @property
@@ -64,7 +64,7 @@ class Sharing:
     def become(self, role: Role) -> None:
         """Take a role, and tell the bridge of it and of the newest version."""
         if role is not self.role:
-            self.role, self.role_since = role, time.time()
+            self.role, self.role_since = role, time.monotonic()
         self.announce()
 
     def take_signature(self) -> None:

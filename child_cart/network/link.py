@@ -56,7 +56,7 @@ class Link:
 
     Attributes:
         standing: what the bridge is told at each attach; ``announce`` changes it.
-        status: the link as a page shows it.
+        status: what the link does.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Link:
         self._exit_done = asyncio.Event()
         self._attached = asyncio.Event()
         self.standing = NO_STANDING
-        self.status = LinkStatus(LinkState.WAITING, self._url, time.time(), "not started yet")
+        self.status = LinkStatus(LinkState.WAITING, self._url, time.monotonic(), "not started yet")
 
     @property
     def clock_ahead_s(self) -> float | None:

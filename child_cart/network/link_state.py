@@ -34,12 +34,12 @@ STEADY_S: Final = 5.0
 
 @dataclass(frozen=True)
 class LinkStatus:
-    """The link as a page shows it."""
+    """What the link does. Times are of the monotonic clock: no setting of the wall clock changes for how long."""
 
     state: LinkState
     url: str
     since: float
-    """When the state began, in seconds since the epoch."""
+    """When the state began."""
     reason: str
     """Why the last link ended or was not made; empty while attached."""
     away_since: float | None = None
@@ -49,13 +49,13 @@ class LinkStatus:
         """Return the status after a change of state; raises ``RuntimeError`` for one that no link makes."""
         if state not in TRANSITIONS[self.state] | ALWAYS:
             raise RuntimeError(f"A link does not go from {self.state} to {state}.")
-        now = time.time()
+        now = time.monotonic()
         was_steady = self.state is LinkState.ATTACHED and now - self.since >= STEADY_S
         away_since = now if was_steady or self.away_since is None else self.away_since
         return LinkStatus(state, url, now, reason, away_since)
 
     def away_s(self, now: float) -> float:
-        """Return for how many seconds the cart has had no bridge; 0 while it is attached."""
+        """Return for how many seconds the cart has had no bridge, by the monotonic clock; 0 while it is attached."""
         if self.state is LinkState.ATTACHED or self.away_since is None:
             return 0.0
-        return max(0.0, now - self.away_since)
+        return now - self.away_since

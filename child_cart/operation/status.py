@@ -15,7 +15,7 @@ from ..db.records import ModelVersion, Origin, Outcome, RoundRecord
 from ..learning.activity import Event, Stage
 from ..model.trainer import Epoch
 from ..network.bridge_selection import KnownBridge
-from ..network.link_state import LinkState, LinkStatus
+from ..network.link_state import LinkState
 from ..scanner.camera import CameraState
 from ..scanner.service import ScannerStatus
 from ..transfers.active import ENDED, Direction, TransferView
@@ -57,7 +57,10 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class CartSummary:
-    """What anybody may know of a cart. Times in seconds since the epoch, accuracies 0 to 1."""
+    """What anybody may know of a cart. Times in seconds since the epoch, accuracies 0 to 1.
+
+    What began in this process began before ``now`` by its true age, also where the wall clock was set meanwhile.
+    """
 
     info: CartInfo
     started_at: float
@@ -100,10 +103,23 @@ class LearningStatus:
 
 
 @dataclass(frozen=True)
+class LinkView:
+    """The link as a page shows it. Times in seconds since the epoch, by the present wall clock."""
+
+    state: LinkState
+    url: str
+    since: float
+    reason: str
+    away_since: float | None
+
+
+@dataclass(frozen=True)
 class NetworkStatus:
     """The operator's part about link, bridges and transfers."""
 
-    link: LinkStatus
+    link: LinkView
+    away_s: float
+    """For how long the cart has had no bridge; 0 while it is attached."""
     bridges: tuple[KnownBridge, ...]
     transfers: tuple[TransferView, ...]
     bytes_in: int
@@ -182,7 +198,7 @@ def _warning_facts(status: CartStatus) -> WarningFacts:
     return WarningFacts(
         fleet_open=status.fleet_open,
         sharing=status.summary.sharing,
-        away_s=link.away_s(status.summary.now),
+        away_s=status.network.away_s,
         link_reason=link.reason,
         clock_ahead_s=status.network.clock_ahead_s or 0.0,
         other_shapes=status.network.other_shapes,

@@ -28,6 +28,7 @@ from .status import (
     CartSummary,
     EventCounts,
     LearningStatus,
+    LinkView,
     ModelSummary,
     NetworkStatus,
     RowCounts,
@@ -87,7 +88,7 @@ class StatusService:
         self._scanner = scanner
         self._learning = learning
         self._network = network
-        self._started_at = time.time()
+        self._started_at = time.monotonic()
 
     def summary(self) -> CartSummary:
         """Return what anybody may know of the cart.
@@ -135,13 +136,13 @@ class StatusService:
         activity, settings = self._learning.activity, self._book.current
         return CartSummary(
             info=self.info,
-            started_at=self._started_at,
+            started_at=_wall_time_of(self._started_at),
             now=time.time(),
             link_state=link.state,
             role=self._learning.rounds.sharing.role,
             sharing=settings.sharing == "on",
             stage=activity.stage,
-            stage_since=activity.since,
+            stage_since=_wall_time_of(activity.since),
             epoch=activity.epoch,
             model=_model_summary(version) if version else None,
             rows=RowCounts(figures.waiting, settings.dataset_size, figures.rows),
@@ -155,7 +156,7 @@ class StatusService:
     def _learning_status(self, version: ModelVersion | None, record: RoundRecord | None) -> LearningStatus:
         learning = self._learning
         return LearningStatus(
-            role_since=learning.rounds.sharing.role_since,
+            role_since=_wall_time_of(learning.rounds.sharing.role_since),
             trainer_process=learning.trainer_process(),
             model=version,
             model_trouble=learning.versions.trouble,
@@ -170,7 +171,8 @@ class StatusService:
     def _network_status(self, link: LinkStatus) -> NetworkStatus:
         exchange = self._network.exchange
         return NetworkStatus(
-            link=link,
+            link=_link_view(link),
+            away_s=link.away_s(time.monotonic()),
             bridges=tuple(self._network.bridges.known()),
             transfers=tuple(exchange.views()),
             bytes_in=exchange.bytes_in,
@@ -183,6 +185,16 @@ class StatusService:
 def plain_http_to(settings: CartSettings) -> str:
     """Return the address at which other machines reach the pages without https; empty if there is none."""
     return "" if settings.tls_cert or is_loopback(settings.host) else settings.host
+
+
+def _wall_time_of(monotonic_s: float) -> float:
+    """Return when something was, in seconds since the epoch as the wall clock counts them now."""
+    return time.time() - (time.monotonic() - monotonic_s)
+
+
+def _link_view(link: LinkStatus) -> LinkView:
+    away_since = None if link.away_since is None else _wall_time_of(link.away_since)
+    return LinkView(link.state, link.url, _wall_time_of(link.since), link.reason, away_since)
 
 
 def _model_summary(version: ModelVersion) -> ModelSummary:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class RpcSocket(asyncio.DatagramProtocol):
         self._answer = answer
         self._counters = counters
         self._now = now
-        self._taken = ReplayWindow(now())
+        self._taken = ReplayWindow(now(), time.monotonic())
         self._old: OrderedDict[Address, None] = OrderedDict()
         """Addresses whose last datagram was one of version 0.1."""
         self._wait_s = wait_s
@@ -197,7 +198,7 @@ class RpcSocket(asyncio.DatagramProtocol):
         is_timed = form in (Form.TO_ONE, Form.TO_ANY)
         if is_timed:
             # First of all: what a stranger sends again takes nothing of what may be answered.
-            self._taken.check(request.message_id, self._now())
+            self._taken.check(request.message_id, self._now(), time.monotonic())
         if not self._may_ask(address.host):
             raise DatagramError(Fault.TOO_MANY)
         if is_timed:

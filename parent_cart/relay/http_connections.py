@@ -6,13 +6,20 @@ import asyncio
 import base64
 import binascii
 import logging
-from typing import Final, NoReturn
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Final, Generic, NoReturn, TypeVar
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
+from cart_common.process.account import account_of
+from cart_common.process.addresses import Network, is_in
+from cart_common.process.displacement import to_displace
 from cart_common.websocket.aiohttp_adapter import HttpProcessingError, open_transports, switch_protocol
 from cart_common.websocket.socket import WebSocket, accept_key
 
+Connection = TypeVar("Connection", bound=Hashable)
 HTTP_MOST_S: Final = 30.0
 LOOK_EVERY_S: Final = 1.0
 HTTP_MOST: Final = 500
@@ -29,23 +36,54 @@ def is_ours(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError) or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
-async def cut_off_others(server: web.Server) -> NoReturn:
-    """Break each connection that has not become a WebSocket in time, or the oldest of too many, until it is cancelled.
+class HttpConnections(Generic[Connection]):
+    """The connections that have not become WebSockets: since when each is open, and which are broken. Has no I/O.
+
+    Args:
+        trusted: networks of proxies. Each of their connections counts by itself, since it carries many clients.
+    """
+
+    def __init__(self, trusted: Sequence[Network] = ()) -> None:
+        self._trusted = tuple(trusted)
+        self._since: dict[Connection, float] = {}
+
+    def to_cut(self, addresses: Mapping[Connection, str], now: float) -> set[Connection]:
+        """Return those that are too old, and of too many those of the addresses that have the most, oldest first.
+
+        Args:
+            addresses: of all connections that are open now.
+            now: seconds that only grow.
+        """
+        self._since = {connection: self._since.get(connection, now) for connection in addresses}
+        too_old = {connection for connection, since in self._since.items() if now - since > HTTP_MOST_S}
+        accounts: defaultdict[object, list[Connection]] = defaultdict(list)
+        for connection, address in addresses.items():
+            account = connection if is_in(self._trusted, address) else account_of(address=address)
+            if connection not in too_old:
+                accounts[account].append(connection)
+        too_many = len(self._since) - len(too_old) - HTTP_MOST
+        return too_old.union(to_displace(accounts.values(), self._since.__getitem__, too_many))
+
+
+async def cut_off_others(server: web.Server, trusted: Sequence[Network] = ()) -> NoReturn:
+    """Break each connection that has not become a WebSocket in time, and those of a crowd, until it is cancelled.
 
     aiohttp waits without limit for a request, for the rest of one, and for a client to read its answer. Browsers open a
     new connection for the next page.
+
+    Args:
+        server: aiohttp's.
+        trusted: networks of the proxies that the operator trusts.
     """
-    since: dict[object, float] = {}
+    connections: HttpConnections[RequestHandler] = HttpConnections(trusted)
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
-        now = asyncio.get_running_loop().time()
         transports = open_transports(server)
-        since = {connection: since.get(connection, now) for connection in transports}
-        oldest_first = sorted(since, key=since.__getitem__)
-        too_many = set(oldest_first[: max(len(since) - HTTP_MOST, 0)])
-        for connection, transport in transports.items():
-            if connection in too_many or now - since[connection] > HTTP_MOST_S:
-                transport.abort()
+        addresses = {
+            each: str((transport.get_extra_info("peername") or ("?",))[0]) for each, transport in transports.items()
+        }
+        for connection in connections.to_cut(addresses, asyncio.get_running_loop().time()):
+            transports[connection].abort()
 
 
 async def accept(request: web.Request, socket: WebSocket) -> web.StreamResponse:

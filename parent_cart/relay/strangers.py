@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from cart_common.process.account import account_of
+from cart_common.process.displacement import to_displace
 
 from .cart_connection import CartConnection, Phase
 
@@ -39,11 +40,10 @@ class Strangers:
         """
         if self._count < STRANGERS_MOST:
             return None
-        crowd = max(self._of_network.values(), key=len)
-        oldest, since = next(iter(crowd.items()))
-        own = len(self._of_network.get(account_of(address=address), ()))
-        may_attach = oldest.phase is Phase.GREETED and now - since < ATTACHES_WITHIN_S
-        if may_attach and own + 1 >= len(crowd):
+        (oldest,) = to_displace(self._of_network.values(), self._since)
+        own, crowd = self._of(address), self._of(oldest.address)
+        may_attach = oldest.phase is Phase.GREETED and now - self._since(oldest) < ATTACHES_WITHIN_S
+        if may_attach and len(own) + 1 >= len(crowd):
             raise NoPlace
         return oldest
 
@@ -54,9 +54,14 @@ class Strangers:
 
     def remove(self, connection: CartConnection) -> None:
         """Remove a connection that has attached or is gone; one that is not there changes nothing."""
-        network = account_of(address=connection.address)
-        crowd = self._of_network.get(network, {})
+        crowd = self._of(connection.address)
         if crowd.pop(connection, None) is not None:
             self._count -= 1
             if not crowd:
-                del self._of_network[network]
+                del self._of_network[account_of(address=connection.address)]
+
+    def _of(self, address: str) -> dict[CartConnection, float]:
+        return self._of_network.get(account_of(address=address), {})
+
+    def _since(self, connection: CartConnection) -> float:
+        return self._of(connection.address)[connection]

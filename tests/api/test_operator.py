@@ -98,7 +98,7 @@ def test_the_status_warns(shown: Shown) -> None:
 
 
 def test_a_cart_that_tries_for_ten_minutes_warns_on_the_page_and_in_the_metrics(shown: Shown) -> None:
-    now = time.time()
+    now = time.monotonic()
     link = shown.parts.network.link
     link.status = LinkStatus(LinkState.CONNECTING, "ws://b", now, "Refused. Trying again in 3.0 s.", now - 600)
     (told,) = [caution for caution in shown.get("/api/status")["cautions"] if caution["kind"] == "BRIDGE"]
@@ -107,6 +107,24 @@ def test_a_cart_that_tries_for_ten_minutes_warns_on_the_page_and_in_the_metrics(
     metrics = shown.client.get("/metrics").text
     assert 'cart_warning{kind="bridge"} 1.0' in metrics
     assert 600 <= float(metrics.partition("\ncart_link_away_seconds ")[2].partition("\n")[0]) < 700
+
+
+@pytest.mark.parametrize("set_by_s", [-7200.0, 800_000_000.0])
+def test_ages_stay_true_where_the_wall_clock_is_set(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch, set_by_s: float
+) -> None:
+    link, now, wall_clock = shown.parts.network.link, time.monotonic(), time.time
+    link.status = LinkStatus(LinkState.ATTACHED, "ws://b", now - 600, "", now - 900)
+    monkeypatch.setattr(time, "time", lambda: wall_clock() + set_by_s)
+    link.status = link.status.followed_by(LinkState.WAITING, "ws://b", "It broke.")
+    link.status = link.status.followed_by(LinkState.CONNECTING, "ws://b", "It broke.")
+    status = shown.get("/api/status")
+    for name in ("started_at", "stage_since", "role_since"):
+        assert 0 <= status["now"] - status[name] < 300, name
+    for name in ("since", "away_since"):
+        assert 0 <= status["now"] - status["link"][name] < 300, name
+    assert not [caution for caution in status["cautions"] if caution["kind"] == "BRIDGE"]
+    assert float(shown.client.get("/metrics").text.partition("\ncart_link_away_seconds ")[2].partition("\n")[0]) < 300
 
 
 # The model as a file.

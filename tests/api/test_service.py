@@ -11,6 +11,7 @@ from support.carts.node import SIGNATURE
 from support.carts.shown import CROISSANT, RYE_BREAD, Shown, bill_of
 
 from cart_common.wire.messages import Code
+from child_cart.db.deadline import remaining_s
 from child_cart.db.records import Item, Origin, Outcome, RoundRecord, Verdict
 from child_cart.model.digits import Digits
 from child_cart.model.trainer import Epoch
@@ -492,6 +493,15 @@ def test_a_store_that_cannot_be_used_is_named(shown: Shown) -> None:
     assert "restore it from a backup" in sentence
 
 
+def test_a_request_waits_for_the_store_no_longer_than_the_setting_says(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[float] = []
+    monkeypatch.setattr(shown.store, "waiting_count", lambda: left.append(remaining_s(1e6)) or 0)
+    shown.get("/api/status")
+    assert 0 < left[0] <= 60
+
+
 def test_while_the_store_is_away_the_rest_of_the_status_goes_on(shown: Shown) -> None:
     assert shown.post("/api/checkout", sale(), 201)
     before = shown.get("/api/status")
@@ -512,6 +522,8 @@ def test_while_the_store_is_away_the_rest_of_the_status_goes_on(shown: Shown) ->
     assert after["cautions"][0]["weight"] == "TROUBLE"
     assert after["store"]["trouble"] in after["cautions"][0]["sentence"]
     assert after["now"] > before["now"]
+    assert after.keys() == before.keys()
+    assert after["link"]["since"] == pytest.approx(before["link"]["since"], abs=1.0)  # of the present wall clock
+    after["link"]["since"] = before["link"]["since"]
     for kept in ("rows", "sales", "link", "disk"):
-        assert after.keys() == before.keys()
         assert after[kept] == before[kept]

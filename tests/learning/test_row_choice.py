@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from datetime import datetime
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from child_cart.db.records import StoredRow
-from child_cart.learning.row_choice import ALWAYS_TAKEN, DAY_S, chosen_rows, judging_rows
+from child_cart.learning.row_choice import ALWAYS_TAKEN, chosen_rows, judging_rows
 
 DATASET = 100
+DAY_S = 86_400
+NOON_S = 12 * 3600
 
 
 def rows_of(*sales: tuple[str, int, int]) -> list[StoredRow]:
     """Return rows of sales, each given as its id, its day and its number of lines."""
-    sources = [(sale_id, float(day * DAY_S)) for sale_id, day, lines in sales for _ in range(lines)]
+    sources = [(sale_id, float(day * DAY_S + NOON_S)) for sale_id, day, lines in sales for _ in range(lines)]
     return [StoredRow(number, {"n": number}, number % 10 == 0, *source) for number, source in enumerate(sources, 1)]
 
 
@@ -49,6 +54,37 @@ def test_a_flood_of_a_day_is_held_against_the_days_before() -> None:
     from_flood = {sale_id: count for sale_id, count in chosen.items() if sale_id.startswith("f")}
     assert sum(from_flood.values()) == 2 * 240
     assert max(from_flood.values()) == 1, "many sales a little, not a few sales whole"
+
+
+def test_a_flood_over_midnight_gets_no_more_than_one_of_a_day() -> None:
+    honest = [(f"h{number}", 1 + number // 10, 3) for number in range(30)]
+    for halves in ((800, 0), (400, 400), (300, 500)):
+        flood = [(f"f{day}-{number}", 5 + day, 1) for day, half in enumerate(halves) for number in range(half)]
+        chosen = by_sale(chosen_rows(rows_of(*honest, *flood), 50))
+        assert sum(count for sale_id, count in chosen.items() if sale_id.startswith("h")) == 90
+        assert sum(count for sale_id, count in chosen.items() if sale_id.startswith("f")) == 180, halves
+
+
+@pytest.mark.parametrize("zone", ["XXX-14", "XXX+12"])
+def test_days_are_those_of_the_cart(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        honest, flood = rows_of(*((f"h{number}", 3 + number // 10, 3) for number in range(20))), []
+        midnight_s = datetime(2026, 3, 5).timestamp()
+        for number in range(400):
+            at = midnight_s + number * (DAY_S // 400)
+            flood.append(StoredRow(100 + number, {}, False, f"f{number}", at))
+        quiet = StoredRow(600, {}, False, "quiet", midnight_s - 1)
+        assert len(chosen_rows([*honest, *flood, quiet], 20)) == 61 + 122
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_steady_days_are_taken_whole() -> None:
+    waiting = rows_of(*((f"s{number}", 1 + number // 200, 3) for number in range(1000)))
+    assert chosen_rows(waiting, DATASET) == waiting
 
 
 def test_a_cart_whose_sales_are_all_of_one_day_learns_from_all_of_them() -> None:

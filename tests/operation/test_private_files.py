@@ -112,6 +112,44 @@ def test_a_bridge_writes_for_its_own_user_alone(tmp_path: Path) -> None:
             path.chmod(0o777)
 
 
+def test_what_stands_behind_links_is_narrowed(tmp_path: Path) -> None:
+    from cart_common.process.data_folder import claimed
+
+    real, disk, outside = (tmp_path / name for name in ("real", "disk", "outside"))
+    for folder in (real, disk / "deep", outside):
+        folder.mkdir(parents=True)
+    for file in (disk / "deep/1.h5", tmp_path / "key", outside / "file"):
+        file.write_text("")
+    (tmp_path / "data").symlink_to(real)
+    (real / "models").symlink_to(disk)
+    (real / "key.pem").symlink_to(tmp_path / "key")
+    (real / "exports").symlink_to(real / "exports")  # leads nowhere
+    (real / "backups").symlink_to(tmp_path / "gone")
+    (disk / "link").symlink_to(outside)
+    for path in (real, disk, disk / "deep", disk / "deep/1.h5", tmp_path / "key", outside, outside / "file"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    with claimed(tmp_path / "data", "cart", DATA_NAMES):
+        pass
+    assert modes(disk) == private_modes(disk) | {"link": "0o777"}
+    assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in (real, disk)} == {"0o700"}
+    assert oct(stat.S_IMODE((tmp_path / "key").stat().st_mode)) == "0o600"
+    assert modes(outside) == {".": "0o755", "file": "0o644"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes links of other users")
+def test_a_link_that_another_user_has_put_there_leads_to_nothing_of_ours(tmp_path: Path) -> None:
+    from cart_common.process.data_folder import claimed
+
+    (data := tmp_path / "data").mkdir()
+    (ours := tmp_path / "ours").mkdir()
+    ours.chmod(0o755)
+    (data / "models").symlink_to(ours)
+    os.lchown(data / "models", 12345, -1)
+    with claimed(data, "cart", DATA_NAMES):
+        pass
+    assert oct(stat.S_IMODE(ours.stat().st_mode)) == "0o755"
+
+
 def test_the_umask_comes_back(tmp_path: Path) -> None:
     from cart_common.process.data_folder import claimed
 

@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.bridges.in_process import Bridge, running_bridge, until
 from support.carts.raw_cart import RawCart, ask_cluster, attached, chunk, greeted, open_transfer
 
+from cart_common.process.addresses import networks_in
 from cart_common.process.tasks import background
 from cart_common.websocket import socket as websocket_module
 from cart_common.websocket.send_queue import MAX_CONTROL_BYTES
 from parent_cart.relay import http_connections as accepting_module
 from parent_cart.relay import relay as relay_module
 from parent_cart.relay import strangers as strangers_module
-from parent_cart.relay.http_connections import cut_off_others
+from parent_cart.relay.http_connections import HttpConnections, cut_off_others
 
 SMALL_CHUNKS = {"max_chunk_bytes": 65536}
 
@@ -737,6 +738,33 @@ async def test_a_connection_that_becomes_no_websocket_is_cut_off(
             writer.close()
         await until(lambda: not [entry for entry in bridge.runner.server.connections if entry.transport])
         assert cart.id in bridge.hub.carts
+
+
+async def test_of_too_many_connections_a_crowd_loses_its_own_and_not_those_of_others(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting_module, "HTTP_MOST", 8)
+    monkeypatch.setattr(accepting_module, "LOOK_EVERY_S", 0.02)
+    assert bridge.runner.server is not None
+    async with background(cut_off_others(bridge.runner.server)):
+        honest, writer = await asyncio.open_connection("127.0.0.1", bridge.port, local_addr=("127.0.0.2", 0))
+        crowd = [await asyncio.open_connection("127.0.0.1", bridge.port) for _ in range(12)]
+        for reader, _ in crowd[:5]:  # the oldest of the crowd go
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"200 OK" in await honest.readline()
+        for _, other in [*crowd, (honest, writer)]:
+            other.close()
+
+
+def test_connections_of_a_trusted_proxy_are_no_crowd() -> None:
+    most = accepting_module.HTTP_MOST
+    addresses = {number: "10.0.0.1" if number < most - 1 else "192.0.2.1" for number in range(most + 2)}
+    assert HttpConnections[int]().to_cut(addresses, 0.0) == {0, 1}
+    proxied = HttpConnections[int](networks_in("10.0.0.0/8"))
+    assert proxied.to_cut(addresses, 0.0) == {most - 1, most}
+    assert proxied.to_cut(addresses, accepting_module.HTTP_MOST_S + 1) == set(addresses)
 
 
 async def test_who_has_not_attached_gets_little_memory(bridge: Bridge) -> None:

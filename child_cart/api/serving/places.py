@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
+
+from cart_common.process.displacement import to_displace
 
 
 @dataclass(eq=False, slots=True)
@@ -58,13 +59,12 @@ class Places:
         """Return the connection that gives its place to a new one of this network; None if all are being answered.
 
         It is the one that the cart has waited for longest: of the same network if that has all of its places, else of
-        the network that has the most. A client that sends its request at once loses nothing; half-open ones do.
+        the network that has the most, where one waits. A client that sends its request at once loses nothing; half-open
+        ones do.
         """
-        if len(self._taken.get(network, ())) >= self._most_of_one:
-            return _longest_waiting(self._taken[network])
-        most = max(map(len, self._taken.values()))
-        crowds = (place for some in self._taken.values() if len(some) == most for place in some)
-        return _longest_waiting(crowds) or _longest_waiting(place for some in self._taken.values() for place in some)
+        own = self._taken.get(network, ())
+        crowds = [own] if len(own) >= self._most_of_one else self._taken.values()
+        return next(iter(to_displace(crowds, lambda place: place.waiting_since)), None)
 
     def enter(self, place: Place) -> None:
         """Give a connection a place."""
@@ -79,8 +79,3 @@ class Places:
             self._count -= 1
             if not places:
                 del self._taken[place.network]
-
-
-def _longest_waiting(places: Iterable[Place]) -> Place | None:
-    waiting = ((place.waiting_since, place) for place in places if place.waiting_since is not None)
-    return min(waiting, key=lambda pair: pair[0], default=(0.0, None))[1]
