@@ -656,6 +656,8 @@ def test_a_large_body_whose_place_is_not_free_gives_up_its_connection(
         opened.append(send_slowly(pages, server))
         slow.wait_for_calls(1)
         opened.extend(pages.socket(server, HALF_A_LARGE_BODY) for _ in range(2))
+        own = server._body_places[Lane.SHOP]._of["127.0.0.1"]
+        wait_for(lambda: len(own._waiters or ()) == 2)
         assert pages.ask(server) == "here"
         assert _end_of(opened[1])
         slow.may_end.set()
