@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -19,6 +20,16 @@ NO_BRIDGE: Final = "ws://127.0.0.1:9"
 PATIENCE_S: Final = 180.0
 SAMPLE_EVERY_S: Final = 0.1
 ANSWER_S: Final = 60.0
+TRUSTING: Final = ssl._create_unverified_context()  # noqa: S323 - the cart is the script's own
+
+
+def connect_to_pages(port: int, tls: bool, patience_s: float, source: str = "127.0.0.1") -> http.client.HTTPConnection:
+    """Return a connection to a cart's pages, still closed. It trusts any certificate: the cart is the script's own."""
+    if not tls:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=patience_s, source_address=(source, 0))
+    return http.client.HTTPSConnection(
+        "127.0.0.1", port, timeout=patience_s, source_address=(source, 0), context=TRUSTING
+    )
 
 
 class MeasuredCart:
@@ -28,10 +39,12 @@ class MeasuredCart:
         folder: its data folder.
         flags: further flags of ``child_cart/main.py``.
         bridge: the address of its bridge.
+        tls: whether the flags give it a certificate.
     """
 
-    def __init__(self, folder: Path, *flags: str, bridge: str = NO_BRIDGE) -> None:
+    def __init__(self, folder: Path, *flags: str, bridge: str = NO_BRIDGE, tls: bool = False) -> None:
         self.port = free_port()
+        self._tls = tls
         self._token = folder / "api-token"
         command = [sys.executable, str(ROOT / "child_cart/main.py"), "--bridge", bridge, "--port", str(self.port)]
         command += ["--data-dir", str(folder), "--log-level", "ERROR", *flags]
@@ -47,7 +60,7 @@ class MeasuredCart:
             RuntimeError: if it answers with an error.
         """
         headers = {"Authorization": f"Bearer {self._token.read_text().strip()}", "Content-Type": "application/json"}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
+        connection = connect_to_pages(self.port, self._tls, ANSWER_S)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()

@@ -1,10 +1,11 @@
 """A cart's shop alone and beside hostile clients: hard pictures, half-open connections, a flood of check-outs.
 
-python benchmarks/hostile_shoppers.py [--seconds 8] [--attacks "16 grids,flood"]
+python benchmarks/hostile_shoppers.py [--seconds 8] [--attacks "16 grids,flood"] [--tls]
 
 Honest shoppers ask for the items every 20 ms and check out once a second, at fixed times: an answer that is late
 delays no later question, so waiting is counted whole. They come from addresses of 127.0.1.0/24, each attack from one
-address in a process of its own. Nobody shows a token.
+address in a process of its own. Nobody shows a token. With --tls the half-open connections begin a handshake, which
+costs the cart a signature, and never answer the cart's part of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import multiprocessing
 import os
 import select
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -24,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from multiprocessing.synchronize import Event
@@ -32,26 +35,50 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.cart_process import MeasuredCart
+from benchmarks.cart_process import TRUSTING, MeasuredCart, connect_to_pages
 from benchmarks.machine import open_file_limit, percentile
+from tests.support.networks.certificates import Authority
 
 ITEMS_EVERY_S: Final = 0.02
 SALE_EVERY_S: Final = 1.0
 PICTURES: Final = 16
 HALF_OPEN: Final = 600
 ANSWER_S: Final = 20.0
+PIECE_BYTES: Final = 65536
 HONEST: Final = 40
 ATTACKER: Final = "127.0.0.66"
 LEAVE_ALONE_S: Final = 1.0
 HALF_A_REQUEST: Final = b"POST /api/bill HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n"
 JSON: Final = {"Content-Type": "application/json"}
 
-Attack = Callable[[int, Event], dict[str, int]]
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Where a cart's pages are."""
+
+    port: int
+    tls: bool
+
+    def connect(self, source: str) -> http.client.HTTPConnection:
+        """Return a connection from an address, still closed."""
+        return connect_to_pages(self.port, self.tls, ANSWER_S, source)
+
+    def half_a_request(self) -> bytes:
+        """Return what a client sends that then sends nothing more."""
+        if not self.tls:
+            return HALF_A_REQUEST
+        sent = ssl.MemoryBIO()
+        with suppress(ssl.SSLWantReadError):
+            TRUSTING.wrap_bio(ssl.MemoryBIO(), sent, server_hostname="127.0.0.1").do_handshake()
+        return sent.read()
 
 
-def ask(port: int, source: str, method: str, path: str, body: bytes | None = None, kind: str = "") -> int:
+Attack = Callable[[Pages, Event], dict[str, int]]
+
+
+def ask(pages: Pages, source: str, method: str, path: str, body: bytes | None = None, kind: str = "") -> int:
     """Return the status of an answer on a new connection; 0 if there is none in time."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S, source_address=(source, 0))
+    connection = pages.connect(source)
     try:
         connection.request(method, path, body, {"Content-Type": kind} if kind else {})
         answer = connection.getresponse()
@@ -72,13 +99,13 @@ def bill(number: int, name: str, amount: int = 1) -> bytes:
 # Attacks: each runs until the event is set, and returns what it got.
 
 
-def send_pictures(kind: str, port: int, over: Event) -> dict[str, int]:
+def send_pictures(kind: str, pages: Pages, over: Event) -> dict[str, int]:
     """Have 16 pictures looked at, at any time."""
     picture, got = hard_picture(kind), Counter[str]()
 
     def keep_sending() -> None:
         while not over.is_set():
-            got[f"status {ask(port, ATTACKER, 'POST', '/api/scan', picture, 'image/png')}"] += 1
+            got[f"status {ask(pages, ATTACKER, 'POST', '/api/scan', picture, 'image/png')}"] += 1
 
     threads = [threading.Thread(target=keep_sending, daemon=True) for _ in range(PICTURES)]
     for thread in threads:
@@ -87,28 +114,31 @@ def send_pictures(kind: str, port: int, over: Event) -> dict[str, int]:
     return dict(got)
 
 
-def hold_connections(port: int, over: Event) -> dict[str, int]:
+def hold_connections(pages: Pages, over: Event) -> dict[str, int]:
     """Hold connections with half a request each, and open each again that is cut."""
     held: dict[int, socket.socket] = {}
-    poll, opened = select.poll(), 0
+    poll, opened, half = select.poll(), 0, pages.half_a_request()
     while not over.is_set():
         while len(held) < HALF_OPEN and not over.is_set():
             with suppress(OSError):
-                one = socket.create_connection(("127.0.0.1", port), timeout=0.2, source_address=(ATTACKER, 0))
-                one.sendall(HALF_A_REQUEST)
+                one = socket.create_connection(("127.0.0.1", pages.port), timeout=0.2, source_address=(ATTACKER, 0))
+                one.sendall(half)
                 held[one.fileno()] = one
                 poll.register(one, select.POLLIN)
                 opened += 1
         for descriptor, _ in poll.poll(100):
+            with suppress(ConnectionError):
+                if held[descriptor].recv(PIECE_BYTES):  # the cart's part of a handshake
+                    continue
             poll.unregister(descriptor)
             held.pop(descriptor).close()
     return {"opened": opened}
 
 
-def flood(port: int, over: Event) -> dict[str, int]:
+def flood(pages: Pages, over: Event) -> dict[str, int]:
     """Check out as fast as it goes, over one connection."""
     got, number = Counter[str](), 0
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S, source_address=(ATTACKER, 0))
+    connection = pages.connect(ATTACKER)
     while not over.is_set():
         number += 1
         try:
@@ -152,16 +182,16 @@ ATTACKS: Final[dict[str, list[Attack]]] = {
 }
 
 
-def attacking(attack: Attack, port: int, over: Event, told: Any) -> None:
+def attacking(attack: Attack, pages: Pages, over: Event, told: Any) -> None:
     """Run an attack in this process and tell what it got."""
     open_file_limit()
-    told.put(attack(port, over))
+    told.put(attack(pages, over))
 
 
 # Honest shoppers.
 
 
-def served(port: int, seconds: float, name: str) -> tuple[list[float], list[float], int]:
+def served(pages: Pages, seconds: float, name: str) -> tuple[list[float], list[float], int]:
     """Return the milliseconds of items and of check-outs from when each was due, and how many failed."""
     pool, begins_at = ThreadPoolExecutor(64), time.perf_counter() + 0.1
 
@@ -169,9 +199,9 @@ def served(port: int, seconds: float, name: str) -> tuple[list[float], list[floa
         source = f"127.0.1.{1 + number % HONEST}"
         time.sleep(max(0.0, due_at - time.perf_counter()))
         if sells:
-            status = ask(port, source, "POST", "/api/checkout", bill(number, name), "application/json")
+            status = ask(pages, source, "POST", "/api/checkout", bill(number, name), "application/json")
         else:
-            status = ask(port, source, "GET", "/api/items")
+            status = ask(pages, source, "GET", "/api/items")
         return 1000 * (time.perf_counter() - due_at), status in (200, 201)
 
     def due(every_s: float, sells: bool) -> list[Any]:
@@ -186,16 +216,18 @@ def served(port: int, seconds: float, name: str) -> tuple[list[float], list[floa
     return took[False], took[True], sum(not good for _, (_, good) in answers)
 
 
-def measure(port: int, name: str, attacks: list[Attack], seconds: float) -> tuple[list[float], list[float], int, str]:
+def measure(
+    pages: Pages, name: str, attacks: list[Attack], seconds: float
+) -> tuple[list[float], list[float], int, str]:
     """Serve honest shoppers beside attacks; return their times, how many failed, and what the attackers got."""
     spawn = multiprocessing.get_context("spawn")
     over, told = spawn.Event(), spawn.Queue()
-    attackers = [spawn.Process(target=attacking, args=(attack, port, over, told), daemon=True) for attack in attacks]
+    attackers = [spawn.Process(target=attacking, args=(attack, pages, over, told), daemon=True) for attack in attacks]
     for attacker in attackers:
         attacker.start()
     if attacks:
         time.sleep(2 * LEAVE_ALONE_S)  # until all of them are at work
-    items, sales, failed = served(port, seconds, name)
+    items, sales, failed = served(pages, seconds, name)
     over.set()
     got = Counter[str]()
     for _ in attackers:
@@ -210,12 +242,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8.0, help="how long to measure beside each attack")
     parser.add_argument("--attacks", default=",".join(ATTACKS), help="which, with commas between them")
+    parser.add_argument("--tls", action="store_true", help="serve and ask at https://")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        quiet = ("--join-wait-s", "0", "--starter-rows", "100", "--dataset-size", "1000000")
-        with MeasuredCart(Path(folder), *quiet, "--max-round-rows", "1000000") as cart:
+        quiet: tuple[str, ...] = ("--join-wait-s", "0", "--starter-rows", "100", "--dataset-size", "1000000")
+        quiet += ("--max-round-rows", "1000000")
+        if options.tls:
+            certificate, key = Authority(Path(folder)).vouch()
+            quiet += ("--tls-cert", certificate, "--tls-key", key)
+        with MeasuredCart(Path(folder) / "cart", *quiet, tls=options.tls) as cart:
+            pages = Pages(cart.port, options.tls)
             cart.wait_for(lambda status: status["stage"] == "SERVING")
-            served(cart.port, 1.0, "warm")
+            served(pages, 1.0, "warm")
             print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
             print(
                 "| beside | items p50, ms | p99, ms | of alone | check-out p99, ms | of alone | failed "
@@ -224,7 +262,7 @@ def main() -> None:
             print("|---|---|---|---|---|---|---|---|", flush=True)
             alone: tuple[float, float] | None = None
             for attack in ["none", *(name for name in options.attacks.split(",") if name != "none")]:
-                items, sales, failed, got = measure(cart.port, attack, ATTACKS[attack], options.seconds)
+                items, sales, failed, got = measure(pages, attack, ATTACKS[attack], options.seconds)
                 p99, sale = percentile(items, 0.99), percentile(sales, 0.99)
                 alone = alone or (p99, sale)
                 print(

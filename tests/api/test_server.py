@@ -38,6 +38,7 @@ ASK_SLOWLY = b"GET /slow HTTP/1.1\r\nHost: cart\r\n\r\n"
 HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: cart\r\nX-Slow: "
 HALF_A_BODY = b"POST /told HTTP/1.1\r\nHost: cart\r\nContent-Length: 1000\r\n\r\nhalf"
 HALF_A_LARGE_BODY = b"POST /told HTTP/1.1\r\nHost: cart\r\nContent-Length: 1000000\r\n\r\nhalf"
+LARGE_BODY = b"x" * 100_000
 
 
 class Pages:
@@ -522,7 +523,7 @@ def test_the_application_may_take_longer_than_clients(pages: Pages, quick: None)
 def test_large_bodies_take_turns(
     plain: Pages, quick: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_server, "LARGE_BODIES", 1)
+    one_place_for_large_bodies(monkeypatch, Lane.SHOP)
     with plain.serve() as server:
         opened.append(plain.socket(server, HALF_A_LARGE_BODY))
         assert plain.told(server, "POST", body=b"small")["body"] == "small"
@@ -642,14 +643,32 @@ def test_a_head_that_is_never_whole_is_cut_off_sooner_than_a_body(
 def test_large_bodies_of_one_address_leave_room_for_those_of_others(
     plain: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_server, "LARGE_BODIES", 3)
-    monkeypatch.setattr(page_server, "LARGE_BODIES_OF_ONE", 2)
+    monkeypatch.setitem(lanes.LARGE_BODIES, Lane.SHOP, 3)
+    monkeypatch.setattr(page_server, "ONE_HAS_A", 2)
     with plain.serve() as server:
         opened.extend(plain.socket(server, HALF_A_LARGE_BODY) for _ in range(6))
         other = plain.connect(server, source="127.0.0.2")
         other.request("POST", "/told", body=b"x" * 100_000)
         assert other.getresponse().status == 200
         other.close()
+
+
+def test_a_large_body_whose_place_is_not_free_gives_up_its_connection(
+    pages: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_server, "CONNECTIONS_OF_ONE", 3)
+    one_place_for_large_bodies(monkeypatch, Lane.SHOP)
+    slow = SlowView(pages, Lane.SHOP)
+    with pages.serve() as server:
+        opened.append(send_slowly(pages, server))
+        slow.wait_for_calls(1)
+        opened.extend(pages.socket(server, HALF_A_LARGE_BODY) for _ in range(2))
+        own = server._body_places[Lane.SHOP]._of["127.0.0.1"]
+        wait_for(lambda: len(own._waiters or ()) == 2)
+        assert pages.ask(server) == "here"
+        assert _end_of(opened[1])
+        slow.may_end.set()
+        assert opened[0].recv(100)[9:12] == b"200"
 
 
 # Requests that take long.
@@ -667,7 +686,7 @@ class SlowView:
             self.may_end.wait(10)
             return "slow"
 
-        pages.application.add_url_rule("/slow", view_func=slow)
+        pages.application.add_url_rule("/slow", view_func=slow, methods=["GET", "POST"])
         pages.application.before_request(refuse_when_full)
 
     def wait_for_calls(self, count: int) -> None:
@@ -701,6 +720,94 @@ def test_a_client_whose_lane_is_full_is_told_so(
         slow.may_end.set()
         assert other.getresponse().read() == b"slow"
         other.close()
+
+
+def one_place_for_large_bodies(monkeypatch: pytest.MonkeyPatch, *of: Lane) -> None:
+    for lane in of:
+        monkeypatch.setitem(lanes.LARGE_BODIES, lane, 1)
+    monkeypatch.setattr(page_server, "ONE_HAS_A", 1)
+
+
+def send_slowly(pages: Pages, server: PageServer) -> socket.socket:
+    """Send a large body to the slow view, which then holds the body's place."""
+    head = f"POST /slow HTTP/1.1\r\nHost: cart\r\nContent-Length: {len(LARGE_BODY)}\r\n\r\n"
+    return pages.socket(server, head.encode() + LARGE_BODY)
+
+
+def test_a_large_body_waits_for_its_place_longer_than_its_client_may_be_silent(
+    pages: Pages, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_place_for_large_bodies(monkeypatch, Lane.SHOP)
+    begun = threading.Event()
+
+    def long() -> str:
+        begun.set()
+        return threading.Event().wait(0.9) or "done"
+
+    pages.application.add_url_rule("/long", view_func=long, methods=["POST"])
+    with pages.serve() as server:
+        first = pages.connect(server)
+        first.request("POST", "/long", LARGE_BODY)
+        assert begun.wait(10)
+        assert len(pages.told(server, "POST", body=LARGE_BODY)["body"]) == len(LARGE_BODY)
+        assert first.getresponse().read() == b"done"
+        first.close()
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_large_body_that_gets_no_place_in_time_is_told_so(
+    pages: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch, lane: Lane
+) -> None:
+    one_place_for_large_bodies(monkeypatch, lane)
+    monkeypatch.setattr(page_server, "BODY_PLACE_S", 0.1)
+    slow = SlowView(pages, lane)
+    with pages.serve() as server:
+        opened.append(send_slowly(pages, server))
+        slow.wait_for_calls(1)
+        refused = pages.connect(server, source="127.0.0.2")
+        refused.request("POST", "/slow", LARGE_BODY)
+        answer = refused.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, str(lanes.RETRY_AFTER_S))
+        assert "The cart is still" in answer.read().decode()
+        refused.close()
+        opened.append(pages.socket(server, EXPECTANT))
+        assert opened[1].recv(12) == b"HTTP/1.1 503", "it was not asked to send its body"
+        slow.may_end.set()
+        assert opened[0].recv(100)[9:12] == b"200"
+
+
+EXPECTANT = b"POST /slow HTTP/1.1\r\nHost: cart\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
+
+
+def test_large_bodies_of_one_lane_take_no_place_of_another(
+    pages: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_place_for_large_bodies(monkeypatch, *Lane)
+    monkeypatch.setattr(page_server, "BODY_PLACE_S", 0.1)
+    slow = SlowView(pages, Lane.PICTURES)
+    pages.application.add_url_rule(
+        "/file", view_func=answered_in(Lane.REPORTS)(lambda: "taken"), endpoint="file", methods=["POST"]
+    )
+    with pages.serve() as server:
+        opened.append(send_slowly(pages, server))
+        slow.wait_for_calls(1)
+        operator = pages.connect(server, source="127.0.0.2")
+        operator.request("POST", "/file", LARGE_BODY)
+        assert operator.getresponse().read() == b"taken"
+        operator.close()
+        slow.may_end.set()
+        assert opened[0].recv(100)[9:12] == b"200"
+
+
+def test_requests_of_one_client_that_wait_for_the_shop_are_all_answered(
+    plain: Pages, quick_end: None, opened: list[socket.socket]
+) -> None:
+    slow = SlowView(plain, Lane.SHOP)
+    with plain.serve(proxies="127.0.0.1") as server:
+        opened.extend(plain.socket(server, ASK_SLOWLY_BEHIND % 1) for _ in range(SHOP_THREADS + 110))
+        wait_for(lambda: server._workers[Lane.SHOP]._jobs.waiting("192.0.2.1") == 110)
+        slow.may_end.set()
+        assert {each.recv(100)[9:12] for each in opened} == {b"200"}
 
 
 def test_a_request_whose_client_has_gone_is_not_run(

@@ -57,13 +57,17 @@ class Connection(web.RequestHandler):
         """Log aiohttp's complaints at DEBUG: any client can cause them."""
         log.debug(*args, **kw)
 
-    def start_clock(self, limit_s: float) -> None:
-        """Give the client this long to take an answer or send the next part of a request; then cut the connection."""
+    def start_clock(self, limit_s: float | None) -> None:
+        """Give the client this long to take an answer or send the next part of a request; then cut the connection.
+
+        None: the cart does not take that part yet. It does not cut the connection, which may still give up its place.
+        """
         self.stop_clock()
         if not self.closed.is_set():
             loop = asyncio.get_running_loop()
             self.place.waiting_since = loop.time()
-            self._clock = loop.call_later(limit_s, self._open.abort)
+            if limit_s is not None:
+                self._clock = loop.call_later(limit_s, self._open.abort)
 
     def stop_clock(self) -> None:
         """Stop counting: it is the cart's turn."""

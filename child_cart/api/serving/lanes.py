@@ -27,10 +27,14 @@ class Lane(StrEnum):
 
 
 THREADS: Final = {Lane.SHOP: 8, Lane.PICTURES: 1, Lane.REPORTS: 2}  # one decoding process reads one picture at a time
-MOST_WAITING: Final = {Lane.SHOP: 100, Lane.PICTURES: 20, Lane.REPORTS: 20}
-"""Of one client. All together are bounded by the connections."""
+MOST_WAITING: Final = {Lane.PICTURES: 20, Lane.REPORTS: 20}
+"""Of one client. All together are bounded by the connections, and so are those of the shop, whose answers are quick."""
+LARGE_BODIES: Final = {Lane.SHOP: 4, Lane.PICTURES: 16, Lane.REPORTS: 8}
+"""That are read or being worked on at once: pictures take no place from the operator's files."""
+ONE_HAS_A: Final = 4
+"""One client has at most this part of the places for large bodies: a quarter."""
 _FULL: Final = {
-    Lane.SHOP: "This cart is busy with other requests of yours. Try again in a moment.",
+    Lane.SHOP: "The cart is still reading other large requests. Try again in a moment.",
     Lane.PICTURES: "The cart is still looking at other pictures. Try again in a moment.",
     Lane.REPORTS: "The cart is still working on other reports and files. Try again in a moment.",
 }

@@ -13,10 +13,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
 from typing import Final
-from weakref import WeakValueDictionary
 
 from aiohttp import web
 from flask import Flask
@@ -28,10 +27,11 @@ from cart_common.process.settings import SettingError
 from ..app import MAX_BODY_BYTES
 from .accounts import ClientAccounts
 from .arrivals import Arrivals
+from .body_places import BodyPlaces
 from .connection import Connection, PageRequest
-from .lanes import LANE_FULL, MOST_WAITING, THREADS, Lane, lane_of
+from .lanes import LANE_FULL, LARGE_BODIES, MOST_WAITING, ONE_HAS_A, THREADS, Lane, lane_of
 from .places import Place, Places
-from .wsgi import FileAnswer, Workers, environ_of
+from .wsgi import Environ, FileAnswer, Workers, add_body, environ_of
 
 log = logging.getLogger("cart.pages")
 
@@ -49,8 +49,8 @@ SET_UP_PER_S: Final = 500.0
 HANDSHAKES_PER_S: Final = 150.0
 """The same at https://, where each takes a signature of the cart."""
 LARGE_BODY_BYTES: Final = 64 * 1024
-LARGE_BODIES: Final = 16
-LARGE_BODIES_OF_ONE: Final = 4
+BODY_PLACE_S: Final = 20.0
+"""How long a large body waits for its place: less than programs and proxies wait for an answer."""
 PIECE_BYTES: Final = 256 * 1024
 HANDSHAKE_S: Final = 10.0
 HEAD_S: Final = 10.0
@@ -87,7 +87,7 @@ class PageServer:
         self._accounts = ClientAccounts(proxies)
         self._listening = _listen(host, port)
         self._application = application
-        self._workers = {lane: Workers(application, THREADS[lane], MOST_WAITING[lane]) for lane in Lane}
+        self._workers = {lane: Workers(application, THREADS[lane], MOST_WAITING.get(lane)) for lane in Lane}
         self._tls = tls
         scheme, port = "https" if tls else "http", self._listening.getsockname()[1]
         self._shared = {"wsgi.url_scheme": scheme, "SERVER_NAME": host, "SERVER_PORT": str(port)}
@@ -100,8 +100,9 @@ class PageServer:
         self._arrivals: Arrivals[socket.socket] = Arrivals(ARRIVALS, per_s, SET_UP_AT_ONCE)
         self._next_turn: asyncio.TimerHandle | None = None
         self._clients: set[asyncio.Task[None]] = set()
-        self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
-        self._large_bodies_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._body_places = {
+            lane: BodyPlaces(most, most // ONE_HAS_A, BODY_PLACE_S) for lane, most in LARGE_BODIES.items()
+        }
         self._thread = threading.Thread(target=self._run, name="pages", daemon=True)
 
     def __enter__(self) -> PageServer:
@@ -238,27 +239,28 @@ class PageServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, Connection)
-        length = request.content_length
+        environ, client = environ_of(request, self._shared), self._accounts.of_request(request)
+        lane, length = lane_of(self._application, environ), request.content_length
         if not request.body_exists or (length or 0) > MAX_BODY_BYTES:
-            return await self._run_application(connection, request, b"")
-        connection.start_clock(REQUEST_S)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if length is not None and length <= LARGE_BODY_BYTES:
-            return await self._run_application(connection, request, await request.read())
-        async with self._turn_of(self._accounts.of_request(request)), self._large_bodies:
-            return await self._run_application(connection, request, await request.read())
-
-    def _turn_of(self, network: str) -> asyncio.Semaphore:
-        """Return what bounds the large bodies of one network; it lives as long as one of them does."""
-        return self._large_bodies_of.setdefault(network, asyncio.Semaphore(LARGE_BODIES_OF_ONE))
+            return await self._run_application(connection, request, environ, lane, client)
+        async with AsyncExitStack() as held:
+            if length is None or length > LARGE_BODY_BYTES:
+                connection.start_clock(None)
+                try:
+                    await held.enter_async_context(self._body_places[lane].place_of(client))
+                except TimeoutError:
+                    environ[LANE_FULL] = lane
+                    return await self._run_application(connection, request, environ, Lane.SHOP, client)
+            connection.start_clock(REQUEST_S)
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            add_body(environ, await request.read())
+            return await self._run_application(connection, request, environ, lane, client)
 
     async def _run_application(
-        self, connection: Connection, request: web.BaseRequest, body: bytes
+        self, connection: Connection, request: web.BaseRequest, environ: Environ, lane: Lane, client: str
     ) -> web.StreamResponse:
         connection.stop_clock()  # the time of the application does not count against the client
-        environ, client = environ_of(request, body, self._shared), self._accounts.of_request(request)
-        lane = lane_of(self._application, environ)
         if self._workers[lane].is_full_for(client):
             environ[LANE_FULL], lane = lane, Lane.SHOP
         try:

@@ -41,10 +41,10 @@ class Workers:
     Args:
         application: what to run.
         count: how many threads.
-        most_waiting: how many requests of one client may wait.
+        most_waiting: how many requests of one client may wait; None for any number.
     """
 
-    def __init__(self, application: WSGIApplication, count: int, most_waiting: int) -> None:
+    def __init__(self, application: WSGIApplication, count: int, most_waiting: int | None) -> None:
         self._application = application
         self._most_waiting = most_waiting
         self._jobs: FairQueue[_Job] = FairQueue()
@@ -62,7 +62,7 @@ class Workers:
 
     def is_full_for(self, client: str) -> bool:
         """Return whether as many requests of a client wait as may."""
-        return self._jobs.waiting(client) >= self._most_waiting
+        return self._most_waiting is not None and self._jobs.waiting(client) >= self._most_waiting
 
     async def answer(self, client: str, environ: Environ) -> web.StreamResponse:
         """Return the application's answer, or raise what it raises. Cancelled, the request is dropped if it waits."""
@@ -153,12 +153,11 @@ def run(application: WSGIApplication, environ: Environ) -> web.StreamResponse:
     return answer
 
 
-def environ_of(request: web.BaseRequest, body: bytes, server: Environ) -> Environ:
-    """Return the WSGI environment of a request.
+def environ_of(request: web.BaseRequest, server: Environ) -> Environ:
+    """Return the WSGI environment of a request, still without its body.
 
     Args:
         request: as it came from the client's own connection.
-        body: the whole body; empty where the application refuses it by its length.
         server: the entries that are the same for all requests: scheme, name and port.
     """
     environ = {
@@ -170,7 +169,7 @@ def environ_of(request: web.BaseRequest, body: bytes, server: Environ) -> Enviro
         "SERVER_PROTOCOL": f"HTTP/{request.version.major}.{request.version.minor}",
         "REMOTE_ADDR": request.remote or "",
         "wsgi.version": (1, 0),
-        "wsgi.input": BytesIO(body),
+        "wsgi.input": BytesIO(),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.file_wrapper": WrappedFile,
@@ -186,6 +185,11 @@ def environ_of(request: web.BaseRequest, body: bytes, server: Environ) -> Enviro
         key = UNPREFIXED.get(name) or "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
         separator = "; " if name == b"cookie" else ", "
         environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
+    return environ
+
+
+def add_body(environ: Environ, body: bytes) -> None:
+    """Put the whole body of a request into its environment."""
+    environ["wsgi.input"] = BytesIO(body)
     if body:  # a chunked body came without a length
         environ.setdefault("CONTENT_LENGTH", str(len(body)))
-    return environ
