@@ -180,6 +180,15 @@ def test_rows_that_are_stored_otherwise_than_parsed_come_back(tmp_path, task, fo
     assert list(read_archive(tmp_path, checks(StoredRowCheck(task))).rows) == rows
 
 
+@pytest.mark.parametrize("form", [1, 2])
+def test_a_row_that_parsing_gives_back_says_nothing_about_the_next(tmp_path, form) -> None:
+    rows = [{"x": [value], "fails": 0} for value in (0.0, 0.5, 0.0, 0.8)]
+    write(tmp_path, contents(rows=rows))
+    about = tmp_path / "archive.json"
+    about.write_text(about.read_text().replace('"format": 2', f'"format": {form}'))
+    assert list(read_archive(tmp_path, checks(StoredRowCheck(Scaled()))).rows) == rows
+
+
 def test_rows_that_the_task_cannot_learn_from_are_refused_by_line(tmp_path) -> None:
     write(tmp_path, contents(rows=[{"x": [0.5], "fails": 0}, {"y": 1}]))
     found = read_archive(tmp_path, checks(StoredRowCheck(Machines())))
