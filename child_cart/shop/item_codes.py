@@ -25,7 +25,7 @@ SHOWN_CHARS: Final = 40
 FORMS_KEPT: Final = 10_000
 """Codes of a catalogue whose form is remembered: working it out takes some microseconds."""
 
-_OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GTIN_NAMES: Final = {8: "EAN-8", 12: "UPC-A", 13: "EAN-13", 14: "GTIN-14"}
 _ADD_ON_SYMBOLS: Final = ("E1", "E2")
 _TEXT_CELL: Final = re.compile(r"(?s)\A(?:'|=(?=\"))\"?(.*?)\"?\Z")
@@ -171,7 +171,7 @@ def normal(text: str) -> str:
     digits = gtin.named(symbol, data)
     if digits is not None:
         return _checked(digits)
-    if len(data) > MAX_CODE_CHARS or not _OWN_CODE.fullmatch(data):
+    if len(data) > MAX_CODE_CHARS or not OWN_CODE.fullmatch(data):
         raise _not_a_code(text)
     code = data.upper()  # after the check: some non-ASCII letters become ASCII here
     if not code.isdigit():
