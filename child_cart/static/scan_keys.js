@@ -52,9 +52,13 @@ function isCodeLike(text) {
   return !/\s/.test(text) && ((digits >= 6 && digits * 2 >= text.length) || /^(\][A-Za-z]\w|https?:\/\/|\(\d{2}\))/i.test(text));
 }
 
+const isOwn = (text) => /^[A-Za-z0-9][\w.-]*$/.test(text);
+
+/** True for a text that may be a code, however short: one of the shop's own with a digit, or a longer notation. */
+export const mayBeCode = (text) => (isOwn(text) && /\d/.test(text)) || isCodeLike(text);
+
 /** Return the reading that looks like a code; the computer's own if both do. */
 export function likelier(text, byPosition) {
-  const isOwn = (reading) => /^[A-Za-z0-9][\w.-]*$/.test(reading);
   return (isGtin(byPosition) && !isGtin(text)) || (isOwn(byPosition) && !isOwn(text)) ? byPosition : text;
 }
 
