@@ -27,7 +27,7 @@ from benchmarks.machine import percentile, resident_kb
 from cart_common.process.json_values import Json
 from child_cart.db.migration import parts_of
 from child_cart.db.ownership import open_store
-from child_cart.db.records import BillLine, ModelVersion, Origin, Sale
+from child_cart.db.records import BillLine, ModelVersion, Origin, Sale, SourcedRow
 from child_cart.db.store import Store
 from tests.support.processes.mongod import Mongod, why_not
 
@@ -41,11 +41,11 @@ def fill(store: Store, sold: int, waiting: int) -> None:
     """Create a history: sales, as many spent rows, and waiting rows."""
     for part in parts_of(range(sold), 10_000):
         store.load_sales([replace(SALE, sale_id=f"old {number}") for number in part])
-        store.load_rows([ROW] * len(part))
+        store.load_rows([SourcedRow(ROW)] * len(part))
     spent = ModelVersion(0, "none", Origin.LOCAL, "none.h5", "", "", 0.5, sold, 0, sold, 0.0)
     store.load_versions([spent])
     for part in parts_of(range(waiting), 10_000):
-        store.load_rows([ROW] * len(part))
+        store.load_rows([SourcedRow(ROW)] * len(part))
 
 
 def check_outs(store: Store, seconds: float, label: str) -> tuple[float, float, float]:

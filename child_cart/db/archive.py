@@ -12,12 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from cart_common.process.json_values import Json
-
-from .archive_format import FORMATS, NEWEST, SEQUENCE
+from .archive_format import FORMATS, NEWEST
 from .csv_file import write_lines
 from .migration import Contents, ProgressCallback, RecordCounts
-from .records import Sale
+from .records import Sale, SourcedRow
 
 T = TypeVar("T")
 
@@ -49,7 +47,7 @@ def write_archive(folder: Path, contents: Contents, columns: list[str], progress
         return counted.total
 
     sales = write("sales.csv", [*SALE_FIELDS, *LINE_FIELDS], contents.sales, _sale_lines)
-    heading = [SEQUENCE, *map(CELLS.column, columns)]
+    heading = [*CELLS.own_columns, *map(CELLS.column, columns)]
     rows = write("cart_data.csv", heading, enumerate(contents.rows, 1), lambda row: [_row_line(row, columns)])
     batches = write("batches.csv", ["batch_id"], contents.batch_ids, lambda name: [[CELLS.text(name)]])
     write("items.csv", ITEM_FIELDS, contents.items, lambda item: [_line(item, ITEM_FIELDS)])
@@ -73,11 +71,11 @@ def write_archive(folder: Path, contents: Contents, columns: list[str], progress
     return counts
 
 
-def columns_of(rows: Iterable[Json]) -> list[str]:
+def columns_of(rows: Iterable[SourcedRow]) -> list[str]:
     """Return the names of all fields of the rows, in the order of their first appearance."""
     names: dict[str, None] = {}
-    for row in rows:
-        names.update(dict.fromkeys(row))
+    for entry in rows:
+        names.update(dict.fromkeys(entry.row))
     return list(names)
 
 
@@ -104,9 +102,10 @@ def _sale_lines(sale: Sale) -> list[list[str]]:
     return [[*whole, *_line(line, LINE_FIELDS)] for line in sale.lines]
 
 
-def _row_line(numbered: tuple[int, Json], columns: list[str]) -> list[str]:
-    number, row = numbered
-    return [str(number), *(CELLS.value(row[name]) if name in row else "" for name in columns)]
+def _row_line(numbered: tuple[int, SourcedRow], columns: list[str]) -> list[str]:
+    number, entry = numbered
+    values = (CELLS.value(entry.row[name]) if name in entry.row else "" for name in columns)
+    return [str(number), CELLS.text(entry.sale_id), *values]
 
 
 def _line(record: Any, names: Iterable[str]) -> list[str]:

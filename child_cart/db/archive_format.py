@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from cart_common.process.json_values import Json
 
 from .spreadsheet import cell_of, escaped, unescaped, value_of
 
-NEWEST: Final = 2
+NEWEST: Final = 3
 SEQUENCE: Final = "sequence"
+SALE_ID: Final = "sale_id"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class CellFormat:
     """Returns what the task parses."""
     value_of: Callable[[str], Any]
     """Returns what was stored, as far as the cell says."""
+    own_columns: tuple[str, ...] = (SEQUENCE,)
+    """The columns of rows that are no field of the task."""
 
     def cells_of(self, row: Mapping[str, object]) -> dict[str, str]:
         """Return the cells of a row by column, without empty ones."""
@@ -48,8 +52,8 @@ def _first_field(cell: str) -> object:
     return value_of(cell) if cell[:1] in ("[", "{") else cell
 
 
-def _column(name: str) -> str:
-    return json.dumps(name) if name == SEQUENCE else cell_of(name)
+def _column(name: str, own: tuple[str, ...] = (SEQUENCE,)) -> str:
+    return json.dumps(name) if name in own else cell_of(name)
 
 
 def _column_of(cell: str) -> str:
@@ -63,8 +67,14 @@ def _plain(text: str) -> str:
     return text
 
 
+_OWN: Final = (SEQUENCE, SALE_ID)
+
 FORMATS: Final = {
     1: CellFormat(_plain, _plain, _plain, _plain, _first_value, _first_field, value_of),
     2: CellFormat(escaped, unescaped, _column, _column_of, cell_of, value_of, value_of),
+    3: CellFormat(
+        *(escaped, unescaped, partial(_column, own=_OWN), _column_of, cell_of, value_of, value_of), own_columns=_OWN
+    ),
 }
-"""Format 1 was written by version 0.1.0: it does not tell a number from its text, and holds formulas."""
+"""Format 1 was written by version 0.1.0: it does not tell a number from its text, and holds formulas. Format 2 does
+not say which sale made a row."""

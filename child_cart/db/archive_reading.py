@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cart_common.process.field_errors import parsed
 from cart_common.process.json_values import Json
-from cart_common.process.os_errors import error_words
 
 from .archive import LINE_FIELDS, SALE_FIELDS
-from .archive_format import FORMATS, SEQUENCE, CellFormat
+from .archive_format import FORMATS, SALE_ID, SEQUENCE, CellFormat
 from .csv_file import CsvFileError, read_lines
-from .field_types import check_fields
+from .field_types import MAX_TEXT_CHARS, check_fields
+from .json_file import JsonFileError, read_object, read_records
 from .migration import Contents, RecordCounts
-from .records import BillLine, Item, ModelVersion, RoundRecord, Sale, round_of, version_of
+from .records import (
+    BillLine,
+    Item,
+    ModelVersion,
+    RoundRecord,
+    Sale,
+    SourcedRow,
+    Verdict,
+    round_of,
+    version_of,
+)
 from .store import StoreError
 
 T = TypeVar("T")
 R = TypeVar("R", ModelVersion, RoundRecord)
+S = TypeVar("S", Verdict, RoundRecord)
 
-MAX_JSON_BYTES: Final = 256 * 1024 * 1024
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
@@ -71,6 +80,8 @@ def read_counts(folder: Path) -> RecordCounts:
 def read_archive(folder: Path, checks: RecordChecks) -> Contents:
     """Return the contents of an archive. The large parts are read and checked while the caller iterates over them.
 
+    Rows may name sales, so the caller iterates over the sales first.
+
     Args:
         folder: of the archive.
         checks: are made of each record.
@@ -82,7 +93,7 @@ def read_archive(folder: Path, checks: RecordChecks) -> Contents:
     return Contents(
         str(folder),
         list(reader.once("items.csv", reader.items(), lambda item: item.code)),
-        reader.once("sales.csv", reader.sales(), lambda sale: sale.sale_id),
+        reader.once("sales.csv", reader.sales(), lambda sale: sale.sale_id, reader.sale_keys),
         reader.rows(),
         reader.once("batches.csv", reader.batch_ids(), str),
         reader.records("versions.json", lambda body: checks.version(_version(body))),
@@ -98,6 +109,8 @@ class _Reader:
         self._folder = folder
         self._cells = cells
         self._checks = checks
+        self.sale_keys: set[bytes] = set()
+        """Of the sales that were read: a row may name one of them alone."""
 
     def items(self) -> Iterator[tuple[int, Item]]:
         """Yield the catalogue, each item with its line."""
@@ -124,14 +137,15 @@ class _Reader:
         if whole:
             yield last, self._sale(last, whole, lines)
 
-    def rows(self) -> Iterator[Json]:
+    def rows(self) -> Iterator[SourcedRow]:
         """Yield rows in the order of their numbers, which run from 1."""
         for number, (line, cells) in enumerate(self._lines("cart_data.csv"), 1):
             if cells.pop(SEQUENCE, "") != str(number):
                 raise self._wrong("cart_data.csv", line, f"its {SEQUENCE} must be {number}: they run from 1, in order")
             with self._naming("cart_data.csv", line):
+                sale_id = self._sale_of_row(cells)
                 row = self._row(cells)
-            yield row
+            yield SourcedRow(row, sale_id)
 
     def batch_ids(self) -> Iterator[tuple[int, str]]:
         """Yield the ids of batches, each with its line."""
@@ -142,12 +156,9 @@ class _Reader:
 
     def records(self, name: str, record_of: Callable[[Json], R]) -> list[R]:
         """Return the records of a JSON file, whose numbers must rise."""
-        bodies = _read_json(self._folder / name)
-        if not isinstance(bodies, list):
-            raise ArchiveError(f"{self._folder / name} does not hold a list of records.")
         made: list[R] = []
         newest = -1
-        for place, body in enumerate(bodies, 1):
+        for place, body in enumerate(_named(read_records(self._folder / name)), 1):
             with self._naming(name, place, "record"):
                 record = record_of(body)
                 if record.number <= newest:
@@ -158,7 +169,7 @@ class _Reader:
 
     def settings(self) -> dict[str, str]:
         """Return the settings that were changed on the cart."""
-        bodies = _read_json(self._folder / "settings.json")
+        bodies = _object(self._folder / "settings.json")
         if not isinstance(bodies, dict):
             raise ArchiveError(f"{self._folder / 'settings.json'} does not hold settings by name.")
         kept: dict[str, str] = {}
@@ -167,11 +178,17 @@ class _Reader:
                 kept[name] = self._checks.setting(name, value)
         return kept
 
-    def once(self, name: str, numbered: Iterable[tuple[int, T]], key_of: Callable[[T], str]) -> Iterator[T]:
-        """Yield records whose keys differ; refuse a key that was there before."""
-        seen: set[bytes] = set()
+    def once(
+        self,
+        name: str,
+        numbered: Iterable[tuple[int, T]],
+        key_of: Callable[[T], str],
+        seen: set[bytes] | None = None,
+    ) -> Iterator[T]:
+        """Yield records whose keys differ, and note them in ``seen``; refuse a key that was there before."""
+        seen = set() if seen is None else seen
         for line, record in numbered:
-            key = blake2b(key_of(record).encode(), digest_size=12).digest()  # a store may hold millions
+            key = _short(key_of(record))
             if key in seen:
                 raise self._wrong(name, line, f"{key_of(record)!r} was there before")
             seen.add(key)
@@ -199,6 +216,13 @@ class _Reader:
             for text in (cells.get(name, ""),)
         }
 
+    def _sale_of_row(self, cells: dict[str, str]) -> str:
+        """Take the id of the sale that made a row out of its cells; empty if it comes from none."""
+        sale_id = self._cells.text_of(cells.pop(SALE_ID, "")) if SALE_ID in self._cells.own_columns else ""
+        if sale_id and _short(sale_id) not in self.sale_keys:
+            raise ValueError(f"{SALE_ID} is {sale_id[:40]!r}, and there is no such sale in sales.csv")
+        return sale_id
+
     def _row(self, cells: dict[str, str]) -> Json:
         kept = {name: cell for name, cell in cells.items() if cell != ""}
         fields = self._cells.row_of(kept, self._cells.field_of)
@@ -206,10 +230,7 @@ class _Reader:
         return self._checks.row(fields, row, lambda parsed: self._cells.cells_of(parsed) == kept)
 
     def _lines(self, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-        try:
-            yield from read_lines(self._folder / name)
-        except CsvFileError as error:
-            raise ArchiveError(str(error)) from None
+        return _named(read_lines(self._folder / name))
 
     @contextmanager
     def _naming(self, name: str, place: int, kind: str = "line") -> Iterator[None]:
@@ -221,6 +242,10 @@ class _Reader:
 
     def _wrong(self, name: str, place: int, why: str, kind: str = "line") -> ArchiveError:
         return ArchiveError(f"{self._folder / name}, {kind} {place}: {why.rstrip('.')}. Nothing was imported.")
+
+
+def _short(key: str) -> bytes:
+    return blake2b(key.encode(), digest_size=12).digest()  # a store may hold millions
 
 
 _NUMBERS: Final = frozenset({"category", "price_cents", "amount", "gender", "total_cents"})
@@ -254,27 +279,41 @@ def _version(body: Json) -> ModelVersion:
 
 def _round(body: Json) -> RoundRecord:
     record = round_of(body)
+    record = _with_short_sentence(replace(record, verdicts=tuple(map(_with_short_sentence, record.verdicts))))
     check_fields(record)
     for verdict in record.verdicts:
         check_fields(verdict)
     return record
 
 
+def _with_short_sentence(record: S) -> S:
+    """Return a record whose sentence can be kept: earlier versions bounded the words of a failure less."""
+    sentence = record.sentence
+    if not isinstance(sentence, str) or len(sentence) <= MAX_TEXT_CHARS:
+        return record
+    return replace(record, sentence=f"{sentence[: MAX_TEXT_CHARS - 1]}…")
+
+
 def _about(folder: Path) -> Json:
     path = folder / "archive.json"
-    about = _read_json(path)
+    about = _object(path)
     if not isinstance(about, dict) or about.get("format") not in FORMATS:
-        formats = " and ".join(map(str, FORMATS))
+        *earlier, newest = FORMATS
+        formats = f"{', '.join(map(str, earlier))} and {newest}"
         raise ArchiveError(f"{path} does not belong to an archive that this program reads (formats {formats}).")
     return about
 
 
-def _read_json(path: Path) -> Any:
+def _object(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ArchiveError(f"{path} has more than {MAX_JSON_BYTES} bytes.")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArchiveError(f"{path} cannot be read: {error_words(error)}.") from None
-    except (ValueError, RecursionError):
-        raise ArchiveError(f"{path} is not a JSON file.") from None
+        return read_object(path)
+    except JsonFileError as error:
+        raise ArchiveError(str(error)) from None
+
+
+def _named(things: Iterator[T]) -> Iterator[T]:
+    """Yield what a file holds; say in our own error what is wrong with it."""
+    try:
+        yield from things
+    except (CsvFileError, JsonFileError) as error:
+        raise ArchiveError(str(error)) from None

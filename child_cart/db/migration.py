@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
-from cart_common.process.json_values import Json
-
-from .ownership import UNFINISHED
-from .records import Item, ModelVersion, RoundRecord, Sale
+from .ownership import OWNER, UNFINISHED
+from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow
 from .store import Store, StoreError
 
 T = TypeVar("T")
@@ -42,7 +40,7 @@ class Contents:
     source: str
     items: Sequence[Item]
     sales: Iterable[Sale]
-    rows: Iterable[Json]
+    rows: Iterable[SourcedRow]
     batch_ids: Iterable[str]
     versions: Sequence[ModelVersion]
     rounds: Sequence[RoundRecord]
@@ -137,8 +135,8 @@ def fill(store: Store, contents: Contents, progress: ProgressCallback) -> Record
     )
 
 
-def finish(store: Store, moved: RecordCounts, place: str) -> None:
-    """Compare what was moved with what the store returns, and let carts use it.
+def finish(store: Store, moved: RecordCounts, place: str, owner: str) -> None:
+    """Compare what was moved with what the store returns, and let its owner use it.
 
     Raises:
         StoreError: if they differ.
@@ -148,6 +146,7 @@ def finish(store: Store, moved: RecordCounts, place: str) -> None:
         raise StoreError(
             f"The store {place} holds {found}, and {moved} should have been moved there. The source is untouched."
         )
+    store.put_note(OWNER, owner)  # first: a full store is never without one
     store.put_note(UNFINISHED, None)
 
 

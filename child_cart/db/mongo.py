@@ -18,9 +18,18 @@ from pymongo.errors import DuplicateKeyError
 from cart_common.process.json_values import Json
 
 from .mongo_client import MongoServer
-from .mongo_documents import Document, batch_key, item_change, item_of, sale_key, version_document
+from .mongo_documents import (
+    Document,
+    LoadedEntry,
+    batch_key,
+    item_change,
+    item_of,
+    parts_by_sale,
+    sale_key,
+    version_document,
+)
 from .mongo_entries import EntryLog
-from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
+from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow, StoredRow, round_of, sale_of, version_of
 from .store import StoreError, check_follows, steps_from
 
 CLEARED_AT_ONCE: Final = 5000
@@ -222,9 +231,11 @@ class MongoStore:
         """Yield all sales."""
         return (sale_of(entry["sale"]) for entry in self._entries.every({"is_sale": True}, {"sale": 1}))
 
-    def every_row(self) -> Iterator[Json]:
-        """Yield all rows, spent or not."""
-        return (json.loads(row) for entry in self._entries.every({}, {"rows": 1}) for row in entry["rows"])
+    def every_row(self) -> Iterator[SourcedRow]:
+        """Yield all rows, spent or not, each with the sale that made it."""
+        for entry in self._entries.every({}, {"rows": 1, "sale.sale_id": 1}):
+            sale_id = entry.get("sale", {}).get("sale_id", "")
+            yield from (SourcedRow(json.loads(row), sale_id) for row in entry["rows"])
 
     def batch_ids(self) -> Iterator[str]:
         """Yield the batch ids of rows that come from no sale."""
@@ -233,16 +244,21 @@ class MongoStore:
 
     def load_sales(self, sales: Sequence[Sale]) -> None:
         """Add sales without their rows."""
-        self._entries.load([(sale_key(sale.sale_id), [], sale) for sale in sales])
+        self._entries.load([LoadedEntry(sale_key(sale.sale_id), sale=sale) for sale in sales])
 
-    def load_rows(self, rows: Sequence[Json]) -> None:
+    def load_rows(self, rows: Sequence[SourcedRow]) -> None:
         """Add rows whose sales and batches are stored already."""
-        parts = [rows[start : start + ROWS_IN_AN_ENTRY] for start in range(0, len(rows), ROWS_IN_AN_ENTRY)]
-        self._entries.load([(f"moved:{os.urandom(12).hex()}", part, None) for part in parts])
+        sources = self._entries.sources({entry.sale_id for entry in rows})
+        self._entries.load(
+            [
+                LoadedEntry(f"moved:{os.urandom(12).hex()}", part, source=sources.get(sale_id))
+                for sale_id, part in parts_by_sale(rows, ROWS_IN_AN_ENTRY)
+            ]
+        )
 
     def load_batch_ids(self, batch_ids: Sequence[str]) -> None:
         """Add ids of batches without their rows."""
-        self._entries.load([(batch_key(batch_id), [], None) for batch_id in batch_ids])
+        self._entries.load([LoadedEntry(batch_key(batch_id)) for batch_id in batch_ids])
 
     def load_versions(self, versions: Sequence[ModelVersion]) -> None:
         """Add versions with the numbers that they have, to a store without versions."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 from pymongo import ReplaceOne
 
 from cart_common.process.json_values import Json
 
-from .records import Item, ModelVersion, Sale
+from .records import Item, ModelVersion, Sale, SourcedRow
 from .store import HOLD_OUT_EVERY
 
 Document = dict[str, Any]
@@ -23,6 +25,16 @@ class LogHead:
     number: int = 0
     sales_to: int = 0
     rows_to: int = 0
+
+
+@dataclass(frozen=True)
+class LoadedEntry:
+    """An entry of a move: a sale, or rows, and then the id and time of the sale that made them as ``source``."""
+
+    entry_id: str
+    rows: Sequence[Json] = ()
+    sale: Sale | None = None
+    source: Document | None = None
 
 
 def head_of(entry: Document) -> LogHead:
@@ -61,6 +73,14 @@ def entry_document(head: LogHead, entry_id: str, rows: list[str], sale: Sale | N
 def row_text(row: Json) -> str:
     """Return a row as it is stored."""
     return json.dumps(row, separators=(",", ":"))
+
+
+def parts_by_sale(rows: Sequence[SourcedRow], size: int) -> Iterator[tuple[str, list[Json]]]:
+    """Yield rows that follow each other and come from one sale, at most so many at once, with the id of the sale."""
+    for sale_id, group in groupby(rows, lambda entry: entry.sale_id):
+        same = [entry.row for entry in group]
+        for start in range(0, len(same), size):
+            yield sale_id, same[start : start + size]
 
 
 def sale_key(sale_id: str) -> str:

@@ -24,6 +24,8 @@ What a ``SIGKILL`` leaves, at any instant:
   the store reads the newest number and has a write of its own journaled: the journal is one sequence, so what was read
   stays. Rows above that number (``head``) are not given out, and no version may spend them.
 
+Rows that were moved here stand in entries after those of all sales, and name the sale that made them: its id and time.
+
 Sales are documents with fields. Rows are texts in JSON: they hold numbers and names that are the task's, and BSON does
 not take all of those.
 """
@@ -32,7 +34,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Final
 
 from pymongo import ASCENDING, DESCENDING
@@ -41,7 +43,7 @@ from pymongo.errors import DuplicateKeyError
 from cart_common.process.json_values import Json
 
 from .mongo_client import MongoServer
-from .mongo_documents import Document, LogHead, entry_document, head_of, row_text
+from .mongo_documents import Document, LoadedEntry, LogHead, entry_document, head_of, row_text, sale_key
 from .records import Sale, StoredRow
 from .store import StoreError, is_held_out
 
@@ -97,17 +99,26 @@ class EntryLog:
                 return True
         raise StoreError(f"The store {self._shown} is written by another program: every number was taken.")
 
-    def load(self, entries: list[tuple[str, Sequence[Json], Sale | None]]) -> None:
-        """Add many entries, given as id, rows and sale, while nothing else writes."""
+    def load(self, entries: Sequence[LoadedEntry]) -> None:
+        """Add many entries while nothing else writes."""
         with self._server.lock:
             head, documents = self.head(), []
-            for entry_id, rows, sale in entries:
-                document = entry_document(head, entry_id, [row_text(row) for row in rows], sale, b"")
+            for entry in entries:
+                document = entry_document(head, entry.entry_id, list(map(row_text, entry.rows)), entry.sale, b"")
+                if entry.source is not None:
+                    document["sale"] = entry.source
                 documents.append(document)
                 head = head_of(document)
             self._known_head = None
             for start in range(0, len(documents), LOAD_AT_ONCE):
                 self._server.write(self._database.entries.insert_many, documents[start : start + LOAD_AT_ONCE])
+
+    def sources(self, sale_ids: Set[str]) -> dict[str, Document]:
+        """Return id and time of sales, by their id, as entries of moved rows hold them."""
+        query = {"entry_id": {"$in": [sale_key(sale_id) for sale_id in sale_ids if sale_id]}}
+        fields = {"sale.sale_id": 1, "sale.sold_at": 1}
+        found = self._server.ask(lambda: list(self._database.entries.find(query, fields)))
+        return {entry["sale"]["sale_id"]: entry["sale"] for entry in found}
 
     def rows_after(self, number: int, limit: int) -> list[StoredRow]:
         """Return the oldest rows above this number, oldest first."""

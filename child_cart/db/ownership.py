@@ -99,6 +99,11 @@ def make_own(store: Store, name: str, folder: Path, owner: str) -> None:
     """Write the owner into the store, then the name of the store into the data folder."""
     if store.note(OWNER) != owner:
         store.put_note(OWNER, owner)
+    mark_folder(name, folder)
+
+
+def mark_folder(name: str, folder: Path) -> None:
+    """Write the name of the store into the data folder."""
     mark = folder / MARK
     if _read(mark) != shown(name):
         write_whole(mark, f"{shown(name)}\n".encode())

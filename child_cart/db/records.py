@@ -47,6 +47,14 @@ class Sale:
 
 
 @dataclass(frozen=True)
+class SourcedRow:
+    """A cart-data row, and the sale that made it; ``sale_id`` is empty for rows of programs."""
+
+    row: Json
+    sale_id: str = ""
+
+
+@dataclass(frozen=True)
 class StoredRow:
     """A cart-data row. ``held_out`` rows measure models and are never trained on."""
 

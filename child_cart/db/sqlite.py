@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cart_common.process.json_values import Json
 
-from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow, round_of, sale_of, version_of
+from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow, StoredRow, round_of, sale_of, version_of
 from .sqlite_file import TIMEOUT_S, SqliteFile
 from .store import HOLD_OUT_EVERY, check_follows, is_held_out, steps_from
 
@@ -200,11 +200,13 @@ class SqliteStore:
 
     def every_sale(self) -> Iterator[Sale]:
         """Yield all sales."""
-        return (sale_of(json.loads(body)) for body in self._every("sales", "number"))
+        return (sale_of(json.loads(body)) for (body,) in self._every("sales", "number", "body"))
 
-    def every_row(self) -> Iterator[Json]:
-        """Yield all rows, spent or not."""
-        return (json.loads(body) for body in self._every("cart_data", "sequence"))
+    def every_row(self) -> Iterator[SourcedRow]:
+        """Yield all rows, spent or not, each with the sale that made it."""
+        table = "(SELECT sequence, cart_data.body, sale_id FROM cart_data LEFT JOIN sales ON number = sale)"
+        for body, sale_id in self._every(table, "sequence", "body, COALESCE(sale_id, '')"):
+            yield SourcedRow(json.loads(body), sale_id)
 
     def batch_ids(self) -> Iterator[str]:
         """Yield the batch ids of rows that come from no sale."""
@@ -216,10 +218,13 @@ class SqliteStore:
         with self._file.transaction() as connection:
             connection.executemany("INSERT INTO sales (sale_id, body) VALUES (?, ?)", bodies)
 
-    def load_rows(self, rows: Sequence[Json]) -> None:
+    def load_rows(self, rows: Sequence[SourcedRow]) -> None:
         """Add rows whose sales and batches are stored already."""
-        with self._file.transaction():
-            self._insert_rows(rows)
+        bodies = [(_row_text(entry.row), entry.sale_id) for entry in rows]
+        with self._file.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO cart_data (body, sale) VALUES (?, (SELECT number FROM sales WHERE sale_id = ?))", bodies
+            )
 
     def load_batch_ids(self, batch_ids: Sequence[str]) -> None:
         """Add ids of batches without their rows."""
@@ -262,19 +267,19 @@ class SqliteStore:
         )
 
     def _insert_rows(self, rows: Sequence[Json], sale: int | None = None) -> None:
-        bodies = [(json.dumps(row, separators=(",", ":")), sale) for row in rows]
+        bodies = [(_row_text(row), sale) for row in rows]
         self._file.connection.executemany("INSERT INTO cart_data (body, sale) VALUES (?, ?)", bodies)
 
     def _insert_versions(self, versions: Sequence[ModelVersion]) -> None:
         bodies = [(version.number, version.trained_to, json.dumps(asdict(version))) for version in versions]
         self._file.connection.executemany("INSERT INTO models VALUES (?, ?, ?)", bodies)
 
-    def _every(self, table: str, key: str) -> Iterator[str]:
-        """Yield the bodies of a table by its key, a few at a time, so that memory does not grow with history."""
+    def _every(self, table: str, key: str, columns: str) -> Iterator[tuple[Any, ...]]:
+        """Yield columns of a table by its key, a few at a time, so that memory does not grow with history."""
         last = 0
-        statement = f"SELECT {key}, body FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608
+        statement = f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608
         while found := self._file.rows(statement, last, READ_AT_ONCE):
-            yield from (body for _, body in found)
+            yield from (values for _, *values in found)
             last = found[-1][0]
 
     def _stored_rows(self, where: str, limit: int) -> list[StoredRow]:
@@ -292,3 +297,7 @@ class SqliteStore:
 
     def _trained_to(self) -> int:
         return int(self._file.value("SELECT COALESCE((SELECT trained_to FROM models ORDER BY number DESC LIMIT 1), 0)"))
+
+
+def _row_text(row: Json) -> str:
+    return json.dumps(row, separators=(",", ":"))

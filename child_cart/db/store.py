@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 from cart_common.process.errors import UserError
 from cart_common.process.json_values import Json
 
-from .records import Item, ModelVersion, RoundRecord, Sale, StoredRow
+from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow, StoredRow
 from .refusals import Refusals
 
 T = TypeVar("T")
@@ -138,8 +138,8 @@ class Store(Protocol):
     def every_sale(self) -> Iterator[Sale]:
         """Yield all sales."""
 
-    def every_row(self) -> Iterator[Json]:
-        """Yield all rows, spent or not."""
+    def every_row(self) -> Iterator[SourcedRow]:
+        """Yield all rows, spent or not, each with the sale that made it."""
 
     def batch_ids(self) -> Iterator[str]:
         """Yield the batch ids of rows that come from no sale."""
@@ -147,7 +147,7 @@ class Store(Protocol):
     def load_sales(self, sales: Sequence[Sale]) -> None:
         """Add sales without their rows."""
 
-    def load_rows(self, rows: Sequence[Json]) -> None:
+    def load_rows(self, rows: Sequence[SourcedRow]) -> None:
         """Add rows whose sales and batches are stored already."""
 
     def load_batch_ids(self, batch_ids: Sequence[str]) -> None:

@@ -16,8 +16,9 @@ _OWN_CHECK: Final = "stored_row"
 class StoredRowCheck:
     """Checks the rows of one archive.
 
-    A task may say itself what a stored row is (``stored_row``). Otherwise the first row decides: if ``parse_row`` gives
-    it back as it is, all rows must pass ``parse_row``; if not, the task must make finite arrays of each row.
+    A task may say itself what a stored row is (``stored_row``). Otherwise ``parse_row`` is a check of the rows that it
+    gives back as they are. A row that it makes another of is kept as it is, if the task makes finite arrays of it; so
+    is one that it refuses, unless it has given back every row before.
 
     Args:
         task: whose rows they are.
@@ -26,7 +27,8 @@ class StoredRowCheck:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._own = getattr(task, _OWN_CHECK, None)
-        self._is_parsed: bool | None = None
+        self._gives_back: bool | None = None
+        """Whether ``parse_row`` has given back every row so far; None before the first."""
 
     def __call__(self, fields: Row, row: Row, is_same: Callable[[Row], bool]) -> Row:
         """Return the row that is kept.
@@ -39,18 +41,20 @@ class StoredRowCheck:
         Raises:
             RowError: if it is not a row of the task.
         """
-        if self._is_parsed is None:
-            self._is_parsed = self._own is not None or self._gives_back(fields, is_same)
-        if self._is_parsed:
-            return checked_row(self._task, fields) if self._own is None else _plain(self._own(fields))
+        if self._own is not None:
+            return _plain(self._own(fields))
+        try:
+            parsed = checked_row(self._task, fields)
+            is_given_back = is_same(parsed)
+        except Exception:
+            if self._gives_back:
+                raise
+            is_given_back = False
+        self._gives_back = is_given_back and self._gives_back is not False
+        if is_given_back:
+            return parsed  # the stored row; where a cell does not tell a number from its text, the task does
         self._check_arrays(_plain(row))
         return row
-
-    def _gives_back(self, fields: Row, is_same: Callable[[Row], bool]) -> bool:
-        try:
-            return is_same(checked_row(self._task, fields))
-        except Exception:
-            return False
 
     def _check_arrays(self, row: Row) -> None:
         try:

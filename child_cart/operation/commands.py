@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +22,7 @@ from cart_common.wire.identity import Identity
 from ..config import CartSettings
 from ..db import migration
 from ..db.migration import Contents, RecordCounts
-from ..db.ownership import EMBEDDED, FILE_NAME, OWNER, check_whose, is_store, make_own, open_store, place
+from ..db.ownership import EMBEDDED, FILE_NAME, OWNER, UNFINISHED, check_whose, is_store, mark_folder, open_store, place
 from ..db.records import ModelVersion
 from ..db.store import Store, StoreError
 from ..learning.versions import Versions
@@ -82,7 +81,7 @@ class Commands:
         promised, task = read_counts(source), load_task(self._settings.task)
 
         def contents() -> Contents:
-            return read_archive(source, import_checks(task, date.today()))
+            return read_archive(source, import_checks(task))
 
         checked = contents()
         with self._console.status(f"Checking {source}"):  # all of it, before anything is written
@@ -96,8 +95,8 @@ class Commands:
             with migration.filling(store, str(source)), self._copied_models(checked.versions, source) as files:
                 with self._bars(promised) as progress:
                     moved = migration.fill(store, contents(), progress)
-                migration.finish(store, moved, here)
-            make_own(store, self._settings.store, self._folder, self._owner)
+                migration.finish(store, moved, here, self._owner)
+            mark_folder(self._settings.store, self._folder)
         self._report(f"Imported into {here}, with {files} weights files", moved)
 
     def migrate(self, source_name: str, target_name: str) -> None:
@@ -108,7 +107,8 @@ class Commands:
         """
         here = place(target_name, self._folder)
         with self._full(source_name) as source, self._opened(target_name) as target, _disk(self._folder):
-            if target.note(OWNER) is not None:
+            unfinished = target.note(UNFINISHED) is not None
+            if target.note(OWNER) not in (None, self._owner if unfinished else None):
                 raise StoreError(f"The store {here} belongs to a cart already. Nothing was changed.")
             migration.check_empty(target, here)
             contents = migration.contents_of(source, place(source_name, self._folder))
@@ -118,8 +118,8 @@ class Commands:
                 found = migration.counts_of(source)
                 if moved != found:
                     raise StoreError(f"The store {contents.source} holds {found}, and {moved} was moved.")
-                migration.finish(target, moved, here)
-            make_own(target, target_name, self._folder, self._owner)
+                migration.finish(target, moved, here, self._owner)
+            mark_folder(target_name, self._folder)
         self._report(f"Moved to {here}", moved)
         self._console.print(
             f"Start the cart with --store {shown(target_name)} from now on (CART_STORE).", soft_wrap=True

@@ -15,20 +15,21 @@ from ..db.field_types import MAX_WHOLE
 from ..db.records import MAX_ID_CHARS, BillLine, Item, ModelVersion, Sale, is_id
 from ..model.stored_rows import StoredRowCheck
 from ..model.task import Task
-from ..shop.billing import MAX_AMOUNT, MAX_LINES, sale_day, shopper
-from ..shop.catalogue import MAX_ITEMS, MAX_PRICE_CENTS, item_of, name_of
+from ..shop.billing import MAX_AMOUNT, MAX_LINES, shopper
+from ..shop.catalogue import MAX_ITEMS, MAX_PRICE_CENTS, item_under, name_of
+from ..shop.item_codes import OWN_CODE
 
 MAX_EPOCH_S: Final = 32_503_680_000.0
 """The year 3000: later times cannot be shown."""
 MAX_SETTING_CHARS: Final = 4096
 
 
-def import_checks(task: Task, today: date) -> RecordChecks:
+def import_checks(task: Task) -> RecordChecks:
     """Return the checks of an import for a cart that learns this task."""
     return RecordChecks(
         item=_ItemCheck(),
         bill_line=_checked_line,
-        sale=lambda sale: checked_sale(sale, today),
+        sale=checked_sale,
         row=StoredRowCheck(task),
         batch_id=lambda batch_id: _checked_id("batch_id", batch_id),
         version=lambda version: _checked_version(version, task.name),
@@ -43,14 +44,17 @@ class _ItemCheck:
         self._count = 0
 
     def __call__(self, item: Item) -> Item:
-        """Return the item with its code in the form that the catalogue keeps."""
+        """Return the item under the code that it has, which may be older than the present form of codes."""
         self._count += 1
         if self._count > MAX_ITEMS:
             raise ValueError(f"at most {MAX_ITEMS} items are kept")
-        return item_of(asdict(item))
+        _checked_id("code", item.code)
+        if not OWN_CODE.fullmatch(item.code):
+            raise ValueError(f"code is {item.code!r}; it must have letters, digits, dots, dashes and underscores")
+        return item_under(item.code, asdict(item))
 
 
-def checked_sale(sale: Sale, today: date) -> Sale:
+def checked_sale(sale: Sale) -> Sale:
     """Return a sale if a check-out can have made it.
 
     Raises:
@@ -60,7 +64,7 @@ def checked_sale(sale: Sale, today: date) -> Sale:
         {
             "sale_id": lambda: _checked_id("sale_id", sale.sale_id),
             "gender": lambda: shopper(sale.gender),
-            "sold_on": lambda: sale_day(sale.sold_on, today),
+            "sold_on": lambda: _check_day(sale.sold_on),
             "sold_at": lambda: _check_time(sale.sold_at),
             "lines": lambda: _check_lines(sale),
         }
@@ -79,6 +83,16 @@ def _check_lines(sale: Sale) -> None:
     total = sum(line.price_cents * line.amount for line in sale.lines)
     if total != sale.total_cents:
         raise ValueError(f"total_cents is {sale.total_cents}, and the lines make {total}")
+
+
+def _check_day(text: str) -> None:
+    # Any day: the cart's clock may have been wrong.
+    try:
+        is_day = date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        is_day = False
+    if not is_day:
+        raise ValueError(f"sold_on is {text[:40]!r}; it must be a day like 2026-07-31")
 
 
 def _checked_line(line: BillLine) -> BillLine:

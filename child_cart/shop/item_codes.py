@@ -23,9 +23,9 @@ MAX_TEXT_CHARS: Final = 4096
 SHOWN_CHARS: Final = 40
 
 FORMS_KEPT: Final = 10_000
-"""Codes of a catalogue whose forms are remembered: working one out takes some microseconds."""
+"""Codes of a catalogue whose form is remembered: working it out takes some microseconds."""
 
-_OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+OWN_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GTIN_NAMES: Final = {8: "EAN-8", 12: "UPC-A", 13: "EAN-13", 14: "GTIN-14"}
 _ADD_ON_SYMBOLS: Final = ("E1", "E2")
 _TEXT_CELL: Final = re.compile(r"(?s)\A(?:'|=(?=\"))\"?(.*?)\"?\Z")
@@ -81,15 +81,12 @@ class CodeIndex:
         """
         stored = self._catalogue.get(text.strip().upper())
         try:
-            forms = _forms_of(text)
+            same = self._by_form.get(normal(text), [])
         except CodeError:
             if stored is None:
                 raise
-            return [stored]
-        found = [stored] if stored is not None else []
-        for form in forms:
-            found += [item for item in self._by_form.get(form, ()) if item not in found]
-        return found
+            same = []
+        return same if stored is None else [stored, *(item for item in same if item != stored)]
 
     def kept_code(self, text: str) -> str:
         """Return the code under which the catalogue keeps an item, or would keep a new one.
@@ -104,10 +101,10 @@ class CodeIndex:
     def _by_form(self) -> dict[str, list[Item]]:
         by_form: dict[str, list[Item]] = {}
         for code, item in self._catalogue.items():
-            for form in _stored_forms(code):
-                # An item that is stored under this very form comes first.
-                same = by_form.setdefault(form, [])
-                same.insert(0 if form == code else len(same), item)
+            form = _stored_form(code)
+            # An item that is stored under this very form comes first.
+            same = by_form.setdefault(form, [])
+            same.insert(0 if form == code else len(same), item)
         return by_form
 
 
@@ -175,7 +172,7 @@ def normal(text: str) -> str:
     digits = gtin.named(symbol, data)
     if digits is not None:
         return _checked(digits)
-    if len(data) > MAX_CODE_CHARS or not _OWN_CODE.fullmatch(data):
+    if len(data) > MAX_CODE_CHARS or not OWN_CODE.fullmatch(data):
         raise _not_a_code(text)
     code = data.upper()  # after the check: some non-ASCII letters become ASCII here
     if not code.isdigit():
@@ -201,19 +198,12 @@ def _checked(digits: str) -> str:
     )
 
 
-def _forms_of(text: str) -> tuple[str, ...]:
-    """Return the normal form of a code, and the other reading of eight digits that are both an EAN-8 and a UPC-E."""
-    code = normal(text)
-    other = None if gtin.split_aim_id(_trimmed(text))[0] else gtin.upc_e_reading(code)
-    return (code,) if other is None else (code, other)
-
-
 @lru_cache(FORMS_KEPT)
-def _stored_forms(code: str) -> tuple[str, ...]:
+def _stored_form(code: str) -> str:
     try:
-        return _forms_of(code)
+        return normal(code)
     except CodeError:  # an earlier version took it: it is found as it is stored
-        return ()
+        return code
 
 
 def _trimmed(text: str) -> str:

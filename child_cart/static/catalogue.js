@@ -3,12 +3,14 @@
 import { byId, el, keyed, mark, say } from "./dom.js";
 import { many, money } from "./format.js";
 import { pictureOf, pictureOfCategory } from "./pictures.js";
+import { mayBeCode } from "./scan_keys.js";
 
 export class Catalogue {
-  /** `take` is called with the item that was tapped. */
-  constructor(shop, bill, take) {
+  /** `take` is called with the item that was tapped, `lookUp` with the text of a code that was typed. */
+  constructor(shop, bill, take, lookUp) {
     this.bill = bill;
     this.take = take;
+    this.lookUp = lookUp;
     this.chosen = 0; // a category, or 0 for all
     byId("search").addEventListener("input", () => this.show());
     byId("search").addEventListener("keydown", (event) => this.#onKey(event));
@@ -78,11 +80,32 @@ export class Catalogue {
     return found.length ? `${many(found.length, "item")} found${where}.` : `No item${where} is called “${wanted}”.`;
   }
 
-  /** Enter adds the item if only one is left: quick for typists, and never a guess. */
+  /**
+   * Enter looks up what names an item exactly, or may be its code. A hand scanner may have typed it, so nothing that is
+   * only similar is taken, and what is typed next never follows it.
+   */
   #onKey(event) {
-    if (event.key !== "Enter") return;
-    const found = this.#found();
-    if (found.length === 1) this.take(found[0]);
+    const field = byId("search"), text = field.value.trim();
+    if (event.key !== "Enter" || event.isComposing || text === "") return;
+    const code = this.#codeOf(text);
+    if (code === null) {
+      field.select();
+      const found = this.#found();
+      if (found.length) say(byId("found"), `${many(found.length, "item")} found, but none is called exactly “${text}”. Tap one.`);
+      return;
+    }
+    field.value = "";
+    this.show();
+    this.lookUp(code, code);
+  }
+
+  /** Return the code that a text is or may be, or that of the only item with this name; null if it is neither. */
+  #codeOf(text) {
+    const wanted = text.toLowerCase();
+    if (this.items.some(({ code }) => code.toLowerCase() === wanted)) return text;
+    const named = this.#found().filter(({ name }) => name.toLowerCase() === wanted);
+    if (named.length === 1) return named[0].code;
+    return mayBeCode(text) ? text : null;
   }
 
   #makeGroup(group) {

@@ -9,7 +9,7 @@ const KEPT_MS = 600_000; // a cart's own screen has many shoppers: the next one 
 export function startReceipts() {
   byId("another").addEventListener("click", () => {
     closeReceipt();
-    byId("search").focus();
+    byId("bill").focus(); // not the search field, which a hand scanner would type into
   });
   byId("print").addEventListener("click", () => window.print());
   offerLast();

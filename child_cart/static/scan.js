@@ -44,7 +44,8 @@ async function showWays() {
 
 // One look: what was typed, and photos.
 
-function lookUp(text, byPosition) {
+/** Look a code up, and take its item or say why there is none. */
+export function lookUp(text, byPosition) {
   if (document.querySelector("dialog[open]")) return tell(`The scan of “${text}” was dropped. Answer the question first, then scan it again.`, true);
   return once(() => post("/api/scan/text", { text, by_position: byPosition }), "Looking the code up …");
 }

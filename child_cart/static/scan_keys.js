@@ -53,10 +53,13 @@ function isCodeLike(text) {
 }
 
 const linesOf = (text) => text.split(/\n+/);
+const isOwn = (text) => /^[A-Za-z0-9][\w.-]*$/.test(text);
+
+/** True for a text that may be a code, however short: one of the shop's own with a digit, or a longer notation. */
+export const mayBeCode = (text) => (isOwn(text) && /\d/.test(text)) || isCodeLike(text);
 
 /** Return the reading that looks like a code; the computer's own if both do. */
 export function likelier(text, byPosition) {
-  const isOwn = (reading) => /^[A-Za-z0-9][\w.-]*$/.test(reading);
   return (isGtin(byPosition) && !isGtin(text)) || (isOwn(byPosition) && !isOwn(text)) ? byPosition : text;
 }
 

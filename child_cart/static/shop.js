@@ -7,7 +7,7 @@ import { Catalogue } from "./catalogue.js";
 import { byId, el, mark, ready, say } from "./dom.js";
 import { many, money } from "./format.js";
 import { closeReceipt, showReceipt, startReceipts } from "./receipt_panel.js";
-import { startScanning } from "./scan.js";
+import { lookUp, startScanning } from "./scan.js";
 import { showTrending } from "./trending.js";
 
 const TRENDING_EVERY_MS = 30_000;
@@ -37,7 +37,7 @@ async function start() {
   tell("");
   maxAmount = shop.max_amount;
   makeShoppers(shop.shoppers);
-  catalogue = new Catalogue(shop, bill, take);
+  catalogue = new Catalogue(shop, bill, take, lookUp);
   bill.saw(bill.lines.filter((line) => line.price_cents === undefined) // kept by an earlier version of this page
     .map(({ code }) => catalogue.byCode.get(code) ?? { code, name: code, category: 0, price_cents: 0 }));
   if (bill.sent) sayBill("The last check-out had no answer. Check out again: it is sold once, whatever happened.");

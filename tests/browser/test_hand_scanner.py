@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 GOUDA = "0200000000509"
 PLU = "4011"
 OWN = "MQ-WAZ1"
+TEA = "GT-77"
 PACES_S = (0.001, 0.035, 0.06, 0.12)
 
 
 @pytest.fixture
 def shop(page: Page, fleet: ShopFleet) -> Page:
     have = {item["code"] for item in fleet.cart.get("/api/catalogue")["items"]}
-    for code, name in ((PLU, "Bananas"), (OWN, "Jam")):
+    for code, name in ((PLU, "Bananas"), (OWN, "Jam"), (TEA, "Green tea"), ("CREAM", "Single cream")):
         if code not in have:
             fleet.cart.post("/api/catalogue", {"code": code, "name": name, "category": 3, "price_cents": 100})
     open_shop(page, fleet)
@@ -73,6 +74,49 @@ def test_a_code_of_the_shops_own_is_scanned_too(shop: Page, code: str, name: str
     scan_with_keys(shop, code, 0.05, suffix)
     expect_said(shop, f"{name}, 1.00: 1 in the bill.")
     assert amounts(shop) == {name: "1"}
+
+
+@pytest.mark.parametrize("pace_s", PACES_S)
+@pytest.mark.parametrize("code", ["401", "GT-7", "77", "40"])
+def test_a_part_of_a_code_in_the_search_field_sells_nothing_and_says_so(shop: Page, code: str, pace_s: float) -> None:
+    search = shop.get_by_role("searchbox")
+    search.focus()
+    scan_with_keys(shop, code, pace_s)
+    expect_said(shop, f"No item of this shop has the code {code}.")
+    assert search.input_value() == ""
+    assert amounts(shop) == {}
+
+
+@pytest.mark.parametrize("pace_s", PACES_S)
+@pytest.mark.parametrize(("code", "name"), [(PLU, "Bananas"), (TEA, "Green tea"), ("CREAM", "Single cream")])
+def test_scans_into_the_search_field_do_not_join(shop: Page, code: str, name: str, pace_s: float) -> None:
+    shop.get_by_role("searchbox").focus()
+    for amount in ("1", "2"):
+        scan_with_keys(shop, code, pace_s)
+        expect_said(shop, f"{name}, 1.00: {amount} in the bill.")
+    assert amounts(shop) == {name: "2"}
+    assert shop.get_by_role("searchbox").input_value() == ""
+
+
+def test_a_similar_name_is_never_taken_and_the_next_text_replaces_it(shop: Page) -> None:
+    from playwright.sync_api import expect
+
+    search = shop.get_by_role("searchbox")
+    search.focus()
+    scan_with_keys(shop, "goud", 0.1)
+    expect(shop.locator("#found")).to_have_text("1 item found, but none is called exactly “goud”. Tap one.")
+    scan_with_keys(shop, "brea", 0.1)
+    expect(search).to_have_value("brea")
+    assert amounts(shop) == {}
+
+
+def test_after_a_bill_the_focus_is_not_where_a_scanner_would_type(shop: Page) -> None:
+    from playwright.sync_api import expect
+
+    shop.get_by_role("button", name="Put Rye bread in the bill").click()
+    shop.get_by_role("button", name="Check out").click()
+    shop.get_by_role("button", name="New bill").click()
+    expect(shop.locator("#bill")).to_be_focused()
 
 
 @pytest.mark.parametrize(("code", "name"), [(GOUDA, "Gouda"), (PLU, "Bananas"), (OWN, "Jam")])
@@ -140,7 +184,7 @@ def test_a_person_who_types_is_no_scanner(shop: Page) -> None:
     search.focus()
     scan_with_keys(shop, "gouda", 0.1)  # Enter takes the only item that is found
     expect(shop.get_by_label("Amount of Gouda")).to_have_value("1")
-    expect(search).to_have_value("gouda")
+    expect(search).to_have_value("")
     shop.get_by_label("Amount of Gouda").focus()
     shop.keyboard.press("Control+A")
     scan_with_keys(shop, "12", 0.1)

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from child_cart.db import csv_file
+from child_cart.db import csv_file, json_file
 from child_cart.db.archive import columns_of, write_archive
 from child_cart.db.archive_reading import ArchiveError, RecordChecks, read_archive, read_counts
 from child_cart.db.migration import Contents
-from child_cart.db.records import BillLine, Item, Sale
+from child_cart.db.records import BillLine, Item, RoundRecord, Sale, SourcedRow, Verdict
 from child_cart.db.spreadsheet import cell_of, escaped, unescaped, value_of
 from child_cart.model.shopping import Shopping
 from child_cart.model.stored_rows import StoredRowCheck
@@ -57,8 +58,12 @@ sales = st.lists(
 )
 
 
+def sourced(rows) -> list[SourcedRow]:
+    return [SourcedRow(row) for row in rows]
+
+
 def contents(**other) -> Contents:
-    rows = [{"degrees": degrees, "third": degrees // 120} for degrees in (1, 130, 359)]
+    rows = sourced([{"degrees": degrees, "third": degrees // 120} for degrees in (1, 130, 359)])
     whole = {"items": [Item("1", "Tea", 4, 250)], "sales": [], "rows": rows, "batch_ids": ["a b"]}
     return Contents("here", **(whole | {"versions": [], "rounds": [], "settings": {}} | other))
 
@@ -85,13 +90,15 @@ tricky = st.text("=+-@\t\r\n'\",;| \uff1d1", max_size=8)
 
 
 @given(st.lists(st.dictionaries(tricky | st.text(), tricky | json_values, min_size=1), min_size=1, max_size=4))
-@example([{"sequence": "sequence", "": "", "5": 5, "x": "5", "é": [], "null": None, "d": {"a": "\ud800"}}])
+@example(
+    [{"sequence": "sequence", "sale_id": "mine", "": "", "5": 5, "x": "5", "é": [], "null": None, "d": {"a": "\ud800"}}]
+)
 @example([{"a": "-1"}, {"b": -1}, {"a": "NaN", "b": "1e999"}, {"a": -0.0, "b": True}])
 def test_rows_of_any_task_come_back_exactly(rows) -> None:
     with tempfile.TemporaryDirectory() as name:
-        write(Path(name), contents(rows=rows))
+        write(Path(name), contents(rows=sourced(rows)))
         assert no_formulas((Path(name) / "cart_data.csv").read_text())
-        found = list(read_archive(Path(name), unchecked()).rows)
+        found = [entry.row for entry in read_archive(Path(name), unchecked()).rows]
     assert json.dumps(found, sort_keys=True) == json.dumps(rows, sort_keys=True)
 
 
@@ -171,33 +178,131 @@ class Scaled(Machines):
 
 
 @pytest.mark.parametrize("task", [Machines(), Scaled()])
-@pytest.mark.parametrize("form", [1, 2])
+@pytest.mark.parametrize("form", [1, 2, 3])
 def test_rows_that_are_stored_otherwise_than_parsed_come_back(tmp_path, task, form) -> None:
     rows = [{"x": [0.5], "fails": 0}, {"x": [-1.5], "fails": 1}]
-    write(tmp_path, contents(rows=rows))
+    write(tmp_path, contents(rows=sourced(rows)))
     about = tmp_path / "archive.json"
-    about.write_text(about.read_text().replace('"format": 2', f'"format": {form}'))
-    assert list(read_archive(tmp_path, checks(StoredRowCheck(task))).rows) == rows
+    about.write_text(about.read_text().replace('"format": 3', f'"format": {form}'))
+    assert list(read_archive(tmp_path, checks(StoredRowCheck(task))).rows) == sourced(rows)
+
+
+@pytest.mark.parametrize("form", [1, 2, 3])
+def test_a_row_that_parsing_gives_back_says_nothing_about_the_next(tmp_path, form) -> None:
+    rows = [{"x": [value], "fails": 0} for value in (0.0, 0.5, 0.0, 0.8)]
+    write(tmp_path, contents(rows=sourced(rows)))
+    about = tmp_path / "archive.json"
+    about.write_text(about.read_text().replace('"format": 3', f'"format": {form}'))
+    assert list(read_archive(tmp_path, checks(StoredRowCheck(Scaled()))).rows) == sourced(rows)
+
+
+def sold(sale_id: str) -> Sale:
+    return Sale(sale_id, 1.5, "2026-05-01", 0, (BillLine("1", "Tea", 4, 250, 1),), 250)
+
+
+def test_rows_come_back_with_the_sale_that_made_them(tmp_path) -> None:
+    sales = [sold("=1"), sold("other")]
+    rows = [SourcedRow({"sale_id": "field"}, "other"), SourcedRow({"n": 2}), SourcedRow({"n": 3}, "=1")]
+    write(tmp_path, contents(sales=sales, rows=rows))
+    found = read_archive(tmp_path, unchecked())
+    assert (list(found.sales), list(found.rows)) == (sales, rows)
+
+
+def test_a_row_of_a_sale_that_is_not_there_is_refused(tmp_path) -> None:
+    write(tmp_path, contents(sales=[sold("s")], rows=[SourcedRow({"n": 1}, "s"), SourcedRow({"n": 2}, "gone")]))
+    found = read_archive(tmp_path, unchecked())
+    list(found.sales)
+    with pytest.raises(ArchiveError, match=r"cart_data\.csv, line 3: sale_id is 'gone', and there is no such sale"):
+        list(found.rows)
+
+
+def test_a_task_of_format_2_may_have_a_field_that_format_3_uses_itself(tmp_path) -> None:
+    write(tmp_path, contents())
+    (tmp_path / "cart_data.csv").write_text("sequence,sale_id\n1,mine\n")
+    about = tmp_path / "archive.json"
+    about.write_text(about.read_text().replace('"format": 3', '"format": 2'))
+    assert list(read_archive(tmp_path, unchecked()).rows) == sourced([{"sale_id": "mine"}])
+
+
+def test_long_sentences_of_old_rounds_are_cut(tmp_path) -> None:
+    verdict = Verdict("ab" * 16, "ACCEPTED", "w" * 10_000)
+    write(tmp_path, contents(rounds=[RoundRecord("id", 1, 3.5, sentence="x" * 10_001, verdicts=(verdict,))]))
+    (found,) = read_archive(tmp_path, unchecked()).rounds
+    assert found.sentence == "x" * 9_999 + "…"
+    assert found.verdicts == (verdict,)
+    write(tmp_path, contents(rounds=[RoundRecord("id", 1, 3.5, verdicts=(replace(verdict, sentence="w" * 20_000),))]))
+    (found,) = read_archive(tmp_path, unchecked()).rounds
+    assert found.verdicts[0].sentence == "w" * 9_999 + "…"
 
 
 def test_rows_that_the_task_cannot_learn_from_are_refused_by_line(tmp_path) -> None:
-    write(tmp_path, contents(rows=[{"x": [0.5], "fails": 0}, {"y": 1}]))
+    write(tmp_path, contents(rows=sourced([{"x": [0.5], "fails": 0}, {"y": 1}])))
     found = read_archive(tmp_path, checks(StoredRowCheck(Machines())))
     with pytest.raises(ArchiveError, match=r"cart_data\.csv, line 3: the task cannot learn from it \(KeyError: 'x'\)"):
         list(found.rows)
 
 
 def test_the_built_in_tasks_check_each_row_themselves(tmp_path) -> None:
-    write(tmp_path, contents(rows=[{"month": 13, "gender": 0, "item": 1}]))
+    write(tmp_path, contents(rows=sourced([{"month": 13, "gender": 0, "item": 1}])))
     with pytest.raises(ArchiveError, match=r"cart_data\.csv, line 2: month is '13'"):
         list(read_archive(tmp_path, checks(StoredRowCheck(Shopping()))).rows)
 
 
 def test_a_line_without_end_is_refused_before_it_is_read(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(csv_file, "MAX_LINE_CHARS", 1000)
+    monkeypatch.setattr(csv_file, "MAX_RECORD_CHARS", 1000)
     write(tmp_path, contents(batch_ids=["b" * 2000]))
     with pytest.raises(ArchiveError, match=r"batches\.csv, line 2: it has more than 1000 characters"):
         list(read_archive(tmp_path, unchecked()).batch_ids)
+
+
+@pytest.mark.parametrize(("batch_id", "words"), [("b\n" * 600, "1000 characters"), ("," * 60, "50 commas")])
+def test_a_record_without_end_is_refused_whatever_its_lines(tmp_path, monkeypatch, batch_id, words) -> None:
+    monkeypatch.setattr(csv_file, "MAX_RECORD_CHARS", 1000)
+    monkeypatch.setattr(csv_file, "MAX_RECORD_COMMAS", 50)
+    many = [f"batch, {number}" for number in range(200)]  # more than a record may have, and each is a record
+    write(tmp_path, contents(batch_ids=[*many, batch_id]))
+    with pytest.raises(ArchiveError, match=rf"batches\.csv, line 202: it has more than {words}"):
+        list(read_archive(tmp_path, unchecked()).batch_ids)
+    write(tmp_path, contents(batch_ids=many))
+    assert list(read_archive(tmp_path, unchecked()).batch_ids) == many
+
+
+def test_records_of_json_are_decoded_one_by_one(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(json_file, "MAX_RECORD_CHARS", 1000)
+    rounds = [RoundRecord(f"id {number}", number, 3.5) for number in range(50)]
+    write(tmp_path, contents(rounds=rounds))
+    path = tmp_path / "rounds.json"
+    assert path.stat().st_size > 10_000
+    assert read_archive(tmp_path, unchecked()).rounds == rounds
+    written = json.loads(path.read_text())
+    path.write_text(json.dumps(written, indent=9))
+    assert read_archive(tmp_path, unchecked()).rounds == rounds
+    path.write_text(json.dumps([*written, {"long": [{}] * 500}]))
+    with pytest.raises(ArchiveError, match=r"rounds\.json is not a JSON file, or a record of it is too long"):
+        read_archive(tmp_path, unchecked())
+
+
+def test_the_first_wrong_record_is_named_before_the_next_is_decoded(tmp_path) -> None:
+    write(tmp_path, contents())
+    (tmp_path / "rounds.json").write_text("[{},{} and what is no JSON")
+    with pytest.raises(ArchiveError, match=r"rounds\.json, record 1: 'outcome'"):
+        read_archive(tmp_path, unchecked())
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1", "[1,]", "[,]", "[] []", "]", "[1 2]", '["a"', "[" * 100_000])
+def test_what_is_no_list_of_json_is_refused(tmp_path, text) -> None:
+    path = tmp_path / "list.json"
+    path.write_text(text)
+    with pytest.raises(json_file.JsonFileError, match=r"list\.json"):
+        list(json_file.read_records(path))
+
+
+@given(st.lists(json_values), st.integers(0, 3))
+def test_a_list_of_json_is_read_as_it_was_written(values, indent) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.json"
+        path.write_text(json.dumps(values, indent=indent or None))
+        assert list(json_file.read_records(path)) == values
 
 
 def test_retired_items_stay_retired(tmp_path) -> None:
@@ -238,4 +343,4 @@ def test_damaged_bytes_are_refused_or_read(name, junk, cut) -> None:
 
 
 def test_columns_are_those_of_all_rows() -> None:
-    assert columns_of([{"a": 1}, {"b": 2, "a": 3}]) == ["a", "b"]
+    assert columns_of(sourced([{"a": 1}, {"b": 2, "a": 3}])) == ["a", "b"]

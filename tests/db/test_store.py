@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from child_cart.db.records import BillLine, Item, ModelVersion, Origin, Outcome, RoundRecord, Sale, Verdict
+from child_cart.db.records import BillLine, Item, ModelVersion, Origin, Outcome, RoundRecord, Sale, SourcedRow, Verdict
 from child_cart.db.sqlite import SqliteStore
 from child_cart.db.store import HOLD_OUT_EVERY, StoreError
 
@@ -79,9 +79,14 @@ def test_waiting_rows_know_the_sale_that_made_them(reopen):
     store.record_sale(SALE, rows(2))
     store.record_sale(replace(SALE, sale_id="sale-2", sold_at=SALE.sold_at + 5), rows(1))
     store.record_rows("batch", rows(1))
-    store.load_rows(rows(1))
+    store.load_rows([SourcedRow(rows(1)[0]), *(SourcedRow(row, "sale-1") for row in rows(2))])
+    assert [entry.sale_id for entry in store.every_row()] == ["sale-1", "sale-1", "sale-2", "", "", "sale-1", "sale-1"]
     sources = [(entry.sale_id, entry.sold_at) for entry in reopen().waiting_rows(9)]
-    assert sources == [*[("sale-1", SALE.sold_at)] * 2, ("sale-2", SALE.sold_at + 5), ("", 0.0), ("", 0.0)]
+    assert (
+        sources
+        == [*[("sale-1", SALE.sold_at)] * 2, ("sale-2", SALE.sold_at + 5), ("", 0.0), ("", 0.0)]
+        + [("sale-1", SALE.sold_at)] * 2
+    )
 
 
 def test_held_out_rows_know_the_sale_that_made_them(reopen):
@@ -211,12 +216,13 @@ def test_everything_can_be_taken_out_and_put_in(reopen):
     store.record_rows("batch", rows(250, 3))
     store.record_sale(replace(SALE, sale_id="sale:2"), [])
     other.load_batch_ids(list(store.batch_ids()))
-    other.load_rows(list(store.every_row()))
     other.load_sales(list(store.every_sale()))
+    other.load_rows(list(store.every_row()))
     other.load_versions([version(7, 0, 100), version(8, 100, 200)])
     other = reopen("other")
     assert list(other.batch_ids()) == ["batch"]
     assert [sale.sale_id for sale in other.every_sale()] == ["sale-1", "sale:2"]
+    assert list(other.every_row()) == list(store.every_row())
     assert [entry.row["n"] for entry in other.waiting_rows(999)] == list(range(200, 253))
     assert not other.record_rows("batch", rows(1))
     assert not other.record_sale(SALE, rows(1))

@@ -70,6 +70,8 @@ def kept(tmp_path_factory) -> Path:
         lines = LINES[: 1 + number % 2]
         total = sum(line.price_cents * line.amount for line in lines)
         store.record_sale(Sale(f"@sale {number}", 1e9 + number / 3, "2026-05-01", number % 2, lines, total), [])
+    rows = [{"degrees": 7, "third": 0}, {"degrees": 130, "third": 1}]
+    store.record_sale(Sale("sale with rows", 1e9 + 10, "2026-05-01", 1, LINES[:1], 698), rows)
     store.put_setting("dataset_size", "77")
     store.close()
     return folder / "cart"
@@ -119,7 +121,7 @@ def test_what_is_exported_can_be_imported_and_is_the_same(folder: Path, tmp_path
         wait_for(lambda: cart.status().get("model"))
         status = cart.status()
         assert status["model"]["number"] == before["versions"][-1].number
-        assert (status["sales"], status["rows"]["total"], status["rows"]["dataset_size"]) == (30, 240, 77)
+        assert (status["sales"], status["rows"]["total"], status["rows"]["dataset_size"]) == (31, 242, 77)
         again = cart.post("/api/rows", {"batch_id": "batch 3", "rows": [{"degrees": 1, "third": 0}]})
         assert not again["added"]
         cart.stop()
@@ -140,7 +142,7 @@ def test_a_move_to_mongodb_and_back(folder: Path, tmp_path: Path, mongod: Mongod
     cart = CartProcess(folder, "ws://127.0.0.1:9", "--join-wait-s", "0.1", "--store", url)
     with running(cart):
         wait_for(lambda: cart.status().get("model"))
-        assert cart.status()["sales"] == 30
+        assert cart.status()["sales"] == 31
         cart.post("/api/rows", {"batch_id": "later", "rows": [{"degrees": 1, "third": 0}]})
         cart.stop()
     back = ("migrate", "--from", url, "--to", "embedded", "--data-dir", str(folder))
@@ -149,7 +151,7 @@ def test_a_move_to_mongodb_and_back(folder: Path, tmp_path: Path, mongod: Mongod
     ended = run(*back)
     assert ended.returncode == 0, ended.stderr
     after = in_folder(folder)
-    assert (after["sales"], len(after["rows"])) == (before["sales"], 241)
+    assert (after["sales"], len(after["rows"])) == (before["sales"], 243)
 
 
 def test_two_carts_on_one_database_are_told_apart(folder: Path, tmp_path: Path, mongod: Mongod) -> None:
@@ -209,6 +211,48 @@ def test_an_import_that_is_killed_does_not_block_the_next(backup, folder, tmp_pa
         assert (tmp_path / "again" / name).read_bytes() == (backup / name).read_bytes()
 
 
+def killed_after_finish(*given: str) -> None:
+    """Carry out a command that is killed at the moment at which the store is full."""
+    script = (
+        "import os; from child_cart.db import migration; from child_cart.main import main; finish = migration.finish; "
+        "migration.finish = lambda *given: (finish(*given), os._exit(9)); "
+        f"main({[*given, '--task', LIGHT_TASK]!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60).returncode == 9
+
+
+def test_a_store_that_was_filled_has_its_owner_whenever_the_command_ends(
+    backup, folder, tmp_path: Path, store_name: str, mongod: Mongod
+) -> None:
+    new = ("--store", store_name, "--data-dir", str(tmp_path / "new"))
+    killed_after_finish("import", str(backup), *new)
+    if store_name != "embedded":
+        assert "belongs to cart" in refusal("--store", store_name, "--data-dir", str(tmp_path / "other"), "--port", "0")
+    assert "is not empty" in refusal("import", str(backup), *new)
+    target = mongod.url(unique("killed"))
+    killed_after_finish("migrate", "--from", "embedded", "--to", target, "--data-dir", str(folder))
+    assert "belongs to cart" in refusal("--store", target, "--data-dir", str(tmp_path / "other"), "--port", "0")
+
+
+def test_a_move_that_is_killed_before_its_last_write_can_be_repeated(folder, mongod: Mongod) -> None:
+    from child_cart.db.mongo import MongoStore
+
+    given = ("migrate", "--from", "embedded", "--to", mongod.url(unique("again")), "--data-dir", str(folder))
+    script = (
+        "import os; from child_cart.db.mongo import MongoStore; from child_cart.main import main; "
+        "put = MongoStore.put_note; MongoStore.put_note = lambda self, name, value: "
+        "put(self, name, value) if value is not None else os._exit(9); "
+        f"main({[*given, '--task', LIGHT_TASK]!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60).returncode == 9
+    store = MongoStore(given[4], given[4], 5.0)
+    assert store.note("owner") is not None
+    assert store.note("unfinished") is not None
+    store.close()
+    ended = run(*given)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_an_import_that_fails_leaves_nothing(backup, tmp_path: Path, store_name: str, monkeypatch) -> None:
     def no_room(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "the disk")
@@ -228,7 +272,7 @@ def test_an_import_that_fails_leaves_nothing(backup, tmp_path: Path, store_name:
 
 def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path, mongod: Mongod) -> None:
     rows = backup / "cart_data.csv"
-    rows.write_text(rows.read_text().replace("\n240,", "\n240,9"))
+    rows.write_text(rows.read_text().replace("\n240,,", "\n240,,9"))
     url, new = mongod.url(unique("untouched")), tmp_path / "new"
     assert "cart_data.csv, line 241: degrees is" in refusal(
         "import", str(backup), "--data-dir", str(new), "--store", url
@@ -241,7 +285,7 @@ def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("archive.json", lambda text: text.replace('"format": 2', '"format": 3'), "(formats 1 and 2)"),
+        ("archive.json", lambda text: text.replace('"format": 3', '"format": 4'), "(formats 1, 2 and 3)"),
         ("archive.json", lambda text: "{}", "does not belong to an archive that this program reads"),
         ("archive.json", lambda text: "[" * 100_000, "is not a JSON file"),
         ("rounds.json", lambda text: '[{"number": 1}]', "rounds.json, record 1: 'outcome'"),
@@ -270,7 +314,11 @@ def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path
         ("items.csv", lambda text: text.replace(",1,129", ",9,129"), "items.csv, line 3: The category '9' is unknown"),
         ("sales.csv", lambda text: text.replace("1000000000.0", "soon", 1), "sales.csv, line 2"),
         ("sales.csv", lambda text: text.replace("1000000000.0", "-inf", 1), "sold_at is '-inf'; it must be a number"),
-        ("sales.csv", lambda text: text.replace("2026-05-01", "1926-05-01"), "sales.csv, line 2: The day of sale"),
+        (
+            "sales.csv",
+            lambda text: text.replace("2026-05-01", "2026-05-32"),
+            "line 2: sold_on is '2026-05-32'",
+        ),
         ("sales.csv", lambda text: text.replace(",349,2\n", ",-349,2\n", 1), "price_cents is -349"),
         ("sales.csv", lambda text: text.replace(",349,2\n", ",349,1000\n", 1), "amount is 1000"),
         ("sales.csv", lambda text: text.replace(",349,2\n", ",349,3\n", 1), "total_cents is 698, and the lines make"),
@@ -289,7 +337,8 @@ def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path
         ("versions.json", lambda text: text.replace('"number": 1,', '"number": 0,', 1), "its number 0 must be above 0"),
         ("rounds.json", lambda text: text.replace('"rows": ', '"rows": 1e', 1), "rounds.json, record 1: rows is"),
         ("sales.csv", lambda text: text[: len(text) // 2], "sales.csv, line"),
-        ("cart_data.csv", lambda text: text.replace("\n7,", "\n7,9", 1), "cart_data.csv, line 8: degrees is"),
+        ("cart_data.csv", lambda text: text.replace("\n7,,", "\n7,,9", 1), "cart_data.csv, line 8: degrees is"),
+        ("cart_data.csv", lambda text: text.replace("\n7,,", "\n7,s,", 1), "line 8: sale_id is 's', and there is no"),
         ("cart_data.csv", lambda text: "", "cart_data.csv is not a CSV file whose first line"),
         ("batches.csv", lambda text: text[:-10], "says that it holds"),
     ],

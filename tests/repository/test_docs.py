@@ -147,7 +147,7 @@ def test_the_example_task_of_the_docs_works(tmp_path, monkeypatch):
 
 
 ERRORS = {"SettingError", "StoreError", "StoreAway", "IdentityError", "TaskError", "CsvError", "FleetKeyError"}
-ERRORS |= {"ArchiveError", "TrainerDied"}
+ERRORS |= {"ArchiveError", "CsvFileError", "JsonFileError", "TrainerDied"}
 
 
 def first_cells(heading: str) -> list[str]:

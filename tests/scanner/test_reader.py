@@ -12,6 +12,7 @@ from support.processes.programs import is_running
 
 from child_cart.scanner.picture import PictureError
 from child_cart.scanner.reader import Reader, ReaderBusy
+from child_cart.scanner.worker import NICENESS
 
 LABEL = pictures.on_a_shelf(pictures.qr("0200000000103"))
 PNG = pictures.encoded(LABEL)
@@ -34,6 +35,12 @@ def test_pictures_and_pixels_are_read_by_one_process(reader):
         reader.texts(b"nothing", True)
     assert reader.process_id == first
     assert is_running(first)
+
+
+def test_the_process_runs_at_a_lower_priority_than_the_shop(reader):
+    reader.texts(PNG, True)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, reader.process_id) == min(own + NICENESS, 19)
 
 
 def test_a_process_that_has_ended_is_started_again(reader):

@@ -182,12 +182,15 @@ def test_of_two_items_with_one_gtin_each_has_its_own_label_and_the_sold_one_is_s
     assert read("(01)05012345678900", index([old, replace(new, retired=True)])).item == old
 
 
-def test_eight_digits_that_are_an_ean_8_and_a_upc_e_are_found_as_either():
-    assert normal("01234565") == "01234565"
-    wide, short = Item("0012345000065", "Wide", 1, 100), Item("01234565", "Short", 1, 100)
-    assert read("01234565", index([wide])).item == wide
-    assert read("01234565", index([wide, short])).item == short
-    assert read("0012345000065", index([short])).item == short
+@pytest.mark.parametrize(("both", "wide"), [("01234565", "0012345000065"), ("12340057", "0123400000057")])
+def test_eight_digits_that_are_an_ean_8_and_a_upc_e_are_the_ean_8_alone(both, wide):
+    other, own = Item(wide, "Other", 1, 100), Item(both, "Own", 1, 100)
+    assert read(both, index([other])).reason is CodeProblem.UNKNOWN
+    assert read(both, index([other, replace(own, retired=True)])).reason is CodeProblem.RETIRED
+    assert read(wide, index([own])).reason is CodeProblem.UNKNOWN
+    assert read(both, index([other, own])).item == own
+    assert read(f"]E0{both}", index([other, own])).item == other  # the scanner says that it is a UPC-E
+    assert CodeIndex(index([other])).kept_code(both) == both
 
 
 @pytest.mark.parametrize(
