@@ -35,6 +35,7 @@ from parent_cart.bridge.allowance import RateLimits
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.neighbourhood import Neighbourhood
 from parent_cart.bridge.rules import Limits
+from parent_cart.bridge.secure_draws import SecureDraws
 from parent_cart.config import BridgeSettings, check
 from parent_cart.directory.dht import DhtDirectory
 from parent_cart.directory.directory import BridgeLoad, Directory, LoneDirectory
@@ -105,7 +106,7 @@ def build(settings: BridgeSettings, folder: Path | None = None) -> Bridge:
     neighbourhood = Neighbourhood(directory, time.monotonic, chance)
     hub = Hub(
         *(limits, time.monotonic, time.time, lambda: os.urandom(16).hex()),
-        *(chance.randrange, neighbourhood.elsewhere),
+        *(SecureDraws().randrange, neighbourhood.elsewhere),
     )
     admission = Admission(token, time.monotonic, settings.max_connections, networks_in(settings.trusted_proxies))
     rates = RateLimits(settings.max_frames_per_s, settings.max_bytes_per_s)

@@ -25,7 +25,10 @@ PASS_S: Final = 0.0005
 
 
 class ReadingAccount:
-    """The time that was used for those who share it; what they did not use earlier gives them no advantage later."""
+    """The time that was used for those who share it; what they did not use earlier gives them no advantage later.
+
+    What they used while nobody waited gives them no disadvantage either.
+    """
 
     __slots__ = ("__weakref__", "used_s", "waiting")
 
@@ -41,8 +44,10 @@ class FairReading:
     def __init__(self) -> None:
         self._accounts: WeakValueDictionary[str, ReadingAccount] = WeakValueDictionary()
         self._waiting: list[tuple[float, int, ReadingAccount]] = []  # a heap; each account at most once
-        self._numbers = count()  # who waits longer goes first among equals
+        # The last to come goes first among equals: one who asks now and then need not wait for all of a flood.
+        self._numbers = count(0, -1)
         self._level_s = 0.0  # what the account of the one that went on last had used
+        self._most_s = 0.0  # the most that any account has used
         self._spent_s = 0.0
         self._is_pass_marked = False
 
@@ -64,6 +69,7 @@ class FairReading:
     def charge(self, account: ReadingAccount, seconds: float) -> None:
         """Take note of the time that was used for an account in the present pass."""
         account.used_s = self._start_of(account) + seconds
+        self._most_s = max(self._most_s, account.used_s)
         self._spent_s += seconds
         self._mark_pass()
 
@@ -100,6 +106,8 @@ class FairReading:
             if self._waiting:
                 self._mark_pass()
             go_on()
+        else:
+            self._level_s = self._most_s  # what was used while nobody waited gives no disadvantage later
 
     def _next(self) -> Callable[[], None]:
         """Return what goes on next; it waits no longer."""

@@ -45,9 +45,10 @@ _SCRATCH_VIEW: Final = memoryview(_SCRATCH)
 # A larger frame that is not complete yet is read into a buffer of its own, where it stays; a smaller one is cheaper to
 # copy than to read in two steps. A chunk of the usual size, with its headers, is still smaller.
 _LARGE_BYTES: Final = 132 * 1024
-# What a frame costs beside a chunk or a fragment: each of the others is parsed and answered.
+# What a frame costs beside a chunk or a fragment: each of the others is parsed and answered. One fills a turn, so that
+# the first turns of many that begin at once are short.
 _CHUNK_COST: Final = 1
-_MESSAGE_COST: Final = 8
+_MESSAGE_COST: Final = 32
 
 
 class FrameError(ValueError):
@@ -156,7 +157,7 @@ class FrameReader:
     Args:
         max_bytes: the largest message.
         masked: whether the other end is a client, whose frames are masked; a server's are not.
-        most_cost: where ``received()`` stops, in chunks; eight of them cost as much as a message.
+        most_cost: where ``received()`` stops, in chunks; 32 of them cost as much as a message.
     """
 
     __slots__ = (

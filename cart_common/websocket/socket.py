@@ -37,7 +37,7 @@ from .send_queue import SendQueue
 WRITE_BYTES: Final = 256 * 1024
 # A socket that has read this much waits for its next turn.
 TURN_BYTES: Final = 64 * 1024
-# As many messages or chunks are taken in a turn; see FrameReader.
+# As many chunks, or one message, are taken in a turn; see FrameReader.
 TURN_COST: Final = 32
 # What is read at once: more of who sends chunks, little of who sends more messages than a turn takes.
 LEAST_READ_BYTES: Final = 4 * 1024

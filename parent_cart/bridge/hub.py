@@ -38,6 +38,7 @@ from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
 
 MESSAGES_FOR_A_CHUNK: Final = 4  # that each of its two carts earns
+MESSAGES_SPARED: Final = 16  # that an account has at once, however many all accounts together have taken
 PEERS_FOR_A_REQUEST: Final = 16  # peers in an answer that cost as much as one request: a larger cluster costs several
 
 
@@ -103,6 +104,8 @@ class Hub:
         self._messages: AccountBuckets[TokenBucket] = AccountBuckets(
             lambda now: TokenBucket(limits.messages_per_s, limits.messages_at_once, now), 2 * limits.max_carts
         )
+        of_all_per_s = limits.messages_of_all_per_s
+        self._messages_of_all = TokenBucket(of_all_per_s, of_all_per_s, clock())
 
     # A cart comes, changes and goes.
 
@@ -154,10 +157,14 @@ class Hub:
         """Take messages that have come out of those that a cart's account has left; return seconds to read no more.
 
         What is passed on to a cart earns it messages, so those that serve a transfer cost nothing in the end. Messages
-        that serve none, however many carts send them without pause, are read at a rate that leaves the bridge its time.
+        that serve none, however many carts send them without pause, are read at a rate that leaves the bridge its time:
+        while all accounts together send more than the bridge reads, each has only a few at once.
         """
-        left = self._messages_of(cart_id).take(count, self._clock())
-        return max(0.0, -left / self.limits.messages_per_s)
+        now = self._clock()
+        left, left_of_all = self._messages_of(cart_id).take(count, now), self._messages_of_all.take(count, now)
+        few_left = left - (self.limits.messages_at_once - MESSAGES_SPARED)
+        wait_for_all_s = min(-left_of_all / self.limits.messages_of_all_per_s, -few_left / self.limits.messages_per_s)
+        return max(0.0, -left / self.limits.messages_per_s, wait_for_all_s)
 
     def _messages_of(self, cart_id: str) -> TokenBucket:
         return self._messages.of(self.accounts[cart_id], self._clock())

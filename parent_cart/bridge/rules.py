@@ -32,6 +32,7 @@ class Limits:
     requests_at_once: int = 128
     messages_per_s: float = 20.0
     messages_at_once: int = 128
+    messages_of_all_per_s: float = 2000.0
 
     def chunk_size_error(self, chunk_bytes: int) -> str:
         """Return why chunks of this size are not taken, as a sentence; empty if they are."""

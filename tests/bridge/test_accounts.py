@@ -11,7 +11,7 @@ from cart_common.process.token_bucket import TokenBucket
 from cart_common.wire.messages import Cancel, Cluster, Code, ErrorMessage, PeerList, Role
 from parent_cart.bridge.accounts import AccountBuckets, Accounts
 from parent_cart.bridge.budget import KERNEL_SHARE, STALLED_S, Budget
-from parent_cart.bridge.hub import MESSAGES_FOR_A_CHUNK, Hub
+from parent_cart.bridge.hub import MESSAGES_FOR_A_CHUNK, MESSAGES_SPARED, Hub
 from parent_cart.bridge.rules import Limits
 
 MODEL = "aa" * 16
@@ -70,6 +70,16 @@ def test_the_messages_of_one_owner_are_read_at_one_rate_whatever_its_carts() -> 
     assert hub.take_messages(cart("a", 1), 10) == 0
     assert hub.take_messages(cart("a", 2), 10) == pytest.approx(2.0)
     assert hub.take_messages(cart("b", 1), 10) == 0
+
+
+def test_while_all_together_send_too_much_each_owner_has_a_few_messages_at_once() -> None:
+    limits = Limits(messages_of_all_per_s=100.0, messages_at_once=128, messages_per_s=5.0)
+    hub = new_hub(limits, cart("a", 1), cart("b", 1), cart("c", 1))
+    assert hub.take_messages(cart("a", 1), 100) == 0  # alone it has them all at once
+    assert hub.take_messages(cart("b", 1), MESSAGES_SPARED) == 0
+    assert hub.take_messages(cart("c", 1), 1) == 0
+    assert hub.take_messages(cart("a", 1), 3) == pytest.approx(0.2)  # until the others have theirs
+    assert hub.take_messages(cart("b", 1), 1) == pytest.approx(0.2)  # never longer than its own rate gives them back
 
 
 def test_what_is_passed_on_to_a_cart_pays_for_its_messages() -> None:

@@ -17,7 +17,7 @@ from cart_common.websocket import socket as socket_module
 from cart_common.websocket.fair_reading import PASS_S, FairReading, ReadingAccount
 from cart_common.websocket.frames import BINARY, CLOSE, NORMAL, TEXT, Frame, FrameReader, client_frame, close_payload
 from cart_common.websocket.send_queue import SendQueue
-from cart_common.websocket.socket import LEAST_READ_BYTES, TURN_BYTES, TURN_COST, WebSocket
+from cart_common.websocket.socket import LEAST_READ_BYTES, TURN_BYTES, WebSocket
 
 
 async def test_one_goes_on_in_each_pass_and_first_who_has_used_least() -> None:
@@ -52,6 +52,7 @@ async def test_a_pass_has_little_time_and_goes_first_to_who_has_used_little() ->
     assert not turns.may_go_on(quiet)  # a pass that has used its time takes nothing more of anybody
     await asyncio.sleep(0)
     assert turns.may_go_on(quiet)
+    turns.charge(flooding, PASS_S / 2)
     turns.wait(flooding, lambda: None)
     assert turns.may_go_on(quiet)
     turns.charge(quiet, PASS_S / 10)
@@ -68,6 +69,29 @@ async def test_what_was_not_used_earlier_gives_no_advantage_later() -> None:
         await asyncio.sleep(0)
     turns.charge(idle, 0.02)
     assert idle.used_s > steady.used_s
+
+
+async def test_what_was_used_while_nobody_waited_gives_no_disadvantage_later() -> None:
+    turns, seen = FairReading(), list[str]()
+    old, new = ReadingAccount(), ReadingAccount()
+    turns.charge(old, 100.0)
+    await asyncio.sleep(0)
+    for _ in range(10):
+        turns.wait(new, lambda: (seen.append("new"), turns.charge(new, 0.001)))
+    turns.wait(old, lambda: seen.append("old"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert "old" in seen
+
+
+async def test_the_last_to_come_waits_for_one_turn_however_many_began_before_it() -> None:
+    turns, seen = FairReading(), list[str]()
+    crowd, honest = [ReadingAccount() for _ in range(256)], ReadingAccount()
+    for account in crowd:
+        turns.wait(account, partial(seen.append, "crowd"))
+    turns.wait(honest, partial(seen.append, "honest"))
+    await asyncio.sleep(0)
+    assert seen == ["honest"]
 
 
 async def test_an_account_with_many_sockets_has_no_more_turns_than_one_with_one() -> None:
@@ -268,7 +292,7 @@ MESSAGE = bytes(client_frame(TEXT, b"{}"))
 FLOOD = 2000
 
 
-async def test_a_flood_of_messages_is_taken_a_few_at_a_time_and_none_is_lost() -> None:
+async def test_a_flood_of_messages_is_taken_one_at_a_time_and_none_is_lost() -> None:
     loop, reads, turns = asyncio.get_running_loop(), Messages(), Queue()
     async with opened(reads, turns) as (_, far):
         await loop.sock_sendall(far, MESSAGE * FLOOD)
@@ -280,7 +304,7 @@ async def test_a_flood_of_messages_is_taken_a_few_at_a_time_and_none_is_lost() -
             assert reads.count == before  # nothing is taken out of turn
             if turns._waiting:
                 turns.next()
-        assert reads.most_at_once <= TURN_COST // 8
+        assert reads.most_at_once == 1
         assert reads.read_bytes == len(MESSAGE) * FLOOD
 
 
