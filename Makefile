@@ -39,7 +39,7 @@ lint: .venv/test.stamp
 	$(BIN)/lint-imports
 
 bench: .venv/test.stamp
-	@for name in averaging precision messages sealing relay transfer lines slow_receivers hostile_members hostile_peers latency round idle store store_timeout watching pages hostile_shoppers footprint large_model dht; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in averaging precision messages sealing relay transfer lines slow_receivers hostile_members hostile_peers latency round idle store store_timeout watching pages hostile_shoppers footprint large_model dht laboratory lab_against_carts; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 audit:
 	@sh .ci/audit
@@ -57,14 +57,14 @@ clean:
 	rm -rf .venv .audit-venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 # A stamp is newer than the lists of requirements, so that nothing is installed again until a list changes.
-.venv/run.stamp: requirements.txt parent_cart/requirements.txt child_cart/requirements.txt
+.venv/run.stamp: requirements.txt parent_cart/requirements.txt child_cart/requirements.txt lab/requirements.txt
 	@sh .ci/venv
 	@echo "Installing requirements (TensorFlow takes a minute)"
 	@$(PIP) -r requirements.txt
 	@sh .ci/system cart
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-dev.txt
+.venv/test.stamp: .venv/run.stamp requirements-dev.txt lab/requirements-tensorboard.txt
 	@sh .ci/system tests
 	@$(PIP) -r requirements-dev.txt
 	@sh .ci/system mongod

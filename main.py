@@ -1,4 +1,4 @@
-"""Start a bridge or a cart: ``python main.py parent`` or ``python main.py child``, then the flags of that program."""
+"""Start a bridge, a cart or the laboratory: ``python main.py parent``, ``child`` or ``lab``, then its own words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Final
 
 from cart_common.process.redaction import shown
 
-PROGRAMS: Final = {"parent": "the bridge that carts attach to", "child": "a cart, which sells and learns"}
+PROGRAMS: Final = {
+    "parent": "the bridge that carts attach to",
+    "child": "a cart, which sells and learns",
+    "lab": "experiments with a thousand simulated carts",
+}
 HELP: Final = f"""\
 usage: python main.py PROGRAM [flags]
 
@@ -21,7 +25,7 @@ To try it on one machine, each line in a terminal of its own:
   python main.py child --number 1      pages at http://127.0.0.1:5001/, data in data/cart-1
   python main.py child --number 2      pages at http://127.0.0.1:5002/, data in data/cart-2
 
-The flags of a program: python main.py parent --help, python main.py child --help"""
+The flags of a program: python main.py parent --help, python main.py child --help, python main.py lab --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,13 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.argv = [f"{sys.argv[0]} {words[0]}", *words[1:]]
     if words[0] == "parent":
         from parent_cart.__main__ import start  # noqa: PLC0415 - a bridge's host has nothing of what a cart needs
+    elif words[0] == "lab":
+        from lab.commands.command_line import main as start  # noqa: PLC0415 - nor has a cart's host what experiments need
     else:
         from child_cart.__main__ import start  # noqa: PLC0415 - and the other way round
     return start()
 
 
 def _complaint(words: Sequence[str]) -> str:
-    there_are = "The first word is the program: parent (a bridge) or child (a cart), as in: python main.py parent."
+    there_are = (
+        "The first word is the program: parent (a bridge), child (a cart) or lab (experiments), "
+        "as in: python main.py parent."
+    )
     if not words:
         return f"No program is named. {there_are} See --help."
     near = get_close_matches(words[0], PROGRAMS, n=1)

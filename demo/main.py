@@ -162,9 +162,11 @@ class Demo:
         """Wait until ``reached`` returns True.
 
         Raises:
-            FleetError: if all carts have ended.
+            FleetError: if all carts have ended, or nobody sees them any more.
         """
         while not reached():
+            if self._screen.has_failed:  # its own error replaces this one
+                raise FleetError("The fleet is no longer shown.")
             now = time.monotonic()
             carts = self._fleet.carts
             if all(cart.program.ending for cart in carts) and not any(cart.answers(now) for cart in carts):

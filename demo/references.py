@@ -19,15 +19,12 @@ from typing import Any, Final
 from child_cart.model.arrays import Weights
 from child_cart.model.csv_rows import read_rows
 from child_cart.model.learner import Learner, accuracy
-from child_cart.model.shopping import Shopping, purchases
 from child_cart.model.task import Row, Task, load_task
 
 from .fleet import cart_folder
 from .kept import KeptResult, kept_by
 from .own_rows import measured_file, starter_rows
 
-TEST_ROWS: Final = 2000
-TEST_SEED: Final = 2024  # a seed that no cart's starter or evaluation rows use
 NICE: Final = 5
 """A third of a cart's share of a busy processor. At 19 it stands still wherever other programs are busy."""
 
@@ -65,9 +62,7 @@ class CartResult:
 
 
 def rows_never_seen(task: Task) -> list[Row]:
-    """Return the rows to measure on: fresh purchases, or else the task's test rows, or else its evaluation rows."""
-    if isinstance(task, Shopping):
-        return purchases(TEST_ROWS, TEST_SEED)
+    """Return the rows to measure on: the task's test rows if it has some, else its evaluation rows."""
     test_rows = getattr(task, "test_rows", task.evaluation_rows)
     rows: list[Row] = test_rows()
     return rows

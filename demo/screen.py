@@ -32,6 +32,7 @@ class Screen:
         since: the monotonic time of the start.
         is_starting: whether carts still get ready for their first round.
         trouble: why nothing more is measured, as a sentence; empty if all is well.
+        has_failed: whether the fleet is no longer shown, because of an error in the program.
     """
 
     def __init__(self, console: Console, fleet: Fleet, limit: int, points: Mapping[int, dict[str, Any]]) -> None:
@@ -42,14 +43,19 @@ class Screen:
         self.since = time.monotonic()
         self.is_starting = True
         self.trouble = ""
+        self.has_failed = False
 
     async def run(self) -> None:
         """Show the fleet until cancelled, or until the terminal is closed."""
-        with suppress(OSError):  # the terminal is closed; SIGHUP may end the demo
-            if self._console.is_terminal:
-                await self._live()
-            else:
-                await self._lines()
+        try:
+            with suppress(OSError):  # the terminal is closed; SIGHUP may end the demo
+                if self._console.is_terminal:
+                    await self._live()
+                else:
+                    await self._lines()
+        except Exception:
+            self.has_failed = True
+            raise
 
     async def _live(self) -> None:
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:

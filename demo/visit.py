@@ -127,7 +127,7 @@ class ShopVisits:
 
     async def _shop_at(self, cart: VisitedCart) -> None:
         while True:
-            if await cart.look(self._web) and "share" in cart.status:  # only a client with its token sees it
+            if await cart.look(self._web):
                 break
             await asyncio.sleep(LOOK_S)
         rows = await in_thread(self._rows_for, str(cart.status["share"]))

@@ -18,6 +18,8 @@ AWAY_S: Final = 5.0
 """The other carts do not wait for a cart that has not answered for this time."""
 PATIENCE_S: Final = 60.0
 """Nor for a cart that answers but has made no progress for this time."""
+OPERATORS_PART: Final = "transfers"
+"""A part of a status that only the operator sees."""
 RELAYED: Final = "bridge_relayed_bytes_total "
 FAILURES: Final = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
@@ -48,13 +50,16 @@ class CartView:
     trouble: str = ""
 
     async def look(self, web: aiohttp.ClientSession) -> bool:
-        """Request the cart's status; return False if it does not answer."""
+        """Request the cart's status; return False if it does not answer, or not to the operator."""
         try:
             async with web.get(f"{self.url}/api/status", headers=self.headers) as answer:
                 answer.raise_for_status()
-                self.take(await answer.json(), time.monotonic())
+                status = await answer.json()
         except FAILURES:
             return False
+        if OPERATORS_PART not in status:  # a cart that starts answers before its token is written
+            return False
+        self.take(status, time.monotonic())
         return True
 
     @property

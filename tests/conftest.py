@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 
 import aiohttp
 import hypothesis
@@ -34,7 +35,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out loudly what needs a program that is not installed."""
     for mark in item.iter_markers("needs"):
         (name,) = mark.args
-        if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin") is None:
+        program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        if program is None and find_spec(name) is None:
             skip_loudly(name, "it is not installed here", fails_on_ci=False)
 
 

@@ -6,16 +6,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+PRIVATE: Final = 0o600
+PUBLIC: Final = 0o666
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield an empty private file to write to; at the end of the block, put it durably in the place of ``path``.
+def replacing(path: Path, mode: int = PRIVATE) -> Iterator[Path]:
+    """Yield an empty file to write to; at the end of the block, put it durably in the place of ``path``.
 
-    If the block fails, an earlier file is untouched and nothing else is left. The file's mode is 0600.
+    If the block fails, an earlier file is untouched and nothing else is left.
 
     Args:
         path: the file to make or to replace. What is written beside it meanwhile has its name and ``.partial``.
+        mode: of the file, less what the umask takes away.
 
     Raises:
         OSError: if the disk does not take it.
@@ -23,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.partial")
     for left in (partial, path.with_suffix(".partial")):  # of a killed process; the second by version 0.1.0
         left.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         yield partial
         os.fsync(descriptor)
@@ -36,13 +41,13 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a private file (mode 0600), in place of an earlier one; durable when it returns.
+def write_whole(path: Path, content: bytes, mode: int = PRIVATE) -> None:
+    """Write a file of this mode, in place of an earlier one; durable when it returns.
 
     Raises:
         OSError: if the disk does not take it; an earlier file is then untouched.
     """
-    with replacing(path) as partial:
+    with replacing(path, mode) as partial:
         partial.write_bytes(content)
 
 

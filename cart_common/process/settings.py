@@ -35,6 +35,8 @@ class Option:
     choices: tuple[str, ...] = ()
     live: bool = False
     """True if a running process applies a change at once."""
+    learning: bool = False
+    """True if it says how a cart learns: experiments have it, too."""
     listed: bool = False
     """True for several values, separated by commas; the flag may also be given several times."""
     secret: bool = False
@@ -166,6 +168,15 @@ class CommandLine(argparse.ArgumentParser):
         """Return what was given beside the settings, and the settings.
 
         Raises:
+            SettingError, SystemExit: as ``read_given`` says.
+        """
+        given, values = self.read_given(argv, environ)
+        return given, self._cls(**values)
+
+    def read_given(self, argv: Sequence[str], environ: Mapping[str, str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+        """Return what was given beside the settings, and the values of those settings that were given.
+
+        Raises:
             SettingError: for the first flag, word or value that cannot be used.
             SystemExit: for ``--help`` and ``--version``.
         """
@@ -182,7 +193,7 @@ class CommandLine(argparse.ArgumentParser):
                 values[entry.name] = parse_value(entry, text, flag_name(entry.name))
             elif environ.get(variable, "") != "":
                 values[entry.name] = parse_value(entry, environ[variable], variable)
-        return given, self._cls(**values)
+        return given, values
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's error as one sentence, without the usage of fifty flags before it."""

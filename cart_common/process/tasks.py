@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -31,11 +33,15 @@ async def background(work: Coroutine[object, object, None]) -> AsyncIterator[Non
 
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run blocking work in a thread, like ``asyncio.to_thread``, and wait for its end in any case.
+    """Run blocking work in a thread, in the present context, and wait for its end in any case.
 
     A cancelled caller waits, too: work that writes must not go on after its owner is gone.
     """
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    # Not ``asyncio.to_thread``: it takes a task and two more turns of the loop.
+    context = contextvars.copy_context()
+    work: asyncio.Future[R] = asyncio.get_running_loop().run_in_executor(
+        None, partial(context.run, function, *args, **kwargs)
+    )
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

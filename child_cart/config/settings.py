@@ -156,16 +156,23 @@ class CartSettings:
     sharing: str = option(
         "on", "whether the cart gives its model to peers and asks for theirs", choices=("on", "off"), live=True
     )
-    dataset_size: int = option(100, "waiting rows that start a round", minimum=1, maximum=1_000_000, live=True)
-    max_round_rows: int = option(10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True)
-    cluster_size: int = option(3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True)
-    min_peers: int = option(1, "peers without which a round waits", minimum=1, maximum=256, live=True)
+    dataset_size: int = option(
+        100, "waiting rows that start a round", minimum=1, maximum=1_000_000, live=True, learning=True
+    )
+    max_round_rows: int = option(
+        10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True, learning=True
+    )
+    cluster_size: int = option(
+        3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True, learning=True
+    )
+    min_peers: int = option(1, "peers without which a round waits", minimum=1, maximum=256, live=True, learning=True)
     accept_backward: float = option(
         25.0,
         "how much less accurate than its own a cart lets a received model be, in points",
         minimum=0,
         maximum=100,
         live=True,
+        learning=True,
     )
     accept_forward: float = option(
         75.0,
@@ -173,10 +180,18 @@ class CartSettings:
         minimum=0,
         maximum=100,
         live=True,
+        learning=True,
     )
-    weighting: str = option(DEFAULT_RULE, "what models are weighted by in the average", choices=tuple(RULES), live=True)
+    weighting: str = option(
+        DEFAULT_RULE, "what models are weighted by in the average", choices=tuple(RULES), live=True, learning=True
+    )
     cluster_wait_s: float = option(
-        60.0, "seconds to look for peers before a round ends without them", minimum=0, maximum=86400, live=True
+        60.0,
+        "seconds to look for peers before a round ends without them",
+        minimum=0,
+        maximum=86400,
+        live=True,
+        learning=True,
     )
     # Two at least: where the newest file is damaged, the one before takes its place.
     keep_versions: int = option(5, "weights files to keep, the newest ones", minimum=2, maximum=10_000, live=True)
@@ -185,10 +200,13 @@ class CartSettings:
     )
 
     wire_precision: str = option(
-        "half", "how models are sent: half (16 bits a weight, half the bytes) or full", choices=("half", "full")
+        "half",
+        "how models are sent: half (16 bits a weight, half the bytes) or full",
+        choices=("half", "full"),
+        learning=True,
     )
     max_model_bytes: int = option(
-        256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True
+        256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True, learning=True
     )
     window_bytes: int = option(
         4 * MIB, "how far a sender may run ahead at most, in bytes", minimum=65536, maximum=1 << 30, live=True

@@ -18,7 +18,7 @@ from cart_common.process.settings import (
     variable_name,
 )
 
-from ..db.store import Store
+from ..db.store import LearningStore
 from .settings import CartSettings, check
 
 log = logging.getLogger("cart.config")
@@ -31,7 +31,7 @@ class SettingsBook:
     later than the start-up command.
     """
 
-    def __init__(self, start: CartSettings, store: Store) -> None:
+    def __init__(self, start: CartSettings, store: LearningStore) -> None:
         self._start = start
         self._store = store
         self._lock = threading.Lock()

@@ -46,42 +46,10 @@ def check_follows(version: ModelVersion, newest: ModelVersion | None, row_count:
         )
 
 
-class Store(Protocol):
-    """A cart's memory. Every method may be called from any thread; what it writes is durable when it returns."""
-
-    refusals: Refusals
-    """What it has refused to write since the start."""
-
-    # Selling.
-
-    def items(self) -> list[Item]:
-        """Return the catalogue, by category and name."""
-
-    def put_items(self, items: Sequence[Item]) -> None:
-        """Make these the catalogue: add and change items, and remove all others."""
-
-    def change_items(self, items: Sequence[Item]) -> None:
-        """Add items, or change those whose code is there; all others stay as they are."""
-
-    def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
-        """Store a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
-
-    def sale(self, sale_id: str) -> Sale | None:
-        """Return the sale of this id, or None."""
-
-    def sales(self, limit: int) -> list[Sale]:
-        """Return the newest sales, newest first."""
-
-    def sale_count(self) -> int:
-        """Return the number of sales."""
+class LearningStore(Protocol):
+    """What learning needs of a cart's memory. Every method may be called from any thread."""
 
     # Cart data.
-
-    def record_rows(self, batch_id: str, rows: Sequence[Json]) -> bool:
-        """Store rows that come from no sale; False if this batch id is there already (nothing changes)."""
-
-    def row_count(self) -> int:
-        """Return the number of rows, spent or not."""
 
     def waiting_count(self) -> int:
         """Return the number of rows above the current version's ``trained_to``."""
@@ -126,6 +94,44 @@ class Store(Protocol):
 
     def put_setting(self, name: str, value: str | None) -> None:
         """Store a changed setting; None removes the change."""
+
+
+class Store(LearningStore, Protocol):
+    """A cart's memory. Every method may be called from any thread; what it writes is durable when it returns."""
+
+    refusals: Refusals
+    """What it has refused to write since the start."""
+
+    # Selling.
+
+    def items(self) -> list[Item]:
+        """Return the catalogue, by category and name."""
+
+    def put_items(self, items: Sequence[Item]) -> None:
+        """Make these the catalogue: add and change items, and remove all others."""
+
+    def change_items(self, items: Sequence[Item]) -> None:
+        """Add items, or change those whose code is there; all others stay as they are."""
+
+    def record_sale(self, sale: Sale, rows: Sequence[Json]) -> bool:
+        """Store a sale and its rows, both or neither; False if this sale id is there already (nothing changes)."""
+
+    def sale(self, sale_id: str) -> Sale | None:
+        """Return the sale of this id, or None."""
+
+    def sales(self, limit: int) -> list[Sale]:
+        """Return the newest sales, newest first."""
+
+    def sale_count(self) -> int:
+        """Return the number of sales."""
+
+    # Cart data.
+
+    def record_rows(self, batch_id: str, rows: Sequence[Json]) -> bool:
+        """Store rows that come from no sale; False if this batch id is there already (nothing changes)."""
+
+    def row_count(self) -> int:
+        """Return the number of rows, spent or not."""
 
     def note(self, name: str) -> str | None:
         """Return a note on the store itself, such as its owner."""

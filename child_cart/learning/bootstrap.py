@@ -20,7 +20,7 @@ from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
-from ..transfers.peer_discovery import PeerDiscovery
+from ..transfers.peer_discovery import Peers
 from .activity import Activity, Stage
 from .collection import Collection
 from .sharing import Sharing
@@ -45,7 +45,7 @@ class Bootstrap:
         book: SettingsBook,
         versions: Versions,
         trainer: Trainer,
-        peer_discovery: PeerDiscovery,
+        peers: Peers,
         activity: Activity,
         task_name: str,
         sharing: Sharing,
@@ -54,7 +54,7 @@ class Bootstrap:
         self._book = book
         self._versions = versions
         self._trainer = trainer
-        self._peer_discovery = peer_discovery
+        self._peers = peers
         self._activity = activity
         self._task_name = task_name
         self._sharing = sharing
@@ -100,12 +100,12 @@ class Bootstrap:
         if not self._sharing.is_on:
             self._activity.note("Starting without peers: sharing is paused.")
             return
-        collection = Collection(self._peer_discovery, self._trainer, [], lambda _: VerdictReason.ACCEPTED, self._note)
+        collection = Collection(self._peers, self._trainer, [], lambda _: VerdictReason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):
                 await self._wait_attached()
             self._sharing.become(Role.KERNEL)
-            await collection.ask(await self._peer_discovery.find_cluster(self._book.current.cluster_size, minimum=1))
+            await collection.ask(await self._peers.find_cluster(self._book.current.cluster_size, minimum=1))
             if collection.accepted:
                 best = max(collection.accepted, key=lambda model: model.accuracy)
                 target = self._versions.new_target()
@@ -116,7 +116,7 @@ class Bootstrap:
             self._activity.note(f"Starting without peers: {str(reason) or 'no bridge has taken this cart in yet.'}")
         finally:
             collection.close()
-            await self._peer_discovery.close()
+            await self._peers.close()
             self._sharing.become(Role.SHELL)
 
     async def _start(self) -> None:

@@ -16,7 +16,7 @@ from ..model.trainer import Score, Trainer
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.incoming import Received
-from ..transfers.peer_discovery import FoundCluster, Peer, PeerDiscovery
+from ..transfers.peer_discovery import FoundCluster, Peer, Peers
 
 # These codes say nothing about a peer's model: its link, its bridge or this cart's own link was lost.
 BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
@@ -35,7 +35,7 @@ class Collection:
     """One round's received models and their files.
 
     Args:
-        peer_discovery: fetches models.
+        peers: fetches models.
         trainer: checks and scores them.
         own_rows: the cart's held-out rows, to score on.
         judge: decides by accuracy.
@@ -44,13 +44,13 @@ class Collection:
 
     def __init__(
         self,
-        peer_discovery: PeerDiscovery,
+        peers: Peers,
         trainer: Trainer,
         own_rows: list[Json],
         judge: Callable[[float], VerdictReason],
         on_verdict: Callable[[Verdict], Awaitable[None]],
     ) -> None:
-        self._peer_discovery = peer_discovery
+        self._peers = peers
         self._trainer = trainer
         self._own_rows = own_rows
         self._judge = judge
@@ -84,7 +84,7 @@ class Collection:
 
     async def _ask_one(self, peer: Peer) -> None:
         try:
-            received = await self._peer_discovery.fetch(peer)
+            received = await self._peers.fetch(peer)
         except TransferError as error:
             self._lost += error.code in BROKEN
             await self._on_verdict(

@@ -14,7 +14,7 @@ from typing import Any
 from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin, Outcome, RoundRecord, Verdict
-from ..db.store import Store
+from ..db.store import LearningStore
 from ..model.verdict import VerdictReason
 from .activity import Activity
 
@@ -32,7 +32,7 @@ class RoundLog:
         verdicts: how many received models have got each verdict since the start.
     """
 
-    def __init__(self, store: Store, activity: Activity) -> None:
+    def __init__(self, store: LearningStore, activity: Activity) -> None:
         self._store = store
         self._activity = activity
         self._saving = asyncio.Lock()
@@ -106,11 +106,12 @@ class RoundLog:
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
         """Add the seconds that a block takes to the record; the next ``save`` keeps them."""
-        started_at = time.monotonic()
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
         try:
             yield
         finally:
-            phase_s = {**self.present.phase_s, phase: round(time.monotonic() - started_at, 4)}
+            phase_s = {**self.present.phase_s, phase: round(loop.time() - started_at, 4)}
             self.record = replace(self.present, phase_s=phase_s)
 
     async def _last(self) -> RoundRecord | None:

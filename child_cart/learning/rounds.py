@@ -6,7 +6,6 @@ Each step that must not be lost ends with a record in the store; a cart that is 
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 from typing import Final
 
@@ -17,14 +16,14 @@ from cart_common.wire.messages import Role
 
 from ..config import SettingsBook
 from ..db.records import ModelVersion, Origin, Outcome, StoredRow
-from ..db.store import Store
+from ..db.store import LearningStore
 from ..model.aggregation.base import ModelFacts
 from ..model.aggregation.registry import RULES
 from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
-from ..transfers.peer_discovery import FoundCluster, PeerDiscovery
+from ..transfers.peer_discovery import FoundCluster, Peers
 from .activity import Activity, Stage
 from .collection import Accepted, Collection
 from .round_log import RoundLog
@@ -55,7 +54,7 @@ class Rounds:
         store: has the rows and keeps the records of rounds.
         versions: get what trainings and averages make.
         trainer: trains, scores and averages.
-        peer_discovery: finds peers and fetches their models.
+        peers: finds peers and fetches their models.
         sharing: takes the cart's role in each step.
         activity: shows the stage and gets the events.
 
@@ -68,10 +67,10 @@ class Rounds:
     def __init__(
         self,
         book: SettingsBook,
-        store: Store,
+        store: LearningStore,
         versions: Versions,
         trainer: Trainer,
-        peer_discovery: PeerDiscovery,
+        peers: Peers,
         sharing: Sharing,
         activity: Activity,
     ) -> None:
@@ -79,7 +78,7 @@ class Rounds:
         self._store = store
         self._versions = versions
         self._trainer = trainer
-        self._peer_discovery = peer_discovery
+        self._peers = peers
         self._activity = activity
         self._retry = Backoff(RETRY_FIRST_S, FAILED_CAP_S)
         self._train_now = False
@@ -136,7 +135,7 @@ class Rounds:
         finally:
             if collection is not None:
                 collection.close()
-            await self._peer_discovery.close()
+            await self._peers.close()
             self.sharing.become(Role.SHELL)
             self._activity.move_to(Stage.SERVING)
         settings = self._book.current
@@ -210,25 +209,26 @@ class Rounds:
         settings = self._book.current
         window = AcceptWindow(settings.accept_backward, settings.accept_forward)
         judge = partial(window.judge, self._versions.newest.accuracy)
-        return Collection(self._peer_discovery, self._trainer, own_rows, judge, self.log.add_verdict)
+        return Collection(self._peers, self._trainer, own_rows, judge, self.log.add_verdict)
 
     async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until ``cluster_wait_s`` is over."""
-        started_at = time.monotonic()
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
         backoff = Backoff(RETRY_FIRST_S, RETRY_CAP_S)
         while True:
             settings = self._book.current  # read in each turn: the operator may change them to end the search
             self._check_sharing()
             self.sharing.become(Role.KERNEL)
             try:
-                return await self._peer_discovery.find_cluster(settings.cluster_size, settings.min_peers)
+                return await self._peers.find_cluster(settings.cluster_size, settings.min_peers)
             except NotEnoughPeers as few:
                 outcome, sentence = Outcome.NOT_ENOUGH_PEERS, str(few)
             except TransferError as error:
                 outcome, sentence = Outcome.BRIDGE_AWAY, str(error)
             self.sharing.become(Role.SHELL)
             delay_s = backoff.next_delay_s()
-            if time.monotonic() + delay_s > started_at + settings.cluster_wait_s:
+            if loop.time() + delay_s > started_at + settings.cluster_wait_s:
                 raise _NoCluster(outcome, sentence)
             self._activity.note(f"No cluster yet: {sentence} Asking again in {delay_s:.1f} s.")
             await asyncio.sleep(delay_s)

@@ -15,11 +15,12 @@ from blake3 import blake3
 from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin
-from ..db.store import Store, StoreError
+from ..db.store import LearningStore, StoreError
 from ..model.codec import CODEC, encode
+from ..model.model_files import DISK, ModelFiles
 from ..model.precision import Precision, as_sent
 from ..model.trainer import Stored, Trained
-from ..model.weights_file import WeightsError, check_weights_file, read_weights
+from ..model.weights_file import WeightsError
 from ..transfers.outgoing import Offerable
 from .backup import back_up
 
@@ -43,16 +44,20 @@ class Versions:
         store: where the records are.
         folder: where the weights files are.
         precision: how precisely weights are given to peers.
+        files: reads and writes them.
 
     Attributes:
         trouble: why the newest version cannot be given to peers, as a sentence; empty if it can.
     """
 
-    def __init__(self, store: Store, folder: Path, precision: Precision = Precision.HALF) -> None:
+    def __init__(
+        self, store: LearningStore, folder: Path, precision: Precision = Precision.HALF, files: ModelFiles = DISK
+    ) -> None:
         self._store = store
         self._precision = precision
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self._files = files
+        files.make_folder(folder)
         self.reload()
         self._offerable: tuple[str, Offerable] | None = None
         self._encoding = asyncio.Lock()
@@ -86,9 +91,9 @@ class Versions:
         """
         wrong = ""
         for version in self._store.versions(MOST_REPAIRED):
-            path = self._folder / version.file_name
+            path = self.path_of(version)
             try:
-                check_weights_file(path, version.digest)
+                self._files.check(path, version.digest)
             except WeightsError as error:
                 wrong = wrong or str(error)
                 continue
@@ -117,16 +122,21 @@ class Versions:
             )
         return ""
 
+    def path_of(self, version: ModelVersion) -> Path:
+        """Return the weights file of a version."""
+        return self._folder / version.file_name
+
     def stored(self) -> Stored:
         """Return the weights file of the newest version."""
-        return Stored(self._folder / self.newest.file_name, self.newest.digest)
+        return Stored(self.path_of(self.newest), self.newest.digest)
 
     def most_encoded_bytes(self) -> int:
         """Return the largest size of an encoded model of this signature: its arrays are as large as the own ones."""
         try:
-            return (self.stored().path.stat().st_size if self._current else UNKNOWN_BYTES) + ENCODING_SPARE_BYTES
+            file_bytes = self._files.size_bytes(self.stored().path) if self._current else UNKNOWN_BYTES
         except OSError:
             return UNKNOWN_BYTES
+        return file_bytes + ENCODING_SPARE_BYTES
 
     def sent_bytes(self) -> int:
         """Return the size of the newest version as it is given to peers; before the first gift an estimate; 0 without.
@@ -139,7 +149,7 @@ class Versions:
         if offerable is not None:  # all versions have the same shapes
             return len(offerable[1].payload)
         try:
-            file_bytes = (self._folder / version.file_name).stat().st_size
+            file_bytes = self._files.size_bytes(self.path_of(version))
         except OSError:
             return 0
         return file_bytes // 2 if self._precision is Precision.HALF else file_bytes
@@ -197,8 +207,8 @@ class Versions:
                 return None
             if self._offerable is None or self._offerable[0] != version.file_name:
                 try:
-                    stored = Stored(self._folder / version.file_name, version.digest)
-                    self._offerable = (version.file_name, await in_thread(_encoded, version, stored, self._precision))
+                    stored = Stored(self.path_of(version), version.digest)
+                    self._offerable = (version.file_name, await in_thread(self._encoded, version, stored))
                     self.trouble = ""
                 except WeightsError as error:
                     log.error("the current model cannot be given to peers: %s", error)
@@ -213,9 +223,9 @@ class Versions:
         """
         self._store.prune(max(files, MOST_VERSIONS_OF_A_ROUND * rounds), rounds)
         kept = {version.file_name for version in self._store.versions(files)}
-        for path in self._folder.iterdir():
+        for path in self._files.paths_in(self._folder):
             if path.name not in kept:
-                path.unlink(missing_ok=True)
+                self._files.remove(path)
 
     def forget(self, backups: Path) -> Path:
         """Remove all versions and rounds, after a backup of them; the next one is the first. Returns the backup."""
@@ -235,15 +245,14 @@ class Versions:
         self._store.add_version(version)
         self._current = version
 
-
-def _encoded(version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
-    payload = encode(as_sent(read_weights(stored.path, stored.digest), precision))
-    return Offerable(
-        payload=payload,
-        digest=blake3(payload).hexdigest(),
-        codec=CODEC,
-        model_signature=version.signature,
-        model_version=version.number,
-        samples=version.samples,
-        accuracy=version.accuracy,
-    )
+    def _encoded(self, version: ModelVersion, stored: Stored) -> Offerable:
+        payload = encode(as_sent(self._files.read(stored.path, stored.digest), self._precision))
+        return Offerable(
+            payload=payload,
+            digest=blake3(payload).hexdigest(),
+            codec=CODEC,
+            model_signature=version.signature,
+            model_version=version.number,
+            samples=version.samples,
+            accuracy=version.accuracy,
+        )

@@ -44,4 +44,4 @@ def _holds(wide: str, narrow: str) -> bool:
 
 def specs_of(weights: Weights) -> tuple[TensorSpec, ...]:
     """Return dtype and shape of each array, in order."""
-    return tuple(TensorSpec(np.dtype(array.dtype).str, tuple(array.shape)) for array in weights)
+    return tuple(TensorSpec(array.dtype.str, tuple(array.shape)) for array in weights)

@@ -7,6 +7,7 @@ partition is uneven: a cart sees mostly two or three of the ten digits, and cann
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -88,6 +89,7 @@ def _pixels(value: object) -> list[int]:
     return [whole_number({"pixel": pixel}, "pixel", 0, BRIGHTEST) for pixel in value]
 
 
+@cache
 def _rows() -> list[Row]:
     from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second; only the trainer needs it
 

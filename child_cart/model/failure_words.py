@@ -28,6 +28,7 @@ _CODE_OF_OTHERS: Final = tuple(
     for folder in (
         Path(__file__).parents[1],  # child_cart
         Path(__file__).parents[2] / "cart_common",
+        Path(__file__).parents[2] / "lab",
         sysconfig.get_path("stdlib"),
         sysconfig.get_path("platstdlib"),
         sysconfig.get_path("purelib"),
@@ -60,7 +61,7 @@ def reason_in(text: str) -> str:
         for before, line in zip(["", *lines], lines, strict=False)
         if line.strip() and not _AROUND.match(line.strip()) and not _PLACE.search(before)
     ]
-    reason = _OPERATION.sub("", reasons[-1] if reasons else "no reason was given").strip().rstrip(".")
+    reason = _OPERATION.sub("", reasons[-1] if reasons else "").strip().rstrip(".") or "no reason was given"
     reason = "".join(letter if letter.isprintable() else " " for letter in reason)
     return reason if len(reason) <= MOST_WORDS else f"{reason[:MOST_WORDS]}…"
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from .arrays import Array, Weights
-from .learner import EpochCallback, ExportError
+from .learner import EpochCallback, ExportError, epoch_orders
 
 
 class KerasLearner:
@@ -24,14 +24,14 @@ class KerasLearner:
         model: built and compiled; its loss and optimizer are used.
         epochs: passes over the rows in one training.
         batch_size: rows per step.
-        seed: of the order of the rows in each epoch.
+        seed: of the order of the rows: a training depends on weights, rows and seed alone.
     """
 
     def __init__(self, model: Any, epochs: int, batch_size: int, seed: int) -> None:
         self._model = model
         self._epochs = epochs
         self._batch_size = batch_size
-        self._random = np.random.default_rng(seed)
+        self._seed = seed
         self._optimizer = model.optimizer
         self._optimizer.build(model.trainable_variables)
         self._fresh_optimizer = [variable.numpy() for variable in self._optimizer.variables]
@@ -50,8 +50,7 @@ class KerasLearner:
         """Train on these rows. The optimizer is reset: its moments belong to other weights."""
         for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)
-        for epoch in range(self._epochs):
-            order = self._random.permutation(len(inputs))
+        for epoch, order in enumerate(epoch_orders(len(inputs), self._epochs, self._seed)):
             loss = self._epoch(_tensor(inputs[order]), _tensor(targets[order]))
             report(epoch + 1, self._epochs, float(loss))
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .arrays import Array, Weights
 
 EpochCallback = Callable[[int, int, float], None]
@@ -39,6 +42,23 @@ class ExportError(Exception):
     """A model cannot be written in this format; the message says why."""
 
 
+def epoch_orders(rows: int, epochs: int, seed: int) -> list[NDArray[np.int64]]:
+    """Return the order in which each epoch of a training takes its rows: one permutation an epoch."""
+    random = np.random.default_rng(seed)
+    return [random.permutation(rows) for _ in range(epochs)]
+
+
+def right_count(scores: Array, targets: Array) -> int:
+    """Return how many rows have their highest score at the right class.
+
+    Args:
+        scores: (rows, classes).
+        targets: (rows,) class numbers, or (rows, classes) one-hot.
+    """
+    classes = targets.argmax(axis=-1) if targets.ndim > 1 else targets
+    return int((scores.argmax(axis=-1) == classes).sum())
+
+
 def accuracy(learner: Learner, inputs: Array, targets: Array) -> float:
     """Return the fraction of rows whose highest score is the right class; 0 for no rows.
 
@@ -47,7 +67,4 @@ def accuracy(learner: Learner, inputs: Array, targets: Array) -> float:
         inputs: (rows, ...).
         targets: (rows,) class numbers, or (rows, classes) one-hot.
     """
-    if len(inputs) == 0:
-        return 0.0
-    classes = targets.argmax(axis=-1) if targets.ndim > 1 else targets
-    return float((learner.predict(inputs).argmax(axis=-1) == classes).mean())
+    return right_count(learner.predict(inputs), targets) / len(inputs) if len(inputs) else 0.0

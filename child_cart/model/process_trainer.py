@@ -171,6 +171,7 @@ class ProcessTrainer:
         self._process = WorkerProcess(
             *("child_cart.model.worker", json.dumps(told)),
             environment={
+                "KERAS_BACKEND": "tensorflow",  # another in the environment of the cart is not for its trainer
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 "TF_NUM_INTRAOP_THREADS": threads,
                 "TF_NUM_INTEROP_THREADS": "1",

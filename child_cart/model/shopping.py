@@ -17,6 +17,8 @@ CLASSES: Final = CATEGORIES + 1  # category 0 is not used
 MONTHS: Final = 12
 STARTER_ROWS: Final = 10_000
 EVALUATION_ROWS: Final = 300
+TEST_ROWS: Final = 2000
+"""Purchases that no cart ever sees; they measure the result of an experiment."""
 FIRST_DAY: Final = date(2020, 1, 1)
 LAST_DAY: Final = date(2023, 12, 31)
 OWN_MONTHS: Final = 0.95
@@ -75,6 +77,10 @@ class Shopping(KerasTask):
     def evaluation_rows(self) -> list[Row]:
         """Return 300 purchases of all months that are among no cart's starter rows."""
         return purchases(EVALUATION_ROWS, seed=3)
+
+    def test_rows(self) -> list[Row]:
+        """Return 2,000 purchases that no cart ever sees."""
+        return purchases(TEST_ROWS, seed=2024)
 
     def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
         """Return inputs (rows, 2): month / 12 and gender; targets (rows, 7), one-hot."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -120,6 +122,9 @@ class KerasTask:
 def load_task(name: str) -> Task:
     """Return the task of this name: a built-in one, or ``package.module:Class``.
 
+    The module of one's own may also lie in the current folder, where ``python -m`` looks and an installed command does
+    not. It is looked at last, so that no file there stands in for a package that is installed.
+
     Raises:
         TaskError: if it does not exist, cannot be loaded, or is not a task.
     """
@@ -128,6 +133,8 @@ def load_task(name: str) -> Task:
         known = " or ".join(BUILT_IN)
         raise TaskError(f"There is no task {name!r}: it is {known}, or your own class as package.module:Class.")
     try:
+        if name not in BUILT_IN and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
         task = getattr(importlib.import_module(module_name), class_name)()
     except Exception as error:  # the module is the user's, and may raise anything
         raise TaskError(f"The task {name!r} cannot be loaded: {type(error).__name__}: {error}.") from error

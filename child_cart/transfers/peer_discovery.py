@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ..network.bridge_selection import BridgeSelection
 from ..network.link import Link
@@ -33,11 +33,11 @@ REST_S: Final = 30.0
 
 @dataclass(frozen=True)
 class Peer:
-    """A cart to fetch a model from, and the channel to it."""
+    """A cart to fetch a model from, and the channel to it; None for that of the cart's own bridge."""
 
     cart_id: str
     cluster_id: str
-    channel: BridgeChannel
+    channel: BridgeChannel | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,19 @@ class _Visit:
     link: Link
     channel: BridgeChannel
     task: asyncio.Task[str]
+
+
+class Peers(Protocol):
+    """What learning needs of the way to other carts."""
+
+    async def find_cluster(self, size: int, minimum: int) -> FoundCluster:
+        """Return up to ``size`` peers; raises ``NotEnoughPeers`` below ``minimum``, and ``TransferError``."""
+
+    async def fetch(self, peer: Peer) -> Received:
+        """Get the current model of a peer; raises ``TransferError`` with the reason why it did not come."""
+
+    async def close(self) -> None:
+        """Let go of what a round has opened."""
 
 
 class PeerDiscovery:

@@ -44,6 +44,7 @@ KERAS = """in user code:
         ("Unable to write (file write failed: time = Mon, errno = 28, error message = 'x')", "No space left on device"),
         ("'colour'", "'colour'"),
         ("", "no reason was given"),
+        ("…\n.", "no reason was given"),
         ("\n\n  \n", "no reason was given"),
     ],
 )

@@ -1,5 +1,6 @@
 """The built-in tasks, rows from CSV files, and loading a task by name."""
 
+import sys
 from collections import Counter
 from datetime import date
 
@@ -76,6 +77,15 @@ def test_wrong_fields_are_named_with_their_value(field, value):
         Shopping().parse_row({"month": 1, "gender": 0, "item": 1, field: value})
 
 
+def test_purchases_to_measure_on_are_not_those_of_carts():
+    task = Shopping()
+    drawn = [task.test_rows(), task.evaluation_rows(), task.starter_rows(Partition())]
+    assert list(map(len, drawn)) == [2000, 300, 10_000]
+    first, second, third = [rows[:300] for rows in drawn]
+    assert first != second != third != first
+    assert task.test_rows() == purchases(2000, seed=2024)
+
+
 def test_all_wrong_fields_of_a_row_are_named_at_once():
     with pytest.raises(RowError, match=r"month is '13'; .* to 12\. gender is missing\. item is '0'"):
         Shopping().parse_row({"month": 13, "item": 0})
@@ -149,3 +159,16 @@ def test_what_is_no_task_is_named(name, sentence):
 def test_built_in_tasks_load():
     assert load_task("shopping").name == "shopping"
     assert load_task("child_cart.model.digits:Digits").name == "digits"
+
+
+def test_a_task_in_the_current_folder_is_found_but_stands_in_for_nothing_that_is_installed(tmp_path, monkeypatch):
+    (tmp_path / "of_this_folder.py").write_text(
+        "from tests.support.carts.light_task import LightTask\nfrom colorsys import rgb_to_hsv\n"
+    )
+    (tmp_path / "colorsys.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])  # as an installed command starts
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert load_task("of_this_folder:LightTask").name == "light"
+    load_task("of_this_folder:LightTask")
+    assert sys.path.count(str(tmp_path)) == 1

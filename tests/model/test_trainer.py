@@ -23,9 +23,9 @@ from child_cart.model.precision import halved
 from child_cart.model.process_trainer import ProcessTrainer, TrainerSetup
 from child_cart.model.task import load_task
 from child_cart.model.trainer import Initial, Stored, TrainerDied, TrainerError
+from child_cart.model.trainer_commands import model_signature
 from child_cart.model.verdict import VerdictReason
 from child_cart.model.weights_file import read_weights, write_weights
-from child_cart.model.worker import model_signature
 
 ROWS = load_task(LIGHT_TASK).starter_rows(Partition())
 

@@ -31,7 +31,7 @@ def wheel_of(version: str, folder: Path) -> Path:
     tree = folder / f"tree-{version}"
     listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
     for name in listed.splitlines():
-        if name.startswith(("cart_common/", "child_cart/", "parent_cart/", "deploy/")) or "/" not in name:
+        if name.startswith(("cart_common/", "child_cart/", "parent_cart/", "lab/", "deploy/")) or "/" not in name:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, tree / name)
     package = tree / "cart_common/__init__.py"
@@ -72,7 +72,7 @@ class InstalledCart(CartProcess):
 
 def test_the_wheel_has_every_file_of_both_programs(wheels: tuple[Path, Path]) -> None:
     tracked = subprocess.check_output(
-        ["git", "ls-files", "cart_common", "child_cart", "parent_cart"], cwd=ROOT, text=True
+        ["git", "ls-files", "cart_common", "child_cart", "parent_cart", "lab"], cwd=ROOT, text=True
     ).split()
     names = {name.partition("/data/share/")[2] or name for name in zipfile.ZipFile(wheels[0]).namelist()}
     left_out = {name for name in tracked if name not in names}

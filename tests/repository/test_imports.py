@@ -43,6 +43,15 @@ def test_importing_every_module_loads_nothing_heavy(package: str, fewest: int) -
     assert HEAVY.isdisjoint(loaded)
 
 
+def test_the_laboratory_imports_at_first_use_what_computes_and_draws() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, "lab"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    count, *loaded = ended.stdout.split()
+    assert int(count) >= 7
+    assert {"tensorflow", "keras", "jax", "matplotlib", "sklearn", "flask"}.isdisjoint(loaded)
+
+
 REFUSING = """
 import importlib, pkgutil, sys
 
@@ -99,7 +108,7 @@ def only_of_carts() -> set[str]:
 
 def test_the_image_of_a_bridge_imports_without_what_carts_need(tmp_path: Path) -> None:
     assert image_of("parent_cart", tmp_path) == {"cart_common", "parent_cart", "containers"}
-    refused = {"child_cart", "demo", "tests", *only_of_carts()}
+    refused = {"child_cart", "demo", "lab", "tests", *only_of_carts()}
     assert HEAVY | {"blake3", "flask_login", "pandas", "PIL"} <= refused
     ended = subprocess.run(
         [sys.executable, "-c", REFUSING, tmp_path, *refused], cwd=tmp_path, capture_output=True, text=True, timeout=60
@@ -111,7 +120,7 @@ def test_the_image_of_a_bridge_imports_without_what_carts_need(tmp_path: Path) -
 def test_the_image_of_a_cart_imports_without_bridge_and_tests(tmp_path: Path) -> None:
     assert image_of("child_cart", tmp_path) == {"cart_common", "child_cart", "containers", "demo"}
     ended = subprocess.run(
-        [sys.executable, "-c", REFUSING, tmp_path, "parent_cart", "tests"],
+        [sys.executable, "-c", REFUSING, tmp_path, "parent_cart", "lab", "tests"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

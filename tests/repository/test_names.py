@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("cart_common", "parent_cart", "child_cart", "demo", "containers")
+PACKAGES = ("cart_common", "parent_cart", "child_cart", "demo", "lab", "containers", "examples")
 TOP = {
     "cart_common": {"__init__"},
     "parent_cart": {"__init__", "__main__", "main", "config"},

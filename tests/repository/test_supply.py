@@ -12,7 +12,12 @@ import pytest
 from support.processes.container_engine import BASES, LISTS
 from support.processes.programs import ROOT
 
-PACKAGES = ("parent_cart/requirements.txt", "child_cart/requirements.txt", "requirements-dev.txt")
+PACKAGES = (
+    "parent_cart/requirements.txt",
+    "child_cart/requirements.txt",
+    *(f"lab/requirements{extra}.txt" for extra in ("", "-ray", "-tensorboard", "-mlflow")),
+    "requirements-dev.txt",
+)
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 

@@ -77,7 +77,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "main.py: No program is named. The first word is the program: parent (a bridge) or child (a cart)"),
+        ((), "main.py: No program is named. The first word is the program: parent (a bridge), child (a cart) or lab "),
         (("chidl",), "main.py: There is no program 'chidl'. Did you mean child?"),
         (("--port", "9000"), "main.py: There is no program '--port'. The first word is the program"),
         (("parent", "--port", "99999"), "bridge: --port is '99999'; it must be a whole number from 0 to 65535."),

@@ -1,13 +1,14 @@
-"""A file that is replaced is the old one or the new one, never a part of it, and only its owner reads it."""
+"""A file that is replaced is the old one or the new one, never a part of it, and it is private by default."""
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from cart_common.process.atomic_files import replacing, write_whole
+from cart_common.process.atomic_files import PUBLIC, replacing, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -21,6 +22,16 @@ def test_a_file_is_written_replaced_and_private(tmp_path: Path) -> None:
         assert path.read_bytes() == content
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert names(tmp_path) == ["key.pem"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_a_public_file_has_the_mode_that_the_umask_leaves(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "curve.csv", b"round", PUBLIC)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "curve.csv").stat().st_mode) == 0o666 & ~umask
 
 
 def test_the_earlier_file_holds_until_the_block_has_ended(tmp_path: Path) -> None:

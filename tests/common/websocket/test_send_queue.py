@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 
 import pytest
@@ -124,6 +125,14 @@ async def test_background_does_not_swallow_the_end_of_the_block_itself() -> None
     release.set()
     await until(task.done)
     assert task.cancelled()
+
+
+async def test_work_in_a_thread_sees_the_context_of_its_caller():
+    setting = contextvars.ContextVar("setting", default="none")
+    setting.set("here")
+    assert await in_thread(setting.get) == "here"
+    await in_thread(setting.set, "there")
+    assert setting.get() == "here"
 
 
 async def test_a_thread_is_waited_for_even_when_its_caller_is_cancelled() -> None:

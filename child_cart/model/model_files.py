@@ -1,0 +1,84 @@
+"""Where models lie: the weights files of a cart, and the payloads that peers have sent."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import Final, Protocol
+
+from . import codec
+from .arrays import Array, Weights
+from .weights_file import check_weights_file, read_weights, write_weights
+
+
+class ModelFiles(Protocol):
+    """Reads and writes models by path. What is on a disk may be damaged, and is then never taken for whole."""
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder for weights files, if it is not there."""
+
+    def paths_in(self, folder: Path) -> list[Path]:
+        """Return the files of a folder."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+
+    def size_bytes(self, path: Path) -> int:
+        """Return the size of a weights file; raises ``OSError`` if it is not there."""
+
+    def write(self, path: Path, weights: Weights) -> str:
+        """Write a weights file, whole or not at all; return its digest."""
+
+    def read(self, path: Path, digest: str) -> list[Array]:
+        """Return the arrays of a weights file; raises ``WeightsError`` if it is not the one of this digest."""
+
+    def check(self, path: Path, digest: str) -> None:
+        """Raise ``WeightsError`` if this is not a whole weights file of this digest."""
+
+    def payload(self, path: Path) -> list[Array]:
+        """Return the arrays of a received payload; raises ``CodecError`` if its bytes are none."""
+
+
+class DiskFiles:
+    """Files on a disk. A payload is mapped: its arrays are views, and the mapping ends with the last of them."""
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder for weights files, if it is not there."""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def paths_in(self, folder: Path) -> list[Path]:
+        """Return the files of a folder."""
+        return list(folder.iterdir())
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        path.unlink(missing_ok=True)
+
+    def size_bytes(self, path: Path) -> int:
+        """Return the size of a weights file; raises ``OSError`` if it is not there."""
+        return path.stat().st_size
+
+    def write(self, path: Path, weights: Weights) -> str:
+        """Write a weights file, whole or not at all; return its digest."""
+        return write_weights(path, weights)
+
+    def read(self, path: Path, digest: str) -> list[Array]:
+        """Return the arrays of a weights file; raises ``WeightsError`` if it is not the one of this digest."""
+        return read_weights(path, digest)
+
+    def check(self, path: Path, digest: str) -> None:
+        """Raise ``WeightsError`` if this is not a whole weights file of this digest."""
+        check_weights_file(path, digest)
+
+    def payload(self, path: Path) -> list[Array]:
+        """Return the arrays of a received payload; raises ``CodecError`` if its bytes are none."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        finally:
+            os.close(descriptor)
+        return codec.decode(memoryview(mapped))
+
+
+DISK: Final = DiskFiles()

@@ -1,0 +1,90 @@
+"""What all carts want computed, collected until nothing else can go on, and then computed together by an engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from child_cart.model.arrays import Array, Weights
+from child_cart.model.trainer_commands import Predict, Train
+
+
+class Engine(Protocol):
+    """Computes for many carts at once."""
+
+    def start(self) -> list[Array]:
+        """Return the task's starting weights, of this run's seed."""
+
+    def train(self, wanted: Sequence[Train]) -> list[Weights]:
+        """Train each of these models on its own rows; return their new weights, in order."""
+
+    def predict(self, wanted: Sequence[Predict]) -> list[Array]:
+        """Return the scores of each of these models, in order: (rows, classes) each."""
+
+    def close(self) -> None:
+        """Let go of what the engine holds."""
+
+
+class Computing:
+    """Collects what is wanted; ``flush`` computes it.
+
+    Args:
+        engine: computes.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._trainings: list[tuple[Train, asyncio.Future[Weights]]] = []
+        self._predictions: list[tuple[Predict, asyncio.Future[Array]]] = []
+
+    def result(self, wanted: Train | Predict) -> asyncio.Future[Weights] | asyncio.Future[Array]:
+        """Return a future that gets the result when everything else waits."""
+        loop = asyncio.get_running_loop()
+        if isinstance(wanted, Train):
+            new_weights: asyncio.Future[Weights] = loop.create_future()
+            self._trainings.append((wanted, new_weights))
+            return new_weights
+        scores: asyncio.Future[Array] = loop.create_future()
+        self._predictions.append((wanted, scores))
+        return scores
+
+    def flush(self) -> bool:
+        """Compute everything that is wanted now; return whether there was anything."""
+        trainings, self._trainings = self._trainings, []
+        predictions, self._predictions = self._predictions, []
+        self._train([(wanted, future) for wanted, future in trainings if not future.done()])
+        self._predict([(wanted, future) for wanted, future in predictions if not future.done()])
+        return bool(trainings or predictions)
+
+    def _train(self, wanted: Sequence[tuple[Train, asyncio.Future[Weights]]]) -> None:
+        try:
+            results = self._engine.train([one for one, _ in wanted]) if wanted else []
+        except Exception as error:
+            _fail([future for _, future in wanted], error)
+            return
+        for (_, future), weights in zip(wanted, results, strict=True):
+            future.set_result(weights)
+
+    def _predict(self, wanted: Sequence[tuple[Predict, asyncio.Future[Array]]]) -> None:
+        # A model that many carts have received is measured once on the rows that they share.
+        distinct: dict[tuple[int, ...], Predict] = {}
+        for one, _ in wanted:
+            distinct.setdefault(_key(one), one)
+        try:
+            scores = self._engine.predict(list(distinct.values())) if distinct else []
+        except Exception as error:
+            _fail([future for _, future in wanted], error)
+            return
+        found = dict(zip(distinct, scores, strict=True))
+        for one, future in wanted:
+            future.set_result(found[_key(one)])
+
+
+def _key(wanted: Predict) -> tuple[int, ...]:
+    return (id(wanted.inputs), *map(id, wanted.weights))
+
+
+def _fail(futures: Sequence[asyncio.Future[Weights]] | Sequence[asyncio.Future[Array]], error: Exception) -> None:
+    for future in futures:
+        future.set_exception(error)

@@ -1,0 +1,197 @@
+"""The method ``carts``: simulated carts that run the product's own rounds on one loop with a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from cart_common.process.settings import SettingError
+from child_cart.db.records import ModelVersion, RoundRecord
+from child_cart.model.arrays import Weights, specs_of
+from child_cart.model.partition import Partition
+from child_cart.model.precision import Precision
+from child_cart.model.task import Row, Task
+from child_cart.model.trainer import Initial
+from child_cart.model.trainer_commands import TrainerCommands, model_signature
+from child_cart.model.verdict import VerdictReason
+
+from ..conditions.attacks import Attack, Sight, Stale
+from ..conditions.topology import Topology
+from ..config import RunConfig
+from .cart import SimulatedCart
+from .computing import Computing, Engine
+from .hostile import HostileGiver
+from .memory import MemoryFiles
+from .method import CartEnd, MethodRound
+from .relay import MemoryRelay
+from .trainer import LabTrainer
+from .virtual_loop import VirtualLoop
+
+SETTLING_S: Final = 1.0
+
+
+class SimulatedFleet:
+    """All carts of a run.
+
+    Args:
+        config: of the run.
+        task: what is learned.
+        engine: computes.
+        topology: says who meets whom.
+        attacks: of the hostile carts, by number.
+        start_s: the virtual time at the start.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        task: Task,
+        engine: Engine,
+        topology: Topology,
+        attacks: Mapping[int, Attack],
+        start_s: float,
+    ) -> None:
+        lab = config.lab
+        self._task = task
+        self._attacks = attacks
+        self._seed = lab.seed
+        self._computing = Computing(engine)
+        start = engine.start()
+        self._files = MemoryFiles(specs_of(start))
+        self._relay = MemoryRelay(topology, self._files, lab.seed, lab.loss, lab.delay)
+        self._ended: dict[int, RoundRecord | None] = {}
+        self._all_ended = asyncio.Event()
+        self._carts = self._built(config, topology.size, start)
+        self._loop = VirtualLoop(self._computing.flush, start_s)
+        self._running: list[asyncio.Task[None]] = []
+        self._failure: BaseException | None = None
+
+    def run_round(self, number: int, rows: Mapping[int, Sequence[Row]]) -> MethodRound:
+        """Let a round pass in which these carts are there and get these rows."""
+        return self._loop.run_until_complete(self._round(number, rows))
+
+    def weights(self) -> list[Weights]:
+        """Return each cart's newest weights."""
+        return [cart.weights for cart in self._carts]
+
+    def virtual_s(self) -> float:
+        """Return the virtual time."""
+        return self._loop.time()
+
+    def versions(self) -> list[ModelVersion]:
+        """Return the record of each cart's newest version."""
+        return [cart.version for cart in self._carts]
+
+    def remembered(self) -> dict[str, list[Weights]]:
+        """Return what attacks keep from one round to the next."""
+        stale = self._stale_attacks()
+        return {f"stale-{cart}": [attack.first] for cart, attack in stale.items() if attack.first is not None}
+
+    def go_on_from(
+        self,
+        versions: Sequence[ModelVersion],
+        models: Mapping[str, Sequence[Weights]],
+        came: Mapping[int, Sequence[Row]],
+    ) -> None:
+        """Take over the models of an earlier part of this run, and the rows that had come by then."""
+        for cart, version, weights in zip(self._carts, versions, models["cart"], strict=True):
+            cart.go_on_from(version, weights, came.get(cart.number, ()))
+        for number, attack in self._stale_attacks().items():
+            (attack.first,) = models.get(f"stale-{number}", (None,))
+
+    def close(self) -> None:
+        """End all carts."""
+        for task in self._running:
+            task.cancel()
+        self._loop.run_until_complete(_ended(self._running))
+        self._loop.close()
+
+    def _built(self, config: RunConfig, cluster_size: int, start: Weights) -> list[SimulatedCart]:
+        settings = config.cart_settings(cluster_size)
+        most = min(cluster_size, config.lab.carts - 1)
+        if settings.min_peers > most:
+            raise SettingError(
+                f"--min-peers is {settings.min_peers}, but with --topology {config.lab.topology} each of "
+                f"{config.lab.carts:,} carts asks {most}: a round could never have enough peers."
+            )
+        trainer = LabTrainer(TrainerCommands(self._task, Partition(), None, 0, start, self._files), self._computing)
+        carts = [
+            SimulatedCart(number, settings, self._files, self._relay, trainer, self._take_record)
+            for number in range(config.lab.carts)
+        ]
+        initial = Initial("", model_signature(self._task.name, start), 0)
+        for cart in carts:
+            cart.begin(self._task.name, initial, start)
+            give = cart.sharing.offer
+            if cart.number in self._attacks:
+                attack, precision = self._attacks[cart.number], Precision(settings.wire_precision)
+                give = HostileGiver(cart, attack, self._honest_weights, precision, self._seed).offer
+            self._relay.attach(cart.cart_id, give)
+        return carts
+
+    def _honest_weights(self) -> Iterable[Weights]:
+        return (cart.weights for cart in self._carts if cart.number not in self._attacks)
+
+    def _stale_attacks(self) -> dict[int, Stale]:
+        return {cart: attack for cart, attack in self._attacks.items() if isinstance(attack, Stale)}
+
+    def _take_record(self, cart: int, record: RoundRecord) -> None:
+        self._ended[cart] = record
+        if all(self._ended.values()):
+            self._all_ended.set()
+
+    def _take_failure(self, task: asyncio.Task[None]) -> None:
+        """Let the round end when a cart fails with an error that is no outcome of a round."""
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._failure = self._failure or failure
+            self._all_ended.set()
+
+    async def _round(self, number: int, rows: Mapping[int, Sequence[Row]]) -> MethodRound:
+        loop = asyncio.get_running_loop()
+        if not self._running:
+            self._running = [loop.create_task(cart.run()) for cart in self._carts]
+            for task in self._running:
+                task.add_done_callback(self._take_failure)
+            await asyncio.sleep(SETTLING_S)
+        random.seed(f"{self._seed}/{number}")  # of the carts' delays before they ask again
+        started_s = loop.time()
+        self._relay.begin_round(number, list(rows))
+        self._ended = dict.fromkeys(rows)
+        self._all_ended.clear()
+        trained_on = {cart: self._carts[cart].take_rows(given) for cart, given in rows.items()}
+        await self._all_ended.wait()
+        if self._failure is not None:
+            raise self._failure
+        took_s = loop.time() - started_s
+        await asyncio.sleep(SETTLING_S)  # the carts put their files in order
+        ends = {cart: _end_of(record) for cart, record in self._ended.items() if record is not None}
+        return MethodRound(took_s, trained_on, ends)
+
+
+def try_attacks(attacks: Mapping[int, Attack], task: Task, start: Weights, rows: Sequence[Row]) -> None:
+    """Raise ``SettingError`` now if an attack does not suit the task, rather than in the middle of a round."""
+    for attack in list(attacks.values())[:1]:
+        attack.for_cart().weights(start, Sight(start, [], np.random.default_rng(0)))
+        attack.rows(rows[:1], task)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _end_of(record: RoundRecord) -> CartEnd:
+    reasons = [verdict.reason for verdict in record.verdicts]
+    return CartEnd(
+        outcome=str(record.outcome),
+        rows=record.rows,
+        local_accuracy=record.local_accuracy,
+        new_accuracy=record.new_accuracy,
+        asked=len(reasons),
+        accepted=reasons.count(VerdictReason.ACCEPTED),
+        dropped={str(reason): reasons.count(reason) for reason in reasons if reason != VerdictReason.ACCEPTED},
+        received_bytes=sum(verdict.payload_bytes or 0 for verdict in record.verdicts),
+    )

@@ -1,0 +1,1 @@
+"""Engines: what trains and measures the models of many carts."""

@@ -1,0 +1,47 @@
+"""Train and measure one model after the other with the task's own learner: for any task and library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from child_cart.model.arrays import Array, Weights
+from child_cart.model.task import Task
+from child_cart.model.trainer_commands import Predict, Train
+
+
+class OneByOne:
+    """An engine with one learner.
+
+    Args:
+        task: builds it.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._learner = task.build_learner()
+        self._start = self._learner.weights()
+
+    def start(self) -> list[Array]:
+        """Return the task's starting weights."""
+        return self._start
+
+    def train(self, wanted: Sequence[Train]) -> list[Weights]:
+        """Train each model on its own rows."""
+        results: list[Weights] = []
+        for one in wanted:
+            self._learner.set_weights(one.weights)
+            self._learner.train(one.inputs, one.targets, lambda *_: None)
+            results.append(self._learner.weights())
+        return results
+
+    def predict(self, wanted: Sequence[Predict]) -> list[Array]:
+        """Return the scores of each model."""
+        results = []
+        for one in wanted:
+            self._learner.set_weights(one.weights)
+            results.append(np.asarray(self._learner.predict(one.inputs)))
+        return results
+
+    def close(self) -> None:
+        """Do nothing."""

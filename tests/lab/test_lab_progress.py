@@ -1,0 +1,34 @@
+"""The learning curve of a terminal."""
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from lab.commands.progress import BLOCKS, curve, summary_table
+
+
+@given(st.lists(st.floats(0, 1), max_size=300), st.integers(-5, 100))
+def test_a_curve_has_a_block_for_each_value_or_as_many_as_fit_and_ends_with_the_newest(values, chars):
+    shown = curve(values, chars)
+    assert len(shown) == min(len(values), max(chars, 1))
+    assert set(shown) <= set(BLOCKS)
+    if values:
+        assert shown[-1] == curve(values[-1:], 1)
+
+
+def test_a_curve_rises_with_its_values():
+    assert curve([place / 8 for place in range(9)], 9) == BLOCKS + BLOCKS[-1]
+
+
+@pytest.mark.parametrize(("rounds", "words"), [(1, "After 1 round"), (2, "After 2 rounds")])
+def test_the_results_count_rounds(rounds, words):
+    found = {"mean": 0.5, "worst": 0.25}
+    summary = {"rounds": rounds, "alone": found, "federated": found, "all_data": 0.75, "complete": True}
+    numbers = {"received_bytes_per_cart_and_round": 1.0, "cart_rounds_per_s": 2.0}
+    console = Console(file=io.StringIO(), width=100)
+    console.print(summary_table({**summary, **numbers}, Path("runs/one")))
+    assert words in {line.strip() for line in console.file.getvalue().splitlines()}

@@ -1,0 +1,161 @@
+"""The in-memory relay: who meets whom, what is lost or late, and what a receiver refuses."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cart_common.wire.messages import Code
+from child_cart.config import CartSettings, exchange_limits
+from child_cart.model.arrays import specs_of
+from child_cart.model.codec import CODEC, encode
+from child_cart.transfers.assembly import TransferError
+from child_cart.transfers.bridge_requests import NotEnoughPeers
+from child_cart.transfers.outgoing import Offerable
+from lab.carts.memory import MemoryFiles
+from lab.carts.relay import MemoryRelay, RelayPeers
+from lab.carts.virtual_loop import VirtualLoop
+from lab.conditions.topology import topology_of
+
+MODEL = [np.ones((2, 3), np.float32)]
+PAYLOAD = encode(MODEL)
+OFFER = Offerable(PAYLOAD, blake3(PAYLOAD).hexdigest(), CODEC, "signature", 1, 10, 0.5)
+
+
+class Taker:
+    wanted = ("signature", CODEC)
+    limits = exchange_limits(CartSettings())
+
+
+async def give():
+    return OFFER
+
+
+def relay_of(carts, topology="clusters:3", loss=0.0, delay_s=0.0, seed=1, give=give):
+    files = MemoryFiles(specs_of(MODEL))
+    relay = MemoryRelay(topology_of(topology, carts, seed), files, seed, loss, delay_s)
+    for number in range(carts):
+        relay.attach(f"cart-{number}", give)
+    return relay, files
+
+
+def run(main):
+    loop = VirtualLoop(lambda: False)
+    try:
+        return loop.run_until_complete(main), loop.time()
+    finally:
+        loop.close()
+
+
+async def outcomes(relay, pairs):
+    fetched = (relay.fetch(f"cart-{one}", f"cart-{other}", Taker()) for one, other in pairs)
+    return await asyncio.gather(*fetched, return_exceptions=True)
+
+
+@given(st.integers(2, 30), st.integers(1, 6), st.data())
+def test_peers_are_others_that_are_there_and_the_same_for_a_seed(carts, size, data):
+    there = data.draw(st.sets(st.integers(0, carts - 1), min_size=1))
+    picked = []
+    for _ in range(2):
+        relay, _ = relay_of(carts)
+        relay.begin_round(3, there)
+        picked.append([relay.peers_of(f"cart-{number}", size) for number in sorted(there)])
+    assert picked[0] == picked[1]
+    for number, found in zip(sorted(there), picked[0], strict=True):
+        assert len(found) == len(set(found)) == min(size, len(there) - 1)
+        assert set(found) <= {f"cart-{other}" for other in there - {number}}
+
+
+def test_a_ring_has_two_neighbours_less_those_that_are_away():
+    relay, _ = relay_of(6, "ring")
+    relay.begin_round(1, range(6))
+    one, other = relay.peers_of("cart-0", 9)
+    assert one != other
+    relay.begin_round(2, set(range(6)) - {int(other[-1])})
+    assert relay.peers_of("cart-0", 9) == [one]
+
+
+def test_too_few_peers_are_told():
+    async def main():
+        relay, _ = relay_of(4)
+        peers = RelayPeers(relay, "cart-0", Taker())
+        relay.begin_round(1, [0, 1, 2])
+        found = await peers.find_cluster(3, 2)
+        assert {peer.cart_id for peer in found.peers} == {"cart-1", "cart-2"}
+        with pytest.raises(NotEnoughPeers, match="2 other carts of this model were found; at least 3"):
+            await peers.find_cluster(3, 3)
+        await peers.close()
+
+    run(main())
+
+
+def test_a_model_comes_as_it_was_given():
+    async def main():
+        relay, files = relay_of(2)
+        relay.begin_round(1, [0, 1])
+        received = await RelayPeers(relay, "cart-0", Taker()).fetch(
+            (await RelayPeers(relay, "cart-0", Taker()).find_cluster(1, 1)).peers[0]
+        )
+        assert (received.offer.source, received.offer.samples, received.offer.accuracy) == ("cart-1", 10, 0.5)
+        assert received.offer.total_bytes == len(PAYLOAD)
+        assert np.array_equal(files.payload(received.path)[0], MODEL[0])
+        relay.begin_round(2, [0, 1])
+        with pytest.raises(KeyError):
+            files.payload(received.path)
+
+    run(main())
+
+
+@pytest.mark.parametrize("loss", [0.1, 0.5, 0.9])
+def test_the_wanted_fraction_of_models_is_lost(loss):
+    relay, _ = relay_of(60, loss=loss)
+    relay.begin_round(1, range(60))
+    pairs = [(one, other) for one in range(60) for other in range(60) if one != other]
+    found, _ = run(outcomes(relay, pairs))
+    lost = [one for one in found if isinstance(one, TransferError)]
+    assert {one.code for one in lost} == {Code.TIMED_OUT}
+    assert len(lost) / len(pairs) == pytest.approx(loss, abs=0.03)
+    again, _ = run(outcomes(relay, pairs))
+    assert [type(one) for one in again] == [type(one) for one in found]
+
+
+def test_delays_have_the_wanted_mean_and_take_no_time():
+    relay, _ = relay_of(2, delay_s=30.0)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        for number in range(500):
+            relay.begin_round(number, [0, 1])
+            await relay.fetch("cart-0", "cart-1", Taker())
+        return (loop.time() - started_s) / 500
+
+    assert run(main())[0] == pytest.approx(60.0, rel=0.15)  # a request and its answer
+
+
+def test_a_cart_without_a_model_gives_none():
+    async def give_none():
+        return None
+
+    relay, _ = relay_of(2, give=give_none)
+    relay.begin_round(1, [0, 1])
+    (found,), _ = run(outcomes(relay, [(0, 1)]))
+    assert isinstance(found, TransferError)
+    assert found.code is Code.NO_MODEL
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model_signature": "other"}, {"codec": "other"}, {"payload": bytes(Taker.limits.max_model_bytes + 1)}]
+)
+def test_an_offer_is_checked_as_in_a_cart(changes):
+    async def give_other():
+        return replace(OFFER, **changes)
+
+    relay, _ = relay_of(2, give=give_other)
+    relay.begin_round(1, [0, 1])
+    (found,), _ = run(outcomes(relay, [(0, 1)]))
+    assert isinstance(found, TransferError)

@@ -1,0 +1,148 @@
+"""The commands of a trainer as steps, without TensorFlow: what each asks for, writes and refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.processes.programs import LIGHT_TASK
+
+from child_cart.model.arrays import specs_of
+from child_cart.model.codec import CodecError, encode
+from child_cart.model.model_files import DISK
+from child_cart.model.partition import Partition
+from child_cart.model.precision import halved
+from child_cart.model.task import load_task
+from child_cart.model.trainer_commands import Predict, Summarise, Train, TrainerCommands, model_signature
+from child_cart.model.weights_file import WeightsError, read_weights
+
+TASK = load_task(LIGHT_TASK)
+LEARNER = TASK.build_learner()
+START = LEARNER.weights()
+ROWS = TASK.starter_rows(Partition())[:40]
+
+
+def commands(**changes):
+    given = {"partition": Partition(), "data": None, "starter_limit": 50, "initial": START, "files": DISK, **changes}
+    return TrainerCommands(TASK, **given)
+
+
+def carried_out(steps):
+    """Take the steps with a learner; return the result and the kinds of what was computed."""
+    kinds, result = [], None
+    try:
+        while True:
+            wanted = steps.send(result)
+            kinds.append(type(wanted))
+            LEARNER.set_weights(wanted.weights)
+            match wanted:
+                case Train(inputs=inputs, targets=targets):
+                    LEARNER.train(inputs, targets, lambda *_: None)
+                    result = LEARNER.weights()
+                case Predict(inputs=inputs):
+                    result = LEARNER.predict(inputs)
+                case Summarise():
+                    result = {"made": "summary"}
+    except StopIteration as end:
+        return end.value, kinds
+
+
+@pytest.fixture
+def base(tmp_path):
+    result, kinds = carried_out(commands().initialise(str(tmp_path / "0.h5")))
+    assert kinds == []
+    assert result["parameters"] == sum(array.size for array in START)
+    assert result["signature"] == model_signature(TASK.name, START)
+    return {"path": str(tmp_path / "0.h5"), "digest": result["digest"]}
+
+
+def put(path: Path, weights):
+    path.write_bytes(encode(weights))
+    return str(path)
+
+
+def test_a_training_is_written_measured_and_summarised(base, tmp_path):
+    result, kinds = carried_out(commands().train(base, ROWS, ROWS[:5], str(tmp_path / "1.h5")))
+    assert kinds == [Train, Predict, Predict, Summarise]  # the common evaluation rows, and the cart's own
+    assert (result["rows"], result["summary"]) == (40, {"made": "summary"})
+    assert result["accuracy"] > 0.6
+    written = read_weights(tmp_path / "1.h5", result["digest"])
+    assert not np.array_equal(written[0], START[0])
+
+
+def test_a_training_without_rows_trains_nothing(base, tmp_path):
+    result, kinds = carried_out(commands().train(base, [], [], str(tmp_path / "1.h5")))
+    assert kinds == [Predict, Summarise]
+    assert np.array_equal(read_weights(tmp_path / "1.h5", result["digest"])[0], START[0])
+
+
+def test_the_start_trains_on_no_more_starter_rows_than_its_limit(base, tmp_path):
+    result, _ = carried_out(commands(starter_limit=7).start(base, [], str(tmp_path / "1.h5")))
+    assert result["rows"] == 7
+    (tmp_path / "own.csv").write_text("degrees,third\n10,0\n200,1\n300,2\n")
+    result, _ = carried_out(commands(data=tmp_path / "own.csv").start(base, [], str(tmp_path / "1.h5")))
+    assert result["rows"] == 3
+
+
+def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
+    path = put(tmp_path / "one", halved(START))
+    result, kinds = carried_out(commands().score(path, ROWS[:10]))
+    assert kinds == [Predict, Predict]
+    assert 0 <= result["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        ([array * np.nan for array in START], "NOT_FINITE"),
+        ([array + 1e7 for array in START], "HUGE_WEIGHTS"),
+        ([array.T for array in START], "WRONG_SHAPE"),
+        (START[:1], "WRONG_SHAPE"),
+        ([np.full(array.shape, 1 << 60) for array in START], "WRONG_SHAPE"),
+    ],
+)
+def test_a_bad_model_is_named_and_never_computed_with(tmp_path, weights, reason):
+    result, kinds = carried_out(commands().score(put(tmp_path / "one", weights), []))
+    assert (result, kinds) == ({"reason": reason}, [])
+
+
+def test_a_payload_of_other_bytes_is_an_error(tmp_path):
+    (tmp_path / "one").write_bytes(b"nothing")
+    with pytest.raises(CodecError):
+        carried_out(commands().score(str(tmp_path / "one"), []))
+
+
+def test_an_average_is_that_of_the_shares(base, tmp_path):
+    other = [array + 4 for array in START]
+    received = [{"path": put(tmp_path / "one", other), "share": 3.0}]
+    steps = commands().average({**base, "share": 1.0}, received, [], str(tmp_path / "2.h5"))
+    result, kinds = carried_out(steps)
+    assert kinds == [Predict, Summarise]
+    assert np.allclose(read_weights(tmp_path / "2.h5", result["digest"])[0], START[0] + 3)
+
+
+def test_an_adopted_model_is_written_as_the_tasks(tmp_path):
+    path = put(tmp_path / "one", halved([array + 1 for array in START]))
+    result, _ = carried_out(commands().adopt(path, [], str(tmp_path / "3.h5")))
+    written = read_weights(tmp_path / "3.h5", result["digest"])
+    assert specs_of(written) == specs_of(START)
+    assert np.allclose(written[0], 1)
+
+
+def test_weights_that_a_training_has_spoilt_are_never_written(base, tmp_path):
+    steps = commands().train(base, ROWS, [], str(tmp_path / "1.h5"))
+    assert isinstance(steps.send(None), Train)
+    with pytest.raises(WeightsError, match=r"NOT_FINITE.*extreme number"):
+        steps.send([array * np.nan for array in START])
+    assert not (tmp_path / "1.h5").exists()
+
+
+def test_a_stored_model_of_other_shapes_asks_for_a_reset(base):
+    wider = commands(initial=[np.zeros((3, 3), np.float32)])
+    with pytest.raises(WeightsError, match="Reset the model"):
+        carried_out(wider.train(base, ROWS, [], "unused"))
+
+
+def test_a_task_without_any_rows_to_measure_on_has_accuracy_0(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(TASK, "evaluation_rows", list)
+    result, kinds = carried_out(commands().train(base, ROWS, [], str(tmp_path / "1.h5")))
+    assert (result["accuracy"], kinds) == (0.0, [Train, Summarise])
