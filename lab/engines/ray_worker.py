@@ -10,7 +10,7 @@ from child_cart.model.task import Task
 from child_cart.model.trainer_commands import Predict, Train
 
 from ..packages import versions
-from .choice import local_engine
+from .local import local_engine
 
 
 @dataclass(frozen=True)
