@@ -34,7 +34,7 @@ def prove(store: Store, models: Path, sales: dict[str, list[int]], batches: dict
     known = set(store.batch_ids())
     assert batches.keys() - known == set(), "a batch was confirmed, and is not there"
 
-    rows = Counter(map(_key, store.every_row()))
+    rows = Counter(_key(entry.row) for entry in store.every_row())
     wanted = Counter(_key(row_of(line.amount)) for sale in kept for line in sale.lines)
     wanted += Counter(_key(row) for name in known & batches.keys() for row in batches[name])
     assert wanted - rows == Counter(), "rows are missing"
