@@ -461,9 +461,10 @@ async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Bridges) ->
     first = await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
-        seeking = (node.exchange.home.requests.seek("ab" * 16, 5.0) for _ in range(300))
+        # More than the bridge reads of an account at once: it reads the others at their rate.
+        at_once = first.hub.limits.messages_at_once + 20
+        seeking = (node.exchange.home.requests.seek("ab" * 16, 20.0) for _ in range(at_once))
         assert set(await asyncio.gather(*seeking)) == {None}
-        assert first.hub.counters["requests_refused"] > 0
 
 
 # Transfers that outlive their bridge.
