@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import http.client
 import json
 import logging
@@ -445,6 +446,22 @@ def test_an_answer_that_is_never_taken_is_cut_off(
     with pages.serve() as server:
         opened.append(pages.socket(server, b"GET /large HTTP/1.1\r\nHost: cart\r\n\r\n"))
         assert pages.ask(server) == "here"  # in the only place
+
+
+def test_no_connection_is_left_open_at_the_end(
+    tmp_path: Path, quick: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = Pages(Authority(tmp_path))
+    monkeypatch.setattr(page_server, "CLOSE_S", 1.0)
+    with pages.serve() as server:
+        # The server ends the connection with its answer, and then waits for a client that does not end it in turn.
+        opened.append(pages.socket(server, b"GET /told HTTP/1.1\r\nHost: cart\r\nConnection: close\r\n\r\n"))
+        assert _end_of(opened[0])
+        monkeypatch.setattr(page_server, "CLOSE_S", 0.05)
+    server._thread.join(10)
+    assert not server._thread.is_alive()
+    del server
+    gc.collect()  # a connection that is left open is told here, and fails the test
 
 
 class EndlessFile(BytesIO):

@@ -235,6 +235,8 @@ class PageServer:
             await connection.closed.wait()
         finally:
             transport.abort()
+            # A TLS transport that was closed twice does not abort: it ends with the time of its closing handshake.
+            await connection.closed.wait()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
