@@ -142,9 +142,7 @@ def test_ctrl_c_ends_with_a_summary_also_without_a_number_of_rounds(start, tmp_p
     told, _ = demo.process.communicate(timeout=60)
     assert demo.process.returncode == 0, told
     assert "one model on all data" in told
-    carts = demo.summary()["carts"]
-    assert all(cart["federated"] > 0.5 for cart in carts)
-    assert any(cart["averaged"] for cart in carts)  # the first to train may end its round before the other has a model
+    assert all(cart["averaged"] >= 1 and cart["federated"] > 0.5 for cart in demo.summary()["carts"])
     assert demo.below() == set()
     assert list(tmp_path.iterdir()) == []
 

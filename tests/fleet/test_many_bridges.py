@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.bridge_requests import NotEnoughPeers
 from child_cart.transfers.incoming import Received
 from child_cart.transfers.peer_discovery import MOST_VISITS
+from parent_cart.bridge.rules import Limits
 
 
 @dataclass
@@ -457,13 +459,23 @@ async def test_only_where_a_cart_itself_says_that_it_is_is_gone_to(fleet: Bridge
         await seeker.peer_discovery.close()
 
 
-async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Bridges) -> None:
+async def test_who_asks_too_often_gets_an_answer_all_the_same(fleet: Bridges, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that the rate of messages does not hold back what the rate of requests is to refuse.
+    monkeypatch.setattr("parent_cart.main.Limits", partial(Limits, messages_at_once=1000))
     first = await fleet.add()
     node = Node(first.url, fleet.folder)
     async with running(node):
-        # More than the bridge reads of an account at once: it reads the others at their rate.
-        at_once = first.hub.limits.messages_at_once + 20
-        seeking = (node.exchange.home.requests.seek("ab" * 16, 20.0) for _ in range(at_once))
+        seeking = (node.exchange.home.requests.seek("ab" * 16, 5.0) for _ in range(300))
+        assert set(await asyncio.gather(*seeking)) == {None}
+        assert first.hub.counters["requests_refused"] > 0
+
+
+async def test_who_says_more_than_is_read_at_once_is_answered_in_turn(fleet: Bridges) -> None:
+    first = await fleet.add()
+    node = Node(first.url, fleet.folder)
+    async with running(node):
+        said = first.hub.limits.messages_at_once + 20
+        seeking = (node.exchange.home.requests.seek("ab" * 16, 20.0) for _ in range(said))
         assert set(await asyncio.gather(*seeking)) == {None}
 
 
