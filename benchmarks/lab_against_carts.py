@@ -24,11 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.cart_process import PATIENCE_S, MeasuredCart
 from benchmarks.machine import bridge_process
-from child_cart.model.learner import right_count
-from child_cart.model.trainer_commands import Predict
 from demo.references import kept_by
 from lab.config import RunConfig
 from lab.runs.experiment import Experiment
+from lab.runs.references import accuracies
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,7 @@ class Measurer:
         weights = kept.weights(kept.ended)
         if weights is None:
             raise SystemExit(f"The cart in {folder} has no model.")
-        inputs, targets = self.experiment.data.test
-        (scores,) = self.experiment.engine.predict([Predict(weights, inputs)])
-        return right_count(scores, targets) / len(targets)
+        return accuracies(self.experiment.engine, self.experiment.data, [weights])[0]
 
 
 def simulated(config: RunConfig) -> Iterator[RoundFigures]:

@@ -77,14 +77,14 @@ class ProcessTrainer:
 
     async def start(self, base: Stored, own_rows: list[Row], target: Path, report: EpochReport) -> Trained:
         """Train on the starter rows."""
-        arguments = {"base": _stored(base), "own_rows": own_rows, "target": str(target)}
+        arguments = {"base": base.named(), "own_rows": own_rows, "target": str(target)}
         return Trained(**await self._call("start", arguments, report))
 
     async def train(
         self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
     ) -> Trained:
         """Train on these rows."""
-        arguments = {"base": _stored(base), "rows": rows, "own_rows": own_rows, "target": str(target)}
+        arguments = {"base": base.named(), "rows": rows, "own_rows": own_rows, "target": str(target)}
         return Trained(**await self._call("train", arguments, report))
 
     async def score(self, payload: Path, own_rows: list[Row]) -> Score:
@@ -93,7 +93,7 @@ class ProcessTrainer:
             answer = await self._call("score", {"path": str(payload), "own_rows": own_rows})
         except PayloadRefused:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
-        return Score(answer.get("accuracy"), VerdictReason(answer["reason"]) if "reason" in answer else None)
+        return Score.of(answer)
 
     async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         """Make a received payload a weights file."""
@@ -105,7 +105,7 @@ class ProcessTrainer:
     ) -> Trained:
         """Average the base with received payloads, weighted by their shares."""
         arguments = {
-            "base": {**_stored(base), "share": share},
+            "base": {**base.named(), "share": share},
             "received": [{"path": str(path), "share": part} for path, part in received],
             "own_rows": own_rows,
             "target": str(target),
@@ -114,7 +114,7 @@ class ProcessTrainer:
 
     async def export(self, base: Stored, kind: str, target: Path) -> None:
         """Write the model in a format that other programs read."""
-        await self._call("export", {"base": _stored(base), "kind": kind, "target": str(target)})
+        await self._call("export", {"base": base.named(), "kind": kind, "target": str(target)})
 
     async def close(self) -> None:
         """End the process."""
@@ -254,7 +254,3 @@ class ProcessTrainer:
 def _empty_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-
-
-def _stored(stored: Stored) -> Json:
-    return {"path": str(stored.path), "digest": stored.digest}

@@ -32,6 +32,10 @@ class Stored:
     path: Path
     digest: str
 
+    def named(self) -> Json:
+        """Return it as the commands of a trainer name it."""
+        return {"path": str(self.path), "digest": self.digest}
+
 
 @dataclass(frozen=True)
 class Initial:
@@ -58,6 +62,11 @@ class Score:
 
     accuracy: float | None = None
     reason: VerdictReason | None = None
+
+    @classmethod
+    def of(cls, answer: Json) -> Score:
+        """Return the score in a trainer's answer."""
+        return cls(answer.get("accuracy"), VerdictReason(answer["reason"]) if "reason" in answer else None)
 
 
 @dataclass(frozen=True)

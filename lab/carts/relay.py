@@ -11,7 +11,7 @@ import numpy as np
 
 from cart_common.wire.messages import Code, ModelParameters
 from child_cart.network.handshake import Standing
-from child_cart.transfers.assembly import TransferError, check_offer
+from child_cart.transfers.assembly import TransferError, check_offer, chunk_count
 from child_cart.transfers.bridge_requests import NotEnoughPeers
 from child_cart.transfers.incoming import Received
 from child_cart.transfers.limits import ExchangeLimits
@@ -117,7 +117,7 @@ class MemoryRelay:
                 destination="",
                 total_bytes=size,
                 chunk_bytes=CHUNK_BYTES,
-                chunks=-(-size // CHUNK_BYTES),
+                chunks=chunk_count(size, CHUNK_BYTES),
                 digest=given.digest,
                 codec=given.codec,
                 model_signature=given.model_signature,

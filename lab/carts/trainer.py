@@ -36,13 +36,13 @@ class LabTrainer:
 
     async def start(self, base: Stored, own_rows: list[Row], target: Path, report: EpochReport) -> Trained:
         """Train on the starter rows."""
-        return Trained(**await self._result(self._commands.start(_stored(base), own_rows, str(target))))
+        return Trained(**await self._result(self._commands.start(base.named(), own_rows, str(target))))
 
     async def train(
         self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
     ) -> Trained:
         """Train on these rows."""
-        return Trained(**await self._result(self._commands.train(_stored(base), rows, own_rows, str(target))))
+        return Trained(**await self._result(self._commands.train(base.named(), rows, own_rows, str(target))))
 
     async def score(self, payload: Path, own_rows: list[Row]) -> Score:
         """Check and measure a received payload."""
@@ -50,7 +50,7 @@ class LabTrainer:
             answer = await self._result(self._commands.score(str(payload), own_rows))
         except CodecError:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
-        return Score(answer.get("accuracy"), VerdictReason(answer["reason"]) if "reason" in answer else None)
+        return Score.of(answer)
 
     async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         """Make a received payload a weights file."""
@@ -61,7 +61,7 @@ class LabTrainer:
     ) -> Trained:
         """Average the base with received payloads, weighted by their shares."""
         models = [{"path": str(path), "share": part} for path, part in received]
-        steps = self._commands.average({**_stored(base), "share": share}, models, own_rows, str(target))
+        steps = self._commands.average({**base.named(), "share": share}, models, own_rows, str(target))
         return Trained(**await self._result(steps))
 
     async def export(self, base: Stored, kind: str, target: Path) -> None:
@@ -84,7 +84,3 @@ class LabTrainer:
             raise TrainerError(str(error)) from error
         finally:
             steps.close()
-
-
-def _stored(base: Stored) -> Json:
-    return {"path": str(base.path), "digest": base.digest}

@@ -38,7 +38,7 @@ def run_command(argv: Sequence[str], console: Console) -> int:
     line.add_argument("--out", metavar="FOLDER", help="folder of the run (default: runs/TASK-TIME)")
     line.add_argument("--resume", metavar="FOLDER", help="go on with a stopped run, on another --engine if given")
     given, values = line.read_given(argv, os.environ)
-    from ..runs.run_folder import CONFIG, RunFolder  # noqa: PLC0415 - as above
+    from ..runs.run_folder import RunFolder  # noqa: PLC0415 - as above
     from ..runs.running import Stop, carry_out  # noqa: PLC0415 - as above
     from .progress import RunProgress, summary_table  # noqa: PLC0415 - a wrong flag is told at once
 
@@ -56,7 +56,7 @@ def run_command(argv: Sequence[str], console: Console) -> int:
         with progress.shown(), stop.on_interrupt():
             summary = carry_out(config, folder, progress.begin, progress.add, stop, bool(given.resume))
     except KeyboardInterrupt:
-        if not (folder.path / CONFIG).exists():
+        if not folder.is_begun:
             raise
         print(
             f"lab: interrupted; from its last saved round the run goes on with {resume_command(folder.path)}",

@@ -18,7 +18,7 @@ from cart_common.process.settings import SettingError
 
 from ..runs.compare import Group, difference, groups_of
 from ..runs.plots import draw_groups
-from ..runs.run_folder import RunFolder
+from ..runs.run_folder import CONFIG, RunFolder
 from .start import lab_command
 
 COLUMNS: Final = ("federated", "federated_worst", "alone", "all_data", "received_bytes")
@@ -47,9 +47,9 @@ def folders_in(names: Sequence[str]) -> list[RunFolder]:
     found = []
     for name in names:
         path = Path(name)
-        runs = [path] if (path / "config.toml").is_file() else sorted(p.parent for p in path.glob("*/config.toml"))
+        runs = [path] if RunFolder(path).is_begun else sorted(p.parent for p in path.glob(f"*/{CONFIG}"))
         if not runs:
-            raise SettingError(f"{name} is no run, and holds none: a run has a file config.toml.")
+            raise SettingError(f"{name} is no run, and holds none: a run has a file {CONFIG}.")
         found += [RunFolder(run) for run in runs]
     return found
 

@@ -64,7 +64,7 @@ def _carry_out_all(runs: Sequence[PlannedRun], progress: Progress, stop: Stop) -
     """Carry out the runs one after the other."""
     rounds = progress.add_task("rounds", total=sum(run.config.lab.rounds for run in runs))
     for number, run in enumerate(runs, 1):
-        if run.is_complete:
+        if run.folder.is_complete:
             progress.advance(rounds, run.config.lab.rounds)
             continue
         progress.update(rounds, description=f"run {number} of {len(runs)}, {run.name}")
@@ -72,7 +72,7 @@ def _carry_out_all(runs: Sequence[PlannedRun], progress: Progress, stop: Stop) -
         def advance(_: RoundResult, point: CurvePoint) -> None:
             progress.advance(rounds)
 
-        summary = carry_out(run.config, run.folder, lambda _: None, advance, stop, resume=run.is_begun)
+        summary = carry_out(run.config, run.folder, lambda _: None, advance, stop, resume=run.folder.is_begun)
         if stop.asked:
             return
         _say(run, summary, progress)
@@ -80,8 +80,8 @@ def _carry_out_all(runs: Sequence[PlannedRun], progress: Progress, stop: Stop) -
 
 def _carry_out_in_cluster(runs: Sequence[PlannedRun], address: str, progress: Progress, stop: Stop) -> None:
     """Carry out the runs side by side on a Ray cluster."""
-    done = progress.add_task("runs", total=len(runs), completed=sum(run.is_complete for run in runs))
-    for run in carry_out_in_cluster([run for run in runs if not run.is_complete], address, stop):
+    done = progress.add_task("runs", total=len(runs), completed=sum(run.folder.is_complete for run in runs))
+    for run in carry_out_in_cluster([run for run in runs if not run.folder.is_complete], address, stop):
         progress.advance(done)
         _say(run, run.folder.summary(), progress)
 

@@ -51,11 +51,16 @@ class RunData:
 
     def sample(self, rows: int) -> tuple[Array, Array]:
         """Return inputs and targets of as many rows as a cart trains on in its first round."""
-        return self._task.arrays([row for place, row in enumerate(self.pool.rows[:rows], 1) if not is_held_out(place)])
+        return self._task.arrays(trained_rows(self.pool.rows[:rows], 1))
 
     def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
         """Return inputs and targets of rows."""
         return self._task.arrays(rows)
+
+
+def trained_rows(rows: Sequence[Row], first: int) -> list[Row]:
+    """Return the rows that a cart trains on: those that are not held out, where the first has this number."""
+    return [row for number, row in enumerate(rows, first) if not is_held_out(number)]
 
 
 def data_of(settings: LabSettings, task: Task) -> RunData:

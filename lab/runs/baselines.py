@@ -13,7 +13,6 @@ import numpy as np
 
 from cart_common.process.settings import SettingError
 from child_cart.db.records import ModelVersion, Outcome
-from child_cart.db.store import is_held_out
 from child_cart.model.aggregation import average
 from child_cart.model.arrays import Weights, specs_of, widened
 from child_cart.model.codec import encode
@@ -23,6 +22,7 @@ from child_cart.model.trainer_commands import Train
 
 from ..carts.computing import Engine
 from ..carts.method import CartEnd, MethodRound
+from ..conditions.data import trained_rows
 from ..conditions.topology import Topology
 from ..config import RunConfig
 
@@ -127,7 +127,7 @@ class Baseline(ABC):
     def _not_held_out(self, cart: int, rows: Sequence[Row]) -> list[Row]:
         first = self._row_counts[cart] + 1
         self._row_counts[cart] += len(rows)
-        return [row for number, row in enumerate(rows, first) if not is_held_out(number)]
+        return trained_rows(rows, first)
 
     def _as_received(self, weights: Weights) -> Weights:
         return widened(as_sent(weights, self._precision), specs_of(weights))

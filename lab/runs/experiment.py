@@ -12,9 +12,7 @@ import numpy as np
 
 from cart_common.process.settings import SettingError
 from child_cart.model.arrays import Weights, specs_of
-from child_cart.model.learner import right_count
 from child_cart.model.task import Row, Task, load_task
-from child_cart.model.trainer_commands import Predict
 
 from ..carts.fleet import SimulatedFleet, try_attacks
 from ..carts.method import AWAY, Method, MethodRound
@@ -25,7 +23,7 @@ from ..config import RunConfig
 from ..engines.choice import engine_for
 from ..engines.quiet import quiet
 from .baselines import BASELINES
-from .references import References
+from .references import References, accuracies
 from .results import CartRound, RoundResult
 from .state import RunState
 from .task_errors import told_as_sentences
@@ -137,34 +135,21 @@ class Experiment:
         return rows
 
     def _result(self, number: int, ended: MethodRound) -> RoundResult:
-        accuracies, alone = self._accuracies(), self._references.alone()
+        alone, measured = self._references.alone(), accuracies(self.engine, self.data, self._method.weights())
         carts = []
-        for cart, accuracy in enumerate(accuracies):
+        for cart, accuracy in enumerate(measured):
             end = ended.ends.get(cart, AWAY)
             carts.append(
                 CartRound(
                     round=number,
                     cart=cart,
                     hostile=cart in self._attacks,
-                    outcome=end.outcome,
-                    rows=end.rows,
-                    local_accuracy=end.local_accuracy,
-                    new_accuracy=end.new_accuracy,
                     test_accuracy=accuracy,
                     alone_accuracy=alone.get(cart),
-                    asked=end.asked,
-                    accepted=end.accepted,
-                    dropped=end.dropped,
-                    received_bytes=end.received_bytes,
+                    **vars(end),
                 )
             )
         return RoundResult(number, ended.virtual_s, carts, self._references.all_data())
-
-    def _accuracies(self) -> list[float]:
-        """Return each cart's accuracy on the test rows."""
-        inputs, targets = self.data.test
-        scores = self.engine.predict([Predict(weights, inputs) for weights in self._method.weights()])
-        return [right_count(one, targets) / len(targets) for one in scores]
 
 
 def with_seed(task: Task, seed: int) -> Task:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from child_cart.model.arrays import Array, Weights, specs_of
+from child_cart.model.arrays import Weights, specs_of
 from child_cart.model.learner import right_count
 from child_cart.model.task import Row
 from child_cart.model.trainer_commands import Predict, Train
@@ -69,12 +69,12 @@ class References:
 
     def alone(self) -> dict[int, float]:
         """Return the accuracy of each sampled cart on the test rows."""
-        found = self._measured([self._alone[cart] for cart in self.sampled])
+        found = accuracies(self._engine, self._data, [self._alone[cart] for cart in self.sampled])
         return dict(zip(self.sampled, found, strict=True))
 
     def all_data(self) -> float:
         """Return the accuracy of the model that has the rows of all carts."""
-        return self._measured([self._all_data])[0]
+        return accuracies(self._engine, self._data, [self._all_data])[0]
 
     def _trained(self, wanted: Sequence[tuple[Weights, Sequence[Row]]]) -> list[Weights]:
         new = self._engine.train([Train(old, *self._data.arrays(rows)) for old, rows in wanted])
@@ -83,10 +83,12 @@ class References:
             for weights, (old, _) in zip(new, wanted, strict=True)
         ]
 
-    def _measured(self, models: Sequence[Weights]) -> list[float]:
-        inputs, targets = self._data.test
-        scores: list[Array] = self._engine.predict([Predict(weights, inputs) for weights in models])
-        return [right_count(one, targets) / len(targets) for one in scores]
+
+def accuracies(engine: Engine, data: RunData, models: Sequence[Weights]) -> list[float]:
+    """Return the accuracy of each model on the test rows."""
+    inputs, targets = data.test
+    scores = engine.predict([Predict(weights, inputs) for weights in models])
+    return [right_count(one, targets) / len(targets) for one in scores]
 
 
 def _each_once(rows: Sequence[Row]) -> list[Row]:

@@ -57,7 +57,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if (self.path / CONFIG).exists():
+            if self.is_begun:
                 raise RunFolderError(
                     f"There is a run in {self.path} already. Go on with it by --resume {self.path}, or name another "
                     "folder with --out."
@@ -75,7 +75,7 @@ class RunFolder:
         Raises:
             RunFolderError, SettingError: if there is none, or it cannot be read.
         """
-        if not (self.path / CONFIG).is_file():
+        if not self.is_begun:
             raise RunFolderError(f"There is no run in {self.path}: it has no file {CONFIG}.")
         return RunConfig.load(self.path / CONFIG)
 
@@ -101,6 +101,11 @@ class RunFolder:
                 f"beginning with --config {self.path / CONFIG} and another --out."
             ) from None
         return state
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a run."""
+        return (self.path / CONFIG).is_file()
 
     @property
     def is_complete(self) -> bool:

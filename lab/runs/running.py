@@ -86,9 +86,10 @@ def carry_out(
         complete = experiment.rounds_done >= config.lab.rounds
         if not complete:
             folder.save(experiment.state())
-        summary = summary_of(config, folder.points(), experiment, complete)
-    if folder.points():
-        draw(folder.points(), folder.path, _title(config))
+        points = folder.points()
+        summary = summary_of(config, points, experiment, complete)
+    if points:
+        draw(points, folder.path, _title(config))
     folder.write_summary(summary)
     for tracker in trackers:
         tracker.end(complete)

@@ -10,7 +10,7 @@ from pathlib import Path
 from cart_common.process.settings import SettingError
 
 from ..config import RunConfig
-from .run_folder import CONFIG, RunFolder
+from .run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,6 @@ class PlannedRun:
     def name(self) -> str:
         """Its settings and seed in short."""
         return self.folder.path.name
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether it has run already."""
-        return self.folder.is_complete
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether it has a folder."""
-        return (self.folder.path / CONFIG).exists()
 
 
 def variations(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -71,7 +61,7 @@ def planned(base: RunConfig, varied: Mapping[str, Sequence[str]], seeds: int, ou
 
 
 def _check_own(run: PlannedRun) -> None:
-    if not run.is_begun:
+    if not run.folder.is_begun:
         return
     planned, there = run.config.deciding(), run.folder.config().deciding()
     differing = [f"{name} {there[name]!r}, not {planned[name]!r}" for name in planned if there[name] != planned[name]]

@@ -89,7 +89,7 @@ def test_a_sweep_has_each_combination_with_each_seed_from_the_first_on(tmp_path)
     assert runs[1].folder.path == tmp_path / "aggregator-uniform_hostile-none_accept_backward-0.1_seed-8"
     assert runs[2].name == "aggregator-uniform_hostile-0.25-sign-flip_accept_backward-0.1_seed-7"
     assert len({run.folder.path for run in runs}) == 8
-    assert not any(run.is_begun or run.is_complete for run in runs)
+    assert not any(run.folder.is_begun or run.folder.is_complete for run in runs)
     assert [run.name for run in planned(base, {}, 2, tmp_path)] == ["seed-7", "seed-8"]
 
 
