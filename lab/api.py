@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -68,7 +67,6 @@ def run(
     Raises:
         UserError: if a setting is wrong, or the folder cannot be used; the message is for a human.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from .config import RunConfig  # noqa: PLC0415 - importing lab stays cheap
     from .runs.run_folder import RunFolder  # noqa: PLC0415 - as above
     from .runs.running import Stop, carry_out  # noqa: PLC0415 - as above
