@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import http.client
@@ -30,6 +31,7 @@ from cart_common.process.settings import SettingError
 from cart_common.process.tls import serving_context
 from child_cart.api.app import MAX_BODY_BYTES
 from child_cart.api.serving import lanes, page_server
+from child_cart.api.serving.connection import Connection
 from child_cart.api.serving.lanes import THREADS, Lane, answered_in, refuse_when_full
 from child_cart.api.serving.page_server import PageServer
 
@@ -456,6 +458,29 @@ def test_no_connection_is_left_open_at_the_end(
     with pages.serve() as server:
         # The server ends the connection with its answer, and then waits for a client that does not end it in turn.
         opened.append(pages.socket(server, b"GET /told HTTP/1.1\r\nHost: cart\r\nConnection: close\r\n\r\n"))
+        assert _end_of(opened[0])
+        monkeypatch.setattr(page_server, "CLOSE_S", 0.05)
+    server._thread.join(10)
+    assert not server._thread.is_alive()
+    del server
+    gc.collect()  # a connection that is left open is told here, and fails the test
+
+
+def test_a_connection_that_loses_its_place_as_it_is_set_up_is_cut(
+    pages: Pages, quick_end: None, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transport that is cancelled in that moment ends by itself only when its client agrees."""
+
+    class Displaced(Connection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            if self.place.holder is not None:
+                self.place.holder.cancel()
+
+    monkeypatch.setattr(page_server, "Connection", Displaced)
+    monkeypatch.setattr(page_server, "CLOSE_S", 30.0)
+    with pages.serve() as server:
+        opened.append(pages.socket(server))
         assert _end_of(opened[0])
         monkeypatch.setattr(page_server, "CLOSE_S", 0.05)
     server._thread.join(10)

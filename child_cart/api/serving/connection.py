@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -38,12 +40,13 @@ class Connection(web.RequestHandler):
         self._head_s = head_s
         self.place = place
         self.closed = asyncio.Event()
+        self._open: asyncio.Transport | None = None
+        self._clock: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock of the first request's head."""
         assert isinstance(transport, asyncio.Transport)
         self._open = transport
-        self._clock: asyncio.TimerHandle | None = None
         self.start_clock(self._head_s)
         super().connection_made(transport)
 
@@ -52,6 +55,20 @@ class Connection(web.RequestHandler):
         self.stop_clock()
         self.closed.set()
         super().connection_lost(exc)
+
+    async def end(self, client: socket.socket) -> None:
+        """Cut the connection, and return when its transport has ended; also when it was cancelled while it was set up.
+
+        Args:
+            client: the socket of its transport.
+        """
+        if self._open is None or self.closed.is_set():
+            return
+        self._open.abort()
+        # A TLS transport that was closed twice does not abort, but waits for its client: so it reads the end.
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+        await self.closed.wait()
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log aiohttp's complaints at DEBUG: any client can cause them."""
@@ -63,7 +80,7 @@ class Connection(web.RequestHandler):
         None: the cart does not take that part yet. It does not cut the connection, which may still give up its place.
         """
         self.stop_clock()
-        if not self.closed.is_set():
+        if self._open is not None and not self.closed.is_set():
             loop = asyncio.get_running_loop()
             self.place.waiting_since = loop.time()
             if limit_s is not None:

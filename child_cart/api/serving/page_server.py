@@ -224,19 +224,14 @@ class PageServer:
         """Hold one connection from its handshake to its end."""
         place.is_held = True
         limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": CLOSE_S} if self._tls else {}
+        connection = self._new_connection(place)
         try:
-            transport, connection = await self._loop.connect_accepted_socket(
-                partial(self._new_connection, place), client, ssl=self._tls, **limits
-            )
+            await self._loop.connect_accepted_socket(lambda: connection, client, ssl=self._tls, **limits)
+            await connection.closed.wait()
         except OSError as error:
             log.debug("a client did not get as far as a request: %s", error)
-            return
-        try:
-            await connection.closed.wait()
         finally:
-            transport.abort()
-            # A TLS transport that was closed twice does not abort: it ends with the time of its closing handshake.
-            await connection.closed.wait()
+            await connection.end(client)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
