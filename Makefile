@@ -16,6 +16,7 @@ PAGES ?= 5001
 PREFIX ?= /usr/local
 PARTS ?= bridge cart
 VERSION ?=
+RERUNS ?= 0
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check
@@ -30,7 +31,7 @@ run: .venv/run.stamp
 	@exec $(BIN)/python -m demo --task "$(TASK)" --data "$(DATA)" --results "$(RESULTS)" --carts $(CARTS) --rounds $(ROUNDS) --bridge-port $(PORT) --first-page-port $(PAGES)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --reruns $(RERUNS) --cov --cov-report=term
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
