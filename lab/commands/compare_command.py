@@ -22,6 +22,12 @@ from ..runs.run_folder import CONFIG, RunFolder
 from .start import lab_command
 
 COLUMNS: Final = ("federated", "federated_worst", "alone", "all_data", "received_bytes")
+COMPARE_COLUMNS: Final = (
+    "group",
+    "seeds",
+    "rounds",
+    *(f"{name}{part}" for name in COLUMNS for part in ("", "_margin")),
+)
 
 
 def compare_command(argv: Sequence[str], console: Console) -> int:
@@ -104,9 +110,7 @@ def _letters() -> Iterator[str]:
 def _write_csv(groups: Sequence[Group], path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["group", "seeds", "rounds", *(f"{name}{part}" for name in COLUMNS for part in ("", "_margin"))]
-        )
+        writer.writerow(COMPARE_COLUMNS)
         for group in groups:
             intervals = [group.last(name) for name in COLUMNS]
             cells = [cell for one in intervals for cell in (round(one.mean, 6), one.margin and round(one.margin, 6))]
