@@ -65,6 +65,8 @@ def show(folders: Sequence[RunFolder], console: Console, out: Path | None) -> No
     groups = groups_of(folders)
     for letter, group in zip(_letters(), groups, strict=False):
         console.print(f"{letter}  {group.name}", highlight=False)
+    title = f"Accuracy on rows that no cart sees, {_when(groups)} (± 95 % over seeds)"
+    console.print(title, style="italic", highlight=False)
     console.print(_table(groups))
     for folder in folders:
         done, planned = len(folder.curve()), folder.config().lab.rounds
@@ -83,8 +85,7 @@ def show(folders: Sequence[RunFolder], console: Console, out: Path | None) -> No
 
 
 def _table(groups: Sequence[Group]) -> Table:
-    title = f"Accuracy on rows that no cart sees, {_when(groups)} (± 95 % over seeds)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("", "seeds", "federated", "worst cart", "alone", "all data", "KB"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for letter, group in zip(_letters(), groups, strict=False):
