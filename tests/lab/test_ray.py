@@ -71,7 +71,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environ() -> dict[str, str]:
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "1000"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "1000", "PYTHONFAULTHANDLER": "1"}
 
 
 def lab(*words: str | Path, status: int = 0) -> str:
