@@ -65,7 +65,7 @@ clean:
 	@sh .ci/system cart
 	@touch $@
 
-.venv/test.stamp: .venv/run.stamp requirements-dev.txt lab/requirements-tensorboard.txt
+.venv/test.stamp: .venv/run.stamp requirements-dev.txt lab/requirements-tensorboard.txt lab/requirements-ray.txt lab/requirements-mlflow.txt
 	@sh .ci/system tests
 	@$(PIP) -r requirements-dev.txt
 	@sh .ci/system mongod

@@ -69,6 +69,11 @@ class SimulatedCart:
         before = self._store.versions(2)[-1]
         return self._files.read(self._versions.path_of(before), before.digest)
 
+    @property
+    def has_held_out_rows(self) -> bool:
+        """Whether it has rows of its own on which it measures models."""
+        return bool(self._store.held_out_rows(1))
+
     def go_on_from(self, version: ModelVersion, weights: Sequence[Array], rows: Sequence[Json]) -> None:
         """Take over the newest version of an earlier part of this run, and the rows that had come by then."""
         self._store.go_on_from(version, rows)

@@ -65,6 +65,7 @@ class SimulatedFleet:
         self._relay = MemoryRelay(topology, self._files, lab.seed, lab.loss, lab.delay)
         self._ended: dict[int, RoundRecord | None] = {}
         self._all_ended = asyncio.Event()
+        self._has_common_rows = bool(task.evaluation_rows())
         self._carts = self._built(config, topology.size, start)
         self._loop = VirtualLoop(self._computing.flush, start_s)
         self._running: list[asyncio.Task[None]] = []
@@ -168,8 +169,23 @@ class SimulatedFleet:
             raise self._failure
         took_s = loop.time() - started_s
         await asyncio.sleep(SETTLING_S)  # the carts put their files in order
-        ends = {cart: _end_of(record) for cart, record in self._ended.items() if record is not None}
+        ends = {cart: self._end_of(cart, record) for cart, record in self._ended.items() if record is not None}
         return MethodRound(took_s, trained_on, ends)
+
+    def _end_of(self, cart: int, record: RoundRecord) -> CartEnd:
+        reasons = [verdict.reason for verdict in record.verdicts]
+        # A cart without rows to measure on calls every model 0 accurate.
+        has_measured = self._has_common_rows or self._carts[cart].has_held_out_rows
+        return CartEnd(
+            outcome=str(record.outcome),
+            rows=record.rows,
+            local_accuracy=record.local_accuracy if has_measured else None,
+            new_accuracy=record.new_accuracy if has_measured else None,
+            asked=len(reasons),
+            accepted=reasons.count(VerdictReason.ACCEPTED),
+            dropped={str(reason): reasons.count(reason) for reason in reasons if reason != VerdictReason.ACCEPTED},
+            received_bytes=sum(verdict.payload_bytes or 0 for verdict in record.verdicts),
+        )
 
 
 def try_attacks(attacks: Mapping[int, Attack], task: Task, start: Weights, rows: Sequence[Row]) -> None:
@@ -181,17 +197,3 @@ def try_attacks(attacks: Mapping[int, Attack], task: Task, start: Weights, rows:
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _end_of(record: RoundRecord) -> CartEnd:
-    reasons = [verdict.reason for verdict in record.verdicts]
-    return CartEnd(
-        outcome=str(record.outcome),
-        rows=record.rows,
-        local_accuracy=record.local_accuracy,
-        new_accuracy=record.new_accuracy,
-        asked=len(reasons),
-        accepted=reasons.count(VerdictReason.ACCEPTED),
-        dropped={str(reason): reasons.count(reason) for reason in reasons if reason != VerdictReason.ACCEPTED},
-        received_bytes=sum(verdict.payload_bytes or 0 for verdict in record.verdicts),
-    )

@@ -22,6 +22,12 @@ from ..runs.run_folder import CONFIG, RunFolder
 from .start import lab_command
 
 COLUMNS: Final = ("federated", "federated_worst", "alone", "all_data", "received_bytes")
+COMPARE_COLUMNS: Final = (
+    "group",
+    "seeds",
+    "rounds",
+    *(f"{name}{part}" for name in COLUMNS for part in ("", "_margin")),
+)
 
 
 def compare_command(argv: Sequence[str], console: Console) -> int:
@@ -59,6 +65,8 @@ def show(folders: Sequence[RunFolder], console: Console, out: Path | None) -> No
     groups = groups_of(folders)
     for letter, group in zip(_letters(), groups, strict=False):
         console.print(f"{letter}  {group.name}", highlight=False)
+    title = f"Accuracy on rows that no cart sees, {_when(groups)} (± 95 % over seeds)"
+    console.print(title, style="italic", highlight=False)
     console.print(_table(groups))
     for folder in folders:
         done, planned = len(folder.curve()), folder.config().lab.rounds
@@ -77,8 +85,7 @@ def show(folders: Sequence[RunFolder], console: Console, out: Path | None) -> No
 
 
 def _table(groups: Sequence[Group]) -> Table:
-    title = f"Accuracy on rows that no cart sees, {_when(groups)} (± 95 % over seeds)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("", "seeds", "federated", "worst cart", "alone", "all data", "KB"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for letter, group in zip(_letters(), groups, strict=False):
@@ -104,9 +111,7 @@ def _letters() -> Iterator[str]:
 def _write_csv(groups: Sequence[Group], path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["group", "seeds", "rounds", *(f"{name}{part}" for name in COLUMNS for part in ("", "_margin"))]
-        )
+        writer.writerow(COMPARE_COLUMNS)
         for group in groups:
             intervals = [group.last(name) for name in COLUMNS]
             cells = [cell for one in intervals for cell in (round(one.mean, 6), one.margin and round(one.margin, 6))]

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cart_common.process.settings import CommandLine, SettingError
+from child_cart.model.task import load_task
 
 from ..config import RunConfig, RunFlags
 from ..runs.results import CurvePoint, RoundResult
@@ -36,6 +37,8 @@ def sweep_command(argv: Sequence[str], console: Console) -> int:
         raise SettingError(f"--seeds is {given.seeds}; it must be at least 1.")
     base = RunConfig.of_flags(values, Path(given.config) if given.config else None)
     runs = planned(base, variations(given.vary), given.seeds, Path(given.out))
+    for task in dict.fromkeys(run.config.lab.task for run in runs):
+        load_task(task)  # so that a wrong name among several is told now, and not after the runs before it
     stop = Stop()
     with stop.on_interrupt(), _progress(console) as progress:
         if base.lab.engine == "ray":

@@ -15,6 +15,9 @@ from ..packages import needed
 
 LOOPBACK: Final = "127.0.0.1"
 CONNECT_S: Final = 10
+# RFC 9113, section 3.4: what a client of HTTP/2 begins with, and the frame by which a server must answer.
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+SETTINGS: Final = 4
 
 
 class ClusterLostError(UserError):
@@ -58,14 +61,18 @@ def joined(address: str) -> tuple[Any, bool]:
 
 
 def _check_that_it_answers(address: str) -> None:
-    """Raise ``SettingError`` if nothing listens there: Ray itself would try for many minutes."""
+    """Raise ``SettingError`` if nothing there answers as Ray does, by gRPC: Ray itself would try for many minutes."""
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdigit()):
         raise SettingError(f"--ray-address is {address!r}; it must be HOST:PORT, as ray start --head has printed it.")
     try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
+        with socket.create_connection((host, int(port)), CONNECT_S) as connection:
+            connection.sendall(PREFACE)
+            answer = connection.makefile("rb").read(4)
     except (OSError, OverflowError) as error:
         raise _no_cluster(address, error) from None
+    if answer[3:] != bytes((SETTINGS,)):
+        raise _no_cluster(address, ConnectionError("another program listens there"))
 
 
 def _no_cluster(address: str, error: Exception) -> SettingError:

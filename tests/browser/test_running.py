@@ -103,6 +103,20 @@ def test_train_now_starts_a_round_with_the_rows_that_wait(admin: Page, fleet: Sh
     expect(admin.locator("#rows")).to_have_text(f"0 of {DATASET_SIZE}")
 
 
+def test_why_a_model_was_taken_or_dropped_is_read_at_every_width(admin: Page, fleet: ShopFleet) -> None:
+    settled(fleet)
+    before = rounds_ended(fleet)
+    send_rows(fleet, "for-every-width", DATASET_SIZE)
+    wait_for(lambda: rounds_ended(fleet) > before, what="a round ending")
+    admin.locator("#rounds .why").first.wait_for()
+    for width in (390, 820, 1000, 1060, 1200, 1440):
+        admin.set_viewport_size({"width": width, "height": 900})
+        cut = admin.locator("#rounds .scroll").evaluate_all(
+            "all => all.filter(e => e.scrollWidth > e.clientWidth).length"
+        )
+        assert cut == 0, f"{width} px"
+
+
 def test_a_setting_is_changed_refused_and_taken_back(admin: Page, fleet: ShopFleet) -> None:
     from playwright.sync_api import expect
 

@@ -170,6 +170,13 @@ def test_a_sweep_takes_no_run_of_other_settings_for_its_own(capsys, tmp_path):
     assert "--vary seed: seeds vary by --seeds N." in told
 
 
+def test_a_sweep_loads_all_its_tasks_before_its_first_run(capsys, tmp_path):
+    out = tmp_path / "sweep"
+    told = told_by(capsys, *SWEEP, "--vary", f"task={LIGHT_TASK},no.such:Task", "--out", out)
+    assert "'no.such:Task' cannot be loaded" in told
+    assert not out.exists()
+
+
 def test_a_run_that_goes_on_takes_neither_configuration_nor_folder(capsys, whole, tmp_path):
     assert "--resume goes on in the folder" in told_by(capsys, "run", "--resume", whole, "--out", tmp_path)
     assert "The run has carts 5, not 8" in told_by(capsys, "run", "--resume", whole, "--carts", "8")

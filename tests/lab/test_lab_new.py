@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,20 @@ def test_the_first_commands_of_its_readme_work_at_once(folder: Path) -> None:
     summary = json.loads((folder / "first/summary.json").read_text())
     assert summary["engine"] == "vectorised"
     assert summary["alone"]["mean"] < summary["federated"]["mean"] < summary["all_data"] + 0.05
+
+
+def test_the_second_classes_that_the_documents_show_are_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["new", "my-task"]) == 0
+    readme, page = Path("my_task/README.md").read_text(), (ROOT / "docs/own-model.md").read_text()
+    (second,) = re.findall(r"```python\n(class Second.*?)```", readme, re.DOTALL)
+    (wider,) = re.findall(r"```py\n(class Wider.*?)```", page, re.DOTALL)
+    with open("my_task/task.py", "a") as file:
+        file.write(f"\n\n{second}\n\n{wider}")
+    for text, name, layers in ((readme, "my_task.task:Second", 1), (page, "my_task.task:Wider", 2)):
+        assert f"--vary task=my_task:MyTask,{name}" in text
+        assert len(load_task(name).build_learner().weights()) == 2 * layers
 
 
 def test_an_installed_command_finds_it_too(folder: Path) -> None:

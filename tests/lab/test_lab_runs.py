@@ -162,6 +162,23 @@ def test_hostile_carts_send_what_their_attack_makes_and_are_not_measured(kind):
                 assert all(cart.dropped.get("NOT_FINITE") == 3 for cart in honest)
 
 
+class Unmeasured(LightTask):
+    def evaluation_rows(self):
+        return []
+
+
+def test_an_accuracy_that_nobody_measured_is_no_zero(tmp_path):
+    carry_out(
+        config_of(rows=6, rounds=2), RunFolder(tmp_path), lambda _: None, lambda *_: None, Stop(), task=Unmeasured()
+    )
+    lines = list(csv.DictReader((tmp_path / ROUNDS).read_text().splitlines()))
+    for line in lines:  # the tenth row is the first one that is held out
+        is_measured = line["round"] == "2"
+        assert bool(line["local_accuracy"]) is is_measured
+        assert bool(line["new_accuracy"]) is is_measured
+        assert line["test_accuracy"]
+
+
 def test_carts_that_are_away_have_no_round():
     with Experiment(config_of(churn=0.34, rounds=3)) as experiment:
         for result in experiment.rounds():
