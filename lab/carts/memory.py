@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -19,14 +19,9 @@ HELD_OUT_KEPT: Final = 1000
 
 
 class MemoryStore:
-    """What learning needs of a store (``LearningStore``), without a disk: rows, versions, and the records of rounds.
+    """What learning needs of a store (``LearningStore``), without a disk: rows, versions, and the newest round."""
 
-    Args:
-        on_round_end: is called with each record of a round that has ended.
-    """
-
-    def __init__(self, on_round_end: Callable[[RoundRecord], None]) -> None:
-        self._on_round_end = on_round_end
+    def __init__(self) -> None:
         self._row_count = 0
         self._waiting: deque[StoredRow] = deque()
         self._held_out: deque[StoredRow] = deque(maxlen=HELD_OUT_KEPT)
@@ -87,8 +82,6 @@ class MemoryStore:
     def save_round(self, record: RoundRecord) -> None:
         """Keep the newest round."""
         self._round = record
-        if record.outcome is not None:
-            self._on_round_end(record)
 
     def rounds(self, limit: int) -> list[RoundRecord]:
         """Return the newest round."""
