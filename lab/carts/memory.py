@@ -41,7 +41,10 @@ class MemoryStore:
 
     def go_on_from(self, version: ModelVersion, rows: Sequence[Json]) -> None:
         """Make this the only version, and these the rows that had come by then; it has spent its own of them."""
-        self.add_rows(rows)
+        numbered = ((number, row, is_held_out(number)) for number, row in enumerate(rows, 1))
+        # Most rows of earlier rounds are spent, and never asked for again.
+        self._waiting += (StoredRow(*one) for one in numbered if one[2] or one[0] > version.trained_to)
+        self._row_count = len(rows)
         self._versions = [version]
         self._spend(version.trained_to)
 
