@@ -165,7 +165,9 @@ class RunConfig:
             "dataset_size": self.lab.rows,
             "cluster_size": cluster_size,
             "weighting": self.lab.aggregator,
-            "keep_versions": 2,
+            # What a cart has averaged, what it had trained before, and what it trained that from: a hostile one sends
+            # what its attack makes of the two last ones.
+            "keep_versions": 3,
             "keep_rounds": 1,
             **self.learning,
         }

@@ -97,12 +97,7 @@ class Rounds:
         try:
             await self.log.open_unfinished(self._versions.newest)
             while True:
-                if self.log.record is None:
-                    await self._wait_for_rows()
-                    await self.log.open_new()
-                outcome = await self._round()
-                self.log.close()
-                if outcome is Outcome.TRAINER_FAILED:
+                if await self.run_one() is Outcome.TRAINER_FAILED:
                     await self._repair()
                     await asyncio.sleep(self._retry.next_delay_s())
                 else:
@@ -110,6 +105,15 @@ class Rounds:
                     self._retry.reset()
         finally:
             self.log.close()
+
+    async def run_one(self) -> Outcome | None:
+        """Go through one round: the open one, or a new one as soon as its rows have come; return how it has ended."""
+        if self.log.record is None:
+            await self._wait_for_rows()
+            await self.log.open_new()
+        outcome = await self._round()
+        self.log.close()
+        return outcome
 
     async def _repair(self) -> None:
         repaired = await in_thread(self._versions.repair)

@@ -22,6 +22,20 @@ from .limits import Patience
 log = logging.getLogger("cart.exchange")
 
 
+@asynccontextmanager
+async def due_within(timeout_s: float, missing: str) -> AsyncIterator[None]:
+    """Wait in the block for something, for this many seconds at most.
+
+    Raises:
+        TransferError: ``TIMED_OUT``, naming what is missing.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise TransferError(Code.TIMED_OUT, f"{missing} did not come within {timeout_s:g} s.") from None
+
+
 class Direction(StrEnum):
     """Which way a model goes."""
 
@@ -191,11 +205,8 @@ class ActiveTransfer(ABC):
             # Also while chunks come: word of a lost link overtakes the chunks that were sent before it.
             timeout_s = max(timeout_s, self._patience.resume_timeout_s)
             missing = "The link that was lost" if self._paused else missing
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._news.wait()
-        except TimeoutError:
-            raise TransferError(Code.TIMED_OUT, f"{missing} did not come within {timeout_s:g} s.") from None
+        async with due_within(timeout_s, missing):
+            await self._news.wait()
         self._news.clear()
         if self._failure is not None:
             raise self._failure

@@ -23,6 +23,7 @@ from .receive_window import LEAST_CHUNKS, ReceiveWindow
 from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_request
 from .spool import Spool
 
+OFFER: Final = "The peer's offer"
 # After this many lost links in a row without one large chunk between them, only smaller chunks can come through.
 MOST_FRUITLESS_PAUSES: Final = 8
 
@@ -82,7 +83,7 @@ class Incoming(ActiveTransfer):
         request = self._request(cluster_id, key.public)
         self.channel.link.send(request)
         while self._offer is None:
-            await self._wait_for_news(self._limits.answer_timeout_s, "The peer's offer")
+            await self._wait_for_news(self._limits.answer_timeout_s, OFFER)
         offer, (signature, codec) = self._offer, wanted()
         check_offer(offer, signature, codec, self._limits.max_model_bytes, request.max_chunk_bytes)
         check_signer(offer)

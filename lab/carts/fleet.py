@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from .relay import MemoryRelay
 from .trainer import LabTrainer
 from .virtual_loop import VirtualLoop
 
-SETTLING_S: Final = 1.0
+BEGINNING: Final = 801
 
 
 class SimulatedFleet:
@@ -63,13 +63,10 @@ class SimulatedFleet:
         start = engine.start()
         self._files = MemoryFiles(specs_of(start))
         self._relay = MemoryRelay(topology, self._files, lab.seed, lab.loss, lab.delay)
-        self._ended: dict[int, RoundRecord | None] = {}
-        self._all_ended = asyncio.Event()
+        self._givers: list[HostileGiver] = []
         self._has_common_rows = bool(task.evaluation_rows())
         self._carts = self._built(config, topology.size, start)
         self._loop = VirtualLoop(self._computing.flush, start_s)
-        self._running: list[asyncio.Task[None]] = []
-        self._failure: BaseException | None = None
 
     def run_round(self, number: int, rows: Mapping[int, Sequence[Row]]) -> MethodRound:
         """Let a round pass in which these carts are there and get these rows."""
@@ -106,9 +103,7 @@ class SimulatedFleet:
 
     def close(self) -> None:
         """End all carts."""
-        for task in self._running:
-            task.cancel()
-        self._loop.run_until_complete(_ended(self._running))
+        self._loop.run_until_complete(_cancelled(asyncio.all_tasks(self._loop)))  # of a round that was interrupted
         self._loop.close()
 
     def _built(self, config: RunConfig, cluster_size: int, start: Weights) -> list[SimulatedCart]:
@@ -121,8 +116,7 @@ class SimulatedFleet:
             )
         trainer = LabTrainer(TrainerCommands(self._task, Partition(), None, 0, start, self._files), self._computing)
         carts = [
-            SimulatedCart(number, settings, self._files, self._relay, trainer, self._take_record)
-            for number in range(config.lab.carts)
+            SimulatedCart(number, settings, self._files, self._relay, trainer) for number in range(config.lab.carts)
         ]
         initial = Initial("", model_signature(self._task.name, start), 0)
         for cart in carts:
@@ -130,7 +124,9 @@ class SimulatedFleet:
             give = cart.sharing.offer
             if cart.number in self._attacks:
                 attack, precision = self._attacks[cart.number], Precision(settings.wire_precision)
-                give = HostileGiver(cart, attack, self._honest_weights, precision, self._seed).offer
+                giver = HostileGiver(cart, attack, self._honest_weights, precision, self._seed)
+                self._givers.append(giver)
+                give = giver.offer
             self._relay.attach(cart.cart_id, give)
         return carts
 
@@ -140,37 +136,31 @@ class SimulatedFleet:
     def _stale_attacks(self) -> dict[int, Stale]:
         return {cart: attack for cart, attack in self._attacks.items() if isinstance(attack, Stale)}
 
-    def _take_record(self, cart: int, record: RoundRecord) -> None:
-        self._ended[cart] = record
-        if all(self._ended.values()):
-            self._all_ended.set()
-
-    def _take_failure(self, task: asyncio.Task[None]) -> None:
-        """Let the round end when a cart fails with an error that is no outcome of a round."""
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            self._failure = self._failure or failure
-            self._all_ended.set()
-
     async def _round(self, number: int, rows: Mapping[int, Sequence[Row]]) -> MethodRound:
         loop = asyncio.get_running_loop()
-        if not self._running:
-            self._running = [loop.create_task(cart.run()) for cart in self._carts]
-            for task in self._running:
-                task.add_done_callback(self._take_failure)
-            await asyncio.sleep(SETTLING_S)
         random.seed(f"{self._seed}/{number}")  # of the carts' delays before they ask again
         started_s = loop.time()
         self._relay.begin_round(number, list(rows))
-        self._ended = dict.fromkeys(rows)
-        self._all_ended.clear()
         trained_on = {cart: self._carts[cart].take_rows(given) for cart, given in rows.items()}
-        await self._all_ended.wait()
-        if self._failure is not None:
-            raise self._failure
+        # Trainings take no time here, so the order in which carts begin is that in which they ask for peers.
+        order = np.random.default_rng([self._seed, BEGINNING, number]).permutation(list(rows)).tolist()
+        running = {cart: loop.create_task(self._carts[cart].run_round()) for cart in order}
+        try:
+            await asyncio.gather(*running.values())
+        finally:
+            await _cancelled(running.values())  # those that are left when one has met an error
         took_s = loop.time() - started_s
-        await asyncio.sleep(SETTLING_S)  # the carts put their files in order
-        ends = {cart: self._end_of(cart, record) for cart, record in self._ended.items() if record is not None}
+        ends = {cart: self._end_of(cart, running[cart].result()) for cart in rows}
+        self._end_round()
         return MethodRound(took_s, trained_on, ends)
+
+    def _end_round(self) -> None:
+        """Bring everything to the state in which a resumed run begins the next round."""
+        self._relay.end_round()
+        for giver in self._givers:
+            giver.end_round()
+        for cart in self._carts:
+            cart.end_round()
 
     def _end_of(self, cart: int, record: RoundRecord) -> CartEnd:
         reasons = [verdict.reason for verdict in record.verdicts]
@@ -195,5 +185,8 @@ def try_attacks(attacks: Mapping[int, Attack], task: Task, start: Weights, rows:
         attack.rows(rows[:1], task)
 
 
-async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs of these tasks, and wait for its end."""
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

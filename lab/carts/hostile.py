@@ -21,7 +21,7 @@ SENDING: Final = 302
 
 
 class HostileGiver:
-    """Gives what an attack makes of a cart's model, the same to each peer.
+    """Gives what an attack makes of a cart's newest training, the same to each peer of a round.
 
     Args:
         cart: the hostile one.
@@ -44,15 +44,23 @@ class HostileGiver:
         self._honest = honest
         self._precision = precision
         self._seed = seed
-        self._made: Offerable | None = None
+        self._made: tuple[int, bytes, str] | None = None
 
     async def offer(self) -> Offerable | None:
         """Return the model that a peer gets."""
         given = await self._cart.sharing.offer()
-        if given is None or (self._made is not None and self._made.model_version == given.model_version):
-            return given and self._made
-        random = np.random.default_rng([self._seed, SENDING, given.model_version, self._cart.number])
-        sight = Sight(self._cart.weights_before, self._honest(), random)
-        payload = encode(as_sent(self._attack.weights(self._cart.weights, sight), self._precision))
-        self._made = replace(given, payload=payload, digest=blake3(payload).hexdigest())
-        return self._made
+        if given is None:
+            return None
+        # Not of the newest version: to a peer that asks late, the attack would be on an average.
+        version, start, trained = self._cart.newest_training
+        if self._made is None or self._made[0] != version:
+            random = np.random.default_rng([self._seed, SENDING, version, self._cart.number])
+            sight = Sight(start, self._honest(), random)
+            payload = encode(as_sent(self._attack.weights(trained, sight), self._precision))
+            self._made = version, payload, blake3(payload).hexdigest()
+        _, payload, digest = self._made
+        return replace(given, payload=payload, digest=digest)
+
+    def end_round(self) -> None:
+        """Forget what was made in this round."""
+        self._made = None

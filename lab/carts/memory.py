@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -19,14 +19,9 @@ HELD_OUT_KEPT: Final = 1000
 
 
 class MemoryStore:
-    """What learning needs of a store (``LearningStore``), without a disk: rows, versions, and the records of rounds.
+    """What learning needs of a store (``LearningStore``), without a disk: rows, versions, and the newest round."""
 
-    Args:
-        on_round_end: is called with each record of a round that has ended.
-    """
-
-    def __init__(self, on_round_end: Callable[[RoundRecord], None]) -> None:
-        self._on_round_end = on_round_end
+    def __init__(self) -> None:
         self._row_count = 0
         self._waiting: deque[StoredRow] = deque()
         self._held_out: deque[StoredRow] = deque(maxlen=HELD_OUT_KEPT)
@@ -46,7 +41,10 @@ class MemoryStore:
 
     def go_on_from(self, version: ModelVersion, rows: Sequence[Json]) -> None:
         """Make this the only version, and these the rows that had come by then; it has spent its own of them."""
-        self.add_rows(rows)
+        numbered = ((number, row, is_held_out(number)) for number, row in enumerate(rows, 1))
+        # Most rows of earlier rounds are spent, and never asked for again.
+        self._waiting += (StoredRow(*one) for one in numbered if one[2] or one[0] > version.trained_to)
+        self._row_count = len(rows)
         self._versions = [version]
         self._spend(version.trained_to)
 
@@ -87,8 +85,6 @@ class MemoryStore:
     def save_round(self, record: RoundRecord) -> None:
         """Keep the newest round."""
         self._round = record
-        if record.outcome is not None:
-            self._on_round_end(record)
 
     def rounds(self, limit: int) -> list[RoundRecord]:
         """Return the newest round."""

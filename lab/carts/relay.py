@@ -11,13 +11,14 @@ import numpy as np
 
 from cart_common.wire.messages import Code, ModelParameters
 from child_cart.network.handshake import Standing
+from child_cart.transfers.active import due_within
 from child_cart.transfers.assembly import TransferError, check_offer, chunk_count
 from child_cart.transfers.bridge_requests import NotEnoughPeers
-from child_cart.transfers.incoming import Received
+from child_cart.transfers.incoming import OFFER, Received
 from child_cart.transfers.limits import ExchangeLimits
 from child_cart.transfers.outgoing import Offerable
 from child_cart.transfers.peer_discovery import FoundCluster, Peer
-from parent_cart.bridge.peer_picker import PeerPicker
+from parent_cart.bridge.peer_choice import PeerChoice
 
 from ..conditions.topology import Topology
 from .memory import MemoryFiles
@@ -61,8 +62,9 @@ class MemoryRelay:
         self._gives: dict[str, Give] = {}
         self._ids: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._present: Collection[int] = ()
-        self._picker = PeerPicker(lambda low, high: low)
+        self._standings: dict[str, Standing] = {}
+        self._present: Collection[str] = ()
+        self._choice = PeerChoice(lambda low, high: low)
         self._offers: dict[tuple[str, int], ModelParameters] = {}
         self.round_number = 0
 
@@ -73,39 +75,65 @@ class MemoryRelay:
         self._gives[cart_id] = give
 
     def begin_round(self, round_number: int, present: Collection[int]) -> None:
-        """Let these carts be there for a round; forget the payloads of the one before."""
-        self.round_number, self._present = round_number, frozenset(present)
+        """Let these carts be there for a round."""
+        present_ids = [self._ids[number] for number in sorted(present)]
+        self.round_number, self._present = round_number, frozenset(present_ids)
+        random = np.random.default_rng([self._seed, PICKING, round_number])
+        self._choice = PeerChoice(lambda low, high: int(random.integers(low, high)))
+        for cart_id in present_ids:
+            self._put(cart_id)
+
+    def end_round(self) -> None:
+        """Forget what was given in a round."""
         self._files.remove_payloads()
         self._offers.clear()
-        random = np.random.default_rng([self._seed, PICKING, round_number])
-        self._picker = PeerPicker(lambda low, high: int(random.integers(low, high)))
-        for number in sorted(self._present):
-            self._picker.add(self._ids[number])
 
-    def peers_of(self, cart_id: str, size: int) -> list[str]:
-        """Return the carts that a cart meets now."""
+    def announce(self, cart_id: str, standing: Standing) -> None:
+        """Take note of what a cart is now."""
+        self._standings[cart_id] = standing
+        if cart_id in self._present:
+            self._put(cart_id)
+
+    def peers_of(self, cart_id: str, size: int, minimum: int) -> list[str]:
+        """Return the carts that a cart meets now; raises ``NotEnoughPeers`` below ``minimum``."""
         meets = self._topology.peers(self._numbers[cart_id], self.round_number)
-        if meets is None:
-            return self._picker.pick(size, cart_id)
-        return [self._ids[number] for number in meets if number in self._present]
+        signature = self._standings[cart_id].model_signature
+        # Drawn as a bridge does, by the same code, and in the order in which carts ask.
+        found = [self._ids[number] for number in meets or () if self._ids[number] in self._present]
+        available = self._choice.available(signature, cart_id) if meets is None else len(found)
+        if available < minimum:
+            sentence = f"{available} other carts of this model are here; at least {minimum} must be."
+            raise NotEnoughPeers(sentence, available)
+        return self._choice.pick(signature, size, cart_id) if meets is None else found
 
     async def fetch(self, receiver: str, giver: str, wants: Wants) -> Received:
         """Bring the model of one cart to another; raises ``TransferError`` if it does not come."""
+        limits = wants.limits
+        async with due_within(limits.answer_timeout_s, OFFER):
+            given = await self._answer(receiver, giver)
+        if given is None:
+            raise TransferError(Code.NO_MODEL, "The peer has no trained model yet.")
+        offer = self._offer(giver, given)
+        check_offer(offer, *wants.wanted, limits.max_model_bytes, CHUNK_BYTES)
+        path = Path("payloads") / str(self.round_number) / f"{giver}-{receiver}"
+        self._files.put_payload(path, given.payload, given.digest)
+        return Received(path, offer)
+
+    async def _answer(self, receiver: str, giver: str) -> Offerable | None:
+        """Return what a cart gives when another one's request has come to it and its answer has come back, if ever."""
         random = np.random.default_rng(
             [self._seed, FETCHING, self.round_number, self._numbers[receiver], self._numbers[giver]]
         )
         await asyncio.sleep(random.exponential(self._delay_s) if self._delay_s else 0)
         given = await self._gives[giver]()
-        if given is None:
-            raise TransferError(Code.NO_MODEL, "The peer has no trained model yet.")
         await asyncio.sleep(random.exponential(self._delay_s) if self._delay_s else 0)
         if random.random() < self._loss:
-            raise TransferError(Code.TIMED_OUT, "The model was lost on the way.")
-        offer = self._offer(giver, given)
-        check_offer(offer, *wants.wanted, wants.limits.max_model_bytes, CHUNK_BYTES)
-        path = Path("payloads") / str(self.round_number) / f"{giver}-{receiver}"
-        self._files.put_payload(path, given.payload, given.digest)
-        return Received(path, offer)
+            await asyncio.get_running_loop().create_future()  # nothing ever comes
+        return given
+
+    def _put(self, cart_id: str) -> None:
+        standing = self._standings[cart_id]
+        self._choice.put(cart_id, standing.model_signature, standing.role, standing.model_version)
 
     def _offer(self, giver: str, given: Offerable) -> ModelParameters:
         key = (giver, given.model_version)
@@ -148,10 +176,7 @@ class RelayPeers:
 
     async def find_cluster(self, size: int, minimum: int) -> FoundCluster:
         """Return the carts to meet in this round."""
-        found = self._relay.peers_of(self._cart_id, size)
-        if len(found) < minimum:
-            sentence = f"{len(found)} other carts of this model were found; at least {minimum} must be."
-            raise NotEnoughPeers(sentence, len(found))
+        found = self._relay.peers_of(self._cart_id, size, minimum)
         cluster_id = str(self._relay.round_number)
         return FoundCluster(cluster_id, tuple(Peer(cart_id, cluster_id) for cart_id in found))
 
@@ -163,8 +188,18 @@ class RelayPeers:
         """Do nothing: nothing was opened."""
 
 
-class NoAnnouncements:
-    """Takes what a cart tells its bridge, and drops it: the relay knows who is there."""
+class RelayLink:
+    """The link of one cart, on which it tells what it is.
+
+    Args:
+        relay: is told.
+        cart_id: this cart's.
+    """
+
+    def __init__(self, relay: MemoryRelay, cart_id: str) -> None:
+        self._relay = relay
+        self._cart_id = cart_id
 
     def announce(self, standing: Standing) -> None:
-        """Do nothing."""
+        """Tell the relay."""
+        self._relay.announce(self._cart_id, standing)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
@@ -16,6 +16,9 @@ from cart_common.process.settings import CommandLine, SettingError
 
 from ..config import RunConfig, RunFlags
 from .start import lab_command, resume_command
+
+if TYPE_CHECKING:
+    from ..runs.experiment import Experiment
 
 USAGE: Final = """usage: {start} COMMAND ...
 
@@ -52,9 +55,13 @@ def run_command(argv: Sequence[str], console: Console) -> int:
         name = f"{config.lab.task.rpartition(':')[2].lower()}-{time.strftime('%Y%m%d-%H%M%S')}"
         folder = RunFolder(Path(given.out) if given.out else Path("runs") / name)
     progress, stop = RunProgress(console, config), Stop()
+
+    def begin(experiment: Experiment) -> None:
+        progress.begin(experiment, folder.points())
+
     try:
         with progress.shown(), stop.on_interrupt():
-            summary = carry_out(config, folder, progress.begin, progress.add, stop, bool(given.resume))
+            summary = carry_out(config, folder, begin, progress.add, stop, bool(given.resume))
     except KeyboardInterrupt:
         if not folder.is_begun:
             raise

@@ -55,8 +55,9 @@ class RunProgress:
             yield
         self._live = None
 
-    def begin(self, experiment: Experiment) -> None:
-        """Say what runs."""
+    def begin(self, experiment: Experiment, earlier: Sequence[CurvePoint]) -> None:
+        """Say what runs, and go on with the curve of the rounds that were done earlier."""
+        self._points += earlier
         lab = self._config.lab
         self._console.print(f"{lab.carts:,} carts learn {lab.task}, {experiment.engine_words}.")
         self._console.print(experiment.data.words)

@@ -33,7 +33,7 @@ from cart_common.wire.messages import (
 from .accounts import AccountBuckets, Accounts
 from .cart_clocks import CartClocks
 from .model_shapes import ModelShapes
-from .peer_picker import PeerPicker
+from .peer_choice import PeerChoice
 from .rules import Delivery, Limits, Violation
 from .transfers import Transfers
 
@@ -93,9 +93,8 @@ class Hub:
         self.relayed_bytes = 0
         self._clock = clock
         self._new_id = new_id
-        self._randrange = randrange
+        self._peer_choice = PeerChoice(randrange)
         self._elsewhere = elsewhere
-        self._peer_pickers: dict[tuple[str, Role], PeerPicker] = {}
         self._shapes = ModelShapes()
         # A flood of requests must not reach the peers.
         self._requests: AccountBuckets[TokenBucket] = AccountBuckets(
@@ -125,7 +124,7 @@ class Hub:
         cart = AttachedCart(cart_id, role, model_signature, model_version, self._clock(), task)
         self.carts[cart_id] = cart
         self._shapes.add(task, model_signature)
-        self._make_pickable(cart)
+        self._peer_choice.put(cart_id, model_signature, role, model_version)
         self.counters["attached"] += 1
         return self.transfers.remind(cart_id)
 
@@ -144,7 +143,7 @@ class Hub:
     def _deregister(self, cart_id: str) -> bool:
         cart = self.carts.pop(cart_id, None)
         if cart is not None:
-            self._make_unpickable(cart)
+            self._peer_choice.discard(cart_id)
             self._shapes.remove(cart.task, cart.model_signature)
             self.accounts.leave(cart_id)
         return cart is not None
@@ -230,13 +229,8 @@ class Hub:
     # Roles and clusters.
 
     def _change(self, cart: AttachedCart, message: PeerType) -> list[Delivery]:
-        # Only if it must: a new version alone gives a cart no new turn in the choice of peers.
-        moves = cart.role is not message.role or (cart.model_version > 0) != (message.model_version > 0)
-        if moves:
-            self._make_unpickable(cart)
         cart.role, cart.model_version = message.role, message.model_version
-        if moves:
-            self._make_pickable(cart)
+        self._peer_choice.put(cart.cart_id, cart.model_signature, cart.role, cart.model_version)
         if message.role is Role.SHELL:
             cart.cluster, cart.cluster_peers = "", frozenset()
         return []
@@ -253,44 +247,21 @@ class Hub:
         if self.is_closing:
             stopping = ErrorMessage(Code.BRIDGE_STOPPING, "This bridge is stopping; ask another one.", message.request)
             return [Delivery(cart.cart_id, stopping)]
-        shells = self._peer_picker(cart.model_signature, Role.SHELL)
-        kernels = self._peer_picker(cart.model_signature, Role.KERNEL)
-        available = sum(len(peer_picker) - (cart.cart_id in peer_picker) for peer_picker in (shells, kernels))
+        available = self._peer_choice.available(cart.model_signature, without=cart.cart_id)
         missing = message.size - available
         others = self._shapes.others(cart.task, cart.model_signature)
         elsewhere = self._elsewhere(cart.model_signature, missing) if missing > 0 else ()
         if available < message.minimum and not elsewhere:
             self.counters["not_enough_peers"] += 1
             sentence = f"{available} other carts of this model are here; at least {message.minimum} must be."
-            # It looks at three entries at most: two may be this model's.
-            if any(signature != cart.model_signature for signature, _ in self._peer_pickers):
+            if self._peer_choice.has_other_models(cart.model_signature):
                 sentence += " Carts with a model of other shapes, or of another task, are here: compare the versions."
             refusal = ErrorMessage(Code.NOT_ENOUGH_PEERS, sentence, message.request, available, others)
             return [Delivery(cart.cart_id, refusal)]
-        # If there are too few SHELLs, other KERNELs are added: they answer requests, too. Otherwise the carts of a
-        # small fleet that all collect at once would wait for each other.
-        peers = shells.pick(message.size, without=cart.cart_id)
-        peers += kernels.pick(message.size - len(peers), without=cart.cart_id)
+        peers = self._peer_choice.pick(cart.model_signature, message.size, without=cart.cart_id)
         cart.cluster, cart.cluster_peers = self._new_id(), frozenset(peers)
         self.counters["clusters"] += 1
         return [Delivery(cart.cart_id, PeerList(message.request, cart.cluster, tuple(peers), elsewhere, others))]
-
-    def _peer_picker(self, model_signature: str, role: Role) -> PeerPicker:
-        return self._peer_pickers.get((model_signature, role)) or PeerPicker(self._randrange)
-
-    def _make_pickable(self, cart: AttachedCart) -> None:
-        if cart.model_version > 0:  # a cart without a trained model has no model to give
-            key = (cart.model_signature, cart.role)
-            self._peer_pickers.setdefault(key, PeerPicker(self._randrange)).add(cart.cart_id)
-
-    def _make_unpickable(self, cart: AttachedCart) -> None:
-        key = (cart.model_signature, cart.role)
-        peer_picker = self._peer_pickers.get(key)
-        if peer_picker is not None:
-            peer_picker.discard(cart.cart_id)
-            if not len(peer_picker):
-                # Model signatures come from outside: empty pickers that are kept would leak memory.
-                del self._peer_pickers[key]
 
     # Transfers.
 

@@ -341,9 +341,10 @@ class HubMachine(RuleBasedStateMachine):
             for entry in self.hub.carts.values()
             if entry.model_version > 0
         }
-        pickers = self.hub._peer_pickers
+        pickers = self.hub._peer_choice._pickers
         assert {(cart_id, *key) for key, picker in pickers.items() for cart_id in picker._cart_ids} == able
         assert all(len(picker) for picker in pickers.values())
+        assert set(self.hub._peer_choice._key_of) == {cart_id for cart_id, _, _ in able}
 
     @invariant()
     def bytes_are_counted_once(self) -> None:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from child_cart.db.records import Origin
 from child_cart.db.store import is_held_out
+from child_cart.learning.sharing import Sharing
 from child_cart.model.precision import Precision, as_sent
 from lab.carts.hostile import SENDING
 from lab.carts.relay import MemoryRelay
-from lab.conditions.attacks import KINDS, Sight
+from lab.conditions.attacks import KINDS, Sight, SignFlip
 from lab.runs.experiment import Experiment
 from tests.lab.recording_engine import RecordingEngine
 from tests.lab.test_lab_runs import config_of
@@ -102,6 +104,39 @@ def test_a_peer_receives_what_the_attack_makes_of_the_trained_model(monkeypatch,
         assert all(map(np.array_equal, run.received[number, run.honest][1], as_received(honest)))
     # A flipped label is sent as it was learned, and the first model of a stale cart is its own.
     assert differs == {"label-flip": 0, "stale": ROUNDS - 1}.get(kind, ROUNDS)
+
+
+def test_a_peer_that_asks_late_receives_what_the_attack_makes_of_a_training_and_not_of_an_average(monkeypatch):
+    engine, received = RecordingEngine(), {}
+    fetch, offer = MemoryRelay.fetch, Sharing.offer
+    late = []
+
+    async def fetched(relay, receiver, giver, wants):
+        found = await fetch(relay, receiver, giver, wants)
+        payload = relay._files.payload(found.path)
+        received.setdefault((relay.round_number, relay._numbers[giver]), []).append(payload)
+        return found
+
+    async def offered(sharing):
+        late.append(sharing._versions.newest.origin is Origin.AGGREGATED)
+        return await offer(sharing)
+
+    monkeypatch.setattr(MemoryRelay, "fetch", fetched)
+    monkeypatch.setattr(Sharing, "offer", offered)
+    monkeypatch.setattr("lab.runs.experiment.engine_for", lambda *_: (engine, "recording"))
+    config = config_of(carts=6, rounds=ROUNDS, delay=3.0, hostile="0.34:sign-flip")
+    with Experiment(config) as experiment:
+        results = list(experiment.rounds())
+    trained = [
+        as_received(SignFlip().weights(after, Sight(command.weights, [], np.random.default_rng(0))))
+        for commands, made in zip(engine.trained, engine.results, strict=True)
+        for command, after in zip(commands, made, strict=True)
+    ]
+    hostile = {cart.cart for cart in results[0].carts if cart.hostile}
+    given = [payload for (_, giver), payloads in received.items() if giver in hostile for payload in payloads]
+    assert any(late)
+    assert given
+    assert all(any(all(map(np.array_equal, payload, one)) for one in trained) for payload in given)
 
 
 def test_two_peers_and_a_second_question_get_the_same_model(monkeypatch):

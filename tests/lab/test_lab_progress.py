@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from support.processes.programs import LIGHT_TASK
 
-from lab.commands.progress import BLOCKS, curve, summary_table
+from lab.commands.command_line import run_command
+from lab.commands.progress import BLOCKS, RunProgress, curve, summary_table
+from lab.config import RunConfig
+from lab.runs.run_folder import RunFolder
+from lab.runs.running import Stop, carry_out
 
 
 @given(st.lists(st.floats(0, 1), max_size=300), st.integers(-5, 100))
@@ -22,6 +27,26 @@ def test_a_curve_has_a_block_for_each_value_or_as_many_as_fit_and_ends_with_the_
 
 def test_a_curve_rises_with_its_values():
     assert curve([place / 8 for place in range(9)], 9) == BLOCKS + BLOCKS[-1]
+
+
+def test_the_curve_goes_on_where_a_run_was_left(tmp_path, monkeypatch):
+    config = RunConfig.of({"task": LIGHT_TASK, "carts": 3, "rounds": 4, "rows": 20})
+    folder, stop = RunFolder(tmp_path / "run"), Stop()
+
+    def stop_after_two(result, point):
+        stop.asked = result.number == 2
+
+    carry_out(config, folder, lambda _: None, stop_after_two, stop)
+    shown = []
+    add = RunProgress.add
+
+    def added(progress, result, point):
+        add(progress, result, point)
+        shown.append([one.round for one in progress._points])
+
+    monkeypatch.setattr(RunProgress, "add", added)
+    assert run_command(["--resume", str(folder.path)], Console(file=io.StringIO())) == 0
+    assert shown == [[1, 2, 3], [1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize(("rounds", "words"), [(1, "After 1 round"), (2, "After 2 rounds")])

@@ -64,6 +64,47 @@ def test_the_same_seed_gives_the_same_run_and_so_does_one_that_was_stopped(tmp_p
     assert not (tmp_path / "three" / STATE).exists()
 
 
+class SometimesNotANumber(SoftmaxRegression):
+    """Has a training that fails, for some rows: about one in six, also after the rows of the next round have come."""
+
+    def train(self, inputs, targets, report):
+        super().train(inputs, targets, report)
+        if int(np.abs(inputs).sum() * 1000) % 6 == 0:
+            self._weights[0][:] = np.nan
+
+
+class FailingTask(LightTask):
+    def build_learner(self):
+        return SometimesNotANumber()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("changes", [{}, HARD, {"hostile": "0.25:noise", "delay": 8.0}])
+def test_a_cart_whose_training_fails_tries_again_in_the_next_round_and_the_run_can_go_on(tmp_path, changes, seed):
+    config = config_of(**{"rounds": 4, "carts": 12, "seed": seed, **changes})
+
+    def carry(folder, stop_after=None, resume=False):
+        stop = Stop()
+
+        def on_round(result, point):
+            stop.asked = result.number == stop_after
+
+        carry_out(config, RunFolder(folder), lambda _: None, on_round, stop, resume, FailingTask())
+
+    carry(tmp_path / "whole")
+    for left in (1, 2, 3):
+        carry(tmp_path / f"left-{left}", stop_after=left)
+        carry(tmp_path / f"left-{left}", resume=True)
+        assert (tmp_path / f"left-{left}" / ROUNDS).read_bytes() == (tmp_path / "whole" / ROUNDS).read_bytes()
+    lines = list(csv.DictReader((tmp_path / "whole" / ROUNDS).read_text().splitlines()))
+    failed = [line for line in lines if line["outcome"] == "TRAINER_FAILED"]
+    assert failed
+    for line in failed:
+        following = [one for one in lines if one["cart"] == line["cart"] and int(one["round"]) > int(line["round"])]
+        trained = [int(one["rows"]) for one in following if one["outcome"] not in ("AWAY", "TRAINER_FAILED")]
+        assert not trained or trained[0] >= 2 * 18  # its rows have waited
+
+
 def test_another_seed_gives_another_run(tmp_path):
     carried_out(tmp_path / "one", config_of(seed=1))
     carried_out(tmp_path / "two", config_of(seed=2))

@@ -33,7 +33,7 @@ class Sqlite(SqliteStore):
 
 @pytest.fixture(params=["sqlite", "memory"])
 def store(request, tmp_path):
-    made = Sqlite(tmp_path / "cart.db") if request.param == "sqlite" else MemoryStore(lambda record: None)
+    made = Sqlite(tmp_path / "cart.db") if request.param == "sqlite" else MemoryStore()
     yield made
     if request.param == "sqlite":
         made.close()
@@ -104,7 +104,7 @@ def test_the_newest_round_is_kept_as_it_goes_on(store):
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1)), max_size=12))
 def test_both_stores_tell_the_same_after_any_rounds(tmp_path_factory, steps):
-    kept, memory = Sqlite(tmp_path_factory.mktemp("store") / "cart.db"), MemoryStore(lambda record: None)
+    kept, memory = Sqlite(tmp_path_factory.mktemp("store") / "cart.db"), MemoryStore()
     try:
         spent, given = 0, 0
         for number, (count, part) in enumerate(steps):
@@ -123,7 +123,7 @@ def test_both_stores_tell_the_same_after_any_rounds(tmp_path_factory, steps):
 
 
 def test_a_simulated_cart_goes_on_with_what_it_had_not_spent():
-    whole, later = MemoryStore(lambda record: None), MemoryStore(lambda record: None)
+    whole, later = MemoryStore(), MemoryStore()
     whole.add_rows(rows(37))
     whole.add_version(version(0, 0))
     whole.add_version(version(1, 31))
@@ -133,17 +133,8 @@ def test_a_simulated_cart_goes_on_with_what_it_had_not_spent():
     assert later.current_version() == whole.current_version()
 
 
-def test_a_round_is_told_once_it_has_ended():
-    told = []
-    store = MemoryStore(told.append)
-    store.save_round(ROUND)
-    ended = replace(ROUND, outcome=Outcome.NONE_ACCEPTED)
-    store.save_round(ended)
-    assert told == [ended]
-
-
 def test_a_simulated_cart_refuses_what_it_cannot_do():
-    store = MemoryStore(lambda record: None)
+    store = MemoryStore()
     with pytest.raises(NotImplementedError):
         store.forget_model()
     with pytest.raises(NotImplementedError):
