@@ -151,7 +151,7 @@ class RunConfig:
     def deciding(self) -> dict[str, Any]:
         """Return the values that decide what comes out."""
         values = {name: value for name, value in self.values().items() if name not in SHOWN}
-        # The workers of a cluster choose as auto does. The other engines draw other starting weights.
+        # The workers of a cluster choose as auto does. The other engines round differently.
         return {**values, "engine": "auto"} if self.lab.engine == "ray" else values
 
     def values(self) -> dict[str, Any]:
