@@ -86,7 +86,13 @@ def main() -> None:
     cores = os.cpu_count() or 1
     backend = {
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-        "init_args": {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"},
+        # A cluster of its own, whatever else runs on this machine, on the loopback address.
+        "init_args": {
+            "address": "local",
+            "num_cpus": cores,
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        },
     }
     run_simulation(server_app, client_app, work()["carts"], "ray", backend)
     times = results["times"]

@@ -110,8 +110,7 @@ def measured(command: list[str], environment: Mapping[str, str], most_s: float) 
         reader = threading.Thread(target=lambda: told.extend(process.stdout or ()))
         reader.start()
         while process.poll() is None:
-            family = family_of(process.pid)
-            peak_kb = max(peak_kb, sum(map(proportional_kb, family)))
+            peak_kb = max(peak_kb, memory_kb(family_of(process.pid)))
             if time.perf_counter() - began > most_s:
                 process.kill()
                 reader.join()
@@ -139,13 +138,18 @@ def family_of(process_id: int) -> set[int]:
     return found
 
 
-def proportional_kb(process_id: int) -> int:
-    """Return the memory of a process, with its part of what it shares; 0 for one that has ended."""
+def memory_kb(family: set[int]) -> int:
+    """Return the memory of processes together."""
+    # What they share counts once. A process alone shares its libraries with none of this run, only with strangers.
+    kind = "Pss:" if len(family) > 1 else "Rss:"
+    return sum(int(line.split()[1]) for one in family for line in _memory_lines(one) if line.startswith(kind))
+
+
+def _memory_lines(process_id: int) -> list[str]:
     try:
-        lines = Path(f"/proc/{process_id}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return Path(f"/proc/{process_id}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended meanwhile
+        return []
 
 
 def show(name: str, carts: int, found: Mapping[str, float] | None, most_s: float) -> None:
