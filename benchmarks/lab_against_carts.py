@@ -4,7 +4,8 @@ A bridge and some real carts run as processes. In each round every cart gets, ov
 cart of its number gets in the laboratory. Both are measured on the same rows that no cart sees. The laboratory runs the
 same with several seeds of who meets whom, so that its own spread stands beside the difference.
 
-Real carts train with TensorFlow and simulated ones with JAX, from other starting weights; who meets whom is drawn anew.
+Real carts train with TensorFlow and simulated ones with JAX, from the same starting weights; who meets whom is drawn
+anew.
 """
 
 from __future__ import annotations

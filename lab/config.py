@@ -77,11 +77,12 @@ PLACES: Final = ("engine", *SHOWN)
 # Set from the lab's own: rows, topology and aggregator.
 _DERIVED: Final = ("dataset_size", "cluster_size", "weighting")
 _OWN: Final = tuple(fields(LabSettings))
-_CART: Final = tuple(entry for entry in LEARNING if entry.name not in _DERIVED)
+CART: Final = tuple(entry for entry in LEARNING if entry.name not in _DERIVED)
+"""The settings of a cart that a run has by their own names."""
 
 RunFlags: Final = make_dataclass(
     "RunFlags",
-    [(entry.name, entry.type, field(default=entry.default, metadata=entry.metadata)) for entry in (*_OWN, *_CART)],
+    [(entry.name, entry.type, field(default=entry.default, metadata=entry.metadata)) for entry in (*_OWN, *CART)],
     frozen=True,
 )
 """All settings of a run as one table, for a command line."""
@@ -106,7 +107,7 @@ class RunConfig:
         Raises:
             SettingError: for the first setting that does not exist or has a wrong value.
         """
-        checked = {name: parse_value(field_named((*_OWN, *_CART), name), value, name) for name, value in values.items()}
+        checked = {name: parse_value(field_named((*_OWN, *CART), name), value, name) for name, value in values.items()}
         own = {entry.name for entry in _OWN}
         config = cls(
             LabSettings(**{name: value for name, value in checked.items() if name in own}),
@@ -151,12 +152,12 @@ class RunConfig:
     def deciding(self) -> dict[str, Any]:
         """Return the values that decide what comes out."""
         values = {name: value for name, value in self.values().items() if name not in SHOWN}
-        # The workers of a cluster choose as auto does. The other engines draw other starting weights.
+        # The workers of a cluster choose as auto does. The other engines round differently.
         return {**values, "engine": "auto"} if self.lab.engine == "ray" else values
 
     def values(self) -> dict[str, Any]:
         """Return all values by name, those of carts too, as ``of`` takes them."""
-        defaults = {entry.name: entry.default for entry in _CART}
+        defaults = {entry.name: entry.default for entry in CART}
         return {**asdict(self.lab), **defaults, **self.learning}
 
     def cart_settings(self, cluster_size: int) -> CartSettings:

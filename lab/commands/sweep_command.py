@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..runs.results import CurvePoint, RoundResult
 from ..runs.running import Stop, carry_out
 from ..runs.sweep import PlannedRun, planned, variations
 from ..runs.sweep_cluster import carry_out_in_cluster
+from ..runs.sweep_processes import carry_out_in_processes
 from .compare_command import show
 from .start import lab_command
 
@@ -30,6 +31,9 @@ def sweep_command(argv: Sequence[str], console: Console) -> int:
         "--vary", action="append", default=[], metavar="SETTING=A,B", help="values of a setting; may be repeated"
     )
     line.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of each combination (default: 3)")
+    line.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time, each in a process of its own (default: 1)"
+    )
     line.add_argument("--out", required=True, metavar="FOLDER", help="folder of all runs; complete ones run only once")
     line.add_argument("--config", metavar="FILE", help="TOML file with the settings that do not vary")
     given, values = line.read_given(argv, os.environ)
@@ -39,10 +43,20 @@ def sweep_command(argv: Sequence[str], console: Console) -> int:
     runs = planned(base, variations(given.vary), given.seeds, Path(given.out))
     for task in dict.fromkeys(run.config.lab.task for run in runs):
         load_task(task)  # so that a wrong name among several is told now, and not after the runs before it
+    if given.jobs < 1:
+        raise SettingError(f"--jobs is {given.jobs}; it must be at least 1.")
+    on_ray = base.lab.engine == "ray"
+    if on_ray and given.jobs > 1:
+        raise SettingError(
+            "--jobs is of one machine without Ray: with --engine ray, the cluster's cores take the runs."
+        )
     stop = Stop()
     with stop.on_interrupt(), _progress(console) as progress:
-        if base.lab.engine == "ray":
-            _carry_out_in_cluster(runs, base.lab.ray_address, progress, stop)
+        left = [run for run in runs if not run.folder.is_complete]
+        if on_ray:
+            _show_ended(carry_out_in_cluster(left, base.lab.ray_address, stop), runs, progress)
+        elif given.jobs > 1 and left:
+            _show_ended(carry_out_in_processes(left, given.jobs, stop), runs, progress)
         else:
             _carry_out_all(runs, progress, stop)
     if stop.asked:
@@ -81,10 +95,10 @@ def _carry_out_all(runs: Sequence[PlannedRun], progress: Progress, stop: Stop) -
         _say(run, summary, progress)
 
 
-def _carry_out_in_cluster(runs: Sequence[PlannedRun], address: str, progress: Progress, stop: Stop) -> None:
-    """Carry out the runs side by side on a Ray cluster."""
+def _show_ended(ended: Iterator[PlannedRun], runs: Sequence[PlannedRun], progress: Progress) -> None:
+    """Show the runs that are carried out side by side, each when it has ended."""
     done = progress.add_task("runs", total=len(runs), completed=sum(run.folder.is_complete for run in runs))
-    for run in carry_out_in_cluster([run for run in runs if not run.folder.is_complete], address, stop):
+    for run in ended:
         progress.advance(done)
         _say(run, run.folder.summary(), progress)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
@@ -127,7 +127,7 @@ def partition_of(spec: str, pool: Pool, task: Task, carts: int, rows: int, seed:
         return RowPartition(groups, lambda n: np.eye(MONTHS)[np.full(carts, (n - 1) % MONTHS)], rows, seed)
     if asked.name == "own":
         groups = _own_parts(asked, pool, task, carts, rows)
-        note = f"; the task's own partition into {len(groups):,}, for {carts:,} carts"
+        note = f"; the task's own partition into {len(groups):,}, for {carts:,} carts{_shared_words(groups)}"
         return RowPartition(groups, lambda _: np.eye(len(groups))[np.arange(carts) % len(groups)], rows, seed, note)
     if asked.name != "iid":
         raise asked.refusal()
@@ -175,12 +175,22 @@ def _own_parts(asked: Spec, pool: Pool, task: Task, carts: int, rows: int) -> li
         places[json.dumps(row, sort_keys=True)].append(place)
     next_place = {key: cycle(same) for key, same in places.items()}  # equal rows of two parts get different places
     parts = _starter_parts(task, min(carts, max(1, len(pool.rows) // rows)), rows)
-    keys = [[json.dumps(row, sort_keys=True) for row in part] for part in parts]
-    # Rows that are kept for the test are in no pool.
-    groups = [np.array([next(next_place[key]) for key in part if key in next_place], np.int64) for part in keys]
+    groups = [_places_of(part, next_place) for part in parts]
     if not groups or not all(map(len, groups)):
         raise asked.refusal("iid or another partition, since the rows are not the starter rows of the task")
     return groups
+
+
+def _places_of(part: Sequence[Row], next_place: Mapping[str, Iterator[int]]) -> Places:
+    """Return a different place for each row of a part. Rows that are kept for the test have none in the pool."""
+    keys = [json.dumps(row, sort_keys=True) for row in part]
+    return np.array(list(dict.fromkeys(next(next_place[key]) for key in keys if key in next_place)), np.int64)
+
+
+def _shared_words(groups: Sequence[Places]) -> str:
+    """Return what is said of rows that several parts have; a task may give them so."""
+    shared = int((np.unique(np.concatenate(groups), return_counts=True)[1] > 1).sum())
+    return f"; several parts have {shared:,} of the rows" if shared else ""
 
 
 def _starter_parts(task: Task, count: int, rows: int) -> list[list[Row]]:

@@ -21,6 +21,8 @@ from child_cart.model.learner import epoch_orders
 from child_cart.model.task import KerasTask
 from child_cart.model.trainer_commands import Predict, Train
 
+from .tensorflow_draws import drawn_as_by_tensorflow
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -44,7 +46,7 @@ class CannotVectorise(Exception):
 
 
 class Vectorised:
-    """An engine for tasks with a Keras model that Keras itself trains.
+    """An engine for tasks with a Keras model that Keras itself trains; it starts from the weights of a real cart.
 
     Args:
         task: builds the model.
@@ -65,7 +67,8 @@ class Vectorised:
             raise CannotVectorise(f"Keras was loaded with the backend {keras.backend.backend()} in this process")
         keras.utils.set_random_seed(task.seed)
         try:
-            model = task.build_model()
+            with drawn_as_by_tensorflow():
+                model = task.build_model()
             model.optimizer.build(model.trainable_variables)
             program = _Program(model, task.epochs, task.batch_size, task.seed)
         except Exception as error:  # the model's code is the user's, and may need TensorFlow

@@ -24,9 +24,11 @@ from ..carts.computing import Engine
 from ..carts.method import CartEnd, MethodRound
 from ..conditions.data import trained_rows
 from ..conditions.topology import Topology
-from ..config import RunConfig
+from ..config import CART, RunConfig
 
 SENDING: Final = 801
+UNKNOWN: Final = ("aggregator", *(entry.name for entry in CART if entry.name != "wire_precision"))
+"""The settings of a cart that no baseline has: each has shares of its own, and takes every model at once."""
 
 
 class Baseline(ABC):
@@ -48,6 +50,11 @@ class Baseline(ABC):
             raise SettingError(
                 f"--method is {lab.method!r}, which knows no --hostile, --loss or --delay: only 'carts' does."
             )
+        values, defaults = config.values(), RunConfig().values()
+        changed = [name for name in UNKNOWN if values[name] != defaults[name]]
+        if changed:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+            raise SettingError(f"--method is {lab.method!r}, which would ignore {flags}: leave it out, or use 'carts'.")
         self._task = task
         self._engine = engine
         self._seed = lab.seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
@@ -12,6 +13,7 @@ import numpy as np
 
 from cart_common.process.settings import SettingError
 from child_cart.model.arrays import Weights, specs_of
+from child_cart.model.codec import encode
 from child_cart.model.task import Row, Task, load_task
 
 from ..carts.fleet import SimulatedFleet, try_attacks
@@ -45,6 +47,7 @@ class Experiment:
         data: the rows of the run.
         engine: computes.
         engine_words: what it is, as a person reads it.
+        start_digest: of the starting weights; the same for runs that start from the same model.
         rounds_done: rounds that have ended.
 
     Raises:
@@ -67,6 +70,7 @@ class Experiment:
             self.engine, self.engine_words = engine_for(lab, self._task, self.data.sample(lab.rows))
         opened.callback(self.engine.close)
         start = self.engine.start()
+        self.start_digest = hashlib.sha256(encode(start)).hexdigest()[:16]
         try_attacks(self._attacks, self._task, start, self.data.pool.rows)
         self._method: Method
         if lab.method == "carts":
@@ -76,7 +80,7 @@ class Experiment:
             self._method = BASELINES[lab.method](config, self._task, self.engine, topology)
         opened.callback(self._method.close)
         honest = sorted(set(range(lab.carts)) - set(self._attacks))
-        self._references = References(self.engine, self.data, start, honest, lab.seed)
+        self._references = References(self.engine, self.data, start, honest)
         self.rounds_done = 0
         if state is not None:
             self._go_on_from(state, start)
@@ -110,8 +114,9 @@ class Experiment:
         self._opened.close()
 
     def _go_on_from(self, state: RunState, start: Weights) -> None:
-        alone = state.models.get("alone", ())
-        if not state.fits(self.config.lab.carts, specs_of(start)) or len(alone) != len(self._references.sampled):
+        lab = self.config.lab
+        honest = lab.carts - len(self._attacks)
+        if not state.fits(lab.carts, specs_of(start)) or len(state.models.get("alone", ())) != honest:
             raise SettingError("The run cannot go on: its state is of another configuration or another model.")
         came: dict[int, list[Row]] = {}
         for number in range(1, state.rounds_done + 1):

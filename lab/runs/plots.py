@@ -13,6 +13,7 @@ from .results import CurvePoint
 # Colours that people with any colour vision tell apart (Okabe and Ito, 2008).
 COLOURS: Final = {"all data": "#009E73", "federated": "#0072B2", "alone": "#D55E00"}
 GROUP_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SHARED_COLOUR: Final = "#777777"
 SIZE_INCHES: Final = (7.0, 4.2)
 PNG_DPI: Final = 160
 
@@ -29,7 +30,10 @@ def draw(points: Sequence[CurvePoint], folder: Path, title: str) -> None:
 
 
 def draw_groups(groups: Sequence[Group], folder: Path) -> None:
-    """Draw the mean accuracy of several groups of runs by round, with bands of confidence and the bounds."""
+    """Draw the mean accuracy of several groups of runs by round, with bands of confidence, and the bounds.
+
+    Groups that have the same bound share one grey line; another one has the colour of its group.
+    """
     axes, save = _axes("mean of the carts; bands: 95 % over seeds")
     for group, colour in zip(groups, cycle(GROUP_COLOURS), strict=False):
         rounds = range(1, group.rounds + 1)
@@ -37,12 +41,26 @@ def draw_groups(groups: Sequence[Group], folder: Path) -> None:
         axes.plot(rounds, [one.mean for one in found], color=colour, label=group.name)
         low = [one.mean - (one.margin or 0) for one in found]
         axes.fill_between(rounds, low, [one.mean + (one.margin or 0) for one in found], color=colour, alpha=0.15)
-    bounds = groups[0]
-    for name, label in (("all_data", "one model on all data"), ("alone", "alone")):
-        values = [interval(bounds.at(number, name)).mean for number in range(1, bounds.rounds + 1)]
-        axes.plot(range(1, bounds.rounds + 1), values, "--", color="#777777", linewidth=1)
-        axes.annotate(label, (1, values[0]), fontsize=8, color="#777777", xytext=(2, 3), textcoords="offset points")
+    for name, label, style in (("all_data", "one model on all data", "--"), ("alone", "alone", ":")):
+        axes.plot([], [], style, color=SHARED_COLOUR, label=label)
+        for owner, values in bounds_of(groups, name):
+            colour = SHARED_COLOUR if owner is None else GROUP_COLOURS[owner % len(GROUP_COLOURS)]
+            axes.plot(range(1, len(values) + 1), values, style, color=colour, linewidth=1)
     save(folder / "compare")
+
+
+def bounds_of(groups: Sequence[Group], name: str) -> list[tuple[int | None, list[float]]]:
+    """Return each different mean of a bound by round, with the place of the group that has it alone; None for several.
+
+    Args:
+        groups: of runs.
+        name: of the bound, as a point of a curve has it.
+    """
+    owners: dict[tuple[float, ...], list[int]] = {}
+    for place, group in enumerate(groups):
+        values = tuple(interval(group.at(number, name)).mean for number in range(1, group.rounds + 1))
+        owners.setdefault(values, []).append(place)
+    return [(places[0] if len(places) == 1 else None, list(values)) for values, places in owners.items()]
 
 
 def _axes(title: str) -> tuple[Any, Callable[[Path], None]]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
-
-import numpy as np
 
 from child_cart.model.arrays import Weights, specs_of
 from child_cart.model.learner import right_count
@@ -16,10 +13,6 @@ from child_cart.model.verdict import weights_problem
 from ..carts.computing import Engine
 from ..conditions.data import RunData
 
-MOST_ALONE: Final = 100
-"""More carts than this are sampled: their mean differs by less than a point."""
-SAMPLE: Final = 401
-
 
 class References:
     """Models that learn from the same rows as the carts, without averaging.
@@ -28,21 +21,14 @@ class References:
         engine: trains them.
         data: the rows of the run.
         start: the task's starting weights.
-        carts: the honest ones.
-        seed: of this run.
-
-    Attributes:
-        sampled: the carts that are trained alone.
+        carts: the honest ones, in the order of their numbers.
     """
 
-    def __init__(self, engine: Engine, data: RunData, start: Weights, carts: Sequence[int], seed: int) -> None:
+    def __init__(self, engine: Engine, data: RunData, start: Weights, carts: Sequence[int]) -> None:
         self._engine = engine
         self._data = data
-        random = np.random.default_rng([seed, SAMPLE])
-        self.sampled = sorted(random.permutation(np.array(carts))[:MOST_ALONE].tolist())
-        self._honest = frozenset(carts)
         self._specs = specs_of(start)
-        self._alone: dict[int, Weights] = dict.fromkeys(self.sampled, start)
+        self._alone: dict[int, Weights] = dict.fromkeys(carts, start)
         self._all_data: Weights = start
 
     def learn(self, rows: Mapping[int, Sequence[Row]]) -> None:
@@ -51,26 +37,26 @@ class References:
         The model that has the rows of all honest carts gets each once, however many carts have drawn it. A model whose
         new weights cannot be used, NaN for example, keeps its old ones.
         """
-        learning = [cart for cart in self.sampled if rows.get(cart)]
+        learning = [cart for cart in self._alone if rows.get(cart)]
         new = self._trained([(self._alone[cart], rows[cart]) for cart in learning])
         self._alone.update(zip(learning, new, strict=True))
-        together = _each_once([row for cart, given in rows.items() if cart in self._honest for row in given])
+        together = _each_once([row for cart, given in rows.items() if cart in self._alone for row in given])
         if together:  # all carts that are there may be hostile
             (self._all_data,) = self._trained([(self._all_data, together)])
 
     def models(self) -> dict[str, list[Weights]]:
         """Return the models, for the state of a run."""
-        return {"alone": [self._alone[cart] for cart in self.sampled], "all_data": [self._all_data]}
+        return {"alone": list(self._alone.values()), "all_data": [self._all_data]}
 
     def go_on_from(self, models: Mapping[str, Sequence[Weights]]) -> None:
         """Take over the models of an earlier part of this run."""
-        self._alone = dict(zip(self.sampled, models["alone"], strict=True))
+        self._alone = dict(zip(self._alone, models["alone"], strict=True))
         (self._all_data,) = models["all_data"]
 
     def alone(self) -> dict[int, float]:
-        """Return the accuracy of each sampled cart on the test rows."""
-        found = accuracies(self._engine, self._data, [self._alone[cart] for cart in self.sampled])
-        return dict(zip(self.sampled, found, strict=True))
+        """Return the accuracy of each honest cart on the test rows."""
+        found = accuracies(self._engine, self._data, list(self._alone.values()))
+        return dict(zip(self._alone, found, strict=True))
 
     def all_data(self) -> float:
         """Return the accuracy of the model that has the rows of all carts."""

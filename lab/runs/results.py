@@ -23,7 +23,7 @@ class CartRound:
     test_accuracy: float
     """At the end of the round, on rows that no cart ever sees."""
     alone_accuracy: float | None
-    """Of a model that learns from the same rows and is never averaged; for a sample of the honest carts."""
+    """Of a model that learns from the same rows and is never averaged; for honest carts."""
     asked: int
     accepted: int
     dropped: dict[str, int]

@@ -72,7 +72,7 @@ def carry_out(
     state: RunState | None = folder.go_on() if resume else None
     with Experiment(config, state, task) as experiment:
         if not resume:
-            folder.create(config, {"engine": experiment.engine_words, "rows": experiment.data.words})
+            folder.create(config, notes_of(experiment))
         on_start(experiment)
         for tracker in trackers:
             tracker.begin(folder.path, config, experiment.rounds_done)
@@ -114,6 +114,15 @@ def _rounds(experiment: Experiment, folder: RunFolder, on_round: OnRound, stop: 
             saving_s = saved_at - started
 
 
+def notes_of(experiment: Experiment) -> dict[str, str]:
+    """Return what a run's files say of how it is computed, from where it starts, and on which rows."""
+    return {
+        "engine": experiment.engine_words,
+        "starting_weights": experiment.start_digest,
+        "rows": experiment.data.words,
+    }
+
+
 def summary_of(config: RunConfig, points: list[CurvePoint], experiment: Experiment, complete: bool) -> dict[str, Any]:
     """Return the results of a run in short; accuracies are on the test rows, at the end."""
     last = points[-1] if points else None
@@ -130,8 +139,7 @@ def summary_of(config: RunConfig, points: list[CurvePoint], experiment: Experime
         "virtual_s": sum(point.virtual_s for point in points),
         "real_s": round(real_s, 3),
         "cart_rounds_per_s": round(cart_rounds / real_s, 1) if real_s else 0,
-        "engine": experiment.engine_words,
-        "rows": experiment.data.words,
+        **notes_of(experiment),
         "config": config.values(),
     }
 

@@ -22,7 +22,7 @@ class RunState:
         rounds_done: rounds that have ended.
         virtual_s: the virtual time.
         versions: the newest version of each cart.
-        models: weights by who has them: ``cart`` one each, ``alone`` one a sampled cart, ``all_data`` one.
+        models: weights by who has them: ``cart`` one each, ``alone`` one an honest cart, ``all_data`` one.
     """
 
     rounds_done: int

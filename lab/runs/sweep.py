@@ -30,14 +30,17 @@ def variations(texts: Sequence[str]) -> dict[str, list[str]]:
     """Return what varies: ``["aggregator=uniform,accuracy"]`` is two values of one setting.
 
     Raises:
-        SettingError: if a text is of another form.
+        SettingError: if a text is of another form, or a setting is named twice.
     """
     found: dict[str, list[str]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
         if not (name and equals and values):
             raise SettingError(f"--vary is {text!r}; it must be SETTING=VALUE,VALUE as aggregator=uniform,accuracy.")
-        found[name.replace("-", "_")] = [value.strip() for value in values.split(",")]
+        name = name.replace("-", "_")
+        if name in found:
+            raise SettingError(f"--vary names {name} twice: give all its values in one, as {name}=A,B.")
+        found[name] = [value.strip() for value in values.split(",")]
     return found
 
 

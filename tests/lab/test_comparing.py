@@ -10,6 +10,7 @@ from cart_common.process.settings import SettingError
 from lab.commands.command_line import main
 from lab.config import RunConfig
 from lab.runs.compare import Group, Interval, difference, interval
+from lab.runs.plots import bounds_of, draw_groups
 from lab.runs.results import CurvePoint
 from lab.runs.run_folder import RunFolder
 from lab.runs.sweep import planned, variations
@@ -70,6 +71,28 @@ def test_the_values_of_a_group_are_those_of_the_last_round_that_all_its_runs_hav
     assert group.last("received_bytes").mean == 200
 
 
+def bounded(all_data, alone):
+    return [CurvePoint(n, 0.5, 0.4, alone, 0.1, all_data, 100, 0, 1.0, 1.0) for n in (1, 2)]
+
+
+def test_a_bound_that_groups_share_is_one_line_and_another_one_is_its_groups_own():
+    first, second = Group("a", {1: bounded(0.9, 0.2), 2: bounded(0.7, 0.2)}), Group("b", {1: bounded(0.8, 0.2)})
+    third = Group("c", {1: bounded(0.6, 0.2)})
+    shared, own = pytest.approx([0.8, 0.8]), pytest.approx([0.6, 0.6])
+    assert bounds_of([first, second, third], "all_data") == [(None, shared), (2, own)]
+    assert bounds_of([first, second, third], "alone") == [(None, [0.2, 0.2])]
+    assert bounds_of([third], "alone") == [(0, [0.2, 0.2])]
+
+
+def test_the_plot_has_the_bounds_of_each_group_that_differs(tmp_path):
+    dashed = []
+    for bounds in ((0.9, 0.2), (0.8, 0.3)):
+        groups = [Group("a", {1: bounded(0.9, 0.2)}), Group("b", {1: bounded(*bounds)})]
+        draw_groups(groups, tmp_path)
+        dashed.append((tmp_path / "compare.svg").read_text().count("stroke-dasharray"))
+    assert dashed[1] == dashed[0] + 2
+
+
 def test_a_sweep_has_each_combination_with_each_seed_from_the_first_on(tmp_path):
     base = RunConfig.of({"task": LIGHT_TASK, "carts": 5, "seed": 7})
     varied = variations(["aggregator=uniform, accuracy", "hostile=,0.25:sign-flip", "accept-backward=0.1"])
@@ -97,6 +120,11 @@ def test_a_sweep_has_each_combination_with_each_seed_from_the_first_on(tmp_path)
 def test_a_variation_of_another_form_is_named(text):
     with pytest.raises(SettingError, match="--vary is"):
         variations([text])
+
+
+def test_a_setting_varies_once():
+    with pytest.raises(SettingError, match="--vary names accept_backward twice: give all its values in one"):
+        variations(["accept-backward=0.1", "aggregator=uniform", "accept_backward=0.2"])
 
 
 def rows_of(path):

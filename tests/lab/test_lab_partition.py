@@ -117,6 +117,28 @@ def test_round_after_round_is_of_the_next_month():
         assert months == {(number - 1) % 12 + 1}
 
 
+class Overlapping(LightTask):
+    """Its two parts have three rows in common, and one of them has another row three times."""
+
+    def starter_rows(self, partition):
+        common = [{"degrees": 200 + n, "third": 1} for n in range(3)]
+        repeated = [{"degrees": 10, "third": 0}] * (3 if partition.index == 0 else 0)
+        return [*common, *repeated, *({"degrees": 30 + 10 * partition.index + n, "third": 0} for n in range(4))]
+
+
+def test_a_part_has_no_row_twice_and_rows_that_several_parts_have_are_told():
+    task = Overlapping()
+    parts = [task.starter_rows(Partition(index, 2)) for index in (0, 1)]
+    kept = [row for row in parts[0] if row["degrees"] != 10][:3] + [{"degrees": 10, "third": 0}] * 2
+    pool = pool_of(task, [*kept, *parts[0][6:], *parts[1][3:]])  # one of the three equal rows is kept for the test
+    rows = partition_of("own", pool, task, carts=2, rows=5, seed=0)
+    assert rows.words.startswith("5 rows a cart and round, from 16, ")  # 9 in the first part and 7 in the second
+    assert rows.words.endswith("; the task's own partition into 2, for 2 carts; several parts have 3 of the rows")
+    drawn = [set(rows.places(0, n).tolist()) for n in range(1, 40)]
+    assert set().union(*drawn) == {0, 1, 2, 3, 4, 5, 6, 7, 8}
+    assert len(rows.places(0, 1)) == len(drawn[0]) == 5
+
+
 @pytest.mark.parametrize("task", [LIGHT, Shopping()])
 def test_own_rows_are_those_that_a_real_cart_starts_with(task):
     pool = pool_of(task, task.starter_rows(Partition()))

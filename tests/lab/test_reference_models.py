@@ -35,7 +35,7 @@ def degrees_of(command):
 def references(carts=(0, 1, 2), engine=None):
     engine = engine or RecordingEngine()
     found = data()
-    return engine, found, References(engine, found, engine.start(), carts, 0)
+    return engine, found, References(engine, found, engine.start(), carts)
 
 
 def test_all_data_trains_on_each_row_of_the_honest_carts_once():
@@ -127,6 +127,16 @@ def test_a_run_gives_its_references_what_its_carts_have_trained_on(method):
     everything = TASK.arrays([row for rows in wanted.values() for row in rows])
     assert np.array_equal(together.inputs, everything[0])
     assert np.array_equal(together.targets, everything[1])
+
+
+def test_each_honest_cart_is_trained_alone_however_many_there_are():
+    carts = range(1, 140)
+    engine, found, bounds = references(carts=carts)
+    rows = found.pool.rows
+    bounds.learn({cart: [rows[cart]] for cart in range(140)})
+    alone, _ = engine.trained
+    assert [degrees_of(one) for one in alone] == [[cart] for cart in carts]
+    assert list(bounds.alone()) == list(carts)
 
 
 @pytest.mark.parametrize("source", ["starter rows", "a file"])

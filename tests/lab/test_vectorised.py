@@ -21,7 +21,7 @@ if __name__ == "__main__":
     try:
         with Experiment(RunConfig.of(config)) as experiment:
             results = list(experiment.rounds())
-            print(experiment.engine_words, "|", results[0].carts[0].outcome)
+            print(experiment.engine_words, "|", experiment.start_digest, "|", results[0].carts[0].outcome)
     except Exception as error:
         print(type(error).__name__, "|", error)
 """
@@ -53,6 +53,19 @@ def test_a_training_in_the_lab_is_that_of_a_cart(trained, model, count):
             assert np.allclose(one, other, rtol=0, atol=2e-6), float(np.abs(one - other).max())
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("model", "count"), CASES)
+def test_a_run_starts_from_the_weights_of_a_cart(trained, model, count):
+    with (
+        np.load(trained / f"{model}-{count}-start.npz") as real,
+        np.load(trained / f"{model}-{count}-lab-start.npz") as lab,
+    ):
+        assert lab.files == real.files
+        for name in real.files:
+            assert lab[name].dtype == real[name].dtype
+            assert np.allclose(lab[name], real[name], rtol=0, atol=2e-6)
+
+
 def run(engine, name):
     command = [sys.executable, "-c", RUN, engine, name]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
@@ -75,6 +88,13 @@ def test_what_cannot_be_vectorised_is_trained_one_by_one(name, words):
     told = run("auto", name)
     assert told.startswith(words)
     assert told.endswith("| AGGREGATED")
+
+
+@pytest.mark.timeout(600)
+def test_all_engines_start_from_the_same_weights_for_a_seed():
+    found = {engine: run(engine, "Plain").split(" | ") for engine in ("vectorised", "one-by-one")}
+    assert {engine: words[0] for engine, words in found.items()} == {engine: engine for engine in found}
+    assert found["vectorised"][1] == found["one-by-one"][1]
 
 
 @pytest.mark.parametrize("name", ["TensorFlowLoss", "OwnLearner"])

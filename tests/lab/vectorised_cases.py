@@ -1,7 +1,7 @@
 """A process of its own for each backend of Keras: train the same models from the same weights on the same rows.
 
-Called with ``real`` (a cart's learner on TensorFlow) or ``lab`` (the vectorised engine on JAX), and a folder: ``real``
-writes start and end of each model there, and ``lab`` reads the start and writes its own end.
+Called with ``real`` (a cart's learner on TensorFlow) or ``lab`` (the vectorised engine on JAX), and a folder: both
+write start and end of each model there. ``lab`` trains from the start that ``real`` has written.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ MODELS: dict[str, Callable] = {
     "convolution": lambda keras: shaped(
         keras, (3, 2, 1), keras.layers.Conv2D(5, 2, activation="relu", padding="same"), keras.layers.Flatten()
     ),
+    "truncated-normal": lambda keras: dense(keras, kernel_initializer="he_normal"),
+    "normal": lambda keras: dense(keras, kernel_initializer=keras.initializers.RandomNormal(0.5, 0.2)),
+    "uniform": lambda keras: dense(keras, kernel_initializer=keras.initializers.RandomUniform(-0.3, 0.2, seed=9)),
     "lstm": lambda keras: shaped(keras, (3, 2), keras.layers.LSTM(5)),
 }
 # 19 rows: two whole batches of 8 and a smaller one.
@@ -114,6 +117,7 @@ def lab(folder: Path) -> None:
 
     for model, count in CASES:
         engine = Vectorised(Case(model))
+        np.savez(folder / f"{model}-{count}-lab-start.npz", *engine.start())
         with np.load(folder / f"{model}-{count}-start.npz") as found:
             start = [found[name] for name in found.files]
         inputs, targets = rows_of(model, count)

@@ -66,6 +66,12 @@ def test_each_prints_a_table(name, arguments):
     assert all(re.search(r"\d", line) for line in lines[1:][-2:])
 
 
+@pytest.mark.parametrize("python", [sys.executable, "/no/such/python"])
+def test_without_flower_its_comparison_says_what_it_needs(python):
+    told = run("lab_against_flower", "--flower-python", python)
+    assert told == f"Skipped: --flower-python is {python!r}, and must be a Python that has flwr[simulation].\n"
+
+
 def test_a_network_cart_fetches_all_that_it_is_told_to():
     with bridge_process() as (_, port), NetworkCart(port, 300_000) as giver, NetworkCart(port, 1) as taker:
         seconds, moved = taker.fetch(giver.id, at_once=3, times=2)
