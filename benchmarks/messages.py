@@ -29,7 +29,8 @@ def an_id(size_bytes: int = 16) -> str:
 
 def messages() -> list[tuple[str, Message]]:
     """Return messages of typical sizes, with their names."""
-    request = ModelRequest(an_id(), an_id(), an_id(), an_id(), an_id(32), an_id(32), an_id(64), 131_072)
+    ids, keys = [an_id() for _ in range(4)], [an_id(32), an_id(32), an_id(64)]
+    request = ModelRequest(*ids, *keys, 131_072, 0, an_id(78), an_id(64))
     return [
         ("CREDIT", Credit(an_id(), 4_194_304)),
         ("CLUSTER", Cluster(an_id(), 3, 1)),

@@ -48,7 +48,7 @@ class Network:
     def __init__(self, url: str, model_bytes: int, folder: Path) -> None:
         payload = os.urandom(model_bytes)
         digest = blake3(payload).hexdigest()
-        self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1, samples=1, accuracy=0.5)
+        self._model = Offerable(payload, digest, CODEC, SIGNATURE, model_version=1)
         settings = CartSettings()
         # As many transfers between two carts as the benchmark wants: a fleet would spread them over many carts.
         # One cart may fetch all that it wants, of the same version again and again.
@@ -60,7 +60,7 @@ class Network:
             give_bytes_per_peer=0,
             give_bytes=0,
         )
-        self.wanted = (SIGNATURE, CODEC)
+        self.wanted = (SIGNATURE, (CODEC,))
         identity = Identity.generate()
         self.cart_id = identity.cart_id.hex()
         self.link = Link(
@@ -74,7 +74,7 @@ class Network:
         self.link.announce(Standing(Role.SHELL, SIGNATURE, 1))
         self.exchange = Exchange(identity, OPEN, fastest_cipher(), self.link, Spool(folder), self)
 
-    async def offer(self) -> Offerable:
+    async def offer(self, _: tuple[str, ...]) -> Offerable:
         """Return the model."""
         return self._model
 

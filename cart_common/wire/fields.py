@@ -18,17 +18,24 @@ _HEX: Final = re.compile(r"[0-9a-f]+")
 
 def text_field(max_chars: int, **default: Any) -> Any:
     """Declare a printable text."""
-
-    # It is shown in logs and on pages, where line breaks forge lines and half a surrogate pair cannot be encoded.
-    def fits(value: object) -> bool:
-        return isinstance(value, str) and len(value) <= max_chars and value.isprintable()
-
-    return _field(f"a printable text of at most {max_chars} characters", fits, **default)
+    form = f"a printable text of at most {max_chars} characters"
+    return _field(form, lambda value: _is_printable(value, max_chars), **default)
 
 
 def hex_field(size_bytes: int) -> Any:
     """Declare bytes in lower-case hexadecimal."""
     return _field(f"{2 * size_bytes} lower-case hexadecimal digits", lambda value: _is_hex(value, size_bytes))
+
+
+def blob_field(most_bytes: int, **default: Any) -> Any:
+    """Declare bytes of any number up to a most, in lower-case hexadecimal."""
+
+    def fits(value: object) -> bool:
+        return value == "" or (
+            isinstance(value, str) and len(value) <= 2 * most_bytes and _is_hex(value, len(value) // 2)
+        )
+
+    return _field(f"an even number of lower-case hexadecimal digits, at most {2 * most_bytes}", fits, **default)
 
 
 def count_field(minimum: int = 0, maximum: int = MAX_COUNT, **default: Any) -> Any:
@@ -56,6 +63,16 @@ def one_of_field(kind: type[StrEnum]) -> Any:
         return isinstance(value, str) and value in kind.__members__
 
     return _field(f"one of {', '.join(kind)}", fits, kind)
+
+
+def texts_field(most: int, max_chars: int, **default: Any) -> Any:
+    """Declare a list of printable texts; it is not empty."""
+
+    def fits(value: object) -> bool:
+        return _is_list(value, most, lambda entry: _is_printable(entry, max_chars)) and bool(value)
+
+    form = f"a list of 1 to {most} printable texts, each of at most {max_chars} characters"
+    return _field(form, fits, tuple, **default)
 
 
 def records_field(most: int, **default: Any) -> Any:
@@ -95,6 +112,11 @@ def _field(
         return take(value)
 
     return field(metadata={"check": check, "form": form}, **default)
+
+
+def _is_printable(value: object, max_chars: int) -> bool:
+    # It is shown in logs and on pages, where line breaks forge lines and half a surrogate pair cannot be encoded.
+    return isinstance(value, str) and len(value) <= max_chars and value.isprintable()
 
 
 def _is_hex(value: object, size_bytes: int) -> bool:

@@ -1,4 +1,4 @@
-"""The control messages of protocol version 1: one frozen dataclass per kind, JSON text in and out.
+"""The control messages: one frozen dataclass per kind, JSON text in and out.
 
 Parsing checks each field that the dataclass declares, and ignores unknown keys, so that a later version may add some.
 ``docs/protocol.md`` says when each message is sent.
@@ -6,15 +6,15 @@ Parsing checks each field that the dataclass declares, and ignores unknown keys,
 
 from __future__ import annotations
 
-import json
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, ClassVar, Final, NoReturn
+from typing import Any, ClassVar, Final
 
 from .chunk import MAX_SEQUENCE, MIN_CHUNK_BYTES
 from .fields import (
     MAX_CLUSTER_SIZE,
     MAX_RECORD_CHARS,
+    blob_field,
     count_field,
     hex_field,
     one_of_field,
@@ -23,8 +23,12 @@ from .fields import (
     share_field,
     text_field,
 )
+from .json_objects import declared_values, json_text, json_value
 
 PROTOCOL_VERSION: Final = 1
+"""Of what a cart and a bridge say to each other."""
+MAX_TERMS_BYTES: Final = 2048
+MAX_KEY_EPOCH: Final = 2**32 - 1
 MAX_MESSAGE_BYTES: Final = 64 * 1024
 MAX_SENTENCE_CHARS: Final = 500
 MOST_NEIGHBOURS: Final = 16
@@ -66,6 +70,7 @@ class Code(StrEnum):
     MODEL_TOO_LARGE = "MODEL_TOO_LARGE"
     WRONG_MODEL = "WRONG_MODEL"
     UNKNOWN_CODEC = "UNKNOWN_CODEC"
+    UNKNOWN_KIND = "UNKNOWN_KIND"
     BAD_OFFER = "BAD_OFFER"
     BAD_CHUNK = "BAD_CHUNK"
     BAD_SEAL = "BAD_SEAL"
@@ -200,11 +205,32 @@ class ModelRequest(Message):
     public_key: str = hex_field(32)
     signature: str = hex_field(64)
     max_chunk_bytes: int = count_field(MIN_CHUNK_BYTES, MAX_SEQUENCE)
+    key_epoch: int = count_field(0, MAX_KEY_EPOCH, default=0)
+    terms: str = blob_field(MAX_TERMS_BYTES, default="")
+    """What only carts can read; empty from a cart of version 0.1, and after a bridge of that version."""
+    terms_signature: str = blob_field(64, default="")
+
+
+@dataclass(frozen=True)
+class SealedOffer(Message):
+    """Cart to cart: the offer. What will be sent, so that the receiver can refuse before the first chunk."""
+
+    KIND: ClassVar[str] = "OFFER"
+    transfer: str = hex_field(16)
+    source: str = hex_field(16)
+    destination: str = hex_field(16)
+    total_bytes: int = count_field(1)
+    chunk_bytes: int = count_field(1, MAX_SEQUENCE)
+    key: str = hex_field(32)
+    public_key: str = hex_field(32)
+    signature: str = hex_field(64)
+    key_epoch: int = count_field(0, MAX_KEY_EPOCH)
+    terms: str = blob_field(MAX_TERMS_BYTES)
 
 
 @dataclass(frozen=True)
 class ModelParameters(Message):
-    """Cart to cart: the offer. What will be sent, so that the receiver can refuse before the first chunk."""
+    """Cart to cart: the offer of version 1, with all words in the clear."""
 
     KIND: ClassVar[str] = "MODELPARAMETERS"
     transfer: str = hex_field(16)
@@ -307,21 +333,11 @@ class ErrorMessage(Message):
 KINDS: Final[dict[str, type[Message]]] = {
     kind.KIND: kind
     for kind in (
-        *(Welcome, Attach, Attached, PeerType, Cluster, PeerList, ModelRequest, ModelParameters),
+        *(Welcome, Attach, Attached, PeerType, Cluster, PeerList, ModelRequest, SealedOffer, ModelParameters),
         *(Credit, Paused, Resume, Cancel, Done, Exit, ExitDone, ErrorMessage),
         *(NbrList, Whereabouts, Seek, Found),
     )
 }
-
-
-def _refuse(name: str) -> NoReturn:
-    """Reject NaN and Infinity, which Python's decoder accepts although they are not JSON."""
-    raise ValueError(name)
-
-
-# Made once: making them takes longer than reading a short message.
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
 
 
 def encode(message: Message) -> str:
@@ -329,7 +345,7 @@ def encode(message: Message) -> str:
     body: dict[str, Any] = {"type": message.KIND}
     for entry in fields(message):
         body[entry.name] = getattr(message, entry.name)
-    return _ENCODER.encode(body)
+    return json_text(body)
 
 
 def parse(text: str) -> Message:
@@ -343,23 +359,16 @@ def parse(text: str) -> Message:
     if size > MAX_MESSAGE_BYTES:
         raise MessageError(f"A control message has {size} bytes; at most {MAX_MESSAGE_BYTES} are allowed.")
     try:
-        body = _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        raise MessageError("A control message is not valid JSON.") from None
+        body = json_value(text)
+    except ValueError as error:
+        raise MessageError(f"A control message {error}.") from None
     name = body.get("type") if isinstance(body, dict) else None
-    if not isinstance(name, str):
+    if not isinstance(body, dict) or not isinstance(name, str):
         raise MessageError("A control message is no JSON object with a text as its type.")
     kind = KINDS.get(name)
     if kind is None:
         raise MessageError(f"A control message is of the unknown kind {name[:40]!a}.")
-    values: dict[str, Any] = {}
-    for entry in fields(kind):
-        if entry.name not in body:
-            if entry.default is MISSING:
-                raise MessageError(f"{kind.KIND} lacks its field {entry.name!r}.")
-            continue
-        try:
-            values[entry.name] = entry.metadata["check"](body[entry.name])
-        except (ValueError, OverflowError) as error:
-            raise MessageError(f"{kind.KIND} has a wrong {entry.name!r}: it {error}.") from None
-    return kind(**values)
+    try:
+        return kind(**declared_values(fields(kind), body))
+    except ValueError as error:
+        raise MessageError(f"{kind.KIND} {error}.") from None

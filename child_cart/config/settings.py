@@ -205,6 +205,22 @@ class CartSettings:
         choices=("half", "full"),
         learning=True,
     )
+    tell_samples: str = option(
+        "off",
+        "whether peers are told on how many rows a model was trained, sealed, as the largest power of two in it; with "
+        "weighting samples it counts at most as their own",
+        choices=("on", "off"),
+        live=True,
+        learning=True,
+    )
+    least_transfer_version: int = option(
+        1,
+        "oldest version of requests and offers to speak with peers: 1, also with carts and through bridges of version "
+        "0.1, or 2, so that no bridge can make carts speak version 1",
+        minimum=1,
+        maximum=2,
+        live=True,
+    )
     max_model_bytes: int = option(
         256 * MIB, "largest model to receive, in bytes", minimum=1024, maximum=1 << 40, live=True, learning=True
     )
@@ -346,4 +362,5 @@ def exchange_limits(settings: CartSettings) -> ExchangeLimits:
         give_again_s=settings.give_again_s,
         give_bytes_per_peer=settings.give_bytes_per_peer,
         give_bytes=settings.give_bytes,
+        least_version=settings.least_transfer_version,
     )

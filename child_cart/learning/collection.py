@@ -24,11 +24,17 @@ BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
 
 @dataclass(frozen=True)
 class Accepted:
-    """A received model that takes part: its payload file, its accuracy here, and the samples that its peer claims."""
+    """A received model that takes part.
+
+    Attributes:
+        path: its payload file.
+        accuracy: measured on this cart.
+        samples: rows that it was trained on, as its peer says; None if it does not.
+    """
 
     path: Path
     accuracy: float
-    samples: int
+    samples: int | None
 
 
 class Collection:

@@ -13,10 +13,11 @@ from typing import Protocol
 from cart_common.wire.messages import Code, Role
 
 from ..config import SettingsBook, exchange_limits
-from ..model.codec import CODEC
+from ..model.precision import CODECS
 from ..network.handshake import Standing
 from ..network.link_interface import LinkDown
 from ..transfers.assembly import TransferError
+from ..transfers.incoming import Wanted
 from ..transfers.limits import ExchangeLimits
 from ..transfers.outgoing import Offerable
 from .versions import Versions
@@ -84,8 +85,8 @@ class Sharing:
 
     # What transfers ask: ModelSource.
 
-    async def offer(self) -> Offerable | None:
-        """Return the newest version as it is given to peers, or None while there is no trained one.
+    async def offer(self, codecs: tuple[str, ...]) -> Offerable | None:
+        """Return the newest version for a peer that reads these codecs, or None while there is no trained one.
 
         A request during a training waits for its result: peers average for what a cart has just learned, and old
         versions dilute it.
@@ -96,12 +97,12 @@ class Sharing:
         if not self.is_on:
             raise TransferError(Code.NO_MODEL, "This cart shares no models now: its operator has paused that.")
         await self.training_done(self._book.current.answer_timeout_s / 3)
-        return await self._versions.offerable()
+        return await self._versions.offerable(codecs, self._book.current.tell_samples == "on")
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        """The model signature and the codec that an incoming model must have."""
-        return self._signature, CODEC
+    def wanted(self) -> Wanted:
+        """The model signature that an incoming model must have, and the codecs that this cart reads."""
+        return self._signature, tuple(CODECS.values())
 
     @property
     def limits(self) -> ExchangeLimits:

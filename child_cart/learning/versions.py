@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,9 +17,9 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin
 from ..db.store import LearningStore, StoreError
-from ..model.codec import CODEC, encode
+from ..model.codec import encode
 from ..model.model_files import DISK, ModelFiles
-from ..model.precision import Precision, as_sent
+from ..model.precision import Precision, as_sent, chosen
 from ..model.trainer import Stored, Trained
 from ..model.weights_file import WeightsError
 from ..transfers.outgoing import Offerable
@@ -59,7 +60,7 @@ class Versions:
         self._files = files
         files.make_folder(folder)
         self.reload()
-        self._offerable: tuple[str, Offerable] | None = None
+        self._offerables: dict[tuple[str, Precision], Offerable] = {}
         self._encoding = asyncio.Lock()
         self.trouble = ""
 
@@ -143,11 +144,12 @@ class Versions:
 
         The estimate takes all arrays for single precision, as nearly all models have.
         """
-        version, offerable = self._current, self._offerable
+        version = self._current
         if version is None:
             return 0
-        if offerable is not None:  # all versions have the same shapes
-            return len(offerable[1].payload)
+        for (_, precision), offerable in self._offerables.copy().items():
+            if precision is self._precision:  # all versions have the same shapes
+                return len(offerable.payload)
         try:
             file_bytes = self._files.size_bytes(self.path_of(version))
         except OSError:
@@ -199,22 +201,31 @@ class Versions:
         self._add(version)
         return version
 
-    async def offerable(self) -> Offerable | None:
-        """Return the newest version as it is given to peers; None before the first training, or if it is damaged."""
+    async def offerable(self, codecs: Collection[str], tell_samples: bool = False) -> Offerable | None:
+        """Return the newest version as it is given to a peer; None before the first training, or if it is damaged.
+
+        Args:
+            codecs: those that the peer reads.
+            tell_samples: whether it says on how many rows the version was trained, in a power of two.
+        """
         async with self._encoding:
             version = self._current
             if version is None or version.origin is Origin.INITIAL:
                 return None
-            if self._offerable is None or self._offerable[0] != version.file_name:
+            key = (version.file_name, chosen(self._precision, codecs))
+            if key not in self._offerables:
                 try:
                     stored = Stored(self.path_of(version), version.digest)
-                    self._offerable = (version.file_name, await in_thread(self._encoded, version, stored))
-                    self.trouble = ""
+                    encoded = await in_thread(self._encoded, version, stored, key[1])
                 except WeightsError as error:
                     log.error("the current model cannot be given to peers: %s", error)
                     self.trouble = f"The current model cannot be given to peers: {error}"
                     return None
-            return self._offerable[1]
+                self.trouble = ""
+                of_this = {known: other for known, other in self._offerables.items() if known[0] == key[0]}
+                self._offerables = {**of_this, key: encoded}
+            samples = told_samples(version.samples) if tell_samples else None
+            return replace(self._offerables[key], samples=samples)
 
     def remove_old(self, files: int, rounds: int) -> None:
         """Keep this many of the newest weights files and of the records of rounds, and remove what is older.
@@ -233,7 +244,8 @@ class Versions:
             *(backups, self._folder, self._store.versions(EVERYTHING), self._store.rounds(EVERYTHING)), time.time()
         )
         self._store.forget_model()
-        self._current = self._offerable = None
+        self._current = None
+        self._offerables = {}
         self.trouble = ""
         self.remove_old(1, 1)
         return backup
@@ -245,14 +257,17 @@ class Versions:
         self._store.add_version(version)
         self._current = version
 
-    def _encoded(self, version: ModelVersion, stored: Stored) -> Offerable:
-        payload = encode(as_sent(self._files.read(stored.path, stored.digest), self._precision))
+    def _encoded(self, version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
+        payload = encode(as_sent(self._files.read(stored.path, stored.digest), precision))
         return Offerable(
             payload=payload,
             digest=blake3(payload).hexdigest(),
-            codec=CODEC,
+            codec=precision.codec,
             model_signature=version.signature,
             model_version=version.number,
-            samples=version.samples,
-            accuracy=version.accuracy,
         )
+
+
+def told_samples(samples: int) -> int | None:
+    """Return the number of rows that peers are told: the largest power of two in it, or None for 0."""
+    return 1 << (samples.bit_length() - 1) if samples > 0 else None

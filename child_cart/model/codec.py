@@ -21,7 +21,6 @@ import numpy as np
 
 from .arrays import Array, Weights
 
-CODEC: Final = "pickle5"
 MAX_ARRAYS: Final = 4096
 MAX_DIMENSIONS: Final = 8
 MAX_STREAM_BYTES: Final = 1024 * 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +19,20 @@ class Precision(StrEnum):
 
     HALF = "half"
     FULL = "full"
+
+    @property
+    def codec(self) -> str:
+        """The name by which carts ask for it and offer it."""
+        return CODECS[self]
+
+
+CODECS: Final = {Precision.HALF: "float16", Precision.FULL: "float32"}
+"""The codecs that this cart writes and reads; every cart reads that of full precision."""
+
+
+def chosen(preferred: Precision, read_by_peer: Collection[str]) -> Precision:
+    """Return how a model is sent to a peer that reads these codecs: as preferred if it can, else in full precision."""
+    return preferred if preferred.codec in read_by_peer else Precision.FULL
 
 
 def as_sent(weights: Weights, precision: Precision) -> Weights:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from cart_common.wire.messages import Cancel, Code, Message, ModelParameters, Resume
+from cart_common.wire.messages import Cancel, Code, Message, Resume
 
 from ..network.link_interface import LinkDown
 from .assembly import TransferError
 from .channel import BridgeChannel
 from .limits import Patience
+from .offer import Offer
 
 log = logging.getLogger("cart.exchange")
 
@@ -117,7 +118,7 @@ class ActiveTransfer(ABC):
         self._paused_at = 0.0
         # The offer, once both carts know what is sent, in which chunks, under which key: only from then on can the
         # transfer go on over another link.
-        self._agreed: ModelParameters | None = None
+        self._agreed: Offer | None = None
         self._news = asyncio.Event()
 
     @abstractmethod

@@ -6,14 +6,15 @@ the bytes that were sent, or with a ``TransferError`` that names what went wrong
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from blake3 import blake3
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, MAX_SEQUENCE, MIN_CHUNK_BYTES
-from cart_common.wire.messages import Code, ModelParameters
+from cart_common.wire.messages import Code
 
+from .offer import Offer
 from .receive_window import ReceiveWindow
 
 
@@ -31,8 +32,10 @@ def chunk_count(total_bytes: int, chunk_bytes: int) -> int:
     return -(-total_bytes // chunk_bytes)
 
 
-def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_bytes: int, max_chunk_bytes: int) -> None:
-    """Decide whether a receiver takes an offer.
+def check_offer(
+    offer: Offer, model_signature: str, codecs: Collection[str], max_bytes: int, max_chunk_bytes: int
+) -> None:
+    """Decide whether a receiver that reads these codecs takes an offer.
 
     Raises:
         TransferError: if it does not, with the code and the numbers for the refusal.
@@ -41,8 +44,9 @@ def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_by
         raise TransferError(
             Code.WRONG_MODEL, f"The offered model has signature {offer.model_signature}, this cart's {model_signature}."
         )
-    if offer.codec != codec:
-        raise TransferError(Code.UNKNOWN_CODEC, f"The offer is in codec {offer.codec!r}; this cart reads {codec!r}.")
+    if offer.codec not in codecs:
+        reads = ", ".join(codecs)
+        raise TransferError(Code.UNKNOWN_CODEC, f"The offer is in codec {offer.codec!r}; this cart reads {reads}.")
     if offer.model_version == 0:
         raise TransferError(Code.BAD_OFFER, "The offered model has version 0, which is not a trained one.")
     if offer.total_bytes > max_bytes:
@@ -143,9 +147,7 @@ class Assembler:
         window: how far the sender may run ahead.
     """
 
-    def __init__(
-        self, offer: ModelParameters, put: Callable[[int, memoryview | bytes], None], window: ReceiveWindow
-    ) -> None:
+    def __init__(self, offer: Offer, put: Callable[[int, memoryview | bytes], None], window: ReceiveWindow) -> None:
         self._offer = offer
         self._put = put
         self.window = window

@@ -30,6 +30,7 @@ from cart_common.wire.messages import (
     ModelRequest,
     Paused,
     Resume,
+    SealedOffer,
 )
 
 from ..network.link_interface import LinkDown, MessageSender
@@ -38,7 +39,7 @@ from .assembly import TransferError
 from .bridge_requests import PickedCluster
 from .channel import BridgeChannel
 from .giving_budget import GivingBudget
-from .incoming import Incoming, Received
+from .incoming import Incoming, Received, Wanted
 from .limits import ExchangeLimits
 from .outgoing import Offerable, Outgoing
 from .outgoing_places import choose_place
@@ -60,12 +61,16 @@ Seek = Callable[[str], Awaitable[BridgeChannel | None]]
 class ModelSource(Protocol):
     """Decides what the cart gives to peers and takes from them; asked anew for each transfer."""
 
-    async def offer(self) -> Offerable | None:
-        """Return the model to give to a peer, or None before the first one; raises ``TransferError``."""
+    async def offer(self, codecs: tuple[str, ...]) -> Offerable | None:
+        """Return the model to give to a peer that reads these codecs, or None before the first one.
+
+        Raises:
+            TransferError: if it is not given now.
+        """
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        """The model signature and the codec that an incoming model must have."""
+    def wanted(self) -> Wanted:
+        """The model signature that an incoming model must have, and the codecs that this cart reads."""
 
     @property
     def limits(self) -> ExchangeLimits:
@@ -187,7 +192,7 @@ class Exchange:
                 self._serve(channel, message)
             case Paused():
                 self._pause(channel, message.transfer)
-            case ModelParameters() | Credit() | Done() | Resume() | Cancel():
+            case SealedOffer() | ModelParameters() | Credit() | Done() | Resume() | Cancel():
                 transfer = self._find(message.transfer)
                 if transfer is not None and transfer.channel is channel:
                     transfer.take(message)

@@ -30,11 +30,11 @@ class _Account:
     """What one account was given lately."""
 
     bytes_left: TokenBucket
-    digest: str = ""
+    version: str = ""
     given_bytes: int = 0
-    """Of the model with this digest, with what is reserved."""
+    """Of this version, with what is reserved."""
     last_at: float = -BUDGET_S
-    """When it was offered, or given a part of, the model with this digest."""
+    """When it was offered, or given a part of, this version."""
     served_at: float = -BUDGET_S
     """When it was given a part of any model."""
 
@@ -44,7 +44,7 @@ class Handout:
     """A model that is being given to an account: what is reserved for it, and what has gone out."""
 
     account: str
-    digest: str
+    version: str
     reserved_bytes: int
     sent_bytes: int = 0
 
@@ -73,14 +73,14 @@ class GivingBudget:
         """Tell whether an account has drawn a whole model at some time: it is no key made for a flood of requests."""
         return account in self._proved
 
-    def begin(self, account: str, digest: str, total_bytes: int, limits: ExchangeLimits, now: float) -> Handout:
+    def begin(self, account: str, version: str, total_bytes: int, limits: ExchangeLimits, now: float) -> Handout:
         """Reserve the bytes of a model for an account.
 
         Raises:
             TransferError: if it has been given this model lately, or the budget does not reach; says when to ask again.
         """
         known = self._accounts.get(account) or _Account(TokenBucket(NO_LIMIT / BUDGET_S, NO_LIMIT, now))
-        copies = known.given_bytes // total_bytes if known.digest == digest else 0
+        copies = known.given_bytes // total_bytes if known.version == version else 0
         _refuse_for(
             known.last_at + _again_after_s(copies, limits) - now,
             f"This cart has given the asking one this version {copies} times lately",
@@ -94,13 +94,13 @@ class GivingBudget:
         self._accounts.move_to_end(account)
         if len(self._accounts) > ACCOUNTS_KEPT:
             self._accounts.popitem(last=False)
-        if known.digest != digest:
-            known.digest, known.given_bytes = digest, 0
+        if known.version != version:
+            known.version, known.given_bytes = version, 0
         known.given_bytes += total_bytes
         known.last_at = now
         known.bytes_left.take(total_bytes, now)
         self._of_all.take(total_bytes, now)
-        return Handout(account, digest, total_bytes)
+        return Handout(account, version, total_bytes)
 
     def count(self, handout: Handout, count: int, now: float) -> None:
         """Count bytes that go out; those beyond the model's size are sent again, and cost of the budget once more.
@@ -116,7 +116,7 @@ class GivingBudget:
         if known is None:
             return
         known.served_at = now
-        if known.digest == handout.digest:
+        if known.version == handout.version:
             known.given_bytes += again
             known.last_at = now
         if again and known.bytes_left.take(again, now) < 0:
@@ -136,7 +136,7 @@ class GivingBudget:
         known = self._accounts.get(handout.account)
         if known is not None:
             known.bytes_left.give_back(unsent)
-            if known.digest == handout.digest:
+            if known.version == handout.version:
                 known.given_bytes -= unsent
 
 

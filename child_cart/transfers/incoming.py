@@ -12,20 +12,25 @@ from typing import Final
 from cart_common.process.os_errors import error_words
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, MIN_CHUNK_BYTES, ChunkHeader
 from cart_common.wire.identity import Identity
-from cart_common.wire.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest
+from cart_common.wire.messages import Cancel, Code, Credit, Done, Message, ModelParameters, SealedOffer
 
 from ..network.link_interface import LinkDown
 from .active import ActiveTransfer, TransferProgress, TransferView
 from .assembly import Assembler, TransferError, check_offer
 from .channel import BridgeChannel
 from .limits import ExchangeLimits
+from .negotiation import Agreement
+from .offer import Offer
 from .receive_window import LEAST_CHUNKS, ReceiveWindow
-from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_request
+from .sealing import Seal
 from .spool import Spool
+from .terms import MODEL, TRANSFER_VERSION, VERSION_1_CODEC, RequestTerms
 
 OFFER: Final = "The peer's offer"
 # After this many lost links in a row without one large chunk between them, only smaller chunks can come through.
 MOST_FRUITLESS_PAUSES: Final = 8
+Wanted = tuple[str, tuple[str, ...]]
+"""A model signature, and the codecs that a cart reads."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Received:
     """A model that has come whole: its bytes are in the file ``path``, which the receiver of this value removes."""
 
     path: Path
-    offer: ModelParameters
+    offer: Offer
 
 
 class Incoming(ActiveTransfer):
@@ -62,32 +67,33 @@ class Incoming(ActiveTransfer):
         self._most_window_bytes = window_bytes
         self._identity = identity
         self._fleet_key = fleet_key
-        self._offer: ModelParameters | None = None
+        self._answer: SealedOffer | ModelParameters | None = None
         self._seal: Seal | None = None
         self._assembler: Assembler | None = None
         self._fruitless_pauses, self._paused_at_bytes = 0, -1
 
-    async def run(self, cluster_id: str, wanted: Callable[[], tuple[str, str]], spool: Spool) -> Received:
+    async def run(self, cluster_id: str, wanted: Callable[[], Wanted], spool: Spool) -> Received:
         """Get the model.
 
         Args:
             cluster_id: the cluster that the peer is in.
-            wanted: gives the model signature and the codec that the offer must have, when it has come.
+            wanted: gives the model signature and the codecs of which the offer must be, also when it has come.
             spool: where the model is put together.
 
         Raises:
             TransferError: why it did not come.
             LinkDown: if there is no link to ask over.
         """
-        key = TransferKey()
-        request = self._request(cluster_id, key.public)
+        agreement = Agreement(self._identity, self._fleet_key, self._limits.least_version)
+        asked = RequestTerms(TRANSFER_VERSION, MODEL, wanted()[1])
+        ends = (self.view.transfer_id, cluster_id, self.view.peer)
+        request = agreement.request(*ends, self._max_chunk_bytes(), asked)
         self.channel.link.send(request)
-        while self._offer is None:
+        while self._answer is None:
             await self._wait_for_news(self._limits.answer_timeout_s, OFFER)
-        offer, (signature, codec) = self._offer, wanted()
-        check_offer(offer, signature, codec, self._limits.max_model_bytes, request.max_chunk_bytes)
-        check_signer(offer)
-        self._seal = key.agree(offer.key, self._fleet_key, request, offer)
+        offer, self._seal = agreement.accept(self._answer, request, asked)
+        codecs = asked.codecs if offer.version > 1 else (VERSION_1_CODEC,)
+        check_offer(offer, wanted()[0], codecs, self._limits.max_model_bytes, request.max_chunk_bytes)
         with spool.room_for(self.view.transfer_id, offer.total_bytes) as file:
             window = ReceiveWindow(offer.chunk_bytes, self._most_window_bytes)
             self._assembler = assembler = Assembler(offer, file.put, window)
@@ -109,7 +115,7 @@ class Incoming(ActiveTransfer):
     def take(self, message: Message) -> None:
         """Handle an offer or the end of the transfer."""
         match message:
-            case ModelParameters():
+            case SealedOffer() | ModelParameters():
                 self._take_offer(message)
             case Cancel():
                 self._take_cancel(message)
@@ -151,26 +157,15 @@ class Incoming(ActiveTransfer):
             self.fail(TransferError(Code.DISK_FULL, f"This cart's disk does not take a chunk ({error_words(error)})."))
         self._news.set()
 
-    def _request(self, cluster_id: str, key: str) -> ModelRequest:
-        # The largest chunk that suits the channel, and of which a window holds more than one.
-        most_bytes = max(self._most_window_bytes // LEAST_CHUNKS, MIN_CHUNK_BYTES)
-        unsigned = ModelRequest(
-            transfer=self.view.transfer_id,
-            cluster=cluster_id,
-            source=self._identity.cart_id.hex(),
-            destination=self.view.peer,
-            key=key,
-            public_key=self._identity.public_key.hex(),
-            signature=UNSIGNED,
-            max_chunk_bytes=min(self.channel.chunk_bytes, most_bytes),
-        )
-        return sign_request(self._identity, unsigned)
+    def _max_chunk_bytes(self) -> int:
+        """Return the largest chunk that suits the channel, and of which a window holds more than one."""
+        return min(self.channel.chunk_bytes, max(self._most_window_bytes // LEAST_CHUNKS, MIN_CHUNK_BYTES))
 
-    def _take_offer(self, offer: ModelParameters) -> None:
+    def _take_offer(self, offer: SealedOffer | ModelParameters) -> None:
         if offer.source != self.view.peer:
             self.fail(TransferError(Code.WRONG_SOURCE, "An offer came from another cart than the one asked."))
-        elif self._offer is None:
-            self._offer = offer
+        elif self._answer is None:
+            self._answer = offer
             self.view.total_bytes = offer.total_bytes
             self.view.move_to(TransferProgress.OFFERED)
             self._news.set()

@@ -28,6 +28,7 @@ class ExchangeLimits:
         give_again_s: after how long an account gets the same version a second time; twice as long each further time.
         give_bytes_per_peer: most bytes given to one account in the time of a budget; 0 for no limit.
         give_bytes: likewise to all together.
+        least_version: the oldest version in which requests and offers are spoken.
     """
 
     max_model_bytes: int
@@ -42,6 +43,7 @@ class ExchangeLimits:
     give_again_s: float = 15.0
     give_bytes_per_peer: int = 0
     give_bytes: int = 0
+    least_version: int = 1
 
     @property
     def patience(self) -> Patience:

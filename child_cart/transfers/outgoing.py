@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cart_common.process.account import account_of
 from cart_common.wire.chunk import ChunkHeader
 from cart_common.wire.identity import Identity
-from cart_common.wire.messages import Cancel, Code, Credit, Done, Message, ModelParameters, ModelRequest, Resume
+from cart_common.wire.messages import Cancel, Code, Credit, Done, Message, ModelRequest, Resume
 
 from ..network.link_interface import LinkDown
 from .active import ActiveTransfer, TransferProgress, TransferView
@@ -18,21 +18,31 @@ from .assembly import Splitter, TransferError, chunk_count
 from .channel import BridgeChannel
 from .giving_budget import GivingBudget, Handout
 from .limits import ExchangeLimits
+from .negotiation import Agreement
+from .offer import Offer
 from .outgoing_places import OutgoingPlace
-from .sealing import UNSIGNED, Seal, TransferKey, check_signer, sign_offer
+from .sealing import Seal
+from .terms import RequestTerms
 
 
 @dataclass(frozen=True)
 class Offerable:
-    """The model that a cart gives away, encoded."""
+    """The model that a cart gives away, encoded.
+
+    Attributes:
+        samples: rows that it was trained on, as peers are told; None tells them nothing.
+    """
 
     payload: bytes
     digest: str
     codec: str
     model_signature: str
     model_version: int
-    samples: int
-    accuracy: float
+    samples: int | None = None
+
+
+Give = Callable[[tuple[str, ...]], Awaitable[Offerable | None]]
+"""Gives the model to a peer that reads these codecs, or None before the first one."""
 
 
 class Outgoing(ActiveTransfer):
@@ -80,11 +90,11 @@ class Outgoing(ActiveTransfer):
             self.view.transfer_id, self.account, self.view.moved_bytes, self._waited_s + waiting_s, is_proved
         )
 
-    async def run(self, current: Callable[[], Awaitable[Offerable | None]], cipher: str, fleet_key: bytes) -> None:
+    async def run(self, current: Give, cipher: str, fleet_key: bytes) -> None:
         """Send the current model, sealed.
 
         Args:
-            current: gives the model, or None before the first one.
+            current: gives the model.
             cipher: what this cart seals with.
             fleet_key: the fleet's, or ``OPEN``.
 
@@ -92,24 +102,24 @@ class Outgoing(ActiveTransfer):
             TransferError: why the receiver did not get the model.
             LinkDown: if there is no link to offer it over.
         """
-        check_signer(self._request)
+        agreement = Agreement(self._identity, fleet_key, self._limits.least_version)
+        asked = agreement.read(self._request)
         chunk_bytes = min(self.channel.chunk_bytes, self._request.max_chunk_bytes)
-        offerable = await current()
+        offerable = await current(asked.codecs)
         if offerable is None:
             raise TransferError(Code.NO_MODEL, "This cart has no trained model yet.")
         if self._failure is not None:
             raise self._failure
         payload = memoryview(offerable.payload)
-        self._handout = self._giving_budget.begin(
-            self.account, offerable.digest, len(payload), self._limits, time.monotonic()
-        )
+        # Not the digest of the payload: the same version in another codec is the same version.
+        version = f"{offerable.model_signature}-{offerable.model_version}"
+        self._handout = self._giving_budget.begin(self.account, version, len(payload), self._limits, time.monotonic())
         splitter = Splitter(payload, chunk_bytes)
         self.view.total_bytes = len(payload)
         self.view.move_to(TransferProgress.OFFERED)
-        key = TransferKey()
-        offer = sign_offer(self._identity, self._offer_of(offerable, chunk_bytes, cipher, key.public))
-        seal = key.agree(self._request.key, fleet_key, self._request, offer)
-        self.channel.link.send(offer)
+        offer = self._offer_of(offerable, asked, chunk_bytes, cipher)
+        message, seal = agreement.offer(offer, self._request)
+        self.channel.link.send(message)
         self._splitter, self._agreed = splitter, offer
         async with self._deadline(len(payload)):
             while not self._done:
@@ -181,22 +191,20 @@ class Outgoing(ActiveTransfer):
             if not self._paused:
                 self.view.move_to(TransferProgress.RUNNING)
 
-    def _offer_of(self, offerable: Offerable, chunk_bytes: int, cipher: str, key: str) -> ModelParameters:
-        return ModelParameters(
+    def _offer_of(self, offerable: Offerable, asked: RequestTerms, chunk_bytes: int, cipher: str) -> Offer:
+        return Offer(
+            version=asked.version,
             transfer=self.view.transfer_id,
             source=self._identity.cart_id.hex(),
             destination=self.view.peer,
             total_bytes=len(offerable.payload),
             chunk_bytes=chunk_bytes,
             chunks=chunk_count(len(offerable.payload), chunk_bytes),
-            digest=offerable.digest,
+            kind=asked.kind,
             codec=offerable.codec,
+            digest=offerable.digest,
             model_signature=offerable.model_signature,
             model_version=offerable.model_version,
-            samples=offerable.samples,
-            accuracy=offerable.accuracy,
             cipher=cipher,
-            key=key,
-            public_key=self._identity.public_key.hex(),
-            signature=UNSIGNED,
+            samples=offerable.samples,
         )

@@ -1,15 +1,15 @@
-"""What a bridge can neither read nor change: the key of one transfer, and the seal of each chunk. Pure.
+"""What a bridge can neither read nor change: the keys of one transfer, its terms, and the seal of each chunk. Pure.
 
 Both carts make an X25519 key (RFC 7748) for the transfer and sign it, with all that they say about the transfer, by
-their identity keys. The chunk key is derived from the shared secret, the fleet key, and the digest of both statements:
-a cart that changes a word of them, or lacks the fleet key, derives another key and fails at the first chunk.
+their identity keys. The terms of a request are sealed under the fleet key, those of an offer under the shared secret,
+too. The chunk key is derived from the shared secret, the fleet key, and the digest of both statements: a cart that
+changes a word of them, or lacks the fleet key, derives another key and fails at the first chunk.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import replace
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -18,20 +18,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader, pack_header
 from cart_common.wire.fleet_key import derive, sealing_secret
-from cart_common.wire.identity import Identity, cart_id_of, signature_is_valid
-from cart_common.wire.messages import Code, ModelParameters, ModelRequest
+from cart_common.wire.messages import Code
 
 from .assembly import TransferError
 
 AES: Final = "aes-256-gcm"
 CHACHA: Final = "chacha20-poly1305"
 CIPHERS: Final[dict[str, type[AESGCM] | type[ChaCha20Poly1305]]] = {AES: AESGCM, CHACHA: ChaCha20Poly1305}
-UNSIGNED: Final = "00" * 64
 
 _NONCE: Final = struct.Struct("!8xI")  # the key is one transfer's own, so a sequence number is never used twice
 _TOTAL: Final = struct.Struct("!Q")
-_CHUNK: Final = struct.Struct("!I")
-_OFFER: Final = struct.Struct("!QIIQQd")
+_TERMS_NONCE: Final = bytes(12)  # a key of terms seals one text alone
+_REQUEST_INFO: Final = b"cart-request-terms-v2"
+_OFFER_INFO: Final = b"cart-offer-terms-v2"
 _CHUNKS_INFO: Final = b"cart-chunks-v1"
 
 
@@ -40,50 +39,33 @@ def best_cipher(cpu_flags: str) -> str:
     return AES if " aes " in f" {cpu_flags} " else CHACHA
 
 
-def request_statement(message: ModelRequest) -> bytes:
-    """Return the bytes that the receiver signs: everything in its request."""
-    parts = (message.transfer, message.cluster, message.source, message.destination, message.key)
-    ids = b"".join(bytes.fromhex(part) for part in parts)
-    return b"cart-request-v1\0" + ids + _CHUNK.pack(message.max_chunk_bytes)
+def request_terms_key(fleet_key: bytes, key: str) -> bytes:
+    """Return the key of a request's terms.
+
+    Args:
+        fleet_key: the fleet's, or ``OPEN``.
+        key: the X25519 key in the request, which is new for each transfer, in hexadecimal.
+    """
+    return derive(sealing_secret(fleet_key), bytes.fromhex(key), _REQUEST_INFO)
 
 
-def offer_statement(message: ModelParameters) -> bytes:
-    """Return the bytes that the sender signs: everything in its offer."""
-    ids = (message.transfer, message.source, message.destination, message.digest, message.model_signature, message.key)
-    numbers = _OFFER.pack(
-        message.total_bytes,
-        message.chunk_bytes,
-        message.chunks,
-        message.model_version,
-        message.samples,
-        message.accuracy,
-    )
-    texts = [text.encode() for text in (message.codec, message.cipher)]
-    named = b"".join(len(text).to_bytes(2, "big") + text for text in texts)
-    return b"cart-offer-v1\0" + b"".join(bytes.fromhex(part) for part in ids) + numbers + named
+def seal_terms(key: bytes, terms: bytes) -> str:
+    """Return terms as they are sent, in hexadecimal; a key seals one text alone."""
+    return ChaCha20Poly1305(key).encrypt(_TERMS_NONCE, terms, None).hex()
 
 
-def sign_request(identity: Identity, message: ModelRequest) -> ModelRequest:
-    """Return the request with this cart's signature."""
-    return replace(message, signature=identity.sign(request_statement(message)).hex())
-
-
-def sign_offer(identity: Identity, message: ModelParameters) -> ModelParameters:
-    """Return the offer with this cart's signature."""
-    return replace(message, signature=identity.sign(offer_statement(message)).hex())
-
-
-def check_signer(message: ModelRequest | ModelParameters) -> None:
-    """Check that the cart that a request or offer names as its source has signed it.
+def open_terms(key: bytes, sealed: str) -> bytes:
+    """Return the terms that a peer has sealed.
 
     Raises:
-        TransferError: ``BAD_SIGNATURE`` if it has not.
+        TransferError: ``BAD_SEAL`` if they were not sealed under this key.
     """
-    public_key, signature = bytes.fromhex(message.public_key), bytes.fromhex(message.signature)
-    statement = request_statement(message) if isinstance(message, ModelRequest) else offer_statement(message)
-    named = cart_id_of(public_key).hex() == message.source
-    if not named or not signature_is_valid(public_key, signature, statement):
-        raise TransferError(Code.BAD_SIGNATURE, f"This {message.KIND} is not signed by the cart {message.source[:8]}.")
+    try:
+        return ChaCha20Poly1305(key).decrypt(_TERMS_NONCE, bytes.fromhex(sealed), None)
+    except InvalidTag:
+        raise TransferError(
+            Code.BAD_SEAL, "The other cart's terms do not open: it may hold another fleet key."
+        ) from None
 
 
 class TransferKey:
@@ -93,26 +75,47 @@ class TransferKey:
         self._private = X25519PrivateKey.generate()
         self.public: str = self._private.public_key().public_bytes_raw().hex()
 
-    def agree(self, other: str, fleet_key: bytes, request: ModelRequest, offer: ModelParameters) -> Seal:
-        """Return the seal; both sides derive the same one if they mean the same transfer and hold the same fleet key.
+    def agree(self, other: str, fleet_key: bytes) -> TransferSecret:
+        """Return the secret that both sides share, if they hold the same fleet key.
 
         Args:
             other: the other side's public key, in hexadecimal.
             fleet_key: the fleet's, or ``OPEN``.
-            request: as the receiver sent it.
-            offer: as the sender sent it.
 
         Raises:
-            TransferError: ``BAD_SEAL`` for a key of small order, which gives no secret, or an unknown cipher.
+            TransferError: ``BAD_SEAL`` for a key of small order, which gives no secret.
         """
-        if offer.cipher not in CIPHERS:
-            raise TransferError(Code.BAD_SEAL, f"The offer is sealed with {offer.cipher!r}, which is not known here.")
         try:
             shared = self._private.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(other)))
         except ValueError:
             raise TransferError(Code.BAD_SEAL, "The other cart's transfer key gives no secret.") from None
-        said = hashlib.sha256(request_statement(request) + offer_statement(offer)).digest()
-        return Seal(offer.cipher, derive(shared, sealing_secret(fleet_key), _CHUNKS_INFO + said), offer.total_bytes)
+        return TransferSecret(shared, sealing_secret(fleet_key))
+
+
+class TransferSecret:
+    """What only the two carts of a transfer know. Statements are the bytes that they have signed."""
+
+    def __init__(self, shared: bytes, of_fleet: bytes) -> None:
+        self._shared = shared
+        self._of_fleet = of_fleet
+
+    def offer_terms_key(self, request: bytes) -> bytes:
+        """Return the key of the terms of the offer that answers this request statement."""
+        return self._derived(_OFFER_INFO + hashlib.sha256(request).digest())
+
+    def seal(self, request: bytes, offer: bytes, cipher: str, total_bytes: int) -> Seal:
+        """Return the seal of the chunks; both sides derive the same one if they mean the same two statements.
+
+        Raises:
+            TransferError: ``BAD_SEAL`` for an unknown cipher.
+        """
+        if cipher not in CIPHERS:
+            raise TransferError(Code.BAD_SEAL, f"The offer is sealed with {cipher!r}, which is not known here.")
+        said = hashlib.sha256(request + offer).digest()
+        return Seal(cipher, self._derived(_CHUNKS_INFO + said), total_bytes)
+
+    def _derived(self, info: bytes) -> bytes:
+        return derive(self._shared, self._of_fleet, info)
 
 
 class Seal:

@@ -46,9 +46,9 @@ class HostileGiver:
         self._seed = seed
         self._made: tuple[int, bytes, str] | None = None
 
-    async def offer(self) -> Offerable | None:
+    async def offer(self, codecs: tuple[str, ...]) -> Offerable | None:
         """Return the model that a peer gets."""
-        given = await self._cart.sharing.offer()
+        given = await self._cart.sharing.offer(codecs)
         if given is None:
             return None
         # Not of the newest version: to a peer that asks late, the attack would be on an average.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 
-from cart_common.wire.messages import Code, ModelParameters
+from cart_common.wire.messages import Code
 from child_cart.network.handshake import Standing
 from child_cart.transfers.active import due_within
 from child_cart.transfers.assembly import TransferError, check_offer, chunk_count
 from child_cart.transfers.bridge_requests import NotEnoughPeers
-from child_cart.transfers.incoming import OFFER, Received
+from child_cart.transfers.incoming import OFFER, Received, Wanted
 from child_cart.transfers.limits import ExchangeLimits
-from child_cart.transfers.outgoing import Offerable
+from child_cart.transfers.offer import Offer
+from child_cart.transfers.outgoing import Give, Offerable
 from child_cart.transfers.peer_discovery import FoundCluster, Peer
+from child_cart.transfers.terms import MODEL, TRANSFER_VERSION
 from parent_cart.bridge.peer_choice import PeerChoice
 
 from ..conditions.topology import Topology
@@ -27,15 +29,13 @@ PICKING: Final = 701
 FETCHING: Final = 702
 CHUNK_BYTES: Final = 256 * 1024
 
-Give = Callable[[], Awaitable[Offerable | None]]
-
 
 class Wants(Protocol):
     """What a cart takes from others."""
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        """The model signature and the codec that a model must have."""
+    def wanted(self) -> Wanted:
+        """The model signature that a model must have, and the codecs that the cart reads."""
 
     @property
     def limits(self) -> ExchangeLimits:
@@ -65,7 +65,7 @@ class MemoryRelay:
         self._standings: dict[str, Standing] = {}
         self._present: Collection[str] = ()
         self._choice = PeerChoice(lambda low, high: low)
-        self._offers: dict[tuple[str, int], ModelParameters] = {}
+        self._offers: dict[tuple[str, int, str], Offer] = {}
         self.round_number = 0
 
     def attach(self, cart_id: str, give: Give) -> None:
@@ -109,23 +109,24 @@ class MemoryRelay:
     async def fetch(self, receiver: str, giver: str, wants: Wants) -> Received:
         """Bring the model of one cart to another; raises ``TransferError`` if it does not come."""
         limits = wants.limits
+        signature, codecs = wants.wanted
         async with due_within(limits.answer_timeout_s, OFFER):
-            given = await self._answer(receiver, giver)
+            given = await self._answer(receiver, giver, codecs)
         if given is None:
             raise TransferError(Code.NO_MODEL, "The peer has no trained model yet.")
         offer = self._offer(giver, given)
-        check_offer(offer, *wants.wanted, limits.max_model_bytes, CHUNK_BYTES)
+        check_offer(offer, signature, codecs, limits.max_model_bytes, CHUNK_BYTES)
         path = Path("payloads") / str(self.round_number) / f"{giver}-{receiver}"
         self._files.put_payload(path, given.payload, given.digest)
         return Received(path, offer)
 
-    async def _answer(self, receiver: str, giver: str) -> Offerable | None:
+    async def _answer(self, receiver: str, giver: str, codecs: tuple[str, ...]) -> Offerable | None:
         """Return what a cart gives when another one's request has come to it and its answer has come back, if ever."""
         random = np.random.default_rng(
             [self._seed, FETCHING, self.round_number, self._numbers[receiver], self._numbers[giver]]
         )
         await asyncio.sleep(random.exponential(self._delay_s) if self._delay_s else 0)
-        given = await self._gives[giver]()
+        given = await self._gives[giver](codecs)
         await asyncio.sleep(random.exponential(self._delay_s) if self._delay_s else 0)
         if random.random() < self._loss:
             await asyncio.get_running_loop().create_future()  # nothing ever comes
@@ -135,27 +136,25 @@ class MemoryRelay:
         standing = self._standings[cart_id]
         self._choice.put(cart_id, standing.model_signature, standing.role, standing.model_version)
 
-    def _offer(self, giver: str, given: Offerable) -> ModelParameters:
-        key = (giver, given.model_version)
+    def _offer(self, giver: str, given: Offerable) -> Offer:
+        key = (giver, given.model_version, given.codec)
         if key not in self._offers:
             size = len(given.payload)
-            self._offers[key] = ModelParameters(
+            self._offers[key] = Offer(
+                version=TRANSFER_VERSION,
                 transfer="",
                 source=giver,
                 destination="",
                 total_bytes=size,
                 chunk_bytes=CHUNK_BYTES,
                 chunks=chunk_count(size, CHUNK_BYTES),
-                digest=given.digest,
+                kind=MODEL,
                 codec=given.codec,
+                digest=given.digest,
                 model_signature=given.model_signature,
                 model_version=given.model_version,
-                samples=given.samples,
-                accuracy=given.accuracy,
                 cipher="",
-                key="",
-                public_key="",
-                signature="",
+                samples=given.samples,
             )
         return self._offers[key]
 

@@ -28,6 +28,7 @@ from cart_common.wire.messages import (
     PeerType,
     Resume,
     Role,
+    SealedOffer,
 )
 
 from .accounts import AccountBuckets, Accounts
@@ -195,7 +196,7 @@ class Hub:
                 return self._pick_cluster(cart, message)
             case ModelRequest():
                 return self._request(cart, message)
-            case ModelParameters():
+            case SealedOffer() | ModelParameters():
                 return self.transfers.offer(cart_id, message)
             case Credit():
                 return self.transfers.credit(cart_id, message)

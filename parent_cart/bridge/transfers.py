@@ -21,6 +21,7 @@ from cart_common.wire.messages import (
     ModelRequest,
     Paused,
     Resume,
+    SealedOffer,
 )
 
 from .accounts import Accounts
@@ -94,7 +95,7 @@ class Transfers:
         self._counters["requests_refused"] += 1
         return self._tell(cart_id, Cancel(transfer_id, code, sentence))
 
-    def offer(self, cart_id: str, message: ModelParameters) -> list[Delivery]:
+    def offer(self, cart_id: str, message: SealedOffer | ModelParameters) -> list[Delivery]:
         """Take the sender's offer.
 
         Raises:
@@ -110,6 +111,8 @@ class Transfers:
         if wrong_chunks:
             raise Violation(Code.BAD_OFFER, wrong_chunks)
         transfer.move_to(TransferState.OFFERED, message.KIND)
+        if isinstance(message, ModelParameters):
+            self._counters["offers_of_version_1"] += 1
         transfer.total_bytes, transfer.chunk_bytes = message.total_bytes, message.chunk_bytes
         return self._tell(transfer.receiver, message)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.bridges.in_process import running_bridge, until
 from support.carts.raw_cart import attached, open_transfer
-from support.carts.unsigned_messages import model_parameters, model_request
+from support.carts.unsigned_messages import model_request, sealed_offer
 from support.clock import Clock
 
 from cart_common.process.settings import SettingError
@@ -123,10 +123,7 @@ class Pairs:
         self.hub.attach(receiver, Role.KERNEL, MODEL, 0)
         (answer,) = self.hub.receive(receiver, Cluster("ee" * 16, PAIRS, 1))
         self.hub.receive(receiver, model_request(transfer, answer.message.cluster, receiver, sender))  # type: ignore[attr-defined]
-        counts = (TOTAL, CHUNK, TOTAL // CHUNK)
-        self.hub.receive(
-            sender, model_parameters(transfer, sender, receiver, *counts, "cd" * 32, "raw", MODEL, 1, 1, 0.5)
-        )
+        self.hub.receive(sender, sealed_offer(transfer, sender, receiver, TOTAL, CHUNK))
 
     def take(self, told: list[Delivery]) -> None:
         for delivery in told:

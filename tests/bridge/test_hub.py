@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
-from support.carts.unsigned_messages import model_parameters, model_request
+from support.carts.unsigned_messages import model_request, sealed_offer
 from support.clock import Clock
 
 from cart_common.wire.chunk import HEADER_BYTES, SEAL_BYTES, ChunkHeader
@@ -33,6 +33,7 @@ from cart_common.wire.messages import (
     PeerType,
     Resume,
     Role,
+    SealedOffer,
 )
 from parent_cart.bridge.hub import Hub
 from parent_cart.bridge.model_shapes import ModelShapes
@@ -60,11 +61,13 @@ def new_hub(limits: Limits = LIMITS, seed: int = 0) -> tuple[Hub, Clock]:
     return Hub(limits, clock, time.time, lambda: f"c{next(numbers):031x}", random.Random(seed).randrange), clock
 
 
-def offer(transfer: str, source: str, destination: str, total: int, chunk_bytes: int = CHUNK) -> ModelParameters:
-    chunks = -(-total // chunk_bytes)
-    return model_parameters(
-        transfer, source, destination, total, chunk_bytes, chunks, "cd" * 32, "raw", MODEL, 1, 10, 0.5
-    )
+def offer(transfer: str, source: str, destination: str, total: int, chunk_bytes: int = CHUNK) -> SealedOffer:
+    return sealed_offer(transfer, source, destination, total, chunk_bytes)
+
+
+def old_offer(transfer: str, source: str, destination: str, total: int) -> ModelParameters:
+    model = (1, "cd" * 32, "pickle5", MODEL, 1, 0, 0.0, "none", "00" * 32, "00" * 32, "00" * 64)
+    return ModelParameters(transfer, source, destination, total, CHUNK, *model)
 
 
 def header(transfer: str, source: str, destination: str, sequence: int = 0) -> ChunkHeader:
@@ -601,6 +604,17 @@ def test_an_offer_must_name_the_two_carts() -> None:
         assert violation_of(lambda m=message: fleet.hub.receive(shell, m)).code is Code.WRONG_SOURCE  # type: ignore[misc]
     by_receiver = offer(transfer, shell, fleet.kernel, 100)
     assert violation_of(lambda: fleet.hub.receive(fleet.kernel, by_receiver)).code is Code.WRONG_SOURCE
+
+
+def test_offers_of_version_1_pass_and_are_counted() -> None:
+    fleet = Fleet()
+    shell, kernel = fleet.shells[0], fleet.kernel
+    for seen, is_old in enumerate((False, True, True)):
+        transfer = fleet.request(seen)
+        old = old_offer(transfer, shell, kernel, 100)
+        message = old if is_old else offer(transfer, shell, kernel, 100)
+        assert fleet.hub.receive(shell, message) == [Delivery(kernel, message)]
+        assert fleet.hub.counters["offers_of_version_1"] == seen
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 1023, 4097])

@@ -21,7 +21,6 @@ from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord, Sa
 from child_cart.learning.activity import Stage
 from child_cart.learning.collection import Accepted
 from child_cart.learning.rounds import shares_of
-from child_cart.model.codec import CODEC
 from child_cart.model.trainer import Trained, TrainerError
 from child_cart.network.handshake import Standing
 from child_cart.network.link_state import LinkState
@@ -96,7 +95,7 @@ async def bridge() -> AsyncIterator[Bridge]:
 
 
 def peers(bridge: Bridge, tmp_path: Path, *payloads: str) -> list[Node]:
-    return [Node(bridge.url, tmp_path, model_of(text.encode(), samples=50, codec=CODEC)) for text in payloads]
+    return [Node(bridge.url, tmp_path, model_of(text.encode(), codec="float16")) for text in payloads]
 
 
 @pytest.fixture
@@ -211,7 +210,7 @@ async def test_a_round_without_a_bridge_says_so(tmp_path: Path) -> None:
 
 
 async def test_peers_that_fail_are_verdicts_not_errors(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
-    silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5", codec=CODEC))
+    silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5", codec="float16"))
     gone.wire.pass_message = lambda message: False
     learner.book.change("answer_timeout_s", 0.1)
     learner.book.change("stall_timeout_s", 0.1)
@@ -231,7 +230,7 @@ async def test_a_link_that_breaks_before_any_answer_costs_no_round(
     (slow,) = peers(bridge, tmp_path, "0.5")
     answers, asked = asyncio.Event(), asyncio.Event()
 
-    async def hesitate() -> Offerable | None:
+    async def hesitate(codecs: tuple[str, ...]) -> Offerable | None:
         asked.set()
         await answers.wait()
         return slow.model
@@ -397,8 +396,8 @@ async def test_a_search_for_peers_ends_when_the_setting_allows_fewer(bridge: Bri
     learner.store.close()
 
 
-def test_no_claim_of_samples_outweighs_the_own_model_by_far() -> None:
-    assert shares_of("samples", version(0.5, 30), [Accepted(Path("a"), 0.2, 2**53 - 1)]) == (30.0, [300.0])
+def test_no_claim_of_samples_outweighs_the_own_model() -> None:
+    assert shares_of("samples", version(0.5, 30), [Accepted(Path("a"), 0.2, 2**53 - 1)]) == (30.0, [30.0])
 
 
 async def test_a_failure_does_not_hide_that_the_cart_is_stopping(

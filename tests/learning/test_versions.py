@@ -13,8 +13,10 @@ from support.carts.node import Node
 from support.carts.node import running as peer_running
 from support.processes.programs import BridgeProcess, CartProcess, get, running, wait_for
 
+from child_cart.config import CartSettings, SettingsBook
 from child_cart.db.records import Origin
 from child_cart.db.sqlite import SqliteStore
+from child_cart.learning.sharing import Sharing
 from child_cart.learning.versions import Versions
 from child_cart.model import codec
 from child_cart.model.precision import Precision
@@ -22,6 +24,7 @@ from child_cart.model.trainer import Trained
 from child_cart.model.weights_file import write_weights
 
 WEIGHTS = [np.linspace(-1, 1, 1000, dtype=np.float32), np.full(3, 1e6, np.float32)]
+READS = ("float32", "float16")
 DTYPES = {Precision.HALF: ["float16", "float32"], Precision.FULL: ["float32", "float32"]}
 
 
@@ -31,15 +34,77 @@ async def test_it_is_encoded_as_precisely_as_told(tmp_path: Path, precision: Pre
     versions = Versions(store, tmp_path / "models", precision)
     first, second = versions.new_target(), versions.new_target()
     versions.add_initial("task", first, write_weights(first, WEIGHTS), "ab" * 16)
-    assert await versions.offerable() is None  # nothing was learned yet
+    assert await versions.offerable(READS) is None  # nothing was learned yet
     versions.add(Origin.STARTER, second, Trained(write_weights(second, WEIGHTS), 0.5, {}, 10))
-    offered = await versions.offerable()
+    offered = await versions.offerable(READS)
     assert offered is not None
     arrays = codec.decode(offered.payload)
     assert [str(array.dtype) for array in arrays] == DTYPES[precision]
     for sent, kept in zip(arrays, WEIGHTS, strict=True):
         assert sent == pytest.approx(kept, abs=2**-11)
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("preferred", "reads", "codec_of_offer"),
+    [
+        (Precision.HALF, ("float16", "float32"), "float16"),
+        (Precision.HALF, ("float32",), "float32"),
+        (Precision.HALF, ("int1", "wavelet"), "float32"),
+        (Precision.FULL, ("float16", "float32"), "float32"),
+        (Precision.FULL, ("float16",), "float32"),
+    ],
+)
+async def test_a_peer_gets_the_preferred_codec_if_it_reads_it_and_full_precision_otherwise(
+    tmp_path: Path, preferred: Precision, reads: tuple[str, ...], codec_of_offer: str
+) -> None:
+    store, versions = trained_on(tmp_path, 10, preferred)
+    offered = await versions.offerable(reads)
+    assert offered is not None
+    assert offered.codec == codec_of_offer
+    dtype = str(codec.decode(offered.payload)[0].dtype)
+    assert dtype == codec_of_offer
+    again, other = await versions.offerable(reads), await versions.offerable(("float16", "float32"))
+    assert again is not None
+    assert other is not None
+    assert again.payload is offered.payload  # encoded once
+    assert versions.sent_bytes() == len(other.payload)
+    store.close()
+
+
+@pytest.mark.parametrize(("rows", "told"), [(1, 1), (2, 2), (3, 2), (1023, 512), (1024, 1024), (0, None)])
+async def test_samples_are_told_in_powers_of_two_and_only_if_wanted(
+    tmp_path: Path, rows: int, told: int | None
+) -> None:
+    store, versions = trained_on(tmp_path, rows)
+    for tell_samples, expected in ((False, None), (True, told)):
+        offered = await versions.offerable(READS, tell_samples)
+        assert offered is not None
+        assert offered.samples == expected
+    store.close()
+
+
+async def test_peers_are_told_samples_only_if_the_operator_wants(tmp_path: Path) -> None:
+    store, versions = trained_on(tmp_path, 10)
+    book = SettingsBook(CartSettings(), store)
+    sharing = Sharing(book, versions, SimpleNamespace(announce=lambda standing: None))
+    for setting, told in (("off", None), ("on", 8), (None, None)):
+        if setting != "off":  # which is the default
+            book.change("tell_samples", setting)
+        offered = await sharing.offer(READS)
+        assert offered is not None
+        assert offered.samples == told
+    store.close()
+
+
+def trained_on(folder: Path, rows: int, precision: Precision = Precision.HALF) -> tuple[SqliteStore, Versions]:
+    """Return versions of which the newest was trained on so many rows."""
+    store = SqliteStore(folder / "cart.db")
+    versions = Versions(store, folder / "models", precision)
+    first, second = versions.new_target(), versions.new_target()
+    versions.add_initial("task", first, write_weights(first, WEIGHTS), "ab" * 16)
+    versions.add(Origin.STARTER, second, Trained(write_weights(second, WEIGHTS), 0.5, {}, rows))
+    return store, versions
 
 
 @pytest.mark.parametrize("precision", Precision)
@@ -52,7 +117,7 @@ async def test_its_size_is_known_before_it_is_given(tmp_path: Path, precision: P
     versions.add_initial("task", first, write_weights(first, weights), "ab" * 16)
     estimated = versions.sent_bytes()
     versions.add(Origin.STARTER, second, Trained(write_weights(second, weights), 0.5, {}, 10))
-    offered = await versions.offerable()
+    offered = await versions.offerable(READS)
     assert offered is not None
     assert versions.sent_bytes() == len(offered.payload) == pytest.approx(estimated, rel=0.02)
     store.close()
@@ -80,7 +145,7 @@ async def test_a_peer_gets_it_like_that(tmp_path: Path, flags: tuple[str, ...], 
         await asyncio.to_thread(wait_for, lambda: cart.status()["link"]["state"] == "ATTACHED")
         (entry,) = (await asyncio.to_thread(get, bridge.url.replace("ws", "http", 1) + "/status.json"))["carts"]
         taker = Node(bridge.url, tmp_path)
-        taker.wanted = (entry["model_signature"], codec.CODEC)
+        taker.wanted = (entry["model_signature"], READS)
         taker.standing = replace(taker.standing, model_signature=entry["model_signature"])
         async with peer_running(taker):
             payload = await taker.fetch_from(SimpleNamespace(id=entry["cart_id"]))

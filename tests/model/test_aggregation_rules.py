@@ -17,7 +17,7 @@ from child_cart.model.aggregation.base import ModelFacts
 from child_cart.model.aggregation.registry import DEFAULT_RULE, RULES
 
 ROOT = Path(__file__).resolve().parents[2]
-FACTS = st.builds(ModelFacts, st.floats(0, 1), st.integers(0, 2**53 - 1))
+FACTS = st.builds(ModelFacts, st.floats(0, 1), st.none() | st.integers(0, 2**53 - 1))
 SEVERAL = st.lists(FACTS, max_size=8)
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
@@ -56,9 +56,13 @@ def test_models_that_know_nothing_get_equal_shares(rule, count):
 
 
 @given(own=FACTS, received=FACTS)
-def test_a_claim_of_samples_counts_at_most_as_ten_times_the_own_ones(own, received):
+def test_a_claim_of_samples_counts_at_most_as_the_own_ones(own, received):
     own_share, share = RULES["samples"].shares(own, [received])
-    assert share <= 10 * max(own_share, 1)
+    assert share <= own_share
+
+
+def test_a_model_whose_samples_are_not_told_counts_as_the_own_one():
+    assert RULES["samples"].shares(ModelFacts(0.5, 30), [ModelFacts(0.5, None), ModelFacts(0.5, 10)]) == [30, 30, 10]
 
 
 def test_each_rule_is_a_choice_of_the_setting():

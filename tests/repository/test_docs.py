@@ -12,6 +12,7 @@ from cart_common.wire.fields import MAX_COUNT
 from cart_common.wire.messages import KINDS, Code
 from child_cart.config import CartSettings
 from child_cart.model.codec import _OPCODES
+from child_cart.transfers.terms import OfferTerms, RequestTerms
 from tests.support.browser import screenshots
 from tests.support.documents import sentences
 from tests.support.documents.env_example import COMPOSE, EXAMPLE, compose_lists, example_lists, with_lists
@@ -73,6 +74,17 @@ def test_the_protocol_says_what_each_field_may_hold():
                 form += f"; {SHOWN[entry.default]} where it is missing"
             said.setdefault((entry.name, form), []).append(name)
     rows = re.findall(r"^\| `(\w+)` \| ([A-Z, ]+) \| (.*?) \|", section("Fields"), re.MULTILINE)
+    assert rows == [(name, ", ".join(kinds), form) for (name, form), kinds in said.items()]
+
+
+def test_the_protocol_says_what_terms_may_hold():
+    said = {}
+    for name, kind in (("request", RequestTerms), ("offer", OfferTerms)):
+        for entry in fields(kind):
+            form = entry.metadata["form"].replace(str(MAX_COUNT), "2^53 - 1")
+            form += "" if entry.default is MISSING else "; it may be missing"
+            said.setdefault((entry.name, form), []).append(name)
+    rows = re.findall(r"^\| `(\w+)` \| ([a-z, ]+) \| (.*?) \|", section("Transfers"), re.MULTILINE)
     assert rows == [(name, ", ".join(kinds), form) for (name, form), kinds in said.items()]
 
 

@@ -13,7 +13,7 @@ from support.carts.node import Node, model_of, running
 from support.networks.cutting_proxy import cutting_proxy
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, PROVED_BYTES, unpack_header
-from cart_common.wire.messages import Code, ModelParameters
+from cart_common.wire.messages import Code, SealedOffer
 from child_cart.network.link_state import LinkState
 from child_cart.transfers.active import TransferProgress
 from child_cart.transfers.assembly import TransferError
@@ -88,5 +88,5 @@ async def test_large_chunks_that_no_link_carries_any_more_are_given_up_for_small
             proxy.cuts_left = 0
             await until(lambda: taker.link.status.state is giver.link.status.state is LinkState.ATTACHED)
             assert await taker.fetch_from(giver) == payload
-            offers = [message for message in giver.wire.sent if isinstance(message, ModelParameters)]
+            offers = [message for message in giver.wire.sent if isinstance(message, SealedOffer)]
             assert offers[-1].chunk_bytes == DEFAULT_CHUNK_BYTES  # over a link that is new

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from support.bridges.in_process import Bridge, running_bridge, until
-from support.carts.node import Node, model_of, running
-from support.carts.unsigned_messages import model_parameters, model_request
+from support.carts.node import SIGNATURE, Node, model_of, running
+from support.carts.unsigned_messages import model_request, sealed_offer
 
 from cart_common.process.tasks import background
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES, NEAR_CHUNK_BYTES, PROVED_BYTES, ChunkHeader
@@ -22,11 +22,11 @@ from cart_common.wire.messages import (
     Credit,
     Done,
     Message,
-    ModelParameters,
     Paused,
     PeerList,
     Resume,
     Role,
+    SealedOffer,
 )
 from child_cart.network.link_state import LinkState
 from child_cart.transfers.active import Direction, TransferProgress
@@ -72,13 +72,14 @@ async def test_a_model_arrives_byte_for_byte(bridge: Bridge, tmp_path: Path, siz
 
 
 async def test_the_offer_comes_with_the_file(bridge: Bridge, tmp_path: Path) -> None:
-    giver = Node(bridge.url, tmp_path, model_of(b"weights", samples=345, accuracy=0.5, model_version=9))
+    giver = Node(bridge.url, tmp_path, model_of(b"weights", samples=256, model_version=9))
     taker = Node(bridge.url, tmp_path)
     async with running(giver, taker):
         cluster = await taker.cluster()
         received = await taker.exchange.fetch(giver.id, cluster.cluster_id)
         offer = received.offer
-        assert (offer.samples, offer.accuracy, offer.model_version) == (345, 0.5, 9)
+        assert (offer.version, offer.kind, offer.codec) == (2, "model", "float32")
+        assert (offer.samples, offer.model_version) == (256, 9)
         assert taker.spooled == [received.path.name]
 
 
@@ -137,7 +138,7 @@ async def test_a_window_holds_more_than_one_chunk(bridge: Bridge, tmp_path: Path
     taker = Node(bridge.url, tmp_path, window_bytes=65536)
     async with running(giver, taker):
         await taker.fetch_from(giver)
-        (offer,) = (message for message in giver.wire.sent if isinstance(message, ModelParameters))
+        (offer,) = (message for message in giver.wire.sent if isinstance(message, SealedOffer))
         assert offer.chunk_bytes == 32768
 
 
@@ -221,7 +222,7 @@ async def test_a_giver_that_stops_sending_is_timed_out(bridge: Bridge, tmp_path:
 async def test_a_giver_that_never_offers_is_timed_out(bridge: Bridge, tmp_path: Path) -> None:
     giver = Node(bridge.url, tmp_path, model_of(b"x"))
     taker = Node(bridge.url, tmp_path, answer_timeout_s=0.1)
-    giver.wire.pass_message = lambda message: not isinstance(message, ModelParameters)
+    giver.wire.pass_message = lambda message: not isinstance(message, SealedOffer)
     async with running(giver, taker):
         error = await failure_of(taker, giver)
         assert error.code is Code.TIMED_OUT
@@ -247,7 +248,7 @@ async def test_a_bridge_that_says_again_and_again_that_the_peer_is_away_holds_no
     bridge: Bridge, tmp_path: Path
 ) -> None:
     giver, taker = Node(bridge.url, tmp_path, model_of(b"x")), Node(bridge.url, tmp_path, answer_timeout_s=0.3)
-    giver.wire.pass_message = lambda message: not isinstance(message, ModelParameters)
+    giver.wire.pass_message = lambda message: not isinstance(message, SealedOffer)
 
     async def say_paused() -> None:
         while True:
@@ -439,7 +440,7 @@ async def test_messages_that_fit_nothing_are_passed_over(bridge: Bridge, tmp_pat
             Credit("01" * 16, 5),
             Done("01" * 16),
             Cancel("01" * 16, Code.ABANDONED),
-            model_parameters("01" * 16, stranger, node.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5),
+            sealed_offer("01" * 16, stranger, node.id, 1, 1),
         ):
             node.exchange.home.on_message(message)
         request = model_request("02" * 16, "03" * 16, stranger, node.id)
@@ -457,7 +458,7 @@ async def test_an_offer_from_another_cart_than_the_one_asked_is_refused(bridge: 
         fetching = asyncio.create_task(taker.fetch_from(giver))
         await until(giver.exchange.views)
         transfer = giver.exchange.views()[0].transfer_id
-        offer = model_parameters(transfer, "77" * 16, taker.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)
+        offer = sealed_offer(transfer, "77" * 16, taker.id, 1, 1)
         taker.exchange.home.on_message(offer)
         with pytest.raises(TransferError) as caught:
             await fetching
@@ -495,6 +496,24 @@ async def test_the_limits_are_asked_anew_for_each_transfer(bridge: Bridge, tmp_p
         assert (await failure_of(taker, giver)).code is Code.MODEL_TOO_LARGE
         taker.limits = replace(taker.limits, max_model_bytes=1001)
         assert len(await taker.fetch_from(giver)) == 1001
+
+
+async def test_the_same_version_in_another_codec_is_the_same_version(bridge: Bridge, tmp_path: Path) -> None:
+    giver, taker = Node(bridge.url, tmp_path, give_again_s=60.0), Node(bridge.url, tmp_path)
+
+    async def offer(codecs: tuple[str, ...]) -> Offerable:
+        return model_of(bytes({"float32": 2000, "float16": 1000}[codecs[0]]), codec=codecs[0])
+
+    giver.offer = offer  # type: ignore[method-assign]
+    async with running(giver, taker):
+        for codec in ("float16", "float32"):
+            taker.wanted = (SIGNATURE, (codec,))
+            await taker.fetch_from(giver)
+        for codec in ("float16", "float32"):
+            taker.wanted = (SIGNATURE, (codec,))
+            error = await failure_of(taker, giver)
+            assert error.code is Code.TOO_MANY_TRANSFERS
+            assert "this version" in error.sentence
 
 
 async def test_a_disk_that_takes_no_chunk_ends_the_transfer_and_not_the_link(
@@ -543,7 +562,7 @@ async def test_a_second_offer_changes_nothing(bridge: Bridge, tmp_path: Path) ->
     giver, taker = Node(bridge.url, tmp_path, model_of(bytes(5000))), Node(bridge.url, tmp_path)
     async with running(giver, taker):
         fetching, transfer = await stalled_fetch(taker, giver)
-        again = model_parameters(transfer, giver.id, taker.id, 1, 1, 1, "00" * 32, "raw", "ab" * 16, 1, 1, 0.5)
+        again = sealed_offer(transfer, giver.id, taker.id, 1, 1)
         taker.exchange.home.on_message(again)
         assert taker.exchange.views()[0].total_bytes == 5000
         fetching.cancel()

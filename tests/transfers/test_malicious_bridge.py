@@ -20,9 +20,10 @@ from support.processes.programs import BridgeProcess, wait_for
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES, HEADER_BYTES
 from cart_common.wire.fleet_key import new_key
 from cart_common.wire.identity import Identity
-from cart_common.wire.messages import Code, ModelParameters, ModelRequest, parse
+from cart_common.wire.messages import Code, ModelRequest, SealedOffer, parse
 from child_cart.transfers.assembly import TransferError
-from child_cart.transfers.sealing import TransferKey, sign_offer
+from child_cart.transfers.sealing import TransferKey
+from child_cart.transfers.statements import signed_offer
 
 SIZE = 7 * DEFAULT_CHUNK_BYTES + 100_000  # eight chunks
 
@@ -209,17 +210,16 @@ async def test_two_transfers_spliced(hostile: HostileRelay, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "field", ["key", "accuracy", "samples", "digest", "cipher", "public_key", "signature", "model_version"]
+    "field", ["key", "public_key", "signature", "total_bytes", "chunk_bytes", "key_epoch", "terms"]
 )
 async def test_an_offer_with_a_changed_word(hostile: HostileRelay, tmp_path: Path, field: str) -> None:
     giver, taker = pair(hostile.url, tmp_path)
 
     def change(body: dict[str, Any]) -> dict[str, Any]:
-        if body["type"] != ModelParameters.KIND:
+        if body["type"] != SealedOffer.KIND:
             return body
         value = body[field]
-        numbers = {int: lambda: value + 1, float: lambda: 0.9}
-        return body | {field: numbers.get(type(value), lambda: "ab" * (len(value) // 2))()}
+        return body | {field: value + 1 if isinstance(value, int) else "ab" * (len(value) // 2)}
 
     hostile.message = change
     async with running(giver, taker):
@@ -233,20 +233,20 @@ async def test_an_offer_of_the_bridges_own(hostile: HostileRelay, tmp_path: Path
     evil = Identity.generate()
 
     def swap(body: dict[str, Any]) -> dict[str, Any]:
-        if body["type"] != ModelParameters.KIND:
+        if body["type"] != SealedOffer.KIND:
             return body
         source = evil.cart_id.hex() if own_name else body["source"]
         mine = body | {"source": source, "key": TransferKey().public, "public_key": evil.public_key.hex()}
         offer = parse(json.dumps(mine))
-        assert isinstance(offer, ModelParameters)
-        return mine | {"signature": sign_offer(evil, offer).signature}
+        assert isinstance(offer, SealedOffer)
+        return mine | {"signature": signed_offer(evil, offer).signature}
 
     hostile.message = swap
     async with running(giver, taker):
         assert await outcome(giver, taker) is code
 
 
-@pytest.mark.parametrize("field", ["key", "public_key", "signature"])
+@pytest.mark.parametrize("field", ["key", "public_key", "terms", "terms_signature"])
 async def test_a_request_with_a_changed_word(hostile: HostileRelay, tmp_path: Path, field: str) -> None:
     giver, taker = pair(hostile.url, tmp_path)
 
@@ -259,7 +259,7 @@ async def test_a_request_with_a_changed_word(hostile: HostileRelay, tmp_path: Pa
         assert giver.wire.frames == []  # not a byte was given away
 
 
-@pytest.mark.parametrize("kind", [ModelParameters.KIND, ModelRequest.KIND])
+@pytest.mark.parametrize("kind", [SealedOffer.KIND, ModelRequest.KIND])
 @pytest.mark.parametrize(("renamed", "code"), [(False, Code.TIMED_OUT), (True, Code.BAD_SIGNATURE)])
 async def test_a_whole_message_of_an_earlier_transfer(
     hostile: HostileRelay, tmp_path: Path, kind: str, renamed: bool, code: Code
@@ -281,7 +281,7 @@ async def test_a_whole_message_of_an_earlier_transfer(
         assert await outcome(giver, taker) is code
         assert hostile.changed == 1
         assert len(giver.wire.frames) == given  # nothing is sealed for the holder of an earlier key
-        offers = [message for message in giver.wire.sent if isinstance(message, ModelParameters)]
+        offers = [message for message in giver.wire.sent if isinstance(message, SealedOffer)]
         assert (
             len({offer.key for offer in offers}) == len(offers) == (1 if renamed and kind == ModelRequest.KIND else 2)
         )

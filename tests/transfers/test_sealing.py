@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,18 +23,25 @@ from cart_common.wire.fleet_key import (
     sealing_secret,
 )
 from cart_common.wire.identity import Identity
-from cart_common.wire.messages import Code, ModelParameters, ModelRequest
+from cart_common.wire.messages import Code, ModelParameters, ModelRequest, SealedOffer
 from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.sealing import (
     AES,
     CHACHA,
-    UNSIGNED,
     Seal,
     TransferKey,
     best_cipher,
+    open_terms,
+    request_terms_key,
+    seal_terms,
+)
+from child_cart.transfers.statements import (
+    UNSIGNED,
     check_signer,
-    sign_offer,
-    sign_request,
+    offer_statement,
+    request_statement,
+    signed_offer,
+    signed_request,
 )
 
 TAKER, GIVER, STRANGER = Identity.generate(), Identity.generate(), Identity.generate()
@@ -43,28 +51,29 @@ class Pair:
     """Both sides of one transfer, up to the offer."""
 
     def __init__(self, cipher: str = AES) -> None:
-        self.taker_key, self.giver_key = TransferKey(), TransferKey()
-        self.request = sign_request(
+        self.taker_key, self.giver_key, self.cipher = TransferKey(), TransferKey(), cipher
+        self.request = signed_request(
             TAKER,
             ModelRequest(
                 *("01" * 16, "02" * 16, TAKER.cart_id.hex(), GIVER.cart_id.hex()),
-                *(self.taker_key.public, TAKER.public_key.hex(), UNSIGNED, DEFAULT_CHUNK_BYTES),
+                *(self.taker_key.public, TAKER.public_key.hex(), UNSIGNED, DEFAULT_CHUNK_BYTES, 0, "05" * 40),
             ),
         )
-        self.offer = sign_offer(
-            GIVER,
-            ModelParameters(
-                *("01" * 16, GIVER.cart_id.hex(), TAKER.cart_id.hex(), 1000, 1024, 1, "03" * 32, "raw", "04" * 16),
-                *(7, 100, 0.75, cipher, self.giver_key.public, GIVER.public_key.hex(), UNSIGNED),
-            ),
-        )
+        ends = ("01" * 16, GIVER.cart_id.hex(), TAKER.cart_id.hex(), 1000, 1024)
+        mine = (self.giver_key.public, GIVER.public_key.hex(), UNSIGNED)
+        self.offer = signed_offer(GIVER, SealedOffer(*ends, *mine, 0, "06" * 40))
+        chunks, kind = (1, "03" * 32, "raw", "04" * 16), (7, 0, 0.0, cipher)
+        self.old_offer = signed_offer(GIVER, ModelParameters(*ends, *chunks, *kind, *mine))
 
     def giver_seal(self, fleet_key: bytes = OPEN) -> Seal:
-        return self.giver_key.agree(self.request.key, fleet_key, self.request, self.offer)
+        secret = self.giver_key.agree(self.request.key, fleet_key)
+        return secret.seal(request_statement(self.request), offer_statement(self.offer), self.cipher, 1000)
 
-    def taker_seal(self, fleet_key: bytes = OPEN, **altered: object) -> Seal:
+    def taker_seal(self, fleet_key: bytes = OPEN, **altered: Any) -> Seal:
         offer = replace(self.offer, **altered)
-        return self.taker_key.agree(offer.key, fleet_key, self.request, offer)
+        secret = self.taker_key.agree(offer.key, fleet_key)
+        said = request_statement(self.request), offer_statement(offer)
+        return secret.seal(*said, self.cipher, offer.total_bytes)
 
 
 def chunk_header(sequence: int = 0, final: bool = False, **other: bytes) -> ChunkHeader:
@@ -115,7 +124,7 @@ def changed(value: object) -> object:
     return value + 1 if isinstance(value, int) else 0.5
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in fields(ModelParameters)])
+@pytest.mark.parametrize("name", [entry.name for entry in fields(SealedOffer)])
 def test_an_offer_with_any_changed_word_is_refused(name: str) -> None:
     offer = Pair().offer
     with pytest.raises(TransferError) as caught:
@@ -123,9 +132,27 @@ def test_an_offer_with_any_changed_word_is_refused(name: str) -> None:
     assert caught.value.code is Code.BAD_SIGNATURE
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in fields(ModelRequest)])
+@pytest.mark.parametrize("name", [entry.name for entry in fields(ModelParameters)])
+def test_an_offer_of_version_1_with_any_changed_word_is_refused(name: str) -> None:
+    offer = Pair().old_offer
+    check_signer(offer)
+    with pytest.raises(TransferError) as caught:
+        check_signer(replace(offer, **{name: changed(getattr(offer, name))}))
+    assert caught.value.code is Code.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(ModelRequest) if entry.name != "signature"])
 def test_a_request_with_any_changed_word_is_refused(name: str) -> None:
     request = Pair().request
+    with pytest.raises(TransferError) as caught:
+        check_signer(replace(request, **{name: changed(getattr(request, name))}))
+    assert caught.value.code is Code.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(ModelRequest)][:8])
+def test_a_request_without_terms_with_any_changed_word_is_refused(name: str) -> None:
+    request = replace(Pair().request, terms="", terms_signature="")
+    check_signer(request)
     with pytest.raises(TransferError) as caught:
         check_signer(replace(request, **{name: changed(getattr(request, name))}))
     assert caught.value.code is Code.BAD_SIGNATURE
@@ -135,15 +162,15 @@ def test_nobody_answers_in_another_carts_name() -> None:
     pair = Pair()
     forged = replace(pair.offer, public_key=STRANGER.public_key.hex())
     with pytest.raises(TransferError, match="not signed by the cart"):
-        check_signer(sign_offer(STRANGER, forged))  # a right signature, by a key that is not the source's
+        check_signer(signed_offer(STRANGER, forged))  # a right signature, by a key that is not the source's
     check_signer(pair.offer)
     check_signer(pair.request)
 
 
 def test_keys_that_were_swapped_on_the_way_open_nothing() -> None:
     pair, bridge = Pair(), TransferKey()
-    seal = bridge.agree(pair.request.key, OPEN, pair.request, replace(pair.offer, key=bridge.public))
-    frame = seal.frame(chunk_header(), memoryview(b"poison"))
+    said = request_statement(pair.request), offer_statement(replace(pair.offer, key=bridge.public))
+    frame = bridge.agree(pair.request.key, OPEN).seal(*said, AES, 1000).frame(chunk_header(), memoryview(b"poison"))
     with pytest.raises(TransferError, match="is not as the other cart sealed it"):
         opened(pair.taker_seal(), frame)
 
@@ -151,9 +178,36 @@ def test_keys_that_were_swapped_on_the_way_open_nothing() -> None:
 def test_terms_that_were_changed_on_the_way_open_nothing() -> None:
     pair = Pair()
     frame = pair.giver_seal().frame(chunk_header(), memoryview(b"weights"))
-    for altered in ({"accuracy": 0.76}, {"samples": 101}, {"total_bytes": 1001}, {"model_version": 8}):
+    for altered in ({"terms": "07" * 40}, {"key_epoch": 1}, {"total_bytes": 1001}, {"chunk_bytes": 1025}):
         with pytest.raises(TransferError):
             opened(pair.taker_seal(**altered), frame)
+
+
+@given(st.binary(max_size=300), st.data())
+def test_terms_are_opened_by_their_key_and_in_no_other_form(terms: bytes, data: st.DataObject) -> None:
+    key = request_terms_key(new_key(), "11" * 32)
+    sealed = seal_terms(key, terms)
+    assert open_terms(key, sealed) == terms
+    altered = bytearray.fromhex(sealed)
+    altered[data.draw(st.integers(0, len(altered) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    cut = sealed[: 2 * data.draw(st.integers(0, len(altered) - 1))]
+    other = seal_terms(request_terms_key(OPEN, "11" * 32), terms)
+    for wrong in (altered.hex(), cut, other):
+        with pytest.raises(TransferError, match="do not open") as caught:
+            open_terms(key, wrong)
+        assert caught.value.code is Code.BAD_SEAL
+
+
+def test_terms_of_an_offer_open_for_its_two_carts_and_its_request_alone() -> None:
+    pair, said = Pair(), request_statement(Pair().request)
+    key = pair.giver_key.agree(pair.taker_key.public, OPEN).offer_terms_key(said)
+    assert pair.taker_key.agree(pair.giver_key.public, OPEN).offer_terms_key(said) == key
+    others = (
+        TransferKey().agree(pair.giver_key.public, OPEN).offer_terms_key(said),
+        pair.taker_key.agree(pair.giver_key.public, new_key()).offer_terms_key(said),
+        pair.taker_key.agree(pair.giver_key.public, OPEN).offer_terms_key(said + b"0"),
+    )
+    assert key not in others
 
 
 def test_another_fleets_key_opens_nothing() -> None:
@@ -165,8 +219,7 @@ def test_another_fleets_key_opens_nothing() -> None:
 
 
 def test_a_key_of_small_order_and_an_unknown_cipher_are_refused() -> None:
-    pair = Pair()
-    for altered in ({"key": "00" * 32}, {"cipher": "rot13"}):
+    for pair, altered in ((Pair(), {"key": "00" * 32}), (Pair("rot13"), {})):
         with pytest.raises(TransferError) as caught:
             pair.taker_seal(**altered)
         assert caught.value.code is Code.BAD_SEAL

@@ -14,11 +14,12 @@ class ModelFacts:
 
     Attributes:
         accuracy: measured on this cart, 0 to 1.
-        samples: rows that the model was trained on; of a received model its sender's claim, which cannot be checked.
+        samples: rows that the model was trained on; of a received model its sender's claim, which cannot be checked, or
+            None where the sender tells nothing.
     """
 
     accuracy: float
-    samples: int
+    samples: int | None
 
 
 class AggregationRule(ABC):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from .base import AggregationRule, ModelFacts
-
-MAX_SAMPLES_RATIO: Final = 10
-"""Most samples of a received model that count, as a multiple of the own model's: a sender's claim cannot be checked."""
 
 
 class SamplesRule(AggregationRule):
-    """The more rows a model has learned from, the larger its share."""
+    """The more rows a model has learned from, the larger its share, up to that of the own model.
+
+    What a sender tells of its rows cannot be checked: it counts at most as the cart's own, and so does a model whose
+    sender tells nothing.
+    """
 
     name = "samples"
 
     def weight(self, model: ModelFacts, own: ModelFacts) -> float:
         """Return the model's samples, limited by the own model's."""
-        return float(min(model.samples, MAX_SAMPLES_RATIO * max(own.samples, 1)))
+        most = own.samples or 0
+        return float(most if model.samples is None else min(model.samples, most))

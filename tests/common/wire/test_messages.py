@@ -14,8 +14,10 @@ from cart_common.wire.chunk import MAX_SEQUENCE, MIN_CHUNK_BYTES
 from cart_common.wire.fields import MAX_CLUSTER_SIZE, MAX_COUNT
 from cart_common.wire.messages import (
     KINDS,
+    MAX_KEY_EPOCH,
     MAX_MESSAGE_BYTES,
     MAX_SENTENCE_CHARS,
+    MAX_TERMS_BYTES,
     Attach,
     Attached,
     Cancel,
@@ -37,6 +39,7 @@ from cart_common.wire.messages import (
     PeerType,
     Resume,
     Role,
+    SealedOffer,
     Seek,
     Welcome,
     Whereabouts,
@@ -49,7 +52,12 @@ def hexes(size_bytes: int) -> st.SearchStrategy[str]:
     return st.binary(min_size=size_bytes, max_size=size_bytes).map(bytes.hex)
 
 
+def blobs(most_bytes: int) -> st.SearchStrategy[str]:
+    return st.binary(max_size=most_bytes).map(bytes.hex)
+
+
 ids = hexes(16)
+epochs = st.integers(0, MAX_KEY_EPOCH)
 counts = st.integers(0, MAX_COUNT)
 positive = st.integers(1, MAX_COUNT)
 chunks_or_more = st.integers(MIN_CHUNK_BYTES, MAX_COUNT)
@@ -78,7 +86,14 @@ BUILDS: dict[type[Message], st.SearchStrategy[Any]] = {
     Whereabouts: st.builds(Whereabouts, records.filter(str.isprintable)),
     Seek: st.builds(Seek, ids, ids),
     Found: st.builds(Found, ids, records.filter(str.isprintable)),
-    ModelRequest: st.builds(ModelRequest, ids, ids, ids, ids, hexes(32), hexes(32), hexes(64), largest_chunks),
+    ModelRequest: st.builds(
+        *(ModelRequest, ids, ids, ids, ids, hexes(32), hexes(32), hexes(64), largest_chunks),
+        *(epochs, blobs(MAX_TERMS_BYTES), blobs(64)),
+    ),
+    SealedOffer: st.builds(
+        *(SealedOffer, ids, ids, ids, positive, places, hexes(32), hexes(32), hexes(64)),
+        *(epochs, blobs(MAX_TERMS_BYTES)),
+    ),
     ModelParameters: st.builds(
         *(ModelParameters, ids, ids, ids, positive, places, places, hexes(32), codecs, ids, counts, counts, shares),
         *(codecs, hexes(32), hexes(32), hexes(64)),
@@ -195,6 +210,32 @@ def test_deep_nesting_is_refused_at_any_depth(depth: int, where: str) -> None:
 def test_each_limit_is_kept_and_named(body: object, says: str) -> None:
     with pytest.raises(MessageError, match=says):
         parse(json.dumps(body))
+
+
+REQUEST = {
+    "type": "MODELREQUEST",
+    **{name: "ab" * 16 for name in ("transfer", "cluster", "source", "destination")},
+    **{"key": "ab" * 32, "public_key": "ab" * 32, "signature": "ab" * 64, "max_chunk_bytes": 65536},
+}
+
+
+def test_a_request_of_version_1_is_one_without_terms() -> None:
+    request = parse(json.dumps(REQUEST))
+    assert isinstance(request, ModelRequest)
+    assert (request.key_epoch, request.terms, request.terms_signature) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("terms", wrong) for wrong in (None, 7, ["ab"], "abc", "AB", "zz", "ab\n", "00" * (MAX_TERMS_BYTES + 1))),
+        *(("terms_signature", wrong) for wrong in (None, "a", "00" * 65)),
+        *(("key_epoch", wrong) for wrong in (-1, 1.0, True, "0", None, MAX_KEY_EPOCH + 1)),
+    ],
+)
+def test_wrong_terms_are_named(field: str, value: object) -> None:
+    with pytest.raises(MessageError, match=f"MODELREQUEST has a wrong '{field}'"):
+        parse(json.dumps(REQUEST | {field: value}))
 
 
 @pytest.mark.parametrize("accuracy", ["-0.1", "1.1", "1" + "0" * 400, "true", '"0.5"'])

@@ -34,12 +34,19 @@ def joined(body: Body, *names: str) -> bytes:
     return b"".join(bytes.fromhex(body[name]) for name in names)
 
 
-def request_bytes(request: Body) -> bytes:
+def request_bytes(request: Body, version: int) -> bytes:
     ids = joined(request, "transfer", "cluster", "source", "destination", "key")
-    return b"cart-request-v1\0" + ids + struct.pack("!I", request["max_chunk_bytes"])
+    if version == 1:
+        return b"cart-request-v1\0" + ids + struct.pack("!I", request["max_chunk_bytes"])
+    numbers = struct.pack("!II", request["max_chunk_bytes"], request["key_epoch"])
+    return b"cart-request-v2\0" + ids + numbers + joined(request, "terms")
 
 
-def offer_bytes(offer: Body) -> bytes:
+def offer_bytes(offer: Body, version: int) -> bytes:
+    if version == 2:
+        numbers = struct.pack("!QII", offer["total_bytes"], offer["chunk_bytes"], offer["key_epoch"])
+        ids = joined(offer, "transfer", "source", "destination", "key")
+        return b"cart-offer-v2\0" + ids + numbers + joined(offer, "terms")
     ids = joined(offer, "transfer", "source", "destination", "digest", "model_signature", "key")
     names = ("total_bytes", "chunk_bytes", "chunks", "model_version", "samples", "accuracy")
     numbers = struct.pack("!QIIQQd", *(offer[name] for name in names))
@@ -47,10 +54,19 @@ def offer_bytes(offer: Body) -> bytes:
     return b"cart-offer-v1\0" + ids + numbers + b"".join(struct.pack("!H", len(text)) + text for text in texts)
 
 
-def check_signed(message: Body, signed: bytes) -> None:
+def sealed_terms(key: bytes, terms: Body) -> str:
+    return ChaCha20Poly1305(key).encrypt(bytes(12), json.dumps(terms).encode(), None).hex()
+
+
+def opened_terms(key: bytes, sealed: str) -> Body:
+    terms: Body = json.loads(ChaCha20Poly1305(key).decrypt(bytes(12), bytes.fromhex(sealed), None))
+    return terms
+
+
+def check_signed(message: Body, signed: bytes, field: str = "signature") -> None:
     public = bytes.fromhex(message["public_key"])
     assert hashlib.sha256(public).digest()[:16].hex() == message["source"]
-    Ed25519PublicKey.from_public_bytes(public).verify(bytes.fromhex(message["signature"]), signed)
+    Ed25519PublicKey.from_public_bytes(public).verify(bytes.fromhex(message[field]), signed)
 
 
 def canonical(record: Body) -> bytes:
@@ -90,9 +106,10 @@ class Fetching:
 
 
 class IndependentCart:
-    """One key pair, and the connection that it has at present."""
+    """One key pair, and the connection that it has at present; speaks transfers of version 2, or of version 1 alone."""
 
-    def __init__(self, fleet_key: bytes = bytes(32)) -> None:
+    def __init__(self, fleet_key: bytes = bytes(32), version: int = 2) -> None:
+        self.version = version
         self.key = Ed25519PrivateKey.generate()
         self.public = self.key.public_key().public_bytes_raw()
         self.id = hashlib.sha256(self.public).digest()[:16].hex()
@@ -147,28 +164,51 @@ class IndependentCart:
         record["signature"] = self.key.sign(b"cart-record-v1\0" + canonical(record)).hex()
         return canonical(record).decode()
 
-    def seal_of(self, own: X25519PrivateKey, other: str, request: Body, offer: Body) -> AESGCM | ChaCha20Poly1305:
-        shared = own.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(other)))
-        said = hashlib.sha256(request_bytes(request) + offer_bytes(offer)).digest()
+    def seal_of(self, shared: bytes, cipher: str, said: bytes) -> AESGCM | ChaCha20Poly1305:
         ciphers = {"aes-256-gcm": AESGCM, "chacha20-poly1305": ChaCha20Poly1305}
-        return ciphers[offer["cipher"]](hkdf(shared, self.secret, b"cart-chunks-v1" + said))
+        return ciphers[cipher](hkdf(shared, self.secret, b"cart-chunks-v1" + hashlib.sha256(said).digest()))
+
+    def request_key(self, request: Body) -> bytes:
+        return hkdf(self.secret, joined(request, "key"), b"cart-request-terms-v2")
+
+    def offer_key(self, shared: bytes, request: Body) -> bytes:
+        said = hashlib.sha256(request_bytes(request, 2)).digest()
+        return hkdf(shared, self.secret, b"cart-offer-terms-v2" + said)
 
     # As a receiver.
 
-    async def ask(self, peer: str) -> Fetching:
+    async def ask(self, peer: str, codecs: tuple[str, ...] = ("float32",), **terms: Any) -> Fetching:
         """Ask for a cluster, and a peer of it for its model; return what it has offered."""
+        own = X25519PrivateKey.generate()
+        request = await self.send_request(peer, own, {"version": 2, "kind": "model", "codecs": codecs, **terms})
+        offer = await self.hear("OFFER", "MODELPARAMETERS")
+        shared = own.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(offer["key"])))
+        version = 2 if offer["type"] == "OFFER" else 1
+        said = offer_bytes(offer, version)
+        assert offer["source"] == peer
+        check_signed(offer, said)
+        if version == 2:
+            assert self.version == 2
+            assert offer["key_epoch"] == 0
+            offer |= opened_terms(self.offer_key(shared, request), offer["terms"])
+            assert (offer["version"], offer["kind"]) == (2, "model")
+            assert offer["codec"] in (*codecs, "float32")
+            offer["chunks"] = -(-offer["total_bytes"] // offer["chunk_bytes"])
+        seal = self.seal_of(shared, offer["cipher"], request_bytes(request, version) + said)
+        return Fetching(request, offer, seal)
+
+    async def send_request(self, peer: str, own: X25519PrivateKey, terms: Body) -> Body:
         await self.say("CLUSTER", request=os.urandom(16).hex(), size=8, minimum=1)
         picked = await self.hear("PEERLIST")
         assert peer in picked["peers"]
-        own = X25519PrivateKey.generate()
-        request = {"transfer": os.urandom(16).hex(), "cluster": picked["cluster"], "source": self.id}
+        request: Body = {"transfer": os.urandom(16).hex(), "cluster": picked["cluster"], "source": self.id}
         request |= {"destination": peer, "key": own.public_key().public_bytes_raw().hex(), "max_chunk_bytes": 65536}
-        request |= {"public_key": self.public.hex(), "signature": self.key.sign(request_bytes(request)).hex()}
+        request |= {"public_key": self.public.hex(), "signature": self.key.sign(request_bytes(request, 1)).hex()}
+        if self.version == 2:
+            request |= {"key_epoch": 0, "terms": sealed_terms(self.request_key(request), terms)}
+            request |= {"terms_signature": self.key.sign(request_bytes(request, 2)).hex()}
         await self.say("MODELREQUEST", **request)
-        offer = await self.hear("MODELPARAMETERS")
-        assert offer["source"] == peer
-        check_signed(offer, offer_bytes(offer))
-        return Fetching(request, offer, self.seal_of(own, offer["key"], request, offer))
+        return request
 
     async def take_chunks(self, fetching: Fetching, most: int) -> None:
         """Take ``count`` chunks, or all that are missing, and grant the credit for them."""
@@ -192,24 +232,42 @@ class IndependentCart:
 
     # As a sender.
 
-    async def give(self, payload: bytes, codec: str, model_signature: str) -> None:
-        """Wait for a request, and give this until the receiver has it whole."""
+    async def give(self, payload: bytes, codec: str, model_signature: str, **terms: Any) -> Body:
+        """Wait for a request, and give this until the receiver has it whole; return the terms of the request."""
         request = await self.hear("MODELREQUEST")
-        check_signed(request, request_bytes(request))
         own, chunk_bytes = X25519PrivateKey.generate(), min(self.welcome["max_chunk_bytes"], request["max_chunk_bytes"])
+        shared = own.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(request["key"])))
         offer: Body = {"transfer": request["transfer"], "source": self.id, "destination": request["source"]}
-        offer |= {"total_bytes": len(payload), "chunk_bytes": chunk_bytes, "chunks": -(-len(payload) // chunk_bytes)}
-        offer |= {"digest": blake3(payload).hexdigest(), "codec": codec, "model_signature": model_signature}
-        offer |= {"model_version": 1, "samples": 10, "accuracy": 0.5, "cipher": "chacha20-poly1305"}
-        offer |= {"key": own.public_key().public_bytes_raw().hex(), "public_key": self.public.hex()}
-        offer["signature"] = self.key.sign(offer_bytes(offer)).hex()
-        await self.say("MODELPARAMETERS", **offer)
-        seal, granted = self.seal_of(own, request["key"], request, offer), 0
-        for number in range(offer["chunks"]):
+        offer |= {"total_bytes": len(payload), "chunk_bytes": chunk_bytes, "public_key": self.public.hex()}
+        offer |= {"key": own.public_key().public_bytes_raw().hex()}
+        model: Body = {"digest": blake3(payload).hexdigest(), "model_signature": model_signature, "model_version": 1}
+        model |= {"cipher": "chacha20-poly1305"}
+        asked: Body = {}
+        version = 2 if self.version == 2 and request.get("terms") else 1
+        if version == 2:
+            check_signed(request, request_bytes(request, 2), "terms_signature")
+            asked = opened_terms(self.request_key(request), request["terms"])
+            model |= {"version": min(2, asked["version"]), "kind": asked["kind"], "codec": codec, **terms}
+            offer |= {"key_epoch": 0, "terms": sealed_terms(self.offer_key(shared, request), model)}
+        else:
+            check_signed(request, request_bytes(request, 1))
+            offer |= {**model, "codec": "pickle5", "samples": 10, "accuracy": 0.5}
+            offer |= {"chunks": -(-len(payload) // chunk_bytes)}
+        said = offer_bytes(offer, version)
+        offer["signature"] = self.key.sign(said).hex()
+        await self.say("OFFER" if version == 2 else "MODELPARAMETERS", **offer)
+        seal = self.seal_of(shared, model["cipher"], request_bytes(request, version) + said)
+        await self.send_chunks(offer, payload, seal)
+        return asked
+
+    async def send_chunks(self, offer: Body, payload: bytes, seal: AESGCM | ChaCha20Poly1305) -> None:
+        granted, chunk_bytes = 0, offer["chunk_bytes"]
+        count = -(-len(payload) // chunk_bytes)
+        for number in range(count):
             part = payload[number * chunk_bytes :][:chunk_bytes]
             while number * chunk_bytes + len(part) > granted:
                 granted = max(granted, (await self.hear("CREDIT"))["up_to_bytes"])
-            header = bytes([1, 1, int(number == offer["chunks"] - 1), 0])
+            header = bytes([1, 1, int(number == count - 1), 0])
             header += joined(offer, "source", "destination", "transfer") + struct.pack("!I", number)
             sealed = seal.encrypt(nonce_of(number), part, header + struct.pack("!Q", len(payload)))
             await self.socket.send_bytes(header + sealed)

@@ -35,7 +35,7 @@ SIGNATURE = "ab" * 16
 
 
 def model_of(payload: bytes, **other: Any) -> Offerable:
-    return replace(Offerable(payload, blake3(payload).hexdigest(), "raw", SIGNATURE, 1, 100, 0.75), **other)
+    return replace(Offerable(payload, blake3(payload).hexdigest(), "float32", SIGNATURE, 1), **other)
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Node:
     ) -> None:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
-        self.wanted = (SIGNATURE, "raw")
+        self.wanted = (SIGNATURE, ("float32",))
         self.model = model
         # Tests fetch the same version again and again; those of that limit set it.
         plain = ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 20.0, 1e6, give_again_s=0.0)
@@ -100,7 +100,7 @@ class Node:
         self.exchange = Exchange(self.identity, fleet_key, AES, self.wire, Spool(self.folder), self)
         self.peer_discovery = PeerDiscovery(self.exchange, self.bridges, bridge_token(fleet_key), self.link.to_visit)
 
-    async def offer(self) -> Offerable | None:
+    async def offer(self, codecs: tuple[str, ...]) -> Offerable | None:
         return self.model
 
     @property

@@ -151,6 +151,7 @@ async def open_transfer(
     transfer = os.urandom(16).hex()
     request = {"transfer": transfer, "cluster": answer["cluster"], "source": kernel.id, "destination": shell.id}
     request |= {"key": "11" * 32, "public_key": "22" * 32, "signature": "33" * 64, "max_chunk_bytes": 65536}
+    request |= {"key_epoch": 0, "terms": "44" * 40, "terms_signature": "55" * 64}
     await kernel.say("MODELREQUEST", **request)
     assert await shell.hear("MODELREQUEST") == {"type": "MODELREQUEST", **request}
     offer = {

@@ -3,8 +3,8 @@
 from typing import Any
 
 from cart_common.wire.chunk import DEFAULT_CHUNK_BYTES
-from cart_common.wire.messages import ModelParameters, ModelRequest
-from child_cart.transfers.sealing import AES, UNSIGNED
+from cart_common.wire.messages import ModelRequest, SealedOffer
+from child_cart.transfers.statements import UNSIGNED
 
 NO_KEY = "00" * 32
 
@@ -13,6 +13,6 @@ def model_request(transfer: str, cluster: str, source: str, destination: str) ->
     return ModelRequest(transfer, cluster, source, destination, NO_KEY, NO_KEY, UNSIGNED, DEFAULT_CHUNK_BYTES)
 
 
-def model_parameters(*given: Any, **named: Any) -> ModelParameters:
-    unsigned = {"cipher": AES, "key": NO_KEY, "public_key": NO_KEY, "signature": UNSIGNED}
-    return ModelParameters(*given, **named, **unsigned)
+def sealed_offer(*given: Any, **named: Any) -> SealedOffer:
+    unsigned = {"key": NO_KEY, "public_key": NO_KEY, "signature": UNSIGNED, "key_epoch": 0, "terms": "00" * 40}
+    return SealedOffer(*given, **named, **unsigned)
