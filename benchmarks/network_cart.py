@@ -60,7 +60,7 @@ class Network:
             give_bytes_per_peer=0,
             give_bytes=0,
         )
-        self.wanted = (SIGNATURE, CODEC)
+        self.wanted = (SIGNATURE, (CODEC,))
         identity = Identity.generate()
         self.cart_id = identity.cart_id.hex()
         self.link = Link(

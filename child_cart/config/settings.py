@@ -201,8 +201,8 @@ class CartSettings:
 
     wire_precision: str = option(
         "half",
-        "how models are sent: half (16 bits a weight, half the bytes) or full",
-        choices=("half", "full"),
+        "how models are sent to carts that read it: full (32 bits a weight), half (16), int8 (8) or int4 (4)",
+        choices=("half", "full", "int8", "int4"),
         learning=True,
     )
     max_model_bytes: int = option(

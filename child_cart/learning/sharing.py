@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 from cart_common.wire.messages import Code, Role
 
 from ..config import SettingsBook, exchange_limits
-from ..model.codec import CODEC
+from ..model.precision import CODECS, PLAIN
 from ..network.handshake import Standing
 from ..network.link_interface import LinkDown
 from ..transfers.assembly import TransferError
@@ -84,8 +84,8 @@ class Sharing:
 
     # What transfers ask: ModelSource.
 
-    async def offer(self) -> Offerable | None:
-        """Return the newest version as it is given to peers, or None while there is no trained one.
+    async def offer(self, read: Collection[str] = (PLAIN,)) -> Offerable | None:
+        """Return the newest version for a peer that reads these codecs, or None while there is no trained one.
 
         A request during a training waits for its result: peers average for what a cart has just learned, and old
         versions dilute it.
@@ -96,12 +96,12 @@ class Sharing:
         if not self.is_on:
             raise TransferError(Code.NO_MODEL, "This cart shares no models now: its operator has paused that.")
         await self.training_done(self._book.current.answer_timeout_s / 3)
-        return await self._versions.offerable()
+        return await self._versions.offerable(read)
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        """The model signature and the codec that an incoming model must have."""
-        return self._signature, CODEC
+    def wanted(self) -> tuple[str, Collection[str]]:
+        """The model signature that an incoming model must have, and the codecs that it may have."""
+        return self._signature, CODECS
 
     @property
     def limits(self) -> ExchangeLimits:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,9 +17,8 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin
 from ..db.store import LearningStore, StoreError
-from ..model.codec import CODEC, encode
 from ..model.model_files import DISK, ModelFiles
-from ..model.precision import Precision, as_sent
+from ..model.precision import BITS, CODEC_OF, PLAIN, Precision, payload_of, readable
 from ..model.trainer import Stored, Trained
 from ..model.weights_file import WeightsError
 from ..transfers.outgoing import Offerable
@@ -43,7 +43,7 @@ class Versions:
     Args:
         store: where the records are.
         folder: where the weights files are.
-        precision: how precisely weights are given to peers.
+        precision: how precisely weights are given to peers that read it.
         files: reads and writes them.
 
     Attributes:
@@ -59,7 +59,8 @@ class Versions:
         self._files = files
         files.make_folder(folder)
         self.reload()
-        self._offerable: tuple[str, Offerable] | None = None
+        self._encoded_file = ""
+        self._offerables: dict[Precision, Offerable] = {}
         self._encoding = asyncio.Lock()
         self.trouble = ""
 
@@ -143,16 +144,16 @@ class Versions:
 
         The estimate takes all arrays for single precision, as nearly all models have.
         """
-        version, offerable = self._current, self._offerable
+        version, offerable = self._current, self._offerables.get(self._precision)
         if version is None:
             return 0
         if offerable is not None:  # all versions have the same shapes
-            return len(offerable[1].payload)
+            return len(offerable.payload)
         try:
             file_bytes = self._files.size_bytes(self.path_of(version))
         except OSError:
             return 0
-        return file_bytes // 2 if self._precision is Precision.HALF else file_bytes
+        return file_bytes * BITS[self._precision] // BITS[Precision.FULL]
 
     def new_target(self) -> Path:
         """Return where to write the weights of the next version."""
@@ -199,22 +200,29 @@ class Versions:
         self._add(version)
         return version
 
-    async def offerable(self) -> Offerable | None:
-        """Return the newest version as it is given to peers; None before the first training, or if it is damaged."""
+    async def offerable(self, read: Collection[str] = (PLAIN,)) -> Offerable | None:
+        """Return the newest version as it is given to peers; None before the first training, or if it is damaged.
+
+        Args:
+            read: the codecs that the peer reads.
+        """
+        precision = readable(self._precision, read)
         async with self._encoding:
             version = self._current
             if version is None or version.origin is Origin.INITIAL:
                 return None
-            if self._offerable is None or self._offerable[0] != version.file_name:
+            if self._encoded_file != version.file_name or precision not in self._offerables:
                 try:
                     stored = Stored(self.path_of(version), version.digest)
-                    self._offerable = (version.file_name, await in_thread(self._encoded, version, stored))
+                    offerable = await in_thread(self._encoded, version, stored, precision)
+                    others = self._offerables if self._encoded_file == version.file_name else {}
+                    self._encoded_file, self._offerables = version.file_name, {**others, precision: offerable}
                     self.trouble = ""
                 except WeightsError as error:
                     log.error("the current model cannot be given to peers: %s", error)
                     self.trouble = f"The current model cannot be given to peers: {error}"
                     return None
-            return self._offerable[1]
+            return self._offerables[precision]
 
     def remove_old(self, files: int, rounds: int) -> None:
         """Keep this many of the newest weights files and of the records of rounds, and remove what is older.
@@ -233,7 +241,8 @@ class Versions:
             *(backups, self._folder, self._store.versions(EVERYTHING), self._store.rounds(EVERYTHING)), time.time()
         )
         self._store.forget_model()
-        self._current = self._offerable = None
+        self._current = None
+        self._offerables.clear()
         self.trouble = ""
         self.remove_old(1, 1)
         return backup
@@ -245,12 +254,12 @@ class Versions:
         self._store.add_version(version)
         self._current = version
 
-    def _encoded(self, version: ModelVersion, stored: Stored) -> Offerable:
-        payload = encode(as_sent(self._files.read(stored.path, stored.digest), self._precision))
+    def _encoded(self, version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
+        payload = payload_of(self._files.read(stored.path, stored.digest), precision)
         return Offerable(
             payload=payload,
             digest=blake3(payload).hexdigest(),
-            codec=CODEC,
+            codec=CODEC_OF[precision],
             model_signature=version.signature,
             model_version=version.number,
             samples=version.samples,

@@ -6,7 +6,7 @@ the bytes that were sent, or with a ``TransferError`` that names what went wrong
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -31,7 +31,9 @@ def chunk_count(total_bytes: int, chunk_bytes: int) -> int:
     return -(-total_bytes // chunk_bytes)
 
 
-def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_bytes: int, max_chunk_bytes: int) -> None:
+def check_offer(
+    offer: ModelParameters, model_signature: str, codecs: Collection[str], max_bytes: int, max_chunk_bytes: int
+) -> None:
     """Decide whether a receiver takes an offer.
 
     Raises:
@@ -41,8 +43,10 @@ def check_offer(offer: ModelParameters, model_signature: str, codec: str, max_by
         raise TransferError(
             Code.WRONG_MODEL, f"The offered model has signature {offer.model_signature}, this cart's {model_signature}."
         )
-    if offer.codec != codec:
-        raise TransferError(Code.UNKNOWN_CODEC, f"The offer is in codec {offer.codec!r}; this cart reads {codec!r}.")
+    if offer.codec not in codecs:
+        raise TransferError(
+            Code.UNKNOWN_CODEC, f"The offer is in codec {offer.codec!r}; this cart reads {', '.join(codecs)}."
+        )
     if offer.model_version == 0:
         raise TransferError(Code.BAD_OFFER, "The offered model has version 0, which is not a trained one.")
     if offer.total_bytes > max_bytes:

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext, suppress
 from typing import Final, Protocol, TypeVar
 
@@ -64,8 +64,8 @@ class ModelSource(Protocol):
         """Return the model to give to a peer, or None before the first one; raises ``TransferError``."""
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        """The model signature and the codec that an incoming model must have."""
+    def wanted(self) -> tuple[str, Collection[str]]:
+        """The model signature that an incoming model must have, and the codecs that it may have."""
 
     @property
     def limits(self) -> ExchangeLimits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +67,12 @@ class Incoming(ActiveTransfer):
         self._assembler: Assembler | None = None
         self._fruitless_pauses, self._paused_at_bytes = 0, -1
 
-    async def run(self, cluster_id: str, wanted: Callable[[], tuple[str, str]], spool: Spool) -> Received:
+    async def run(self, cluster_id: str, wanted: Callable[[], tuple[str, Collection[str]]], spool: Spool) -> Received:
         """Get the model.
 
         Args:
             cluster_id: the cluster that the peer is in.
-            wanted: gives the model signature and the codec that the offer must have, when it has come.
+            wanted: gives the model signature and the codecs that the offer may have, when it has come.
             spool: where the model is put together.
 
         Raises:
@@ -84,8 +84,8 @@ class Incoming(ActiveTransfer):
         self.channel.link.send(request)
         while self._offer is None:
             await self._wait_for_news(self._limits.answer_timeout_s, OFFER)
-        offer, (signature, codec) = self._offer, wanted()
-        check_offer(offer, signature, codec, self._limits.max_model_bytes, request.max_chunk_bytes)
+        offer, (signature, codecs) = self._offer, wanted()
+        check_offer(offer, signature, codecs, self._limits.max_model_bytes, request.max_chunk_bytes)
         check_signer(offer)
         self._seal = key.agree(offer.key, self._fleet_key, request, offer)
         with spool.room_for(self.view.transfer_id, offer.total_bytes) as file:

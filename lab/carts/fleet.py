@@ -27,7 +27,7 @@ from .computing import Computing, Engine
 from .hostile import HostileGiver
 from .memory import MemoryFiles
 from .method import CartEnd, MethodRound
-from .relay import MemoryRelay
+from .relay import Give, MemoryRelay
 from .trainer import LabTrainer
 from .virtual_loop import VirtualLoop
 
@@ -121,7 +121,7 @@ class SimulatedFleet:
         initial = Initial("", model_signature(self._task.name, start), 0)
         for cart in carts:
             cart.begin(self._task.name, initial, start)
-            give = cart.sharing.offer
+            give: Give = cart.sharing.offer
             if cart.number in self._attacks:
                 attack, precision = self._attacks[cart.number], Precision(settings.wire_precision)
                 giver = HostileGiver(cart, attack, self._honest_weights, precision, self._seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -10,8 +10,7 @@ import numpy as np
 from blake3 import blake3
 
 from child_cart.model.arrays import Weights
-from child_cart.model.codec import encode
-from child_cart.model.precision import Precision, as_sent
+from child_cart.model.precision import Precision, payload_of
 from child_cart.transfers.outgoing import Offerable
 
 from ..conditions.attacks import Attack, Sight
@@ -46,9 +45,9 @@ class HostileGiver:
         self._seed = seed
         self._made: tuple[int, bytes, str] | None = None
 
-    async def offer(self) -> Offerable | None:
+    async def offer(self, read: Collection[str]) -> Offerable | None:
         """Return the model that a peer gets."""
-        given = await self._cart.sharing.offer()
+        given = await self._cart.sharing.offer(read)
         if given is None:
             return None
         # Not of the newest version: to a peer that asks late, the attack would be on an average.
@@ -56,7 +55,7 @@ class HostileGiver:
         if self._made is None or self._made[0] != version:
             random = np.random.default_rng([self._seed, SENDING, version, self._cart.number])
             sight = Sight(start, self._honest(), random)
-            payload = encode(as_sent(self._attack.weights(trained, sight), self._precision))
+            payload = payload_of(self._attack.weights(trained, sight), self._precision)
             self._made = version, payload, blake3(payload).hexdigest()
         _, payload, digest = self._made
         return replace(given, payload=payload, digest=digest)

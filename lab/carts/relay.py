@@ -27,15 +27,16 @@ PICKING: Final = 701
 FETCHING: Final = 702
 CHUNK_BYTES: Final = 256 * 1024
 
-Give = Callable[[], Awaitable[Offerable | None]]
+Give = Callable[[Collection[str]], Awaitable[Offerable | None]]
+"""Gives a cart's model to one that reads these codecs."""
 
 
 class Wants(Protocol):
     """What a cart takes from others."""
 
     @property
-    def wanted(self) -> tuple[str, str]:
-        """The model signature and the codec that a model must have."""
+    def wanted(self) -> tuple[str, Collection[str]]:
+        """The model signature that a model must have, and the codecs that it may have."""
 
     @property
     def limits(self) -> ExchangeLimits:
@@ -108,24 +109,24 @@ class MemoryRelay:
 
     async def fetch(self, receiver: str, giver: str, wants: Wants) -> Received:
         """Bring the model of one cart to another; raises ``TransferError`` if it does not come."""
-        limits = wants.limits
+        limits, (signature, codecs) = wants.limits, wants.wanted
         async with due_within(limits.answer_timeout_s, OFFER):
-            given = await self._answer(receiver, giver)
+            given = await self._answer(receiver, giver, codecs)
         if given is None:
             raise TransferError(Code.NO_MODEL, "The peer has no trained model yet.")
         offer = self._offer(giver, given)
-        check_offer(offer, *wants.wanted, limits.max_model_bytes, CHUNK_BYTES)
+        check_offer(offer, signature, codecs, limits.max_model_bytes, CHUNK_BYTES)
         path = Path("payloads") / str(self.round_number) / f"{giver}-{receiver}"
         self._files.put_payload(path, given.payload, given.digest)
         return Received(path, offer)
 
-    async def _answer(self, receiver: str, giver: str) -> Offerable | None:
+    async def _answer(self, receiver: str, giver: str, codecs: Collection[str]) -> Offerable | None:
         """Return what a cart gives when another one's request has come to it and its answer has come back, if ever."""
         random = np.random.default_rng(
             [self._seed, FETCHING, self.round_number, self._numbers[receiver], self._numbers[giver]]
         )
         await asyncio.sleep(random.exponential(self._delay_s) if self._delay_s else 0)
-        given = await self._gives[giver]()
+        given = await self._gives[giver](codecs)
         await asyncio.sleep(random.exponential(self._delay_s) if self._delay_s else 0)
         if random.random() < self._loss:
             await asyncio.get_running_loop().create_future()  # nothing ever comes

@@ -20,7 +20,7 @@ from support.carts.node import running as peer_running
 from support.processes.programs import LIGHT_TASK, ROOT, BridgeProcess, CartProcess, get, is_running, running, wait_for
 
 from cart_common.process.settings import flag_name
-from child_cart.model.codec import CODEC
+from child_cart.model.precision import PLAIN
 
 BROKEN = "Month,Gender,Item\n1,0,1\n1,0,77\n"
 
@@ -214,7 +214,7 @@ async def test_a_model_that_is_larger_than_all_of_its_kind_holds_up_no_round(tmp
         await asyncio.to_thread(wait_for, lambda: cart.status().get("stage") == "SERVING")
         await asyncio.to_thread(wait_for, lambda: cart.status()["link"]["state"] == "ATTACHED")
         (entry,) = (await asyncio.to_thread(get, bridge.url.replace("ws", "http", 1) + "/status.json"))["carts"]
-        kind = {"codec": CODEC, "model_signature": entry["model_signature"]}
+        kind = {"codec": PLAIN, "model_signature": entry["model_signature"]}
         giver = Node(bridge.url, tmp_path, model_of(bytes(4 * 1024 * 1024), **kind))
         giver.standing = replace(giver.standing, model_signature=kind["model_signature"])
         async with peer_running(giver):

@@ -150,7 +150,7 @@ async def fetch_and_note_windows(url: str, folder: Path, giver: NetworkCart) -> 
     """Fetch the giver's model; return by how many bytes each credit was ahead of what had come."""
     taker, windows = Node(url, folder, window_bytes=1 << 20), list[int]()
     taker.standing = replace(taker.standing, model_signature=network_cart.SIGNATURE)
-    taker.wanted = (network_cart.SIGNATURE, network_cart.CODEC)
+    taker.wanted = (network_cart.SIGNATURE, (network_cart.CODEC,))
 
     def note(message: Message) -> bool:
         if isinstance(message, Credit):

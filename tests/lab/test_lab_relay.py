@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from cart_common.wire.messages import Cluster, Code, ErrorMessage, PeerList, PeerType, Role
 from child_cart.config import CartSettings, exchange_limits
 from child_cart.model.arrays import specs_of
-from child_cart.model.codec import CODEC, encode
+from child_cart.model.codec import encode
+from child_cart.model.precision import PLAIN
 from child_cart.network.handshake import Standing
 from child_cart.transfers.assembly import TransferError
 from child_cart.transfers.bridge_requests import NotEnoughPeers
@@ -30,11 +31,11 @@ MODEL = [np.ones((2, 3), np.float32)]
 OVERDUE = "The peer's offer did not come within 15 s."
 PAYLOAD = encode(MODEL)
 SHELL = Standing(Role.SHELL, "signature", 1)
-OFFER = Offerable(PAYLOAD, blake3(PAYLOAD).hexdigest(), CODEC, "signature", 1, 10, 0.5)
+OFFER = Offerable(PAYLOAD, blake3(PAYLOAD).hexdigest(), PLAIN, "signature", 1, 10, 0.5)
 
 
 class Taker:
-    wanted = ("signature", CODEC)
+    wanted = ("signature", (PLAIN,))
     limits = exchange_limits(CartSettings())
 
 
@@ -42,7 +43,7 @@ class PatientTaker(Taker):
     limits = replace(Taker.limits, answer_timeout_s=3600.0)
 
 
-async def give():
+async def give(_):
     return OFFER
 
 
@@ -161,10 +162,10 @@ def test_a_model_comes_as_it_was_given():
         )
         assert (received.offer.source, received.offer.samples, received.offer.accuracy) == ("cart-1", 10, 0.5)
         assert received.offer.total_bytes == len(PAYLOAD)
-        assert np.array_equal(files.payload(received.path)[0], MODEL[0])
+        assert np.array_equal(files.payload(received.path, 1000)[0], MODEL[0])
         relay.end_round()
         with pytest.raises(KeyError):
-            files.payload(received.path)
+            files.payload(received.path, 1000)
 
     run(main())
 
@@ -216,7 +217,7 @@ def test_a_model_that_takes_longer_than_a_cart_waits_does_not_come():
 
 
 def test_a_cart_without_a_model_gives_none():
-    async def give_none():
+    async def give_none(_):
         return None
 
     relay, _ = relay_of(2, give=give_none)
@@ -230,7 +231,7 @@ def test_a_cart_without_a_model_gives_none():
     "changes", [{"model_signature": "other"}, {"codec": "other"}, {"payload": bytes(Taker.limits.max_model_bytes + 1)}]
 )
 def test_an_offer_is_checked_as_in_a_cart(changes):
-    async def give_other():
+    async def give_other(_):
         return replace(OFFER, **changes)
 
     relay, _ = relay_of(2, give=give_other)

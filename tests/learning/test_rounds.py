@@ -21,7 +21,7 @@ from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord, Sa
 from child_cart.learning.activity import Stage
 from child_cart.learning.collection import Accepted
 from child_cart.learning.rounds import shares_of
-from child_cart.model.codec import CODEC
+from child_cart.model.precision import PLAIN
 from child_cart.model.trainer import Trained, TrainerError
 from child_cart.network.handshake import Standing
 from child_cart.network.link_state import LinkState
@@ -96,7 +96,7 @@ async def bridge() -> AsyncIterator[Bridge]:
 
 
 def peers(bridge: Bridge, tmp_path: Path, *payloads: str) -> list[Node]:
-    return [Node(bridge.url, tmp_path, model_of(text.encode(), samples=50, codec=CODEC)) for text in payloads]
+    return [Node(bridge.url, tmp_path, model_of(text.encode(), samples=50, codec=PLAIN)) for text in payloads]
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ async def test_a_round_without_a_bridge_says_so(tmp_path: Path) -> None:
 
 
 async def test_peers_that_fail_are_verdicts_not_errors(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
-    silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5", codec=CODEC))
+    silent, gone = Node(bridge.url, tmp_path), Node(bridge.url, tmp_path, model_of(b"0.5", codec=PLAIN))
     gone.wire.pass_message = lambda message: False
     learner.book.change("answer_timeout_s", 0.1)
     learner.book.change("stall_timeout_s", 0.1)

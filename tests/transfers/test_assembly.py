@@ -263,7 +263,7 @@ def test_credit_is_renewed_only_when_a_third_of_the_window_is_used() -> None:
 
 
 def test_a_good_offer_passes() -> None:
-    check_offer(offer_of(bytes(10_000), 3000), SIGNATURE, "raw", 10_000, MAX_CHUNK_BYTES)
+    check_offer(offer_of(bytes(10_000), 3000), SIGNATURE, ("raw",), 10_000, MAX_CHUNK_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -281,23 +281,24 @@ def test_a_good_offer_passes() -> None:
 )
 def test_an_offer_is_refused_by_name(changes: dict[str, object], code: Code) -> None:
     with pytest.raises(TransferError) as caught:
-        check_offer(replace(offer_of(bytes(10_000), 3000), **changes), SIGNATURE, "raw", 10_000, MAX_CHUNK_BYTES)
+        check_offer(replace(offer_of(bytes(10_000), 3000), **changes), SIGNATURE, ("raw",), 10_000, MAX_CHUNK_BYTES)
     assert caught.value.code is code
 
 
 def test_an_offer_of_larger_chunks_than_were_asked_for_is_refused() -> None:
     with pytest.raises(TransferError, match="takes chunks of 1024 to 2999") as caught:
-        check_offer(offer_of(bytes(10_000), 3000), SIGNATURE, "raw", 10_000, 2999)
+        check_offer(offer_of(bytes(10_000), 3000), SIGNATURE, ("raw",), 10_000, 2999)
     assert caught.value.code is Code.BAD_OFFER
 
 
 def test_an_offer_of_more_chunks_than_can_be_counted_is_refused() -> None:
     much = MAX_SEQUENCE + 1
+    offer = replace(offer_of(b"x", 1), total_bytes=much, chunks=much)
     with pytest.raises(TransferError) as caught:
-        check_offer(replace(offer_of(b"x", 1), total_bytes=much, chunks=much), SIGNATURE, "raw", much, MAX_CHUNK_BYTES)
+        check_offer(offer, SIGNATURE, ("raw",), much, MAX_CHUNK_BYTES)
     assert caught.value.code is Code.BAD_OFFER
 
 
 def test_a_refusal_for_size_carries_both_numbers() -> None:
     with pytest.raises(TransferError, match=r"123456 bytes; this cart takes 1000"):
-        check_offer(replace(offer_of(b"x", 1), total_bytes=123456), SIGNATURE, "raw", 1000, MAX_CHUNK_BYTES)
+        check_offer(replace(offer_of(b"x", 1), total_bytes=123456), SIGNATURE, ("raw",), 1000, MAX_CHUNK_BYTES)

@@ -85,7 +85,7 @@ class Node:
     ) -> None:
         self.identity = Identity.generate()
         self.id = self.identity.cart_id.hex()
-        self.wanted = (SIGNATURE, "raw")
+        self.wanted = (SIGNATURE, ("raw",))
         self.model = model
         # Tests fetch the same version again and again; those of that limit set it.
         plain = ExchangeLimits(50_000_000, 512 * 1024, 5.0, 5.0, 20.0, 1e6, give_again_s=0.0)
