@@ -202,9 +202,9 @@ class CartSettings:
     )
 
     wire_precision: str = option(
-        "half",
+        "int4",
         "how models are sent to carts that read it: full (32 bits a weight), half (16), int8 (8) or int4 (4)",
-        choices=("half", "full", "int8", "int4"),
+        choices=("full", "half", "int8", "int4"),
         learning=True,
     )
     max_model_bytes: int = option(

@@ -87,7 +87,16 @@ def test_a_model_that_is_too_large_for_the_setting_is_told_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIGHT_TASK_BALLAST_BYTES", "1000000")
-    cart = CartProcess(tmp_path / "cart", "ws://127.0.0.1:1", "--join-wait-s", "0.1", "--max-model-bytes", "300000")
+    cart = CartProcess(
+        tmp_path / "cart",
+        "ws://127.0.0.1:1",
+        "--join-wait-s",
+        "0.1",
+        "--wire-precision",
+        "half",
+        "--max-model-bytes",
+        "300000",
+    )
     with running(cart):
         wait_for(lambda: cart.status().get("stage") == "SERVING")
         status = cart.status()
