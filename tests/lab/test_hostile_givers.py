@@ -117,9 +117,9 @@ def test_a_peer_that_asks_late_receives_what_the_attack_makes_of_a_training_and_
         received.setdefault((relay.round_number, relay._numbers[giver]), []).append(payload)
         return found
 
-    async def offered(sharing):
+    async def offered(sharing, read):
         late.append(sharing._versions.newest.origin is Origin.AGGREGATED)
-        return await offer(sharing)
+        return await offer(sharing, read)
 
     monkeypatch.setattr(MemoryRelay, "fetch", fetched)
     monkeypatch.setattr(Sharing, "offer", offered)
