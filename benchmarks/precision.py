@@ -1,102 +1,89 @@
-"""Send models in half and in full precision: compare the bytes on the wire and the final accuracy of a fleet.
+"""Encode, decode and average models in each precision of the wire: compare bytes and milliseconds.
 
-Each cart trains on its own rows and averages with all others after each training; there is no network between them.
-Each task runs twice from the same weights and in the same order of rows, so that only the precision differs. Prints
-the payload's bytes, the mean accuracy of the carts on rows that no cart trained on, and milliseconds of encoding.
+The models are those of the tasks ``shopping-dense`` and ``digits``, and a dense network of 25 MB, with weights of
+normal distribution. Decoding ends with arrays in single precision, as a received model is scored. Averaging takes the
+cart's own model and three received payloads, decoding included. What a precision costs in accuracy is measured by the
+laboratory: ``lab sweep --vary wire_precision=full,half,int8,int4``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
 import sys
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
 from benchmarks.machine import medians_s
 from child_cart.model.aggregation import average
-from child_cart.model.arrays import Array, Weights
-from child_cart.model.codec import decode, encode
-from child_cart.model.learner import Learner, accuracy
-from child_cart.model.partition import Partition
-from child_cart.model.precision import Precision, as_sent
-from child_cart.model.task import Row, Task, load_task
-from demo.references import rows_never_seen
+from child_cart.model.arrays import Array, Weights, bytes_of, specs_of, widened
+from child_cart.model.codec import decode
+from child_cart.model.precision import Precision, payload_of
 
-CARTS = 4
-SEEDS = 5
-REPEATS = 11
+LAYERS: Final = {"digits": (64, 256, 10), "shopping-dense": (2, 512, 512, 7), "25 MB": (2, 2500, 2500, 7)}
+PEERS: Final = 3
+REPEATS: Final = 11
 
 
-def payload_of(weights: Weights, precision: Precision) -> bytes:
-    """Return the payload that a cart sends."""
-    return encode(as_sent(weights, precision))
+def model_of(sides: tuple[int, ...]) -> list[Array]:
+    """Return kernels and biases of a dense network with these sides."""
+    random = np.random.default_rng(1)
+    weights: list[Array] = []
+    for inputs, units in pairwise(sides):
+        weights.append((random.standard_normal((inputs, units)) / np.sqrt(inputs)).astype(np.float32))
+        weights.append(np.zeros(units, np.float32))
+    return weights
 
 
-def rounds_of(task: Task, number: int, rounds: int, seed: int) -> list[list[Row]]:
-    """Return a cart's rows, shuffled with this seed and divided among its rounds."""
-    rows = task.starter_rows(Partition(number, CARTS))
-    rows = [rows[place] for place in np.random.default_rng(seed).permutation(len(rows))]
-    return [rows[place::rounds] for place in range(rounds)]
+def received(payload: bytes, own: Weights) -> list[Array]:
+    """Return the arrays of a payload as they are scored."""
+    specs = specs_of(own)
+    return widened(decode(payload, bytes_of(specs)), specs)
 
 
-def federate(task: Task, learner: Learner, precision: Precision, rounds: int, seed: int) -> float:
-    """Return the mean accuracy of the carts after some rounds that start from the learner's weights."""
-    models: list[Weights] = [learner.weights()] * CARTS
-    rows = [rounds_of(task, number, rounds, seed) for number in range(CARTS)]
-    for number_of_round in range(rounds):
-        trained = []
-        for number, model in enumerate(models):
-            learner.set_weights(model)
-            learner.train(*task.arrays(rows[number][number_of_round]), lambda *_: None)
-            trained.append(learner.weights())
-        sent = [decode(payload_of(model, precision)) for model in trained]
-        models = [
-            average([own, *(model for place, model in enumerate(sent) if place != number)], [1.0] * CARTS)
-            for number, own in enumerate(trained)
-        ]
-    inputs, targets = task.arrays(rows_never_seen(task))
-    return statistics.mean(accuracy_of(learner, model, inputs, targets) for model in models)
-
-
-def accuracy_of(learner: Learner, weights: Weights, inputs: Array, targets: Array) -> float:
-    """Return a model's accuracy on these rows."""
-    learner.set_weights(weights)
-    return accuracy(learner, inputs, targets)
+def averaged(own: Weights, payload: bytes) -> list[Array]:
+    """Return the average of the own model and several received ones."""
+    room = bytes_of(specs_of(own))
+    return average([own, *(decode(payload, room) for _ in range(PEERS))], [1.0] * (PEERS + 1))
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6, help="rounds of each fleet (default: 6)")
-    rounds = parser.parse_args().rounds
-    print(
-        f"{'task':>9} {'precision':>10} {'payload bytes':>14} {'of full':>8} {'encode ms':>10} "
-        f"{'accuracy':>9} {'from':>7} {'to':>7}"
-    )
-    for name in ("shopping", "digits"):
-        task = load_task(name)
-        full_bytes = 0
-        for precision in (Precision.FULL, Precision.HALF):
-            found = []
-            for seed in range(SEEDS):
-                learner = task.build_learner()
-                found.append(federate(task, learner, precision, rounds, seed))
-            weights = learner.weights()
-            size = len(payload_of(weights, precision))
-            full_bytes = full_bytes or size
-            encoding = medians_s({"encode": partial(payload_of, weights, precision)}, REPEATS)
+    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"of each measurement (default: {REPEATS})")
+    repeats = parser.parse_args().repeats
+    columns = f"{'encode ms':>10} {'decode ms':>10} {'average ms':>11} {'error':>7}"
+    print(f"{'model':>15} {'precision':>10} {'payload bytes':>14} {'of full':>8} {columns}")
+    for name, sides in LAYERS.items():
+        weights = model_of(sides)
+        full_bytes = len(payload_of(weights, Precision.FULL))
+        for precision in Precision:
+            payload = payload_of(weights, precision)
+            took_s = medians_s(
+                {
+                    "encode": partial(payload_of, weights, precision),
+                    "decode": partial(received, payload, weights),
+                    "average": partial(averaged, weights, payload),
+                },
+                repeats,
+            )
+            encode, decode_, average_ = (1000 * took_s[part] for part in ("encode", "decode", "average"))
             print(
-                f"{name:>9} {precision:>10} {size:>14,} {size / full_bytes:>8.3f} {1000 * encoding['encode']:>10.2f} "
-                f"{statistics.mean(found):>9.4f} {min(found):>7.4f} {max(found):>7.4f}",
+                f"{name:>15} {precision:>10} {len(payload):>14,} {len(payload) / full_bytes:>8.3f} {encode:>10.2f} "
+                f"{decode_:>10.2f} {average_:>11.2f} {relative_error(weights, received(payload, weights)):>7.4f}",
                 flush=True,
             )
+
+
+def relative_error(weights: Weights, found: Weights) -> float:
+    """Return the root mean square of the errors, relative to that of the weights."""
+    squares = sum(float(np.square(one - other).sum()) for one, other in zip(weights, found, strict=True))
+    return float(np.sqrt(squares / sum(float(np.square(array).sum()) for array in weights)))
 
 
 if __name__ == "__main__":

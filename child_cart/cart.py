@@ -170,7 +170,7 @@ def build(
     local = _local_parts(settings, task, folder)
     network = _network_parts(settings, local, folder)
     trainer = trainer or ProcessTrainer(trainer_setup(settings, folder))
-    learning = _learning_parts(local, network, trainer, task.name, folder)
+    learning = _learning_parts(local, network, trainer, task, folder)
     shop = ShopParts(
         SharedCatalogue(settings.catalogue, local.store, local.activity.note, settings.store_timeout_s)
         if settings.catalogue
@@ -233,12 +233,12 @@ def _network_parts(settings: CartSettings, local: LocalParts, folder: Path) -> N
 
 
 def _learning_parts(
-    local: LocalParts, network: NetworkParts, trainer: Trainer, task_name: str, folder: Path
+    local: LocalParts, network: NetworkParts, trainer: Trainer, task: Task, folder: Path
 ) -> LearningParts:
     book, store, versions, activity = local.book, local.store, local.versions, local.activity
     peers, sharing = network.peer_discovery, network.sharing
     rounds = Rounds(book, store, versions, trainer, peers, sharing, activity)
-    bootstrap = Bootstrap(book, versions, trainer, peers, activity, task_name, sharing, network.link.wait_attached)
+    bootstrap = Bootstrap(book, versions, trainer, peers, activity, task, sharing, network.link.wait_attached)
     lifecycle = Lifecycle(versions, bootstrap, rounds, activity, folder / "backups")
     return LearningParts(trainer, rounds, lifecycle, Exports(folder / "exports", versions, trainer))
 

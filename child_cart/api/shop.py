@@ -34,7 +34,7 @@ def add_shop(blueprint: Blueprint, checkout: CheckoutService, trends: TrendingSe
     @blueprint.get("/trending")
     @open_to_all
     def trending() -> Response:
-        month, gender = number("month", date.today().month, 1, 12), number("gender", 0, 0, 1)
+        month, gender = number("month", date.today().month, 1, 12), number("gender", 0, 0, max(SHOPPERS))
         return jsonify(month=month, gender=gender, **asdict(trends.trending(month, gender)))
 
     @blueprint.post("/bill")

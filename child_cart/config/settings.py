@@ -148,7 +148,9 @@ class CartSettings:
         check=_check_catalogue,
     )
     catalogue_every_s: float = option(60.0, "seconds between looks at the shared catalogue", minimum=0.1, maximum=86400)
-    task: str = option("shopping", "what to learn: shopping, digits, or your own class as package.module:Class")
+    task: str = option(
+        "shopping", "what to learn: shopping, shopping-dense, digits, or your own as package.module:Class"
+    )
     data: str = option("", "CSV file with rows of your own to start from, instead of the task's")
     share: str = option("1/1", "which part of the task's starter data is this cart's; 2/4 is the second of four")
     starter_rows: int = option(10_000, "most rows of the starter data to train on", minimum=0, maximum=10_000_000)
@@ -200,9 +202,9 @@ class CartSettings:
     )
 
     wire_precision: str = option(
-        "half",
-        "how models are sent: half (16 bits a weight, half the bytes) or full",
-        choices=("half", "full"),
+        "int4",
+        "how models are sent to carts that read it: full (32 bits a weight), half (16), int8 (8) or int4 (4)",
+        choices=("full", "half", "int8", "int4"),
         learning=True,
     )
     tell_samples: str = option(

@@ -35,7 +35,7 @@ class Bootstrap:
     """Brings a cart to its first trained version; for a cart that has one it does nothing.
 
     Args:
-        task_name: kept with the model.
+        task: its name is kept with the model.
         sharing: takes the cart's role, and the model's signature as soon as it is known.
         wait_attached: returns when the link is attached.
     """
@@ -47,7 +47,7 @@ class Bootstrap:
         trainer: Trainer,
         peers: Peers,
         activity: Activity,
-        task_name: str,
+        task: Task,
         sharing: Sharing,
         wait_attached: Callable[[], Awaitable[None]],
     ) -> None:
@@ -56,7 +56,7 @@ class Bootstrap:
         self._trainer = trainer
         self._peers = peers
         self._activity = activity
-        self._task_name = task_name
+        self._task = task
         self._sharing = sharing
         self._wait_attached = wait_attached
 
@@ -70,18 +70,20 @@ class Bootstrap:
                 self._activity.trouble = ""
                 return
             except TrainerError as error:
-                self._activity.trouble = str(error)
                 delay_s = backoff.next_delay_s()
-                self._activity.note(f"The model is not ready: {error} Trying again in {delay_s:.0f} s.")
+                if self._activity.trouble != str(error):  # what stays wrong is said once
+                    self._activity.trouble = str(error)
+                    self._activity.note(f"The model is not ready: {error} Trying again in {delay_s:.0f} s at first.")
                 await asyncio.sleep(delay_s)
 
     async def _prepare(self) -> None:
         if self._versions.current is None:
             target = self._versions.new_target()
             initial = await self._trainer.initialise(target)
-            await in_thread(self._versions.add_initial, self._task_name, target, initial.digest, initial.signature)
+            await in_thread(self._versions.add_initial, self._task.name, target, initial.digest, initial.signature)
             self._activity.note(f"The model has {initial.parameters:,} parameters.")
         self._sharing.take_signature()
+        self._check_model()
         model_bytes, most = self._versions.sent_bytes(), self._book.current.max_model_bytes
         if model_bytes > most:
             self._activity.note(
@@ -94,6 +96,16 @@ class Bootstrap:
         if self._versions.newest.origin in BEFORE_STARTER:
             self._activity.move_to(Stage.STARTING)
             await self._start()
+
+    def _check_model(self) -> None:
+        """Raise ``TrainerError`` if the model is one that this task had in an earlier version."""
+        keeper = getattr(self._task, "kept_by", {}).get(self._versions.newest.signature)
+        if keeper:
+            raise TrainerError(
+                f"The data folder holds the model that an earlier version had for the task {self._task.name!r}, of "
+                f"another shape. Start the cart with --task {keeper} to go on with it, or forget it with the command "
+                "reset and learn anew: sales and rows are kept, and all rows wait again."
+            )
 
     async def _join(self) -> None:
         """Take over the best model that peers have; in a new fleet there is none."""

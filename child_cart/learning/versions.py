@@ -17,9 +17,8 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin
 from ..db.store import LearningStore, StoreError
-from ..model.codec import encode
 from ..model.model_files import DISK, ModelFiles
-from ..model.precision import Precision, as_sent, chosen
+from ..model.precision import BITS, Precision, chosen, payload_of
 from ..model.trainer import Stored, Trained
 from ..model.weights_file import WeightsError
 from ..transfers.outgoing import Offerable
@@ -44,7 +43,7 @@ class Versions:
     Args:
         store: where the records are.
         folder: where the weights files are.
-        precision: how precisely weights are given to peers.
+        precision: how precisely weights are given to peers that read it.
         files: reads and writes them.
 
     Attributes:
@@ -154,7 +153,7 @@ class Versions:
             file_bytes = self._files.size_bytes(self.path_of(version))
         except OSError:
             return 0
-        return file_bytes // 2 if self._precision is Precision.HALF else file_bytes
+        return file_bytes * BITS[self._precision] // BITS[Precision.FULL]
 
     def new_target(self) -> Path:
         """Return where to write the weights of the next version."""
@@ -258,7 +257,7 @@ class Versions:
         self._current = version
 
     def _encoded(self, version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
-        payload = encode(as_sent(self._files.read(stored.path, stored.digest), precision))
+        payload = payload_of(self._files.read(stored.path, stored.digest), precision)
         return Offerable(
             payload=payload,
             digest=blake3(payload).hexdigest(),

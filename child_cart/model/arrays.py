@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,3 +46,8 @@ def _holds(wide: str, narrow: str) -> bool:
 def specs_of(weights: Weights) -> tuple[TensorSpec, ...]:
     """Return dtype and shape of each array, in order."""
     return tuple(TensorSpec(array.dtype.str, tuple(array.shape)) for array in weights)
+
+
+def bytes_of(specs: Sequence[TensorSpec]) -> int:
+    """Return the bytes that arrays of these specs take in memory."""
+    return sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs)

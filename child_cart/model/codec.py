@@ -4,8 +4,9 @@ The bytes of a peer are hostile: decoding gives plain arrays or a ``CodecError``
 name.
 
 The payload is a small pickle (protocol 5, PEP 574) of ``(dtype, shape, buffer)`` per array, followed by the buffers, so
-decoding copies no array. The pickle's opcodes are checked against an allow-list before it is loaded: an unpickler that
-only rejects unknown names can still be crashed, or made to take gigabytes by nine bytes.
+decoding copies no array; a quantised array is ``(kind, shape, channels, buffer)``. The pickle's opcodes are checked
+against an allow-list before it is loaded: an unpickler that only rejects unknown names can still be crashed, or made to
+take gigabytes by nine bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import math
 import pickle
 import pickletools
 import struct
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from .arrays import Array, Weights
+from .arrays import Array
+from .quantisation import BITS, QuantisationError, Quantised
 
 MAX_ARRAYS: Final = 4096
 MAX_DIMENSIONS: Final = 8
@@ -51,23 +54,17 @@ class _PlainUnpickler(pickle.Unpickler):
         raise CodecError("The payload refers to an object outside of it.")
 
 
-def encode(weights: Weights) -> bytes:
+def encode(weights: Sequence[Array | Quantised]) -> bytes:
     """Return the payload of these arrays.
 
     Raises:
         CodecError: for a dtype that is not allowed on the wire.
     """
     buffers: list[pickle.PickleBuffer] = []
-    arrays = [np.asarray(array, order="C") for array in weights]
-    for array in arrays:
-        if array.dtype.str not in DTYPES:
-            raise CodecError(f"An array has dtype {array.dtype}; allowed are {', '.join(sorted(DTYPES))}.")
+    entries = [_entry_of(array) for array in weights]
     stream = io.BytesIO()
     pickler = pickle.Pickler(stream, protocol=5, buffer_callback=buffers.append)
     pickler.fast = True  # no memo, so the reader need not allow memo opcodes
-    # Flat bytes: the buffer of a zero-dimensional array cannot be sliced.
-    flat = [array.reshape(-1).view(np.uint8) for array in arrays]
-    entries = [(a.dtype.str, tuple(a.shape), pickle.PickleBuffer(f.data)) for a, f in zip(arrays, flat, strict=True)]
     pickler.dump(entries)
     pickled = stream.getvalue()
     raws = [buffer.raw() for buffer in buffers]
@@ -82,11 +79,26 @@ def encode(weights: Weights) -> bytes:
     return b"".join(parts)
 
 
-def decode(payload: bytes | memoryview) -> list[Array]:
-    """Return the arrays of a payload, as read-only views into it.
+def _entry_of(array: Array | Quantised) -> tuple[object, ...]:
+    if isinstance(array, Quantised):
+        return array.kind, array.shape, array.channels, pickle.PickleBuffer(array.packed.data)
+    ordered = np.asarray(array, order="C")
+    if ordered.dtype.str not in DTYPES:
+        raise CodecError(f"An array has dtype {ordered.dtype}; allowed are {', '.join(sorted(DTYPES))}.")
+    # Flat bytes: the buffer of a zero-dimensional array cannot be sliced.
+    flat = ordered.reshape(-1).view(np.uint8)
+    return ordered.dtype.str, tuple(ordered.shape), pickle.PickleBuffer(flat.data)
+
+
+def decode(payload: bytes | memoryview, most_bytes: int) -> list[Array]:
+    """Return the arrays of a payload, as read-only views into it; quantised ones are made, in single precision.
+
+    Args:
+        payload: the bytes of a peer.
+        most_bytes: most memory for arrays that are made, in bytes: 4 bits become 32.
 
     Raises:
-        CodecError: if the bytes are not a valid payload.
+        CodecError: if the bytes are not a valid payload, or take more memory.
     """
     view = memoryview(payload).toreadonly()
     stream, buffers = _take_apart(view)
@@ -100,9 +112,15 @@ def decode(payload: bytes | memoryview) -> list[Array]:
     if type(loaded) is not list or len(loaded) != len(buffers):
         raise CodecError("The payload is not a list with one entry for each of its buffers.")
     try:
-        return [_array_of(entry) for entry in loaded]
-    except ValueError as error:  # NumPy's own limits, such as the product of sides beside a 0
-        raise error if isinstance(error, CodecError) else CodecError(f"An array cannot be made ({error}).") from None
+        read = [_array_of(entry) for entry in loaded]
+        made_bytes = sum(array.decoded_bytes for array in read if isinstance(array, Quantised))
+        if made_bytes > most_bytes:
+            raise CodecError(f"The payload's arrays take {made_bytes} bytes of memory, more than {most_bytes}.")
+        return [array.array() if isinstance(array, Quantised) else array for array in read]
+    except CodecError:
+        raise
+    except ValueError as error:  # NumPy's own limits, such as the product of sides beside a 0; or a wrong scale
+        raise CodecError(f"An array cannot be made ({error}).") from None
 
 
 def _take_apart(view: memoryview) -> tuple[bytes, list[memoryview]]:
@@ -143,16 +161,34 @@ def _scan(stream: bytes) -> None:
         raise CodecError("The payload's pickle is malformed.") from None
 
 
-def _array_of(entry: object) -> Array:
+def _array_of(entry: object) -> Array | Quantised:
+    if type(entry) is tuple and len(entry) == 4:
+        return _quantised_of(*entry)
     if type(entry) is not tuple or len(entry) != 3:
-        raise CodecError("An array of the payload is not (dtype, shape, buffer).")
+        raise CodecError("An array of the payload is neither (dtype, shape, buffer) nor a quantised one.")
     dtype, shape, buffer = entry
     if type(dtype) is not str or dtype not in DTYPES:
         raise CodecError("An array of the payload has a dtype that is not allowed.")
+    _check_shape(shape)
+    if type(buffer) is not memoryview or math.prod(shape) * np.dtype(dtype).itemsize != buffer.nbytes:
+        raise CodecError("An array of the payload does not fit its buffer.")
+    return np.frombuffer(buffer, dtype).reshape(shape)
+
+
+def _quantised_of(kind: object, shape: object, channels: object, buffer: object) -> Quantised:
+    if type(kind) is not str or kind not in BITS or type(channels) is not int or type(buffer) is not memoryview:
+        raise CodecError("A quantised array of the payload is not (kind, shape, channels, buffer).")
+    array = Quantised(kind, _check_shape(shape), channels, np.frombuffer(buffer, np.uint8))
+    try:
+        array.check()
+    except QuantisationError as error:
+        raise CodecError(f"A quantised array of the payload is wrong: {error}.") from None
+    return array
+
+
+def _check_shape(shape: object) -> tuple[int, ...]:
     if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS:
         raise CodecError("An array of the payload has a shape that is not allowed.")
     if not all(type(side) is int and 0 <= side < 2**48 for side in shape):
         raise CodecError("An array of the payload has a shape that is not allowed.")
-    if type(buffer) is not memoryview or math.prod(shape) * np.dtype(dtype).itemsize != buffer.nbytes:
-        raise CodecError("An array of the payload does not fit its buffer.")
-    return np.frombuffer(buffer, dtype).reshape(shape)
+    return shape

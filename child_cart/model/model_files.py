@@ -36,12 +36,12 @@ class ModelFiles(Protocol):
     def check(self, path: Path, digest: str) -> None:
         """Raise ``WeightsError`` if this is not a whole weights file of this digest."""
 
-    def payload(self, path: Path) -> list[Array]:
-        """Return the arrays of a received payload; raises ``CodecError`` if its bytes are none."""
+    def payload(self, path: Path, most_bytes: int) -> list[Array]:
+        """Return the arrays of a received payload; raises ``CodecError`` if its bytes are none, or take more memory."""
 
 
 class DiskFiles:
-    """Files on a disk. A payload is mapped: its arrays are views, and the mapping ends with the last of them."""
+    """Files on a disk. A payload is mapped: arrays that are not quantised are views, with the last of which it ends."""
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder for weights files, if it is not there."""
@@ -71,14 +71,14 @@ class DiskFiles:
         """Raise ``WeightsError`` if this is not a whole weights file of this digest."""
         check_weights_file(path, digest)
 
-    def payload(self, path: Path) -> list[Array]:
-        """Return the arrays of a received payload; raises ``CodecError`` if its bytes are none."""
+    def payload(self, path: Path, most_bytes: int) -> list[Array]:
+        """Return the arrays of a received payload; raises ``CodecError`` if its bytes are none, or take more memory."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
-        return codec.decode(memoryview(mapped))
+        return codec.decode(memoryview(mapped), most_bytes)
 
 
 DISK: Final = DiskFiles()

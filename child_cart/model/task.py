@@ -23,6 +23,7 @@ Row = dict[str, Any]
 
 BUILT_IN: Final = {
     "shopping": "child_cart.model.shopping:Shopping",
+    "shopping-dense": "child_cart.model.shopping:ShoppingDense",
     "digits": "child_cart.model.digits:Digits",
 }
 
@@ -33,6 +34,21 @@ class TaskError(UserError):
 
 class RowError(ValueError):
     """Fields are not a row of the task; the message names the field and its value."""
+
+
+@dataclass(frozen=True)
+class InputField:
+    """One number of a model's input, for whoever uses a file of the model.
+
+    Attributes:
+        name: of the number.
+        unit: what it counts.
+        values: the allowed values and their meaning, or the lowest and the highest.
+    """
+
+    name: str
+    unit: str
+    values: Mapping[int, str] | tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -84,12 +100,18 @@ class KerasTask:
         seed: of the starting weights.
         epochs: passes over the waiting rows in one training.
         batch_size: rows per step.
+        input_fields: describe the numbers of an input, in their order, in the model's files.
+        output_names: describe those of an output.
+        kept_by: for model signatures that this task had earlier, the built-in task that goes on with such a model.
     """
 
     name = ""
     seed = 1
     epochs = 10
     batch_size = 32
+    input_fields: Sequence[InputField] = ()
+    output_names: Sequence[str] = ()
+    kept_by: Mapping[str, str] = {}
 
     def build_model(self) -> Any:
         """Return a compiled ``keras.Model``."""
@@ -130,7 +152,7 @@ def load_task(name: str) -> Task:
     """
     module_name, colon, class_name = BUILT_IN.get(name, name).partition(":")
     if not colon:
-        known = " or ".join(BUILT_IN)
+        known = ", ".join(BUILT_IN)
         raise TaskError(f"There is no task {name!r}: it is {known}, or your own class as package.module:Class.")
     try:
         if name not in BUILT_IN and os.getcwd() not in sys.path:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from cart_common.process.json_values import Json
 
 from .aggregation import average
-from .arrays import Array, Weights, specs_of, widened
+from .arrays import Array, Weights, bytes_of, specs_of, widened
 from .csv_rows import read_rows
 from .learner import right_count
 from .model_files import ModelFiles
@@ -111,7 +111,7 @@ class TrainerCommands:
 
     def score(self, path: str, own_rows: list[Row]) -> Steps[Json]:
         """Check a received payload and measure its accuracy."""
-        weights = widened(self._files.payload(Path(path)), self._specs)
+        weights = widened(self._payload(path), self._specs)
         reason = weights_problem(weights, self._specs)
         if reason is not None:
             return {"reason": str(reason)}
@@ -120,13 +120,13 @@ class TrainerCommands:
 
     def adopt(self, path: str, own_rows: list[Row], target: str) -> Steps[Json]:
         """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model."""
-        weights = widened(self._files.payload(Path(path)), self._specs)
+        weights = widened(self._payload(path), self._specs)
         return (yield from self._written(weights, own_rows, target))
 
     def average(self, base: Json, received: list[Json], own_rows: list[Row], target: str) -> Steps[Json]:
         """Average the base model with received payloads by their shares, and write the result to the target."""
         models: list[Weights] = [self.base(base)]
-        models += [self._files.payload(Path(entry["path"])) for entry in received]
+        models += [self._payload(entry["path"]) for entry in received]
         merged = average(models, [base["share"], *(entry["share"] for entry in received)])
         del models  # the payloads are mapped: let their files go before the slower part
         return (yield from self._written(merged, own_rows, target))
@@ -143,6 +143,9 @@ class TrainerCommands:
                 "The stored model has other shapes than the task's. Reset the model to start with these."
             )
         return weights
+
+    def _payload(self, path: str) -> list[Array]:
+        return self._files.payload(Path(path), bytes_of(self._specs))
 
     def _written(self, weights: Weights, own_rows: Sequence[Row], target: str) -> Steps[Json]:
         wrong = weights_problem(weights, self._specs)

@@ -23,9 +23,10 @@ from cart_common.process.json_values import Json
 from .arrays import Weights
 from .failure_words import failure_sentence
 from .learner import EpochCallback
+from .model_description import describe
 from .model_files import DISK
 from .partition import Partition
-from .task import Task, load_task
+from .task import KerasTask, Task, load_task
 from .trainer_commands import Computation, Predict, Steps, Summarise, Train, TrainerCommands
 
 log = logging.getLogger("trainer")
@@ -80,6 +81,8 @@ class Worker:
         """Write the base model to the target as ``keras`` or ``tflite``."""
         self._learner.set_weights(self._commands.base(base))
         self._learner.export(kind, Path(target))
+        if isinstance(self._task, KerasTask) and self._task.input_fields:
+            describe(Path(target), self._task)
         return {}
 
 

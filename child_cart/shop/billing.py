@@ -14,7 +14,7 @@ from ..db.records import BillLine, Item
 
 CATEGORIES: Final = {1: "Bakery", 2: "Dairy", 3: "Fruit & vegetables", 4: "Drinks", 5: "Sweets", 6: "Household"}
 # Only the page shows these words: bills and rows hold the number.
-SHOPPERS: Final = {0: "Woman", 1: "Man"}
+SHOPPERS: Final = {0: "Woman", 1: "Man", 2: "Not said"}
 MAX_AMOUNT: Final = 999
 MAX_LINES: Final = 200
 MAX_SENT_CODE_CHARS: Final = 64
@@ -133,7 +133,7 @@ def shopper(value: object) -> int:
         BillError: for anything else.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value not in SHOPPERS:
-        raise BillError(f"gender is {described(value)}; it must be 0 or 1.")
+        raise BillError(f"gender is {described(value)}; it must be 0, 1 or 2 (not said).")
     return value
 
 

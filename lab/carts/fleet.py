@@ -18,6 +18,7 @@ from child_cart.model.task import Row, Task
 from child_cart.model.trainer import Initial
 from child_cart.model.trainer_commands import TrainerCommands, model_signature
 from child_cart.model.verdict import VerdictReason
+from child_cart.transfers.outgoing import Give
 
 from ..conditions.attacks import Attack, Sight, Stale
 from ..conditions.topology import Topology
@@ -121,7 +122,7 @@ class SimulatedFleet:
         initial = Initial("", model_signature(self._task.name, start), 0)
         for cart in carts:
             cart.begin(self._task.name, initial, start)
-            give = cart.sharing.offer
+            give: Give = cart.sharing.offer
             if cart.number in self._attacks:
                 attack, precision = self._attacks[cart.number], Precision(settings.wire_precision)
                 giver = HostileGiver(cart, attack, self._honest_weights, precision, self._seed)

@@ -10,8 +10,7 @@ import numpy as np
 from blake3 import blake3
 
 from child_cart.model.arrays import Weights
-from child_cart.model.codec import encode
-from child_cart.model.precision import Precision, as_sent
+from child_cart.model.precision import Precision, payload_of
 from child_cart.transfers.outgoing import Offerable
 
 from ..conditions.attacks import Attack, Sight
@@ -56,7 +55,7 @@ class HostileGiver:
         if self._made is None or self._made[0] != version:
             random = np.random.default_rng([self._seed, SENDING, version, self._cart.number])
             sight = Sight(start, self._honest(), random)
-            payload = encode(as_sent(self._attack.weights(trained, sight), self._precision))
+            payload = payload_of(self._attack.weights(trained, sight), self._precision)
             self._made = version, payload, blake3(payload).hexdigest()
         _, payload, digest = self._made
         return replace(given, payload=payload, digest=digest)

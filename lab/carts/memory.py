@@ -159,11 +159,11 @@ class MemoryFiles:
         """Check that the file is there."""
         self._found(path)
 
-    def payload(self, path: Path) -> list[Array]:
+    def payload(self, path: Path, most_bytes: int) -> list[Array]:
         """Return the arrays of a payload, in the dtypes of the task's model where they fit."""
         digest = self._payloads[path]
         if digest not in self._decoded:
-            self._decoded[digest] = widened(decode(self._bytes[digest]), self._specs)
+            self._decoded[digest] = widened(decode(self._bytes[digest], most_bytes), self._specs)
         return self._decoded[digest]
 
     def _found(self, path: Path) -> list[Array]:

@@ -14,9 +14,9 @@ import numpy as np
 from cart_common.process.settings import SettingError
 from child_cart.db.records import ModelVersion, Outcome
 from child_cart.model.aggregation import average
-from child_cart.model.arrays import Weights, specs_of, widened
-from child_cart.model.codec import encode
-from child_cart.model.precision import Precision, as_sent
+from child_cart.model.arrays import Weights, bytes_of, specs_of, widened
+from child_cart.model.codec import decode
+from child_cart.model.precision import Precision, payload_of
 from child_cart.model.task import Row, Task
 from child_cart.model.trainer_commands import Train
 
@@ -71,7 +71,7 @@ class Baseline(ABC):
         trained = dict(zip(there, self._engine.train(wanted), strict=True))
         sent = {cart: self._as_received(weights) for cart, weights in trained.items()}
         mixed = self.mixed(trained, sent, {cart: len(given) for cart, given in trained_on.items()}, number)
-        payload_bytes = len(encode(as_sent(self._models[0], self._precision)))
+        payload_bytes = len(payload_of(self._models[0], self._precision))
         for cart, (weights, _) in mixed.items():
             self._models[cart] = weights
         ends = {
@@ -137,7 +137,8 @@ class Baseline(ABC):
         return trained_rows(rows, first)
 
     def _as_received(self, weights: Weights) -> Weights:
-        return widened(as_sent(weights, self._precision), specs_of(weights))
+        specs = specs_of(weights)
+        return widened(decode(payload_of(weights, self._precision), bytes_of(specs)), specs)
 
 
 class FederatedAveraging(Baseline):

@@ -153,7 +153,7 @@ def test_a_task_that_tells_nothing_of_sales_says_so(tmp_path: Path) -> None:
     shown.close()
 
 
-@pytest.mark.parametrize("query", ["month=0", "month=13", "gender=2", "gender=x", "month=²"])
+@pytest.mark.parametrize("query", ["month=0", "month=13", "gender=3", "gender=x", "month=²"])
 def test_a_month_or_gender_that_is_none_is_refused(shown: Shown, query: str) -> None:
     assert "it must be a whole number from" in shown.sentence(f"/api/trending?{query}")
 
@@ -309,10 +309,10 @@ TOMORROW_AND_ONE = (date.today() + timedelta(days=2)).isoformat()
         ({"sale_id": "x" * 65}, "sale_id is 'xxx"),
         ({"sale_id": 7}, "sale_id is 7; it"),
         ({"sale_id": "\ud800"}, "sale_id is '\\ud800'; it"),
-        ({"gender": None}, "gender is missing; it must be 0 or 1."),
+        ({"gender": None}, "gender is missing; it must be 0, 1 or 2 (not said)."),
         ({"gender": True}, "gender is True; it"),
         ({"gender": 1.0}, "gender is 1.0; it"),
-        ({"gender": 2}, "gender is 2; it"),
+        ({"gender": 3}, "gender is 3; it"),
         ({"gender": [1]}, "gender is a list of 1; it"),
         ({"lines": []}, "A bill has 1 to 200 lines."),
         ({"lines": None}, "A bill has 1 to 200 lines."),

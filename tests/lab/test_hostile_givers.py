@@ -60,7 +60,7 @@ class Run:
         async def fetched(relay, receiver, giver, wants):
             found = await fetch(relay, receiver, giver, wants)
             key = (relay.round_number, relay._numbers[giver])
-            self.received[key] = found.offer.model_version, relay._files.payload(found.path)
+            self.received[key] = found.offer.model_version, relay._files.payload(found.path, 1 << 20)
             return found
 
         monkeypatch.setattr(MemoryRelay, "fetch", fetched)
@@ -113,7 +113,7 @@ def test_a_peer_that_asks_late_receives_what_the_attack_makes_of_a_training_and_
 
     async def fetched(relay, receiver, giver, wants):
         found = await fetch(relay, receiver, giver, wants)
-        payload = relay._files.payload(found.path)
+        payload = relay._files.payload(found.path, 1 << 20)
         received.setdefault((relay.round_number, relay._numbers[giver]), []).append(payload)
         return found
 

@@ -22,7 +22,7 @@ VALUES = st.fixed_dictionaries(
         "churn": st.floats(0, 0.9),
         "engine": st.sampled_from(["auto", "vectorised", "one-by-one"]),
         "accept_backward": st.integers(0, 100),
-        "wire_precision": st.sampled_from(["half", "full"]),
+        "wire_precision": st.sampled_from(["half", "full", "int8", "int4"]),
     },
 )
 

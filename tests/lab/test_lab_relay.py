@@ -161,10 +161,10 @@ def test_a_model_comes_as_it_was_given():
         )
         assert (received.offer.source, received.offer.samples, received.offer.codec) == ("cart-1", 8, "float16")
         assert received.offer.total_bytes == len(PAYLOAD)
-        assert np.array_equal(files.payload(received.path)[0], MODEL[0])
+        assert np.array_equal(files.payload(received.path, 1000)[0], MODEL[0])
         relay.end_round()
         with pytest.raises(KeyError):
-            files.payload(received.path)
+            files.payload(received.path, 1000)
 
     run(main())
 

@@ -9,10 +9,11 @@ from blake3 import blake3
 from child_cart.model.arrays import specs_of
 from child_cart.model.codec import CodecError, encode
 from child_cart.model.model_files import DiskFiles
-from child_cart.model.precision import halved
+from child_cart.model.precision import Precision, payload_of
 from child_cart.model.weights_file import WeightsError
 from lab.carts.memory import MemoryFiles
 
+ROOM_BYTES = 1 << 20
 MODEL = [np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32), np.array(7, np.int32)]
 
 
@@ -53,14 +54,14 @@ def test_a_model_is_written_read_listed_and_removed(files, tmp_path):
 
 def test_a_payload_is_read_as_it_was_sent(files, tmp_path):
     put(files, tmp_path / "one", encode(MODEL))
-    assert same(files.payload(tmp_path / "one"), MODEL)
+    assert same(files.payload(tmp_path / "one", ROOM_BYTES), MODEL)
 
 
 @pytest.mark.parametrize("payload", [b"x", b"\x80\x05.", encode(MODEL)[:-3], encode(MODEL)[:40] + b"\0" * 99])
 def test_a_payload_of_other_bytes_is_refused(files, tmp_path, payload):
     put(files, tmp_path / "bad", payload)
     with pytest.raises(CodecError):
-        files.payload(tmp_path / "bad")
+        files.payload(tmp_path / "bad", ROOM_BYTES)
 
 
 def test_a_changed_file_is_never_taken_for_whole(tmp_path):
@@ -76,10 +77,10 @@ def test_a_changed_file_is_never_taken_for_whole(tmp_path):
 def test_memory_decodes_equal_payloads_once_in_the_dtypes_of_the_model():
     files = MemoryFiles(specs_of(MODEL))
     for name in ("one", "two"):
-        put(files, Path(name), encode(halved(MODEL)))
-    found = files.payload(Path("one"))
-    assert found is files.payload(Path("two"))
+        put(files, Path(name), payload_of(MODEL, Precision.HALF))
+    found = files.payload(Path("one"), ROOM_BYTES)
+    assert found is files.payload(Path("two"), ROOM_BYTES)
     assert specs_of(found) == specs_of(MODEL)
     files.remove_payloads()
     with pytest.raises(KeyError):
-        files.payload(Path("one"))
+        files.payload(Path("one"), ROOM_BYTES)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from child_cart.model.aggregation import AggregationError, average
 from child_cart.model.arrays import fit, specs_of, widened
-from child_cart.model.precision import LARGEST, SMALLEST_NORMAL, halved
+from child_cart.model.precision import LARGEST, SMALLEST_NORMAL, Precision, as_sent
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 SINGLES = arrays.arrays(np.float32, SHAPES, elements=st.floats(-1e6, 1e6, width=32))
@@ -18,7 +18,7 @@ SINGLES = arrays.arrays(np.float32, SHAPES, elements=st.floats(-1e6, 1e6, width=
 
 @given(SINGLES)
 def test_no_element_is_off_by_more_than_a_2048th_of_the_largest(array):
-    (sent,) = halved([array])
+    (sent,) = as_sent([array], Precision.HALF)
     assert fit([sent], specs_of([array]))
     (received,) = widened([sent], specs_of([array]))
     assert received.dtype == np.float32
@@ -31,7 +31,7 @@ def test_no_element_is_off_by_more_than_a_2048th_of_the_largest(array):
 @pytest.mark.parametrize("dtype", ["<f8", "<f2", "|i1", "<i8"])
 def test_other_dtypes_are_sent_as_they_are(dtype):
     array = np.ones(3, dtype)
-    assert halved([array])[0] is array
+    assert as_sent([array], Precision.HALF)[0] is array
 
 
 @pytest.mark.parametrize(

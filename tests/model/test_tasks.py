@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from child_cart.model.csv_rows import CsvError, read_rows
 from child_cart.model.digits import Digits
 from child_cart.model.partition import Partition
-from child_cart.model.shopping import CATEGORIES, Shopping, purchases
+from child_cart.model.shopping import CATEGORIES, DENSE_0_1, NOT_SAID, Shopping, ShoppingDense, purchases
 from child_cart.model.task import KerasTask, RowError, SoldLine, TaskError, load_task
+from child_cart.model.trainer_commands import model_signature
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=3)
 
@@ -46,17 +47,27 @@ def test_a_share_sees_mainly_a_few_months_and_all_shares_see_everything():
 def test_shopping_arrays_and_sales():
     task = Shopping()
     inputs, targets = task.arrays([{"month": 6, "gender": 1, "item": 3}])
-    assert inputs.tolist() == [[0.5, 1.0]]
+    assert inputs.tolist() == [[6.0, 1.0]]  # raw: the model encodes them
     assert targets.argmax(axis=1).tolist() == [3]
     assert task.arrays([])[0].shape == (0, 2)
     row = task.sale_row(SoldLine(date(2026, 5, 1), category=4, gender=0, amount=2))
     assert row == {"month": 5, "gender": 0, "item": 4}
     assert task.parse_row(row) == row
+    assert task.parse_row({**row, "gender": "2"})["gender"] == NOT_SAID
+
+
+def test_the_dense_task_has_the_signature_of_0_1():
+    sides = [(2, 512), (512,), (512, 512), (512,), (512, 7), (7,)]
+    weights = [np.zeros(side, np.float32) for side in sides]
+    assert model_signature(ShoppingDense().name, weights) == DENSE_0_1
+    (keeper,) = Shopping().kept_by.values()
+    assert type(load_task(keeper)) is ShoppingDense
+    assert not ShoppingDense().kept_by
 
 
 def test_the_summary_says_what_is_trending():
     summary = Shopping().summary(lambda inputs: np.full((len(inputs), 7), 1 / 7))
-    assert len(summary["trending"]) == 24
+    assert len(summary["trending"]) == 36  # each month, for women, men and those who did not say
     assert all(len(entry["shares"]) == CATEGORIES for entry in summary["trending"])
 
 
@@ -71,7 +82,7 @@ def test_any_fields_make_a_row_or_a_row_error(fields):
             assert task.parse_row(row) == row
 
 
-@pytest.mark.parametrize(("field", "value"), [("month", 13), ("month", "x"), ("gender", 2), ("item", 0), ("item", 1.5)])
+@pytest.mark.parametrize(("field", "value"), [("month", 13), ("month", "x"), ("gender", 3), ("item", 0), ("item", 1.5)])
 def test_wrong_fields_are_named_with_their_value(field, value):
     with pytest.raises(RowError, match=f"{field} is '{value}'"):
         Shopping().parse_row({"month": 1, "gender": 0, "item": 1, field: value})
@@ -144,7 +155,7 @@ class Nothing(KerasTask):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nonsense", "it is shopping or digits, or your own class"),
+        ("nonsense", "it is shopping, shopping-dense, digits, or your own class"),
         ("no_such_module:Task", "cannot be loaded"),
         ("child_cart.model.shopping:Nope", "cannot be loaded"),
         ("collections:Counter", "is not a task: it lacks"),

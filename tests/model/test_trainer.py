@@ -19,7 +19,7 @@ from support.processes.programs import LIGHT_TASK, is_running
 from cart_common.process.tuning import new_event_loop
 from child_cart.model import codec
 from child_cart.model.partition import Partition
-from child_cart.model.precision import halved
+from child_cart.model.precision import Precision, payload_of
 from child_cart.model.process_trainer import ProcessTrainer, TrainerSetup
 from child_cart.model.task import load_task
 from child_cart.model.trainer import Initial, Stored, TrainerDied, TrainerError
@@ -90,7 +90,7 @@ async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
     trained = await trainer.train(base, ROWS[:200], ROWS[200:], tmp_path / "1.h5", lambda _: None)
     whole = read_weights(tmp_path / "1.h5", trained.digest)
     payload = tmp_path / "payload"
-    payload.write_bytes(codec.encode(halved(whole)))
+    payload.write_bytes(payload_of(whole, Precision.HALF))
     assert (await trainer.score(payload, ROWS[200:])).accuracy == pytest.approx(trained.accuracy, abs=0.02)
     adopted = await trainer.adopt(payload, [], tmp_path / "2.h5")
     merged = await trainer.average(base, 0.0, [(payload, 1.0)], [], tmp_path / "3.h5")

@@ -10,7 +10,7 @@ from child_cart.model.arrays import specs_of
 from child_cart.model.codec import CodecError, encode
 from child_cart.model.model_files import DISK
 from child_cart.model.partition import Partition
-from child_cart.model.precision import halved
+from child_cart.model.precision import Precision, as_sent
 from child_cart.model.task import load_task
 from child_cart.model.trainer_commands import Predict, Summarise, Train, TrainerCommands, model_signature
 from child_cart.model.weights_file import WeightsError, read_weights
@@ -84,7 +84,7 @@ def test_the_start_trains_on_no_more_starter_rows_than_its_limit(base, tmp_path)
 
 
 def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
-    path = put(tmp_path / "one", halved(START))
+    path = put(tmp_path / "one", as_sent(START, Precision.HALF))
     result, kinds = carried_out(commands().score(path, ROWS[:10]))
     assert kinds == [Predict, Predict]
     assert 0 <= result["accuracy"] <= 1
@@ -121,7 +121,7 @@ def test_an_average_is_that_of_the_shares(base, tmp_path):
 
 
 def test_an_adopted_model_is_written_as_the_tasks(tmp_path):
-    path = put(tmp_path / "one", halved([array + 1 for array in START]))
+    path = put(tmp_path / "one", as_sent([array + 1 for array in START], Precision.HALF))
     result, _ = carried_out(commands().adopt(path, [], str(tmp_path / "3.h5")))
     written = read_weights(tmp_path / "3.h5", result["digest"])
     assert specs_of(written) == specs_of(START)

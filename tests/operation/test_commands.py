@@ -306,7 +306,8 @@ def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path
         (
             "sales.csv",
             lambda text: text.replace("1000000000.0,2026-05-01,0", "soon,1926-05-71,7", 1),
-            "line 2: sold_at is 'soon'; it must be a number. gender is 7; it must be 0 or 1. sold_on is '1926-05-71'",
+            "line 2: sold_at is 'soon'; it must be a number. gender is 7; it must be 0, 1 or 2 (not said). "
+            "sold_on is '1926-05-71'",
         ),
         ("items.csv", lambda text: text.replace(",349,", ",-500,"), "items.csv, line 5: The price '-500' is not"),
         ("items.csv", lambda text: text.replace("Croissant", "Baguette\tbig"), "cannot be printed"),

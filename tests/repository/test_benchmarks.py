@@ -19,6 +19,7 @@ SCRIPTS = re.search(r"for name in ([a-z_ ]+); do", (ROOT / "Makefile").read_text
 SMALL = {
     "averaging": "",
     "messages": "",
+    "precision": "--repeats 1",
     "sealing": "",
     "store": "--sold 500 --waiting 50 --seconds 1",
     "watching": "--seconds 1",

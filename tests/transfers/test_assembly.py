@@ -294,10 +294,9 @@ def test_an_offer_of_larger_chunks_than_were_asked_for_is_refused() -> None:
 
 def test_an_offer_of_more_chunks_than_can_be_counted_is_refused() -> None:
     much = MAX_SEQUENCE + 1
+    offer = replace(offer_of(b"x", 1), total_bytes=much, chunks=much)
     with pytest.raises(TransferError) as caught:
-        check_offer(
-            replace(offer_of(b"x", 1), total_bytes=much, chunks=much), SIGNATURE, ("raw",), much, MAX_CHUNK_BYTES
-        )
+        check_offer(offer, SIGNATURE, ("raw",), much, MAX_CHUNK_BYTES)
     assert caught.value.code is Code.BAD_OFFER
 
 

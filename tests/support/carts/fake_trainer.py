@@ -22,10 +22,11 @@ class FakeTrainer:
         self.hold = asyncio.Event()
         self.hold.set()
         self.process_id: int | None = None
+        self.signature = SIGNATURE
 
     async def initialise(self, target: Path) -> Initial:
         await self._begin("initialise")
-        return Initial(self._write(target, 0.0), SIGNATURE, 10)
+        return Initial(self._write(target, 0.0), self.signature, 10)
 
     async def start(self, base: Stored, own_rows: list[Row], target: Path, report: EpochReport) -> Trained:
         await self._begin("start")

@@ -11,7 +11,7 @@ import numpy as np
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.learner import EpochCallback
 from child_cart.model.partition import Partition
-from child_cart.model.shopping import CLASSES, MONTHS, Shopping
+from child_cart.model.shopping import CLASSES, MONTHS, NOT_SAID, Shopping
 from child_cart.model.task import Row
 
 EPOCHS = 4
@@ -22,7 +22,7 @@ class Shares:
     """A ``Learner``: for each month and gender the share of each category, moved towards what was bought."""
 
     def __init__(self) -> None:
-        self._shares = np.full((MONTHS, 2, CLASSES), 1 / CLASSES, np.float32)
+        self._shares = np.full((MONTHS, NOT_SAID + 1, CLASSES), 1 / CLASSES, np.float32)
         self._epoch_s = float(os.environ.get("LIGHT_TASK_EPOCH_S", "0"))
 
     def weights(self) -> list[Array]:
@@ -58,4 +58,4 @@ class LightShopping(Shopping):
 
 
 def _places(inputs: Array) -> tuple[Array, Array]:
-    return np.rint(inputs[:, 0] * MONTHS).astype(int) - 1, inputs[:, 1].astype(int)
+    return inputs[:, 0].astype(int) - 1, inputs[:, 1].astype(int)
