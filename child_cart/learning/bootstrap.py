@@ -14,7 +14,7 @@ from cart_common.wire.messages import Role
 
 from ..config import CartSettings, SettingsBook
 from ..db.records import Origin, Verdict
-from ..model.csv_rows import read_rows
+from ..model.csv_rows import check_file
 from ..model.task import Task
 from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import VerdictReason
@@ -131,7 +131,7 @@ class Bootstrap:
 
 
 def check_folder(versions: Versions, task: Task, settings: CartSettings, folder: Path) -> None:
-    """Refuse a folder with the model of another task, and starter rows that the trainer would refuse later.
+    """Refuse a folder with the model of another task, and a file of rows whose first lines the trainer would refuse.
 
     Raises:
         SettingError, CsvError: if the folder or the rows cannot be used.
@@ -143,4 +143,4 @@ def check_folder(versions: Versions, task: Task, settings: CartSettings, folder:
             "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
         )
     if settings.data and (current is None or current.origin in BEFORE_STARTER):
-        read_rows(task, Path(settings.data))
+        check_file(task, Path(settings.data))

@@ -15,6 +15,7 @@ from cart_common.process.errors import UserError
 from cart_common.process.field_errors import FieldErrors, parsed
 
 from .arrays import Array
+from .failure_words import reason_in
 from .learner import Learner
 from .partition import Partition
 
@@ -153,10 +154,15 @@ def checked_row(task: Task, fields: Mapping[str, object]) -> Row:
     """Return the fields as a row of the task that can be stored.
 
     Raises:
-        RowError: if the task rejects them, or the row is not plain JSON. A number that is not finite is not: one such
-            row would make every weight of the model NaN.
+        RowError: if the task rejects them, by any exception, or the row is not plain JSON. A number that is not finite
+            is not: one such row would make every weight of the model NaN.
     """
-    row = task.parse_row(fields)
+    try:
+        row = task.parse_row(fields)
+    except RowError:
+        raise
+    except Exception as error:  # the task is the user's, and its fields may be anything
+        raise RowError(f"the task does not take it ({type(error).__name__}: {reason_in(str(error))})") from error
     try:
         json.dumps(row, allow_nan=False)
     except (TypeError, ValueError) as error:

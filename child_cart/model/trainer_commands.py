@@ -18,7 +18,7 @@ from cart_common.process.json_values import Json
 
 from .aggregation import average
 from .arrays import Array, Weights, specs_of, widened
-from .csv_rows import read_rows
+from .csv_rows import sample_rows
 from .learner import right_count
 from .model_files import ModelFiles
 from .partition import Partition
@@ -106,8 +106,11 @@ class TrainerCommands:
 
     def start(self, base: Json, own_rows: list[Row], target: str) -> Steps[Json]:
         """Train the base model on the starter rows and write it to the target."""
-        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._partition)
-        return (yield from self.train(base, rows[: self._starter_limit], own_rows, target))
+        if self._data is None:
+            rows = self._task.starter_rows(self._partition)[: self._starter_limit]
+        else:  # carts that are given one file draw other rows of it
+            rows = sample_rows(self._task, self._data, self._starter_limit, seed=self._partition.index).rows
+        return (yield from self.train(base, rows, own_rows, target))
 
     def score(self, path: str, own_rows: list[Row]) -> Steps[Json]:
         """Check a received payload and measure its accuracy."""
