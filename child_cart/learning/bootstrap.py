@@ -21,7 +21,7 @@ from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
 from ..transfers.peer_discovery import Peers
-from .activity import Activity, Stage
+from .activity import Activity, Stage, listed
 from .collection import Collection
 from .sharing import Sharing
 from .versions import Versions
@@ -125,6 +125,8 @@ class Bootstrap:
         version = await in_thread(self._versions.add, Origin.STARTER, target, trained)
         self._sharing.become(Role.SHELL)
         self._activity.note(f"Starter training on {trained.rows} rows done, accuracy {version.accuracy:.3f}.")
+        if trained.left_out:
+            self._activity.note(f"Left out of the starter training: {listed(trained.left_out)}.")
 
     async def _note(self, verdict: Verdict) -> None:
         self._activity.note(f"Model of cart {verdict.peer[:8]}: {verdict.reason}. {verdict.sentence}")

@@ -17,6 +17,7 @@ from cart_common.process.json_values import Json
 from cart_common.process.tasks import in_thread
 from cart_common.process.worker_process import WorkerAnswerTooLong, WorkerFault, WorkerGone, WorkerProcess
 
+from .failure_words import OUT_OF_MEMORY
 from .task import Row
 from .trainer import Epoch, EpochReport, Initial, PayloadRefused, Score, Stored, Trained, TrainerDied, TrainerError
 from .verdict import VerdictReason
@@ -25,8 +26,6 @@ log = logging.getLogger("cart.trainer")
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 GRACE_S: Final = 2.0
-OUT_OF_MEMORY: Final = {"MemoryError", "_ArrayMemoryError", "ResourceExhaustedError"}
-"""What Python, NumPy and TensorFlow raise when they are given no memory."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import IO
 from cart_common.process.json_values import Json
 
 from .arrays import Weights
-from .failure_words import failure_sentence
+from .failure_words import OUT_OF_MEMORY, failure_sentence
 from .learner import EpochCallback
 from .model_files import DISK
 from .partition import Partition
@@ -52,10 +52,18 @@ class Worker:
         if name == "export":
             return self._export(**arguments)
         steps: Steps[Json] = getattr(self._commands, name)(**arguments)
-        result = None
         try:
+            wanted = next(steps)
             while True:
-                result = self._compute(steps.send(result), report)
+                try:
+                    result = self._compute(wanted, report)
+                except Exception as error:  # the steps may find out which rows have caused it
+                    self._held = None
+                    if type(error).__name__ in OUT_OF_MEMORY:
+                        raise
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(result)
         except StopIteration as end:
             return dict(end.value)
         finally:
