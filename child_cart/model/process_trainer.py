@@ -42,6 +42,7 @@ class TrainerSetup:
         idle_s: seconds without work after which it is ended.
         silence_s: seconds without an answer after which it is ended.
         log_path: file for its standard error; beside it lies its folder for temporary files.
+        is_tried: whether the task is tried when the first process starts.
     """
 
     task: str
@@ -53,6 +54,7 @@ class TrainerSetup:
     idle_s: float
     silence_s: float
     log_path: Path
+    is_tried: bool = False
 
 
 class ProcessTrainer:
@@ -61,6 +63,7 @@ class ProcessTrainer:
     def __init__(self, setup: TrainerSetup) -> None:
         self._setup = setup
         self._process: WorkerProcess | None = None
+        self._is_untried = setup.is_tried
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -160,6 +163,7 @@ class ProcessTrainer:
             "data": setup.data,
             "starter_rows": setup.starter_rows,
             "memory_bytes": setup.memory_bytes,
+            "is_tried": self._is_untried,
         }
         threads = str(setup.threads)
         # TensorFlow leaves files behind when it is killed: in a folder of its own they go with the next start.
@@ -184,6 +188,7 @@ class ProcessTrainer:
         answer = await self._process.attended(partial(self._answer, self._process))
         if "error" in answer:  # else it says that it is ready
             raise TrainerDied(str(self._failure(answer["error"], answer["sentence"])))
+        self._is_untried = False
         return self._process
 
     # In a thread.

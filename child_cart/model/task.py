@@ -101,7 +101,13 @@ class KerasTask:
         from .keras_learner import KerasLearner, set_seed  # noqa: PLC0415 - imports TensorFlow
 
         set_seed(self.seed)
-        return KerasLearner(self.build_model(), self.epochs, self.batch_size, self.seed)
+        model = self.build_model()
+        if getattr(model, "optimizer", None) is None:
+            raise TaskError(
+                f"The model of the task {self.name!r} is not compiled: call its compile, with an optimizer and a loss, "
+                "in build_model."
+            )
+        return KerasLearner(model, self.epochs, self.batch_size, self.seed)
 
     def sale_row(self, line: SoldLine) -> Row | None:
         """Learn nothing from sales."""
@@ -118,6 +124,11 @@ class KerasTask:
     def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
         """Return nothing more to show."""
         return {}
+
+
+def is_tried(name: str) -> bool:
+    """Return whether a cart tries the task of this name before it is ready: the built-in ones were tested before."""
+    return name not in BUILT_IN
 
 
 def load_task(name: str) -> Task:

@@ -119,17 +119,19 @@ class TrainerCommands:
 
     def start(self, base: Json, own_rows: list[Row], target: str) -> Steps[Json]:
         """Train the base model on the starter rows and write it to the target; name those that are left out."""
-        left_out: dict[str, str] = {}
+        starter = self.starter_rows()
+        result = yield from self.train(base, starter.rows, own_rows, target)
+        return {**result, "left_out": starter.left_out(result.pop("faults"))}
+
+    def starter_rows(self) -> StarterRows:
+        """Return the rows that this cart starts from."""
         if self._data is None:
             rows = self._task.starter_rows(self._partition)[: self._starter_limit]
-            names = [f"starter row {number}" for number in range(1, len(rows) + 1)]
-        else:  # carts that are given one file draw other rows of it
-            found = sample_rows(self._task, self._data, self._starter_limit, seed=self._partition.index)
-            rows, names = found.rows, [f"line {number}" for number in found.lines]
-            left_out = {f"line {wrong.number}": wrong.reason for wrong in found.wrong}
-        result = yield from self.train(base, rows, own_rows, target)
-        left_out |= {names[fault["place"]]: fault["reason"] for fault in result.pop("faults")}
-        return {**result, "left_out": [f"{name}: {reason}" for name, reason in left_out.items()]}
+            return StarterRows(rows, [f"starter row {number}" for number in range(1, len(rows) + 1)])
+        # Carts that are given one file draw other rows of it.
+        found = sample_rows(self._task, self._data, self._starter_limit, seed=self._partition.index)
+        wrong = [f"line {wrong.number}: {wrong.reason}" for wrong in found.wrong]
+        return StarterRows(found.rows, [f"line {number}" for number in found.lines], wrong)
 
     def score(self, path: str, own_rows: list[Row]) -> Steps[Json]:
         """Check a received payload and measure its accuracy."""
@@ -198,6 +200,19 @@ class TrainerCommands:
     @cached_property
     def _common(self) -> tuple[Array, Array]:
         return self._task.arrays(self._common_rows)
+
+
+@dataclass(frozen=True)
+class StarterRows:
+    """Rows to start from, their names, and sentences about what is none."""
+
+    rows: list[Row]
+    names: Sequence[str]
+    wrong: Sequence[str] = ()
+
+    def left_out(self, faults: Sequence[Json]) -> list[str]:
+        """Return as sentences what is no row, and the rows with these faults."""
+        return [*self.wrong, *(f"{self.names[fault['place']]}: {fault['reason']}" for fault in faults)]
 
 
 @dataclass(frozen=True)
