@@ -172,7 +172,7 @@ def _asked_names(task: Task, path: Path, table: Table) -> list[str]:
         # Others may be asked for and not needed.
         lacking += [name for name in fields.missing if name == fields.last or name in refusal]
     if lacking:
-        raise CsvError(f"{path} {_lacks(lacking[0], table)}")
+        raise CsvError(f"{path} has no column {lacking[0]!r}, which the task asks for. {_has(lacking[0], table)}")
     return names
 
 
@@ -193,14 +193,12 @@ def _refusal(task: Task, fields: Fields) -> str | None:
     return None
 
 
-def _lacks(name: str, table: Table) -> str:
+def _has(name: str, table: Table) -> str:
     columns = [column for column in table.columns if column]
     near = get_close_matches(name, columns, n=1)
-    meant = f" Is it {near[0]!r}?" if near else ""
-    return (
-        f"has no column {name!r}, which the task asks for.{meant} Its first line names, with "
-        f"{SEPARATORS.get(table.separator, repr(table.separator))} between them: {', '.join(columns)}."
-    )
+    meant = f"Is it {near[0]!r}? " if near else ""
+    separator = SEPARATORS.get(table.separator, repr(table.separator))
+    return f"{meant}Its first line names, with {separator} between them: {', '.join(columns)}."
 
 
 class _AskedFields(dict[str, str]):

@@ -35,6 +35,8 @@ class TrialReport:
         sent_bytes: the size of the model as it is sent, by its precision.
         training_s: how long the last training on these rows took.
         exports: the size of each file of the model, or the sentence that says why there is none.
+        export_s: how long each took.
+        tried_s: how long all else took.
     """
 
     weights: Sequence[TensorSpec] = ()
@@ -43,6 +45,8 @@ class TrialReport:
     sent_bytes: dict[str, int] = field(default_factory=dict)
     training_s: float = 0.0
     exports: dict[str, int | str] = field(default_factory=dict)
+    export_s: dict[str, float] = field(default_factory=dict)
+    tried_s: float = 0.0
 
 
 class Commands(Protocol):
@@ -61,13 +65,12 @@ def try_task(
         commands: of a trainer with this task.
         rows: to train on; a task without any is tried with its starting weights alone.
         trainings: how many; the last one is timed.
-        export_kinds: files of the model to make. A TFLite file takes longer than all else, so that a cart that starts
-            makes none.
+        export_kinds: files of the model to make; a cart that starts makes none, to start sooner.
 
     Raises:
         TaskError: naming the part that fails, and the place in the user's code.
     """
-    report = TrialReport()
+    report, began = TrialReport(), time.perf_counter()
 
     def carry_out(name: str, **arguments: object) -> Json:
         return commands.carry_out(name, arguments, lambda _: None)
@@ -92,13 +95,15 @@ def try_task(
             report.dropped = carry_out("score", path=received, own_rows=own).get("reason", "")
             share = {"path": received, "share": 0.5}
             carry_out("average", base={**base, "share": 0.5}, received=[share], own_rows=own, target=str(folder / "2"))
+        report.tried_s = time.perf_counter() - began
         for kind in export_kinds:
-            target = folder / f"model.{kind}"
+            target, started = folder / f"model.{kind}", time.perf_counter()
             try:
                 carry_out("export", base=_stored(first, report.result), kind=kind, target=str(target))
                 report.exports[kind] = target.stat().st_size
             except Exception as error:  # a task may do without: its pages say why there is no file
                 report.exports[kind] = failure_sentence(error)
+            report.export_s[kind] = time.perf_counter() - started
     return report
 
 

@@ -104,7 +104,9 @@ def _lines(task: Task, starter: StarterRows, report: TrialReport) -> list[tuple[
     if report.dropped:
         lines.append(("peers", f"would drop it: {report.dropped}"))
     for kind, found in report.exports.items():
-        lines.append((f"{kind} file", f"{found:,} bytes" if isinstance(found, int) else found))
+        words = f"{found:,} bytes" if isinstance(found, int) else found
+        lines.append((f"{kind} file", f"{words} ({report.export_s[kind]:.1f} s)"))
+    lines.append(("all but the files", f"{report.tried_s:.1f} s"))
     return lines
 
 
