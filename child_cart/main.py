@@ -90,6 +90,17 @@ def carry_out(given: argparse.Namespace, settings: CartSettings) -> None:
         commands.carry_out(given, settings, folder)
 
 
+def check_task(name: str, settings: CartSettings) -> None:
+    """Try a task, and print what was found.
+
+    Raises:
+        TaskError, CsvError: if a part of it fails, or its rows cannot be read.
+    """
+    from child_cart.operation import task_check  # noqa: PLC0415 - a cart that runs needs none of it
+
+    task_check.check_task(name, settings)
+
+
 def run(settings: CartSettings) -> None:
     """Run a cart until it is told to stop.
 
@@ -114,6 +125,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             keygen()
             return 0
         check(settings)
+        if given.command == command_line.CHECK_TASK:
+            check_task(given.tried, settings)
+            return 0
         if given.command is None:
             run(settings)
         else:

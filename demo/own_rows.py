@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from cart_common.process.errors import UserError
-from child_cart.model.csv_rows import Fields, read_lines, read_rows
+from child_cart.model.csv_rows import read_lines, read_rows
 from child_cart.model.partition import Partition
 from child_cart.model.task import Row, Task
 
@@ -72,7 +72,7 @@ def rows_to_buy(settings: DemoSettings, plan: Plan, task: Task, folder: Path) ->
     if not settings.data:
         return _after_starter_rows(settings, plan, task)
     path = Path(settings.data).resolve()
-    lines = _lines(settings.task, task, path)
+    lines = read_lines(task, path)
     least = settings.carts * LEAST_ROWS_OF_A_CART
     if len(lines) < least:
         raise RowsError(
@@ -99,15 +99,6 @@ def _after_starter_rows(settings: DemoSettings, plan: Plan, task: Task) -> list[
             f"file with rows of your own: make run TASK={settings.task} DATA=rows.csv."
         )
     return [rows[plan.starter_rows :] or rows for rows in starter]
-
-
-def _lines(name: str, task: Task, path: Path) -> list[tuple[Fields, Row]]:
-    try:
-        return read_lines(task, path)
-    except UserError:
-        raise
-    except Exception as error:  # the module is the user's, and may raise anything
-        raise RowsError(f"The task {name} cannot read {path}: {type(error).__name__}: {error}.") from error
 
 
 def _starter_rows(name: str, task: Task, partition: Partition) -> list[Row]:

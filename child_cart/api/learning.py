@@ -47,6 +47,21 @@ def add_learning(blueprint: Blueprint, operator: OperatorService, row_service: R
             raise RequestError(str(error)) from None
         return jsonify(rows=len(batch), added=added), 201 if added else 200
 
+    @blueprint.get("/rows/set-aside")
+    @answered_in(Lane.REPORTS)
+    def set_aside() -> Response:
+        newest = row_service.set_aside(number("limit", 20, 1, MAX_LIMIT))
+        return jsonify(rows=[asdict(row) for row in newest])
+
+    @blueprint.get("/rows/set-aside.csv")
+    @answered_in(Lane.REPORTS)
+    def set_aside_csv() -> Response:
+        return Response(
+            row_service.set_aside_csv(),
+            mimetype="text/csv",
+            headers={"Content-Disposition": 'attachment; filename="set-aside.csv"'},
+        )
+
     @blueprint.post("/train")
     def train() -> tuple[Response, int]:
         operator.request_training()

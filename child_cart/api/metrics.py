@@ -115,6 +115,7 @@ def _of_summary(status: CartStatus) -> Iterator[Metric]:
     )
     if status.store.answers:
         yield _gauge("cart_rows_waiting", "Rows that wait for training.", rows.waiting)
+        yield _gauge("cart_rows_set_aside", "Rows that no training takes.", rows.set_aside)
         yield CounterMetricFamily("cart_rows", "Rows kept, since the first day.", rows.total)
         yield CounterMetricFamily("cart_sales", "Sales kept, since the first day.", status.store.sales)
 

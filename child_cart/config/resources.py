@@ -15,6 +15,7 @@ from cart_common.wire.fleet_key import OPEN, FleetKeyError, Secret, read_key
 
 from ..model.partition import Partition
 from ..model.process_trainer import TrainerSetup
+from ..model.task import is_tried
 from ..network.forward_proxy import ForwardProxies, ProxyError, proxies_of
 from .settings import CartSettings, bridge_urls
 
@@ -85,4 +86,5 @@ def trainer_setup(settings: CartSettings, folder: Path) -> TrainerSetup:
         idle_s=settings.trainer_idle_s,
         silence_s=settings.trainer_silence_s,
         log_path=folder / "trainer.log",
+        is_tried=is_tried(settings.task),
     )

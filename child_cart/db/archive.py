@@ -55,6 +55,7 @@ def write_archive(folder: Path, contents: Contents, columns: list[str], progress
         "versions": [asdict(version) for version in contents.versions],
         "rounds": [asdict(record) for record in contents.rounds],
         "settings": contents.settings,
+        "set_aside": [asdict(row) for row in contents.set_aside],
     }
     for name, body in bodies.items():
         _write_json(folder / f"{name}.json", body)

@@ -12,7 +12,7 @@ from cart_common.process.json_values import Json
 
 from .spreadsheet import cell_of, escaped, unescaped, value_of
 
-NEWEST: Final = 3
+NEWEST: Final = 4
 SEQUENCE: Final = "sequence"
 SALE_ID: Final = "sale_id"
 
@@ -69,12 +69,16 @@ def _plain(text: str) -> str:
 
 _OWN: Final = (SEQUENCE, SALE_ID)
 
+_THIRD: Final = CellFormat(
+    *(escaped, unescaped, partial(_column, own=_OWN), _column_of, cell_of, value_of, value_of), own_columns=_OWN
+)
+
 FORMATS: Final = {
     1: CellFormat(_plain, _plain, _plain, _plain, _first_value, _first_field, value_of),
     2: CellFormat(escaped, unescaped, _column, _column_of, cell_of, value_of, value_of),
-    3: CellFormat(
-        *(escaped, unescaped, partial(_column, own=_OWN), _column_of, cell_of, value_of, value_of), own_columns=_OWN
-    ),
+    3: _THIRD,
+    4: _THIRD,
 }
 """Format 1 was written by version 0.1.0: it does not tell a number from its text, and holds formulas. Format 2 does
-not say which sale made a row."""
+not say which sale made a row, format 3 not which rows are set aside."""
+SET_ASIDE_SINCE: Final = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from cart_common.process.field_errors import parsed
 from cart_common.process.json_values import Json
 
 from .archive import LINE_FIELDS, SALE_FIELDS
-from .archive_format import FORMATS, SALE_ID, SEQUENCE, CellFormat
+from .archive_format import FORMATS, SALE_ID, SEQUENCE, SET_ASIDE_SINCE, CellFormat
 from .csv_file import CsvFileError, read_lines
 from .field_types import MAX_TEXT_CHARS, check_fields
 from .json_file import JsonFileError, read_object, read_records
@@ -25,6 +25,7 @@ from .records import (
     ModelVersion,
     RoundRecord,
     Sale,
+    SetAsideRow,
     SourcedRow,
     Verdict,
     round_of,
@@ -89,16 +90,19 @@ def read_archive(folder: Path, checks: RecordChecks) -> Contents:
     Raises:
         ArchiveError: at once or during an iteration; it names the file, and the line where there is one.
     """
-    reader = _Reader(folder, FORMATS[_about(folder)["format"]], checks)
+    form = _about(folder)["format"]
+    reader = _Reader(folder, FORMATS[form], checks)
+    set_aside = reader.set_aside() if form >= SET_ASIDE_SINCE else []
     return Contents(
         str(folder),
         list(reader.once("items.csv", reader.items(), lambda item: item.code)),
         reader.once("sales.csv", reader.sales(), lambda sale: sale.sale_id, reader.sale_keys),
-        reader.rows(),
+        reader.rows({row.sequence for row in set_aside}),
         reader.once("batches.csv", reader.batch_ids(), str),
         reader.records("versions.json", lambda body: checks.version(_version(body))),
         reader.records("rounds.json", _round),
         reader.settings(),
+        set_aside,
     )
 
 
@@ -137,14 +141,14 @@ class _Reader:
         if whole:
             yield last, self._sale(last, whole, lines)
 
-    def rows(self) -> Iterator[SourcedRow]:
-        """Yield rows in the order of their numbers, which run from 1."""
+    def rows(self, set_aside: Set[int]) -> Iterator[SourcedRow]:
+        """Yield rows in the order of their numbers, which run from 1. Only those not set aside must be the task's."""
         for number, (line, cells) in enumerate(self._lines("cart_data.csv"), 1):
             if cells.pop(SEQUENCE, "") != str(number):
                 raise self._wrong("cart_data.csv", line, f"its {SEQUENCE} must be {number}: they run from 1, in order")
             with self._naming("cart_data.csv", line):
                 sale_id = self._sale_of_row(cells)
-                row = self._row(cells)
+                row = self._row(cells, number in set_aside)
             yield SourcedRow(row, sale_id)
 
     def batch_ids(self) -> Iterator[tuple[int, str]]:
@@ -164,6 +168,20 @@ class _Reader:
                 if record.number <= newest:
                     raise ValueError(f"its number {record.number} must be above {newest}")
             newest = record.number
+            made.append(record)
+        return made
+
+    def set_aside(self) -> list[SetAsideRow]:
+        """Return the rows that are set aside, whose numbers must rise."""
+        made: list[SetAsideRow] = []
+        newest = 0
+        for place, body in enumerate(_named(read_records(self._folder / "set_aside.json")), 1):
+            with self._naming("set_aside.json", place, "record"):
+                record = SetAsideRow(**body)
+                check_fields(record)
+                if record.sequence <= newest:
+                    raise ValueError(f"its sequence {record.sequence} must be above {newest}")
+            newest = record.sequence
             made.append(record)
         return made
 
@@ -223,10 +241,12 @@ class _Reader:
             raise ValueError(f"{SALE_ID} is {sale_id[:40]!r}, and there is no such sale in sales.csv")
         return sale_id
 
-    def _row(self, cells: dict[str, str]) -> Json:
+    def _row(self, cells: dict[str, str], is_set_aside: bool) -> Json:
         kept = {name: cell for name, cell in cells.items() if cell != ""}
         fields = self._cells.row_of(kept, self._cells.field_of)
         row = self._cells.row_of(kept, self._cells.value_of)
+        if is_set_aside:
+            return row
         return self._checks.row(fields, row, lambda parsed: self._cells.cells_of(parsed) == kept)
 
     def _lines(self, name: str) -> Iterator[tuple[int, dict[str, str]]]:

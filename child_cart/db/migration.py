@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from .ownership import OWNER, UNFINISHED
-from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow
+from .records import Item, ModelVersion, RoundRecord, Sale, SetAsideRow, SourcedRow
 from .store import Store, StoreError
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ class RecordCounts:
     versions: int
     rounds: int
     settings: int
+    set_aside: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Contents:
     versions: Sequence[ModelVersion]
     rounds: Sequence[RoundRecord]
     settings: dict[str, str]
+    set_aside: Sequence[SetAsideRow] = ()
 
 
 def contents_of(store: Store, source: str) -> Contents:
@@ -58,6 +60,7 @@ def contents_of(store: Store, source: str) -> Contents:
         store.versions(EVERYTHING)[::-1],
         store.rounds(EVERYTHING)[::-1],
         store.settings(),
+        store.set_aside_rows(EVERYTHING)[::-1],
     )
 
 
@@ -76,6 +79,7 @@ def counts_in(contents: Contents) -> RecordCounts:
         versions=len(contents.versions),
         rounds=len(contents.rounds),
         settings=len(contents.settings),
+        set_aside=len(contents.set_aside),
     )
 
 
@@ -124,6 +128,8 @@ def fill(store: Store, contents: Contents, progress: ProgressCallback) -> Record
     for name, value in contents.settings.items():
         store.put_setting(name, value)
         progress("settings", 1)
+    store.set_aside(contents.set_aside)
+    progress("set_aside", len(contents.set_aside))
     return RecordCounts(
         len(contents.items),
         sales,
@@ -132,6 +138,7 @@ def fill(store: Store, contents: Contents, progress: ProgressCallback) -> Record
         len(contents.versions),
         len(contents.rounds),
         len(contents.settings),
+        len(contents.set_aside),
     )
 
 

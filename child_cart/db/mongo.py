@@ -26,11 +26,23 @@ from .mongo_documents import (
     item_of,
     parts_by_sale,
     sale_key,
+    set_aside_change,
     version_document,
 )
 from .mongo_entries import EntryLog
-from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow, StoredRow, round_of, sale_of, version_of
-from .store import StoreError, check_follows, steps_from
+from .records import (
+    Item,
+    ModelVersion,
+    RoundRecord,
+    Sale,
+    SetAsideRow,
+    SourcedRow,
+    StoredRow,
+    round_of,
+    sale_of,
+    version_of,
+)
+from .store import HOLD_OUT_EVERY, StoreError, check_follows, steps_from
 
 CLEARED_AT_ONCE: Final = 5000
 ROWS_IN_AN_ENTRY: Final = 100
@@ -50,7 +62,11 @@ def _retired(database: Any) -> None:
     database.items.update_many({"retired": {"$exists": False}}, {"$set": {"retired": False}})
 
 
-MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes, _retired]
+def _set_aside(database: Any) -> None:
+    """Change nothing: an older program would train on rows that are set aside; the new schema version keeps it away."""
+
+
+MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes, _retired, _set_aside]
 """Step n leads from schema version n to n + 1. It may be interrupted anywhere and is then repeated as a whole, so each
 step must be idempotent. Steps are added at the end and never changed."""
 
@@ -136,19 +152,40 @@ class MongoStore:
         return self._entries.head().rows_to
 
     def waiting_count(self) -> int:
-        """Return the number of rows above the current version's ``trained_to``."""
+        """Return the number of rows above the current version's ``trained_to`` that are not set aside."""
         with self._lock:
-            return self._entries.head().rows_to - self._trained_to()
+            head, spent_to = self._entries.head().rows_to, self._trained_to()
+            left_out = self._asked(self._database.set_aside.count_documents, {"_id": {"$gt": spent_to, "$lte": head}})
+            return head - spent_to - int(left_out)
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
-        """Return the oldest waiting rows, oldest first, each with the sale that made it."""
+        """Return the oldest waiting rows, oldest first, each with the sale that made it; none is set aside."""
         with self._lock:
-            return self._entries.rows_after(self._trained_to(), limit)
+            spent_to = self._trained_to()
+            return self._entries.rows_after(spent_to, limit, self._left_out({"$gt": spent_to}))
 
     def held_out_rows(self, limit: int) -> list[StoredRow]:
-        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it."""
+        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it.
+
+        None is set aside.
+        """
         with self._lock:
-            return self._entries.held_out_to(self._trained_to(), limit)
+            spent_to = self._trained_to()
+            left_out = self._left_out({"$lte": spent_to, "$mod": [HOLD_OUT_EVERY, 0]})
+            return self._entries.held_out_to(spent_to, limit, left_out)
+
+    def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
+        """Set rows aside for good, also after a reset; one that is set aside already keeps its first record."""
+        if rows:  # the driver rejects an empty list
+            self._wrote(self._database.set_aside.bulk_write, [set_aside_change(row) for row in rows])
+
+    def set_aside_count(self) -> int:
+        """Return the number of rows that are set aside."""
+        return int(self._asked(self._database.set_aside.count_documents, {}))
+
+    def set_aside_rows(self, limit: int) -> list[SetAsideRow]:
+        """Return the rows that are set aside, the newest rows first."""
+        return [SetAsideRow(**json.loads(entry["body"])) for entry in self._newest("set_aside", limit)]
 
     # Models.
 
@@ -179,7 +216,7 @@ class MongoStore:
         return [version_of(json.loads(entry["body"])) for entry in self._newest("models", limit)]
 
     def forget_model(self) -> None:
-        """Remove all versions and rounds; sales and rows stay, and all rows wait again."""
+        """Remove all versions and rounds; sales and rows stay, and all rows wait again but those that are set aside."""
         # Versions last, and the newest of them last of all: interrupted, the newest is still there and the model is as
         # it was. The caller asks again.
         with self._lock:
@@ -271,7 +308,7 @@ class MongoStore:
         with self._lock:
             self._known_items = None
             self._entries.forget_head()
-            for name in ("entries", "items", "models", "rounds", "settings"):
+            for name in ("entries", "items", "models", "rounds", "settings", "set_aside"):
                 self._clear_collection(self._database[name])
             # Last: the notes say that the store is unfinished.
             self._wrote(self._database.notes.delete_many, {"_id": {"$ne": "schema"}})
@@ -297,6 +334,11 @@ class MongoStore:
                 lambda: self._database.models.find_one(sort=[("_id", DESCENDING)], projection={"trained_to": 1})
             )
             return int(found["trained_to"]) if found else 0
+
+    def _left_out(self, numbers: Document) -> set[int]:
+        """Return the numbers of the rows that are set aside, among these."""
+        found = self._asked(lambda: list(self._database.set_aside.find({"_id": numbers}, {"_id": 1})))
+        return {entry["_id"] for entry in found}
 
     def _newest(self, name: str, limit: int) -> list[Document]:
         with self._lock:

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from pymongo import ReplaceOne
+from pymongo import ReplaceOne, UpdateOne
 
 from cart_common.process.json_values import Json
 
-from .records import Item, ModelVersion, Sale, SourcedRow
+from .records import Item, ModelVersion, Sale, SetAsideRow, SourcedRow
 from .store import HOLD_OUT_EVERY
 
 Document = dict[str, Any]
@@ -102,6 +102,11 @@ def item_change(item: Item) -> Any:
     """Return the write that adds an item or replaces it."""
     fields = asdict(item)
     return ReplaceOne({"_id": fields.pop("code")}, fields, upsert=True)
+
+
+def set_aside_change(row: SetAsideRow) -> Any:
+    """Return the write that sets a row aside, unless it is."""
+    return UpdateOne({"_id": row.sequence}, {"$setOnInsert": {"body": json.dumps(asdict(row))}}, upsert=True)
 
 
 def version_document(version: ModelVersion) -> Document:

@@ -120,18 +120,22 @@ class EntryLog:
         found = self._server.ask(lambda: list(self._database.entries.find(query, fields)))
         return {entry["sale"]["sale_id"]: entry["sale"] for entry in found}
 
-    def rows_after(self, number: int, limit: int) -> list[StoredRow]:
-        """Return the oldest rows above this number, oldest first."""
+    def rows_after(self, number: int, limit: int, left_out: Set[int]) -> list[StoredRow]:
+        """Return the oldest rows above this number, oldest first, without those of the numbers ``left_out``."""
+
+        def is_wanted(found: int) -> bool:
+            return found > number and found not in left_out
+
         with self._server.lock:
             query = {"has_rows": True, "rows_to": {"$gt": number, "$lte": self.head().rows_to}}
             order = ("rows_to", ASCENDING)
-            return self._server.ask(lambda: self._rows_of(query, order, limit, lambda found: found > number))
+            return self._server.ask(lambda: self._rows_of(query, order, limit, is_wanted))
 
-    def held_out_to(self, number: int, limit: int) -> list[StoredRow]:
-        """Return the newest held-out rows up to and with this number, newest first."""
+    def held_out_to(self, number: int, limit: int, left_out: Set[int]) -> list[StoredRow]:
+        """Return the newest held-out rows up to and with this number, newest first, without those ``left_out``."""
 
         def is_wanted(found: int) -> bool:
-            return found <= number and is_held_out(found)
+            return found <= number and is_held_out(found) and found not in left_out
 
         query, order = {"held_out": True, "rows_from": {"$lte": number}}, ("rows_from", DESCENDING)
         return self._server.ask(lambda: self._rows_of(query, order, limit, is_wanted))

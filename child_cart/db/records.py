@@ -67,6 +67,16 @@ class StoredRow:
     """When that sale was made, by the cart's clock."""
 
 
+@dataclass(frozen=True)
+class SetAsideRow:
+    """A row that no model learns from or is measured on any more, since it spoils a training."""
+
+    sequence: int
+    row: Json
+    reason: str
+    set_aside_at: float
+
+
 class Origin(StrEnum):
     """Where a model version comes from."""
 

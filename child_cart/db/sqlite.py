@@ -11,7 +11,18 @@ from typing import Any, Final
 
 from cart_common.process.json_values import Json
 
-from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow, StoredRow, round_of, sale_of, version_of
+from .records import (
+    Item,
+    ModelVersion,
+    RoundRecord,
+    Sale,
+    SetAsideRow,
+    SourcedRow,
+    StoredRow,
+    round_of,
+    sale_of,
+    version_of,
+)
 from .sqlite_file import TIMEOUT_S, SqliteFile
 from .store import HOLD_OUT_EVERY, check_follows, is_held_out, steps_from
 
@@ -30,9 +41,10 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 _NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _RETIRED: Final = "ALTER TABLE items ADD COLUMN retired INTEGER NOT NULL DEFAULT 0"
 _SALE_OF_ROWS: Final = "ALTER TABLE cart_data ADD COLUMN sale INTEGER"
-MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED, _SALE_OF_ROWS]
+_SET_ASIDE: Final = "CREATE TABLE set_aside (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL)"
+MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED, _SALE_OF_ROWS, _SET_ASIDE]
 """Step n leads from schema version n to n + 1, in one transaction; steps are added at the end and never changed."""
-TABLES: Final = ("items", "sales", "batches", "cart_data", "models", "rounds", "settings", "notes")
+TABLES: Final = ("items", "sales", "batches", "cart_data", "models", "rounds", "settings", "notes", "set_aside")
 READ_AT_ONCE: Final = 10_000
 
 
@@ -114,20 +126,40 @@ class SqliteStore:
         return int(self._file.value("SELECT COALESCE(MAX(sequence), 0) FROM cart_data"))
 
     def waiting_count(self) -> int:
-        """Return the number of rows above the current version's ``trained_to``."""
+        """Return the number of rows above the current version's ``trained_to`` that are not set aside."""
         with self._file.lock:
-            return self.row_count() - self._trained_to()
+            spent_to = self._trained_to()
+            left_out = self._file.value("SELECT COUNT(*) FROM set_aside WHERE sequence > ?", spent_to)
+            return self.row_count() - spent_to - int(left_out)
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
-        """Return the oldest waiting rows, oldest first, each with the sale that made it."""
+        """Return the oldest waiting rows, oldest first, each with the sale that made it; none is set aside."""
         with self._file.lock:
-            return self._stored_rows("sequence > ? ORDER BY sequence", limit)
+            return self._stored_rows("sequence > ?", "sequence", limit)
 
     def held_out_rows(self, limit: int) -> list[StoredRow]:
-        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it."""
+        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it.
+
+        None is set aside.
+        """
         held_out = f"sequence % {HOLD_OUT_EVERY} = 0"
         with self._file.lock:
-            return self._stored_rows(f"{held_out} AND sequence <= ? ORDER BY sequence DESC", limit)
+            return self._stored_rows(f"{held_out} AND sequence <= ?", "sequence DESC", limit)
+
+    def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
+        """Set rows aside for good, also after a reset; one that is set aside already keeps its first record."""
+        bodies = [(row.sequence, json.dumps(asdict(row))) for row in rows]
+        with self._file.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO set_aside VALUES (?, ?)", bodies)
+
+    def set_aside_count(self) -> int:
+        """Return the number of rows that are set aside."""
+        return int(self._file.value("SELECT COUNT(*) FROM set_aside"))
+
+    def set_aside_rows(self, limit: int) -> list[SetAsideRow]:
+        """Return the rows that are set aside, the newest rows first."""
+        rows = self._file.rows("SELECT body FROM set_aside ORDER BY sequence DESC LIMIT ?", limit)
+        return [SetAsideRow(**json.loads(body)) for (body,) in rows]
 
     # Models.
 
@@ -151,7 +183,7 @@ class SqliteStore:
         return [version_of(json.loads(body)) for (body,) in rows]
 
     def forget_model(self) -> None:
-        """Remove all versions and rounds; sales and rows stay, and all rows wait again."""
+        """Remove all versions and rounds; sales and rows stay, and all rows wait again but those that are set aside."""
         with self._file.transaction() as connection:
             connection.execute("DELETE FROM models")
             connection.execute("DELETE FROM rounds")
@@ -282,12 +314,13 @@ class SqliteStore:
             yield from (values for _, *values in found)
             last = found[-1][0]
 
-    def _stored_rows(self, where: str, limit: int) -> list[StoredRow]:
+    def _stored_rows(self, where: str, order: str, limit: int) -> list[StoredRow]:
         """Return rows with their sales, by a condition on the last spent row; the lock is held."""
         rows = self._file.rows(
             "SELECT sequence, cart_data.body, COALESCE(sale_id, ''), "  # noqa: S608 - the conditions stand above
             "COALESCE(json_extract(sales.body, '$.sold_at'), 0.0) "
-            f"FROM cart_data LEFT JOIN sales ON number = sale WHERE {where} LIMIT ?",
+            f"FROM cart_data LEFT JOIN sales ON number = sale WHERE {where} "
+            f"AND sequence NOT IN (SELECT sequence FROM set_aside) ORDER BY {order} LIMIT ?",
             *(self._trained_to(), limit),
         )
         return [

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 from cart_common.process.errors import UserError
 from cart_common.process.json_values import Json
 
-from .records import Item, ModelVersion, RoundRecord, Sale, SourcedRow, StoredRow
+from .records import Item, ModelVersion, RoundRecord, Sale, SetAsideRow, SourcedRow, StoredRow
 from .refusals import Refusals
 
 T = TypeVar("T")
@@ -52,13 +52,19 @@ class LearningStore(Protocol):
     # Cart data.
 
     def waiting_count(self) -> int:
-        """Return the number of rows above the current version's ``trained_to``."""
+        """Return the number of rows above the current version's ``trained_to`` that are not set aside."""
 
     def waiting_rows(self, limit: int) -> list[StoredRow]:
-        """Return the oldest waiting rows, oldest first, each with the sale that made it."""
+        """Return the oldest waiting rows, oldest first, each with the sale that made it; none is set aside."""
 
     def held_out_rows(self, limit: int) -> list[StoredRow]:
-        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it."""
+        """Return the newest held-out rows that are not waiting, newest first, each with the sale that made it.
+
+        None is set aside.
+        """
+
+    def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
+        """Set rows aside for good, also after a reset; one that is set aside already keeps its first record."""
 
     # Models.
 
@@ -76,7 +82,7 @@ class LearningStore(Protocol):
         """Return the newest versions, newest first."""
 
     def forget_model(self) -> None:
-        """Remove all versions and rounds; sales and rows stay, and all rows wait again."""
+        """Remove all versions and rounds; sales and rows stay, and all rows wait again but those that are set aside."""
 
     def prune(self, versions: int, rounds: int) -> None:
         """Remove the records of all but the newest versions and rounds; at least one of each stays."""
@@ -132,6 +138,12 @@ class Store(LearningStore, Protocol):
 
     def row_count(self) -> int:
         """Return the number of rows, spent or not."""
+
+    def set_aside_count(self) -> int:
+        """Return the number of rows that are set aside."""
+
+    def set_aside_rows(self, limit: int) -> list[SetAsideRow]:
+        """Return the rows that are set aside, the newest rows first."""
 
     def note(self, name: str) -> str | None:
         """Return a note on the store itself, such as its owner."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -13,6 +14,13 @@ from ..model.trainer import Epoch
 
 log = logging.getLogger("cart.rounds")
 EVENTS_KEPT: Final = 50
+NAMED: Final = 3
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Return the first few texts for an event, and how many more there are."""
+    more = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
+    return "; ".join([*texts[:NAMED], *more])
 
 
 class Stage(StrEnum):

@@ -14,14 +14,14 @@ from cart_common.wire.messages import Role
 
 from ..config import CartSettings, SettingsBook
 from ..db.records import Origin, Verdict
-from ..model.csv_rows import read_rows
+from ..model.csv_rows import check_file
 from ..model.task import Task
 from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
 from ..transfers.peer_discovery import Peers
-from .activity import Activity, Stage
+from .activity import Activity, Stage, listed
 from .collection import Collection
 from .sharing import Sharing
 from .versions import Versions
@@ -137,13 +137,15 @@ class Bootstrap:
         version = await in_thread(self._versions.add, Origin.STARTER, target, trained)
         self._sharing.become(Role.SHELL)
         self._activity.note(f"Starter training on {trained.rows} rows done, accuracy {version.accuracy:.3f}.")
+        if trained.left_out:
+            self._activity.note(f"Left out of the starter training: {listed(trained.left_out)}.")
 
     async def _note(self, verdict: Verdict) -> None:
         self._activity.note(f"Model of cart {verdict.peer[:8]}: {verdict.reason}. {verdict.sentence}")
 
 
 def check_folder(versions: Versions, task: Task, settings: CartSettings, folder: Path) -> None:
-    """Refuse a folder with the model of another task, and starter rows that the trainer would refuse later.
+    """Refuse a folder with the model of another task, and a file of rows whose first lines the trainer would refuse.
 
     Raises:
         SettingError, CsvError: if the folder or the rows cannot be used.
@@ -155,4 +157,4 @@ def check_folder(versions: Versions, task: Task, settings: CartSettings, folder:
             "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
         )
     if settings.data and (current is None or current.origin in BEFORE_STARTER):
-        read_rows(task, Path(settings.data))
+        check_file(task, Path(settings.data))

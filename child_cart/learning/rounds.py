@@ -6,6 +6,8 @@ Each step that must not be lost ends with a record in the store; a cart that is 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -15,7 +17,7 @@ from cart_common.process.tasks import in_thread
 from cart_common.wire.messages import Role
 
 from ..config import SettingsBook
-from ..db.records import ModelVersion, Origin, Outcome, StoredRow
+from ..db.records import ModelVersion, Origin, Outcome, SetAsideRow, StoredRow
 from ..db.store import LearningStore
 from ..model.aggregation.base import ModelFacts
 from ..model.aggregation.registry import RULES
@@ -24,7 +26,7 @@ from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
 from ..transfers.peer_discovery import FoundCluster, Peers
-from .activity import Activity, Stage
+from .activity import Activity, Stage, listed
 from .collection import Accepted, Collection
 from .round_log import RoundLog
 from .row_choice import chosen_rows, judging_rows
@@ -127,7 +129,7 @@ class Rounds:
             if self.log.present.local_version is None:
                 await self._train()
             self._check_sharing()
-            own_rows = await self._judging([])
+            own_rows = await self._judging()
             collection = self._collection(own_rows)
             await self._collect(collection)
             await self._average(collection.accepted, own_rows)
@@ -151,27 +153,44 @@ class Rounds:
         self._activity.move_to(Stage.TRAINING)
         waiting = await in_thread(self._store.waiting_rows, self._book.current.max_round_rows)
         chosen = chosen_rows(waiting, self._book.current.dataset_size)
-        own_rows = await self._judging([entry for entry in chosen if entry.held_out])
-        rows = [entry.row for entry in chosen if not entry.held_out]
+        judging = await self._judging_entries([entry for entry in chosen if entry.held_out])
+        training = [entry for entry in chosen if not entry.held_out]
+        rows, own_rows = [entry.row for entry in training], [entry.row for entry in judging]
         target = self._versions.new_target()
         with self.log.timed("training"), self.sharing.training():
             trained = await self._trainer.train(
                 self._versions.stored(), rows, own_rows, target, self._activity.report_epoch
             )
+            await self._set_aside([*training, *judging], trained.faults)
             version = await in_thread(
                 self._versions.add, Origin.LOCAL, target, trained, waiting[-1].sequence, self.log.present.number
             )
         self.sharing.become(Role.SHELL)
         left_out = f", {len(waiting) - len(chosen)} left out" if len(chosen) < len(waiting) else ""
         self._activity.note(
-            f"Trained on {len(rows)} rows{left_out}: version {version.number}, accuracy {version.accuracy:.3f}."
+            f"Trained on {trained.rows} rows{left_out}: version {version.number}, accuracy {version.accuracy:.3f}."
         )
-        await self.log.save(local_version=version.number, local_accuracy=version.accuracy, rows=len(rows))
+        await self.log.save(local_version=version.number, local_accuracy=version.accuracy, rows=trained.rows)
 
-    async def _judging(self, of_this_round: list[StoredRow]) -> list[Json]:
+    async def _judging(self) -> list[Json]:
+        """Return the own rows that measure a model."""
+        return [entry.row for entry in await self._judging_entries([])]
+
+    async def _judging_entries(self, of_this_round: list[StoredRow]) -> list[StoredRow]:
         """Return the own rows that measure a model: chosen from these and from those of earlier rounds."""
         earlier = await in_thread(self._store.held_out_rows, HELD_OUT_READ)
-        return [entry.row for entry in judging_rows([*of_this_round, *earlier], OWN_EVALUATION_ROWS)]
+        return judging_rows([*of_this_round, *earlier], OWN_EVALUATION_ROWS)
+
+    async def _set_aside(self, entries: Sequence[StoredRow], faults: Sequence[Json]) -> None:
+        """Set rows aside that have spoiled a training, before its version spends them."""
+        if not faults:
+            return
+        now = time.time()
+        spoiling = [(entries[fault["place"]], fault["reason"]) for fault in faults]
+        rows = [SetAsideRow(entry.sequence, entry.row, reason, now) for entry, reason in spoiling]
+        await in_thread(self._store.set_aside, rows)
+        named = listed([f"row {row.sequence}: {row.reason}" for row in rows])
+        self._activity.note(f"Set aside, since no training takes {'it' if len(rows) == 1 else 'them'}: {named}.")
 
     async def _collect(self, collection: Collection) -> None:
         # A transfer outlives a lost link. A request without an offer does not, nor does the cluster: ask again.

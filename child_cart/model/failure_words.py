@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 MOST_WORDS: Final = 300
+OUT_OF_MEMORY: Final = {"MemoryError", "_ArrayMemoryError", "ResourceExhaustedError"}
+"""What Python, NumPy and TensorFlow raise when they are given no memory."""
 _PACKAGES: Final = ("child_cart.", "cart_common.")
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 # HDF5 puts the system's reason into the middle of its own words.

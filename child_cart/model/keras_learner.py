@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from .arrays import Array, Weights
 from .learner import EpochCallback, ExportError, epoch_orders
+from .tflite_file import tflite_bytes
 
 
 class KerasLearner:
@@ -63,7 +64,7 @@ class KerasLearner:
         if kind == "keras":
             self._model.save(target)
         elif kind == "tflite":
-            target.write_bytes(_tflite(self._model))
+            target.write_bytes(tflite_bytes(self._model))
         else:
             raise ExportError(f"There is no format {kind!r}.")
 
@@ -79,14 +80,6 @@ class KerasLearner:
             self._optimizer.apply(gradients, self._model.trainable_variables)
             total += loss * tf.cast(tf.shape(batch)[0], tf.float32)
         return total / tf.cast(rows, tf.float32)
-
-
-def _tflite(model: Any) -> bytes:
-    try:
-        return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    except Exception as error:  # the converter may raise anything, even from its C++ side
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ExportError(f"TensorFlow cannot convert this model to TFLite ({first_line[:200]}).") from error
 
 
 def _tensor(array: Array) -> tf.Tensor:

@@ -17,6 +17,7 @@ from cart_common.process.json_values import Json
 from cart_common.process.tasks import in_thread
 from cart_common.process.worker_process import WorkerAnswerTooLong, WorkerFault, WorkerGone, WorkerProcess
 
+from .failure_words import OUT_OF_MEMORY
 from .task import Row
 from .trainer import Epoch, EpochReport, Initial, PayloadRefused, Score, Stored, Trained, TrainerDied, TrainerError
 from .verdict import VerdictReason
@@ -25,8 +26,6 @@ log = logging.getLogger("cart.trainer")
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 GRACE_S: Final = 2.0
-OUT_OF_MEMORY: Final = {"MemoryError", "_ArrayMemoryError", "ResourceExhaustedError"}
-"""What Python, NumPy and TensorFlow raise when they are given no memory."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class TrainerSetup:
         idle_s: seconds without work after which it is ended.
         silence_s: seconds without an answer after which it is ended.
         log_path: file for its standard error; beside it lies its folder for temporary files.
+        is_tried: whether the task is tried when the first process starts.
     """
 
     task: str
@@ -54,6 +54,7 @@ class TrainerSetup:
     idle_s: float
     silence_s: float
     log_path: Path
+    is_tried: bool = False
 
 
 class ProcessTrainer:
@@ -62,6 +63,7 @@ class ProcessTrainer:
     def __init__(self, setup: TrainerSetup) -> None:
         self._setup = setup
         self._process: WorkerProcess | None = None
+        self._is_untried = setup.is_tried
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -161,6 +163,7 @@ class ProcessTrainer:
             "data": setup.data,
             "starter_rows": setup.starter_rows,
             "memory_bytes": setup.memory_bytes,
+            "is_tried": self._is_untried,
         }
         threads = str(setup.threads)
         # TensorFlow leaves files behind when it is killed: in a folder of its own they go with the next start.
@@ -185,6 +188,7 @@ class ProcessTrainer:
         answer = await self._process.attended(partial(self._answer, self._process))
         if "error" in answer:  # else it says that it is ready
             raise TrainerDied(str(self._failure(answer["error"], answer["sentence"])))
+        self._is_untried = False
         return self._process
 
     # In a thread.

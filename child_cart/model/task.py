@@ -15,6 +15,7 @@ from cart_common.process.errors import UserError
 from cart_common.process.field_errors import FieldErrors, parsed
 
 from .arrays import Array
+from .failure_words import reason_in
 from .learner import Learner
 from .partition import Partition
 
@@ -122,7 +123,13 @@ class KerasTask:
         from .keras_learner import KerasLearner, set_seed  # noqa: PLC0415 - imports TensorFlow
 
         set_seed(self.seed)
-        return KerasLearner(self.build_model(), self.epochs, self.batch_size, self.seed)
+        model = self.build_model()
+        if getattr(model, "optimizer", None) is None:
+            raise TaskError(
+                f"The model of the task {self.name!r} is not compiled: call its compile, with an optimizer and a loss, "
+                "in build_model."
+            )
+        return KerasLearner(model, self.epochs, self.batch_size, self.seed)
 
     def sale_row(self, line: SoldLine) -> Row | None:
         """Learn nothing from sales."""
@@ -139,6 +146,11 @@ class KerasTask:
     def summary(self, predict: Callable[[Array], Array]) -> dict[str, Any]:
         """Return nothing more to show."""
         return {}
+
+
+def is_tried(name: str) -> bool:
+    """Return whether a cart tries the task of this name before it is ready: the built-in ones were tested before."""
+    return name not in BUILT_IN
 
 
 def load_task(name: str) -> Task:
@@ -175,10 +187,15 @@ def checked_row(task: Task, fields: Mapping[str, object]) -> Row:
     """Return the fields as a row of the task that can be stored.
 
     Raises:
-        RowError: if the task rejects them, or the row is not plain JSON. A number that is not finite is not: one such
-            row would make every weight of the model NaN.
+        RowError: if the task rejects them, by any exception, or the row is not plain JSON. A number that is not finite
+            is not: one such row would make every weight of the model NaN.
     """
-    row = task.parse_row(fields)
+    try:
+        row = task.parse_row(fields)
+    except RowError:
+        raise
+    except Exception as error:  # the task is the user's, and its fields may be anything
+        raise RowError(f"the task does not take it ({type(error).__name__}: {reason_in(str(error))})") from error
     try:
         json.dumps(row, allow_nan=False)
     except (TypeError, ValueError) as error:

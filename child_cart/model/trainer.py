@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -54,6 +54,10 @@ class Trained:
     accuracy: float
     summary: Json
     rows: int = 0
+    faults: Sequence[Json] = ()
+    """The ``place`` and ``reason`` of each row that is left out, counted over the rows and then the own rows."""
+    left_out: Sequence[str] = ()
+    """Starter rows that are left out, as words."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from typing import Any, TypeVar
 from cart_common.process.json_values import Json
 
 from .aggregation import average
-from .arrays import Array, Weights, bytes_of, specs_of, widened
-from .csv_rows import read_rows
+from .arrays import Array, TensorSpec, Weights, bytes_of, specs_of, widened
+from .csv_rows import sample_rows
+from .failure_words import reason_in
 from .learner import right_count
 from .model_files import ModelFiles
 from .partition import Partition
+from .row_faults import Faults, array_faults, found_faults, measuring_faults
 from .task import Row, Task
 from .verdict import weights_problem
 from .weights_file import WeightsError
@@ -97,17 +99,39 @@ class TrainerCommands:
         }
 
     def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str) -> Steps[Json]:
-        """Train the base model on these rows and write it to the target."""
-        weights: Weights = self.base(base)
-        if rows:
-            weights = yield Train(weights, *self._task.arrays(rows))
-        written = yield from self._written(weights, own_rows, target)
-        return {**written, "rows": len(rows)}
+        """Train the base model on these rows and write it to the target.
+
+        Rows that spoil the training are left out, and named as ``faults``: their places count the rows, then the own
+        rows, with a reason for each.
+        """
+        weights = self.base(base)
+        trained, faults = (yield from self._trained(weights, rows)) if rows else (weights, {})
+        own_faults: Faults = {}
+        if own_rows:
+            own_faults = yield from measuring_faults(self._task, own_rows, _Attempts(self._task, trained, self._specs))
+        written = yield from self._written(trained, _without(own_faults, own_rows), target)
+        named = {**faults, **{len(rows) + place: reason for place, reason in own_faults.items()}}
+        return {
+            **written,
+            "rows": len(rows) - len(faults),
+            "faults": [{"place": place, "reason": named[place]} for place in sorted(named)],
+        }
 
     def start(self, base: Json, own_rows: list[Row], target: str) -> Steps[Json]:
-        """Train the base model on the starter rows and write it to the target."""
-        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._partition)
-        return (yield from self.train(base, rows[: self._starter_limit], own_rows, target))
+        """Train the base model on the starter rows and write it to the target; name those that are left out."""
+        starter = self.starter_rows()
+        result = yield from self.train(base, starter.rows, own_rows, target)
+        return {**result, "left_out": starter.left_out(result.pop("faults"))}
+
+    def starter_rows(self) -> StarterRows:
+        """Return the rows that this cart starts from."""
+        if self._data is None:
+            rows = self._task.starter_rows(self._partition)[: self._starter_limit]
+            return StarterRows(rows, [f"starter row {number}" for number in range(1, len(rows) + 1)])
+        # Carts that are given one file draw other rows of it.
+        found = sample_rows(self._task, self._data, self._starter_limit, seed=self._partition.index)
+        wrong = [f"line {wrong.number}: {wrong.reason}" for wrong in found.wrong]
+        return StarterRows(found.rows, [f"line {number}" for number in found.lines], wrong)
 
     def score(self, path: str, own_rows: list[Row]) -> Steps[Json]:
         """Check a received payload and measure its accuracy."""
@@ -147,10 +171,20 @@ class TrainerCommands:
     def _payload(self, path: str) -> list[Array]:
         return self._files.payload(Path(path), bytes_of(self._specs))
 
+    def _trained(self, weights: Weights, rows: Sequence[Row]) -> Steps[tuple[Weights, Faults]]:
+        """Train on these rows; if that fails, on those that do not spoil it. Return the weights and the others."""
+        attempts = _Attempts(self._task, weights, self._specs)
+        outcome = yield from attempts.outcome(rows)
+        if not isinstance(outcome, Exception):
+            return outcome, {}
+        faults = yield from found_faults(self._task, rows, attempts)
+        again = (yield from attempts.outcome(_without(faults, rows))) if faults else outcome
+        if isinstance(again, Exception):  # it is not the rows
+            raise outcome
+        return again, faults
+
     def _written(self, weights: Weights, own_rows: Sequence[Row], target: str) -> Steps[Json]:
-        wrong = weights_problem(weights, self._specs)
-        if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
-            raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
+        _usable(weights, self._specs)
         accuracy = yield from self._accuracy(weights, own_rows)
         summary = yield Summarise(weights)
         return {"accuracy": accuracy, "summary": summary, "digest": self._files.write(Path(target), weights)}
@@ -158,6 +192,7 @@ class TrainerCommands:
     def _accuracy(self, weights: Weights, own_rows: Sequence[Row]) -> Steps[float]:
         """Return the fraction that is right of the common evaluation rows and the cart's own; 0 without any."""
         measured = [self._common] if self._common_rows else []
+        own_rows = _without(array_faults(self._task, own_rows), own_rows) if own_rows else []
         measured += [self._task.arrays(own_rows)] if own_rows else []
         right = 0
         for inputs, targets in measured:
@@ -168,6 +203,62 @@ class TrainerCommands:
     @cached_property
     def _common(self) -> tuple[Array, Array]:
         return self._task.arrays(self._common_rows)
+
+
+@dataclass(frozen=True)
+class StarterRows:
+    """Rows to start from, their names, and sentences about what is none."""
+
+    rows: list[Row]
+    names: Sequence[str]
+    wrong: Sequence[str] = ()
+
+    def left_out(self, faults: Sequence[Json]) -> list[str]:
+        """Return as sentences what is no row, and the rows with these faults."""
+        return [*self.wrong, *(f"{self.names[fault['place']]}: {fault['reason']}" for fault in faults)]
+
+
+@dataclass(frozen=True)
+class _Attempts:
+    """Trainings that may fail, from these weights."""
+
+    task: Task
+    weights: Weights
+    specs: Sequence[TensorSpec]
+
+    def answers(self, inputs: Any) -> Steps[Any]:
+        """Predict."""
+        return (yield Predict(self.weights, inputs))
+
+    def trained(self, rows: Sequence[Row]) -> Steps[Weights | str]:
+        """Train on these rows; return the weights, or why there are none."""
+        outcome = yield from self.outcome(rows)
+        if isinstance(outcome, WeightsError):
+            return "after a training with it the weights cannot be used: it may hold an extreme number"
+        if isinstance(outcome, Exception):
+            return f"a training with it fails ({type(outcome).__name__}: {reason_in(str(outcome))})"
+        return outcome
+
+    def outcome(self, rows: Sequence[Row]) -> Steps[Weights | Exception]:
+        """Train on these rows; return the weights, or what the training has raised."""
+        try:
+            trained: Weights = yield Train(self.weights, *self.task.arrays(rows))
+            return _usable(trained, self.specs)
+        except MemoryError:  # says nothing of the rows
+            raise
+        except Exception as error:  # the task is the user's, and may raise anything
+            return error
+
+
+def _usable(weights: Weights, specs: Sequence[TensorSpec]) -> Weights:
+    wrong = weights_problem(weights, specs)
+    if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
+        raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
+    return weights
+
+
+def _without(faults: Faults, rows: Sequence[Row]) -> list[Row]:
+    return [row for place, row in enumerate(rows) if place not in faults]
 
 
 def model_signature(task_name: str, weights: Weights) -> str:

@@ -21,13 +21,15 @@ from typing import IO
 from cart_common.process.json_values import Json
 
 from .arrays import Weights
-from .failure_words import failure_sentence
+from .failure_words import OUT_OF_MEMORY, failure_sentence
 from .learner import EpochCallback
 from .model_description import describe
 from .model_files import DISK
 from .partition import Partition
-from .task import KerasTask, Task, load_task
+from .plain_json import plain_json
+from .task import KerasTask, Task, TaskError, load_task
 from .trainer_commands import Computation, Predict, Steps, Summarise, Train, TrainerCommands
+from .trial import TRIED_ROWS, trial_rows, try_task
 
 log = logging.getLogger("trainer")
 
@@ -40,23 +42,40 @@ class Worker:
     Args:
         task: what the model learns.
         commands: makes the commands of this cart, from the starting weights.
+
+    Attributes:
+        commands: those.
     """
 
     def __init__(self, task: Task, commands: Callable[[Weights], TrainerCommands]) -> None:
         self._task = task
         self._learner = task.build_learner()
-        self._commands = commands(self._learner.weights())
+        initial = self._learner.weights()
+        if not initial:
+            raise TaskError(
+                f"The model of the task {task.name!r} has no weights before its first training: begin it with "
+                "keras.Input, so that every cart starts from the same."
+            )
+        self.commands = commands(initial)
         self._held: Weights | None = None
 
     def carry_out(self, name: str, arguments: Json, report: Report) -> Json:
         """Carry out the command of this name; return its result."""
         if name == "export":
             return self._export(**arguments)
-        steps: Steps[Json] = getattr(self._commands, name)(**arguments)
-        result = None
+        steps: Steps[Json] = getattr(self.commands, name)(**arguments)
         try:
+            wanted = next(steps)
             while True:
-                result = self._compute(steps.send(result), report)
+                try:
+                    result = self._compute(wanted, report)
+                except Exception as error:  # the steps may find out which rows have caused it
+                    self._held = None
+                    if type(error).__name__ in OUT_OF_MEMORY:
+                        raise
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(result)
         except StopIteration as end:
             return dict(end.value)
         finally:
@@ -75,11 +94,11 @@ class Worker:
             case Predict(inputs=inputs):
                 return self._learner.predict(inputs)
             case Summarise():
-                return self._task.summary(self._learner.predict)
+                return plain_json(self._task.summary(self._learner.predict))
 
     def _export(self, base: Json, kind: str, target: str) -> Json:
         """Write the base model to the target as ``keras`` or ``tflite``."""
-        self._learner.set_weights(self._commands.base(base))
+        self._learner.set_weights(self.commands.base(base))
         self._learner.export(kind, Path(target))
         if isinstance(self._task, KerasTask) and self._task.input_fields:
             describe(Path(target), self._task)
@@ -140,9 +159,13 @@ def main() -> None:
 
     def build() -> Worker:
         task, partition = load_task(setup["task"]), Partition(*setup["partition"])
-        return Worker(
+        worker = Worker(
             task, lambda initial: TrainerCommands(task, partition, data, setup["starter_rows"], initial, DISK)
         )
+        if setup["is_tried"]:
+            rows = trial_rows(task, lambda: worker.commands.starter_rows().rows)
+            try_task(worker, rows[:TRIED_ROWS])
+        return worker
 
     serve(build, sys.stdin, answers)
 

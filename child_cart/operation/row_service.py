@@ -7,15 +7,18 @@ from typing import Final
 
 from cart_common.process.json_values import Json
 
+from ..db.records import SetAsideRow
 from ..db.store import Store
 from ..model.task import RowError, Task, checked_row
+from . import set_aside_csv
 
 NAMED_ROWS: Final = 5
 """How many wrong rows an error names; a batch may have thousands."""
+MOST_WRITTEN: Final = 100_000
 
 
 class RowService:
-    """Takes rows into the store. Every method may be called from any thread.
+    """Takes rows into the store, and shows those that spoil trainings. Every method may be called from any thread.
 
     Args:
         store: where rows are kept.
@@ -37,6 +40,14 @@ class RowService:
         added = self._store.record_rows(batch_id, self._checked(rows))
         self._rows_added()
         return added
+
+    def set_aside(self, limit: int) -> list[SetAsideRow]:
+        """Return the rows that are set aside, the newest rows first."""
+        return self._store.set_aside_rows(limit)
+
+    def set_aside_csv(self) -> str:
+        """Return them as CSV."""
+        return set_aside_csv.written(self._store.set_aside_rows(MOST_WRITTEN))
 
     def _checked(self, rows: Sequence[object]) -> list[Json]:
         checked, wrong = [], []

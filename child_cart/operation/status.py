@@ -48,11 +48,12 @@ class ModelSummary:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """Rows that wait for training, how many of them start a round, and all rows."""
+    """Rows that wait for training, how many of them start a round, all rows, and those that are set aside."""
 
     waiting: int
     dataset_size: int
     total: int
+    set_aside: int
 
 
 @dataclass(frozen=True)

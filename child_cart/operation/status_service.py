@@ -145,7 +145,7 @@ class StatusService:
             stage_since=_wall_time_of(activity.since),
             epoch=activity.epoch,
             model=_model_summary(version) if version else None,
-            rows=RowCounts(figures.waiting, settings.dataset_size, figures.rows),
+            rows=RowCounts(figures.waiting, settings.dataset_size, figures.rows, figures.set_aside),
             round_number=record.number if record else None,
             rounds_ended=rounds_ended(figures.rounds),
             scanner=self._scanner.status(),

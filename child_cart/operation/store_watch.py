@@ -20,6 +20,7 @@ class StoreFigures:
     """Counts and the newest rounds at ``seen_at``; ``trouble`` says why the figures are old, empty if they are not."""
 
     waiting: int
+    set_aside: int
     rows: int
     sales: int
     rounds: tuple[RoundRecord, ...]
@@ -61,6 +62,7 @@ class StoreWatch:
             self._try_again()
             self._last = StoreFigures(
                 waiting=store.waiting_count(),
+                set_aside=store.set_aside_count(),
                 rows=store.row_count(),
                 sales=store.sale_count(),
                 rounds=tuple(store.rounds(RECENT_ROUNDS)),

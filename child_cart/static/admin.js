@@ -8,7 +8,7 @@ import { showExports, startExports } from "./exports.js";
 import { showFigures } from "./figures.js";
 import { clock, duration } from "./format.js";
 import { startLog } from "./log.js";
-import { showCautions, showOverview } from "./overview.js";
+import { showCautions, showOverview, showSetAside } from "./overview.js";
 import { showLiveRound, showRounds } from "./rounds.js";
 import { startSettings } from "./settings.js";
 import { showTransfers } from "./transfers.js";
@@ -17,11 +17,12 @@ const EVERY_MS = 1000;
 const ROUNDS_SHOWN = 10;
 const ROUNDS_CHARTED = 100;
 const VERSIONS_SHOWN = 200;
+const SET_ASIDE_SHOWN = 20;
 
 let timer = 0;
 let polling = false;
 let lastAnswer = 0; // by this browser's clock, in milliseconds
-const kept = { rounds: "" };
+const kept = { rounds: "", setAside: 0 };
 
 async function poll() {
   clearTimeout(timer);
@@ -46,8 +47,11 @@ async function show(status) {
   showLiveRound(status.round, status);
   showCautions(status);
   showExports(status);
-  const { model, store } = status;
+  const { model, rows, store } = status;
   if (!store.answers) return; // the rest is from the store
+  await ifChanged("setAside", rows.set_aside, async () => {
+    showSetAside((await get(`/api/rows/set-aside?limit=${SET_ASIDE_SHOWN}`)).rows, rows.set_aside);
+  });
   await ifChanged("rounds", `${status.rounds_ended} ${model?.number} ${model?.created_at}`, async () => {
     const [{ versions }, { rounds }, figures] = await Promise.all([
       get(`/api/versions?limit=${VERSIONS_SHOWN}`), get(`/api/rounds?limit=${ROUNDS_CHARTED}`), get("/api/figures")]);

@@ -14,6 +14,7 @@ const STAGES = {
   AVERAGING: "Averaging the accepted models with its own.",
 };
 let last = null; // bytes moved by the last status, for the speed
+const ROW_CHARS = 200;
 const ROUND_STAGES = ["TRAINING", "CLUSTERING", "COLLECTING", "AVERAGING"];
 
 export function showOverview(status) {
@@ -118,6 +119,14 @@ function showModel({ model, rows, sales }) {
   bar.max = rows.dataset_size;
   bar.value = Math.min(rows.waiting, rows.dataset_size);
   say(byId("rows-about"), `${many(rows.total, "row")} kept in all, ${many(sales, "sale")}`);
+}
+
+/** Show the newest rows that no training takes, each with its reason. */
+export function showSetAside(rows, total) {
+  byId("set-aside").hidden = total === 0;
+  say(byId("set-aside-count"), `${many(total, "row")} set aside`);
+  keyed(byId("set-aside-list"), rows, (row) => row.sequence, () => el("li"),
+    (node, row) => say(node, `Row ${row.sequence}: ${row.reason}. ${JSON.stringify(row.row).slice(0, ROW_CHARS)}`));
 }
 
 function showScanner({ decoder, formats, sentence, camera }) {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from cart_common.process.json_values import Json
-from child_cart.db.records import ModelVersion, RoundRecord, StoredRow
+from child_cart.db.records import ModelVersion, RoundRecord, SetAsideRow, StoredRow
 from child_cart.db.store import check_follows, is_held_out
 from child_cart.model.arrays import Array, TensorSpec, Weights, widened
 from child_cart.model.codec import decode
@@ -59,6 +59,12 @@ class MemoryStore:
     def held_out_rows(self, limit: int) -> list[StoredRow]:
         """Return the newest held-out rows that are not waiting, newest first."""
         return list(self._held_out)[::-1][:limit]
+
+    def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
+        """Forget rows that spoil a training."""
+        gone = {row.sequence for row in rows}
+        self._waiting = deque(stored for stored in self._waiting if stored.sequence not in gone)
+        self._held_out = deque((stored for stored in self._held_out if stored.sequence not in gone), HELD_OUT_KEPT)
 
     def add_version(self, version: ModelVersion) -> None:
         """Keep a version, and spend its rows."""

@@ -45,9 +45,12 @@ class CsvColumns:
             SettingError: if there is no such column, it has one value or too many, or no other column is of numbers.
         """
         names = list(rows[0])
-        target = target.strip().lower() or names[-1]
-        if target not in names:
+        named = [name for name in names if name == target.strip()] or [
+            name for name in names if name.casefold() == target.strip().casefold()
+        ]
+        if target and len(named) != 1:
             raise SettingError(f"--target is {shown(target)!r}; it must be one of {', '.join(map(shown, names))}.")
+        target = named[0] if named else names[-1]
         classes = tuple(sorted({row[target] for row in rows}))
         if not 2 <= len(classes) <= MOST_CLASSES:
             values = f"{len(classes):,} different value{'s' if len(classes) > 1 else ''}"

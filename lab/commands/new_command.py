@@ -17,9 +17,7 @@ from rich.console import Console
 from cart_common.process.os_errors import error_words
 from cart_common.process.redaction import shown
 from cart_common.process.settings import SettingError
-from child_cart.model.arrays import Array
-from child_cart.model.csv_rows import read_rows
-from child_cart.model.task import KerasTask, Row
+from child_cart.model.csv_rows import read_fields
 
 from .csv_columns import CsvColumns
 from .scaffold import TaskNames, task_files
@@ -52,21 +50,11 @@ def new_command(argv: Sequence[str], console: Console) -> int:
     written = task_files(_template(with_csv=bool(given.data)), names, commands)
     left_out: tuple[str, ...] = ()
     if given.data:
-        columns = CsvColumns.of(read_rows(_AnyColumns(), Path(given.data)), given.target)
+        columns = CsvColumns.of(read_fields(Path(given.data)), given.target)
         written["fields.py"], left_out = columns.source(written["fields.py"]), columns.left_out
     _write(folder, written, given.data)
     _tell(console, names, written, commands, left_out)
     return 0
-
-
-class _AnyColumns(KerasTask):
-    """Takes the rows of a CSV file as they are: texts by the names of the columns."""
-
-    def parse_row(self, fields: Mapping[str, object]) -> Row:
-        return dict(fields)
-
-    def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
-        raise NotImplementedError
 
 
 def _write(folder: Path, written: Mapping[str, str], data: str | None) -> None:

@@ -1,11 +1,11 @@
 """Where rows come from: the file ``rows.csv`` beside this module, whose first line names the columns."""
 
-import csv
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from child_cart.model.csv_rows import read_fields
 from child_cart.model.task import Row
 
 FILE = Path(__file__).with_name("rows.csv")
@@ -23,7 +23,4 @@ def rows_for(use: str) -> list[Row]:
 
 @cache
 def _rows() -> list[Row]:
-    with open(FILE, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        names = [name.strip().lower() for name in next(reader)]
-        return [dict(zip(names, (value.strip() for value in values), strict=True)) for values in reader if values]
+    return [dict(fields) for fields in read_fields(FILE)]

@@ -7,13 +7,14 @@ import csv
 import io
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from support.carts.fake_trainer import FakeTrainer
 from support.carts.shown import Shown
 
-from child_cart.db.records import Outcome, RoundRecord, Verdict
+from child_cart.db.records import Outcome, RoundRecord, SetAsideRow, Verdict
 from child_cart.learning.exports import ExportKind, Exports, ExportState
 from child_cart.model.verdict import VerdictReason
 from child_cart.network.link_state import LinkState, LinkStatus
@@ -57,6 +58,25 @@ def test_rounds_are_taken_away_as_csv_and_as_json(shown: Shown) -> None:
     answer = shown.client.get("/api/rounds.json")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="rounds.json"'
     assert [entry["number"] for entry in answer.json["rounds"]] == [2, 1]
+
+
+def test_rows_that_are_set_aside_are_shown_and_taken_away_as_csv(shown: Shown) -> None:
+    shown.store.record_rows("b", [{"x": [1e38], "=f": "=1+1"}, {"y": 2}])
+    aside = [SetAsideRow(1, {"x": [1e38], "=f": "=1+1"}, "=cmd()", 1.7e9), SetAsideRow(2, {"y": 2}, "no x", 1.7e9)]
+    shown.store.set_aside(aside)
+    assert shown.client.get("/api/status").json["rows"] == {
+        "waiting": 0,
+        "dataset_size": 100,
+        "total": 2,
+        "set_aside": 2,
+    }
+    assert shown.client.get("/api/rows/set-aside?limit=1").json == {"rows": [asdict(aside[1])]}
+    answer = shown.client.get("/api/rows/set-aside.csv")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="set-aside.csv"'
+    newest, oldest = csv.DictReader(io.StringIO(answer.text))
+    assert (newest["sequence"], newest["reason"], newest["y"], newest["x"]) == ("2", "no x", "2", "")
+    assert (oldest["set_aside_at_utc"], oldest["x"]) == ("2023-11-14 22:13:20", "[1e+38]")
+    assert (oldest["reason"], oldest["'=f"]) == ("'=cmd()", "'=1+1")
 
 
 def test_csv_of_no_round_has_its_columns() -> None:

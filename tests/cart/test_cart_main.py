@@ -21,7 +21,7 @@ from support.processes.programs import LIGHT_TASK, ROOT, BridgeProcess, CartProc
 
 from cart_common.process.settings import flag_name
 
-BROKEN = "Month,Gender,Item\n1,0,1\n1,0,77\n"
+BROKEN = "Month,Gender,Item\n1,0,77\n1,0\n"
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +40,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["--task", "nothing"], "There is no task 'nothing'"),
         (["--task", "no.such:Thing"], "cannot be loaded"),
         (["--data", "/no/such.csv"], "/no/such.csv cannot be read: No such file"),
-        (["--data", "BROKEN"], "line 3: item is '77'; it must be a whole number from 1 to 6."),
+        (["--data", "BROKEN"], "line 2: item is '77'; it must be a whole number from 1 to 6."),
         (["--bridge", "ws://[::1"], "it must be like ws://"),
         (["--bridge", "ws://host:99999"], "it must be like ws://"),
         (["--host", "a..b"], "The pages cannot listen on a..b"),

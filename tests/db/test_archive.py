@@ -19,7 +19,7 @@ from child_cart.db import csv_file, json_file
 from child_cart.db.archive import columns_of, write_archive
 from child_cart.db.archive_reading import ArchiveError, RecordChecks, read_archive, read_counts
 from child_cart.db.migration import Contents
-from child_cart.db.records import BillLine, Item, RoundRecord, Sale, SourcedRow, Verdict
+from child_cart.db.records import BillLine, Item, RoundRecord, Sale, SetAsideRow, SourcedRow, Verdict
 from child_cart.db.spreadsheet import cell_of, escaped, unescaped, value_of
 from child_cart.model.shopping import Shopping
 from child_cart.model.stored_rows import StoredRowCheck
@@ -178,21 +178,21 @@ class Scaled(Machines):
 
 
 @pytest.mark.parametrize("task", [Machines(), Scaled()])
-@pytest.mark.parametrize("form", [1, 2, 3])
+@pytest.mark.parametrize("form", [1, 2, 3, 4])
 def test_rows_that_are_stored_otherwise_than_parsed_come_back(tmp_path, task, form) -> None:
     rows = [{"x": [0.5], "fails": 0}, {"x": [-1.5], "fails": 1}]
     write(tmp_path, contents(rows=sourced(rows)))
     about = tmp_path / "archive.json"
-    about.write_text(about.read_text().replace('"format": 3', f'"format": {form}'))
+    about.write_text(about.read_text().replace('"format": 4', f'"format": {form}'))
     assert list(read_archive(tmp_path, checks(StoredRowCheck(task))).rows) == sourced(rows)
 
 
-@pytest.mark.parametrize("form", [1, 2, 3])
+@pytest.mark.parametrize("form", [1, 2, 3, 4])
 def test_a_row_that_parsing_gives_back_says_nothing_about_the_next(tmp_path, form) -> None:
     rows = [{"x": [value], "fails": 0} for value in (0.0, 0.5, 0.0, 0.8)]
     write(tmp_path, contents(rows=sourced(rows)))
     about = tmp_path / "archive.json"
-    about.write_text(about.read_text().replace('"format": 3', f'"format": {form}'))
+    about.write_text(about.read_text().replace('"format": 4', f'"format": {form}'))
     assert list(read_archive(tmp_path, checks(StoredRowCheck(Scaled()))).rows) == sourced(rows)
 
 
@@ -220,7 +220,7 @@ def test_a_task_of_format_2_may_have_a_field_that_format_3_uses_itself(tmp_path)
     write(tmp_path, contents())
     (tmp_path / "cart_data.csv").write_text("sequence,sale_id\n1,mine\n")
     about = tmp_path / "archive.json"
-    about.write_text(about.read_text().replace('"format": 3', '"format": 2'))
+    about.write_text(about.read_text().replace('"format": 4', '"format": 2'))
     assert list(read_archive(tmp_path, unchecked()).rows) == sourced([{"sale_id": "mine"}])
 
 
@@ -344,3 +344,31 @@ def test_damaged_bytes_are_refused_or_read(name, junk, cut) -> None:
 
 def test_columns_are_those_of_all_rows() -> None:
     assert columns_of(sourced([{"a": 1}, {"b": 2, "a": 3}])) == ["a", "b"]
+
+
+def test_rows_that_are_set_aside_come_back_though_the_task_cannot_learn_from_them(tmp_path) -> None:
+    rows = sourced([{"x": [0.5], "fails": 0}, {"y": 1}])
+    kept = [SetAsideRow(2, {"y": 1}, "there is no x", 5.5)]
+    write(tmp_path, contents(rows=rows, set_aside=kept))
+    assert read_counts(tmp_path).set_aside == 1
+    found = read_archive(tmp_path, checks(StoredRowCheck(Machines())))
+    assert (list(found.rows), list(found.set_aside)) == (rows, kept)
+    about = tmp_path / "archive.json"
+    about.write_text(about.read_text().replace('"format": 4', '"format": 3'))
+    assert list(read_archive(tmp_path, unchecked()).set_aside) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "sentence"),
+    [
+        ([{"sequence": 0, "row": {}, "reason": "", "set_aside_at": 1}], "record 1: its sequence 0 must be above 0"),
+        ([{"sequence": 1, "row": [], "reason": "", "set_aside_at": 1}], "record 1: row is"),
+        ([{"sequence": 1, "row": {}, "reason": 7, "set_aside_at": 1}], "record 1: reason is '7'"),
+        ([{"sequence": 1}], "record 1: .*missing"),
+    ],
+)
+def test_a_wrong_record_of_a_row_set_aside_is_named(tmp_path, records, sentence) -> None:
+    write(tmp_path, contents())
+    (tmp_path / "set_aside.json").write_text(json.dumps(records))
+    with pytest.raises(ArchiveError, match=rf"set_aside\.json, {sentence}"):
+        read_archive(tmp_path, unchecked())

@@ -5,7 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from child_cart.db.records import BillLine, Item, ModelVersion, Origin, Outcome, RoundRecord, Sale, SourcedRow, Verdict
+from child_cart.db.records import (
+    BillLine,
+    Item,
+    ModelVersion,
+    Origin,
+    Outcome,
+    RoundRecord,
+    Sale,
+    SetAsideRow,
+    SourcedRow,
+    Verdict,
+)
 from child_cart.db.sqlite import SqliteStore
 from child_cart.db.store import HOLD_OUT_EVERY, StoreError
 
@@ -335,3 +346,40 @@ def test_a_store_that_is_cleared_is_as_new(reopen) -> None:
     assert (store.settings(), store.note("unfinished"), list(store.batch_ids())) == ({}, None, [])
     assert store.record_rows("b", [{"a": 3}])
     assert [(row.sequence, row.row) for row in store.waiting_rows(9)] == [(1, {"a": 3})]
+
+
+def aside(sequence, reason="no number", at=5.5):
+    return SetAsideRow(sequence, {"n": sequence - 1, "x": [0.5]}, reason, at)
+
+
+def test_rows_that_are_set_aside_wait_no_more_and_measure_nothing_also_after_a_reset(reopen):
+    store = reopen()
+    store.record_rows("b", rows(24))
+    store.add_version(version(0))
+    store.set_aside([])
+    store.set_aside([aside(3), aside(20)])
+    assert store.waiting_count() == reopen().waiting_count() == 22
+    store = reopen()
+    assert [entry.sequence for entry in store.waiting_rows(4)] == [1, 2, 4, 5]
+    assert [entry.sequence for entry in store.waiting_rows(99)] == [n for n in range(1, 25) if n not in (3, 20)]
+    store.add_version(version(1, trained_to=22))
+    assert store.waiting_count() == len(store.waiting_rows(99)) == 2
+    assert [entry.sequence for entry in store.held_out_rows(9)] == [10]
+    store.set_aside([aside(10), aside(24)])
+    assert store.held_out_rows(9) == []
+    assert store.waiting_count() == 1
+    store.forget_model()
+    assert store.waiting_count() == len(store.waiting_rows(99)) == 20
+
+
+def test_a_row_that_is_set_aside_keeps_its_first_reason(reopen):
+    store = reopen()
+    store.record_rows("b", rows(9))
+    store.set_aside([aside(3)])
+    store.set_aside([aside(3, "another", 7.5), aside(8)])
+    assert store.set_aside_count() == 2
+    assert reopen().set_aside_rows(9) == [aside(8), aside(3)]
+    assert reopen().set_aside_rows(1) == [aside(8)]
+    store = reopen()
+    store.clear()
+    assert (store.set_aside_count(), store.set_aside_rows(9)) == (0, [])

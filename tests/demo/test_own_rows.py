@@ -79,15 +79,6 @@ def test_without_a_file_a_cart_gets_the_rest_of_its_partition():
     assert sum(map(len, to_buy)) == 600 - 2 * PLAN.starter_rows
 
 
-def test_an_error_of_the_task_is_a_sentence(tmp_path):
-    class Careless(TurnTask):
-        def parse_row(self, fields):
-            return {"turn": fields["turns"]}
-
-    with pytest.raises(RowsError, match=r"The task x:Careless cannot read .*/rows.csv: KeyError: 'turns'\."):
-        of_csv(tmp_path, Careless(), "x:Careless", "third,turn\n0,0.1\n")
-
-
 class OneSided(LightTask):
     def starter_rows(self, partition):
         return super().starter_rows(partition) if partition.index else []

@@ -103,14 +103,14 @@ def test_a_csv_file_becomes_a_task(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     assert main(["new", "csv-fault", "--data", "mine.csv", "--target", "State"]) == 0
-    assert "Left out, since not every line has a number there: name." in capsys.readouterr().out
+    assert "Left out, since not every line has a number there: Name." in capsys.readouterr().out
     task = load_task("csv_fault:CsvFault")
     uses = [task.starter_rows(Partition()), task.evaluation_rows(), task.test_rows()]
     assert [len(rows) for rows in uses] == [28, 4, 8]
     rows = [row for rows in uses for row in rows]
-    assert sorted(row["heat"] for row in rows) == list(range(40))
-    assert {row["state"] for row in rows} == {"good", 'say "no"; \\ é'}
-    assert rows[0]['a "b"'] == rows[0]["heat"] / 8
+    assert sorted(row["Heat"] for row in rows) == list(range(40))
+    assert {row["STATE"] for row in rows} == {"good", 'say "no"; \\ é'}
+    assert rows[0]['a "b"'] == rows[0]["Heat"] / 8
     inputs, targets = task.arrays(rows)
     assert abs(inputs.mean()) < 0.1
     assert abs(inputs.std() - 1) < 0.1

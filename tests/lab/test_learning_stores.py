@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord
+from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord, SetAsideRow
 from child_cart.db.sqlite import SqliteStore
 from child_cart.db.store import StoreError
 from lab.carts.memory import MemoryStore
@@ -44,6 +44,18 @@ def test_an_empty_store_for_learning(store):
     assert store.waiting_rows(5) == store.held_out_rows(5) == store.versions(5) == store.rounds(5) == []
     assert store.current_version() is None
     assert store.settings() == {}
+
+
+def test_rows_that_are_set_aside_neither_wait_nor_measure(store):
+    store.add_rows(rows(45))
+    store.add_version(version(0, 0))
+    store.add_version(version(1, 30))
+    store.set_aside([SetAsideRow(number, {}, "wrong", 1.0) for number in (20, 31, 40)])
+    assert store.waiting_count() == 13
+    assert [one.sequence for one in store.waiting_rows(3)] == [32, 33, 34]
+    assert [one.sequence for one in store.held_out_rows(9)] == [30, 10]
+    store.add_version(version(2, 45))
+    assert [one.sequence for one in store.held_out_rows(9)] == [30, 10]
 
 
 def test_rows_wait_until_a_version_spends_them(store):

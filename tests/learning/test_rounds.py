@@ -129,6 +129,29 @@ async def test_a_whole_round(bridge: Bridge, learner: Learner, tmp_path: Path) -
     assert {"training", "clustering", "collecting", "averaging"} == last.phase_s.keys()
 
 
+async def test_rows_that_spoil_a_training_are_set_aside_and_never_come_back(learner: Learner) -> None:
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.store.record_rows("b", [{"n": n, "bad": True} if n in (3, 20) else {"n": n} for n in range(1, 25)])
+        learner.rounds.wake.set()
+        await until(lambda: learner.ended(1))
+        assert learner.last_round().rows == 21
+        assert [row["n"] for row in learner.trainer.trained_on] == [n for n in range(1, 25) if n % 10 and n != 3]
+        found = learner.store.set_aside_rows(9)
+        assert [(row.sequence, row.row["n"], row.reason) for row in found] == [
+            (20, 20, "it is bad"),
+            (3, 3, "it is bad"),
+        ]
+        said = "Set aside, since no training takes them: row 3: it is bad; row 20: it is bad."
+        assert said in [event.text for event in learner.activity.events()]
+        learner.parts.learning.lifecycle.ask_reset()
+        await until(lambda: learner.store.rounds(1) == [])
+        learner.trainer.trained_on.clear()
+        await until(lambda: learner.ended(1))
+        assert not [row for row in learner.trainer.trained_on if "bad" in row]
+        assert learner.last_round().rows == 21
+
+
 async def test_one_long_bill_begins_no_round(bridge: Bridge, tmp_path: Path) -> None:
     learner = Learner(bridge.url, tmp_path, dataset_size=40)
     async with running(learner), learner.learning():

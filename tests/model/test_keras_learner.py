@@ -147,7 +147,7 @@ def test_what_tensorflow_cannot_convert_is_said_in_a_sentence(tmp_path):
     class Broken:
         optimizer = None
 
-    from child_cart.model.keras_learner import _tflite
+    from child_cart.model.tflite_file import tflite_bytes
 
     with pytest.raises(ExportError, match="TensorFlow cannot convert this model to TFLite"):
-        _tflite(Broken())
+        tflite_bytes(Broken())

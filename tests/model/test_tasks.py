@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_cart.model.csv_rows import CsvError, read_rows
 from child_cart.model.digits import Digits
 from child_cart.model.partition import Partition
 from child_cart.model.shopping import CATEGORIES, DENSE_0_1, NOT_SAID, Shopping, ShoppingDense, purchases
@@ -114,38 +113,6 @@ def test_digits_keep_test_evaluation_and_training_rows_apart():
     assert 0 <= inputs.min() <= inputs.max() <= 1
     assert targets.tolist() == [row["digit"] for row in pool[:5]]
     assert task.parse_row(pool[0]) == pool[0]
-
-
-def test_csv_rows_in_any_order_and_case(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("\ufeffItem,Month, GENDER\r\n3,12,1\r\n\r\n1,1,0\r\n", "utf-8")
-    assert read_rows(Shopping(), path) == [
-        {"month": 12, "gender": 1, "item": 3},
-        {"month": 1, "gender": 0, "item": 1},
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        (b"", "is empty"),
-        (b"Month,Gender,Item\n", "no rows below"),
-        (b"Month,Gender,Item\n1,0,1\n13,0,1\n", "line 3: month is '13'"),
-        (b"Month,Gender,Item\n1,0\n", "line 2: it has 2 columns, the first line 3"),
-        (b"Month,Gender\n1,0\n", "line 2: item is missing"),
-        (b'Month,Gender,Item\n1,0,"1\n', "line"),
-        (b"Month,Gender,Item\n1,0,\xff\n", "not UTF-8 text"),
-        (b"Month,Gender,Item\n1,0,1\n1,0," + b"9" * 200_000 + b"\n", "line 3: field larger"),
-    ],
-)
-def test_a_broken_csv_names_file_and_line(tmp_path, text, sentence):
-    path = tmp_path / "rows.csv"
-    path.write_bytes(text)
-    with pytest.raises(CsvError, match=sentence) as caught:
-        read_rows(Shopping(), path)
-    assert str(path) in str(caught.value)
-    with pytest.raises(CsvError, match="cannot be read"):
-        read_rows(Shopping(), tmp_path / "none.csv")
 
 
 class Nothing(KerasTask):

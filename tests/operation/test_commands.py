@@ -285,7 +285,7 @@ def test_an_archive_is_refused_before_anything_is_written(backup, tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("archive.json", lambda text: text.replace('"format": 3', '"format": 4'), "(formats 1, 2 and 3)"),
+        ("archive.json", lambda text: text.replace('"format": 4', '"format": 5'), "(formats 1, 2, 3 and 4)"),
         ("archive.json", lambda text: "{}", "does not belong to an archive that this program reads"),
         ("archive.json", lambda text: "[" * 100_000, "is not a JSON file"),
         ("rounds.json", lambda text: '[{"number": 1}]', "rounds.json, record 1: 'outcome'"),

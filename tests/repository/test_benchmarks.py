@@ -21,6 +21,7 @@ SMALL = {
     "messages": "",
     "precision": "--repeats 1",
     "sealing": "",
+    "csv_rows": "--lines 2000,3000",
     "store": "--sold 500 --waiting 50 --seconds 1",
     "watching": "--seconds 1",
     "relay": "--megabytes 1 --repeats 1",

@@ -37,9 +37,12 @@ class FakeTrainer:
     ) -> Trained:
         report(Epoch(1, 2, 0.5))
         await self._begin("train")
-        self.trained_on += rows
+        places = [place for place, row in enumerate([*rows, *own_rows]) if "bad" in row]
+        faults = [{"place": place, "reason": "it is bad"} for place in places]
+        kept = [row for row in rows if "bad" not in row]
+        self.trained_on += kept
         accuracy = min(float(base.path.read_text()) + 0.1, 1.0)
-        return Trained(self._write(target, accuracy), accuracy, {}, rows=len(rows))
+        return Trained(self._write(target, accuracy), accuracy, {}, rows=len(kept), faults=faults)
 
     async def score(self, payload: Path, own_rows: list[Row]) -> Score:
         await self._begin("score")
