@@ -23,10 +23,11 @@ from benchmarks.machine import medians_s
 from child_cart.model.aggregation import average
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.codec import decode, encode
-from child_cart.model.learner import Learner, accuracy
+from child_cart.model.learner import Learner
 from child_cart.model.partition import Partition
 from child_cart.model.precision import Precision, as_sent
 from child_cart.model.task import Row, Task, load_task
+from child_cart.model.task_metrics import ClassAccuracy
 from demo.references import rows_never_seen
 
 CARTS = 4
@@ -68,7 +69,7 @@ def federate(task: Task, learner: Learner, precision: Precision, rounds: int, se
 def accuracy_of(learner: Learner, weights: Weights, inputs: Array, targets: Array) -> float:
     """Return a model's accuracy on these rows."""
     learner.set_weights(weights)
-    return accuracy(learner, inputs, targets)
+    return ClassAccuracy().value(learner.predict(inputs), targets)
 
 
 def main() -> None:

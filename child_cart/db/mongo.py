@@ -50,7 +50,12 @@ def _retired(database: Any) -> None:
     database.items.update_many({"retired": {"$exists": False}}, {"$set": {"retired": False}})
 
 
-MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes, _retired]
+def _metrics(database: Any) -> None:
+    # Nothing to change, since records without a metric can be read. An older program cannot read those with one.
+    pass
+
+
+MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes, _retired, _metrics]
 """Step n leads from schema version n to n + 1. It may be interrupted anywhere and is then repeated as a whole, so each
 step must be idempotent. Steps are added at the end and never changed."""
 

@@ -30,7 +30,10 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 _NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _RETIRED: Final = "ALTER TABLE items ADD COLUMN retired INTEGER NOT NULL DEFAULT 0"
 _SALE_OF_ROWS: Final = "ALTER TABLE cart_data ADD COLUMN sale INTEGER"
-MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED, _SALE_OF_ROWS]
+# Nothing to change, since records without a metric can be read. An older program cannot read those with one: the new
+# schema version keeps it away.
+_METRICS: Final = ""
+MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED, _SALE_OF_ROWS, _METRICS]
 """Step n leads from schema version n to n + 1, in one transaction; steps are added at the end and never changed."""
 TABLES: Final = ("items", "sales", "batches", "cart_data", "models", "rounds", "settings", "notes")
 READ_AT_ONCE: Final = 10_000

@@ -17,9 +17,10 @@ from cart_common.process.tasks import in_thread
 from ..db.records import ModelVersion, Origin
 from ..db.store import LearningStore, StoreError
 from ..model.codec import CODEC, encode
+from ..model.metric import ACCURACY, Metric
 from ..model.model_files import DISK, ModelFiles
 from ..model.precision import Precision, as_sent
-from ..model.trainer import Stored, Trained
+from ..model.trainer import Initial, Stored, Trained
 from ..model.weights_file import WeightsError
 from ..transfers.outgoing import Offerable
 from .backup import back_up
@@ -158,9 +159,15 @@ class Versions:
         """Return where to write the weights of the next version."""
         return self._folder / f"{self._next_number():06d}-{os.urandom(4).hex()}.h5"
 
-    def add_initial(self, task: str, target: Path, digest: str, signature: str) -> None:
-        """Add the task's starting weights as version 0."""
-        self._add(ModelVersion(0, task, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
+    def add_initial(self, task: str, target: Path, initial: Initial) -> None:
+        """Add the task's starting weights as version 0, which is not measured."""
+        self._add(
+            ModelVersion(
+                *(0, task, Origin.INITIAL, target.name, initial.digest, initial.signature),
+                *(None, 0, 0, 0, time.time()),
+                metric=initial.metric,
+            )
+        )
 
     def add(
         self,
@@ -188,7 +195,8 @@ class Versions:
             file_name=target.name,
             digest=trained.digest,
             signature=base.signature,
-            accuracy=trained.accuracy,
+            value=trained.value,
+            metric=trained.metric,
             samples=base.samples + trained.rows,
             trained_from=base.trained_to,
             trained_to=spent_to,
@@ -254,5 +262,15 @@ class Versions:
             model_signature=version.signature,
             model_version=version.number,
             samples=version.samples,
-            accuracy=version.accuracy,
+            accuracy=_offered_accuracy(version),
         )
+
+
+def measured_words(version: ModelVersion) -> str:
+    """Return what a version was measured at, as words of a sentence: ``accuracy 0.905``."""
+    return Metric.of(version.metric).words(version.value)
+
+
+def _offered_accuracy(version: ModelVersion) -> float:
+    """Return what an offer says of a version: its accuracy; 0 where something else is measured, or nothing."""
+    return version.value or 0.0 if Metric.of(version.metric) == ACCURACY else 0.0

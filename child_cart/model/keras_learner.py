@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .arrays import Array, Weights
+from .arrays import Array, Tree, Weights, mapped
+from .keras_metric import default_metric, name_in_export
 from .learner import EpochCallback, ExportError, epoch_orders
 
 
@@ -25,10 +26,15 @@ class KerasLearner:
         epochs: passes over the rows in one training.
         batch_size: rows per step.
         seed: of the order of the rows: a training depends on weights, rows and seed alone.
+        unit: of the targets, for errors; empty if it is not known.
+
+    Attributes:
+        metric: how the predictions are measured where the task does not say.
     """
 
-    def __init__(self, model: Any, epochs: int, batch_size: int, seed: int) -> None:
+    def __init__(self, model: Any, epochs: int, batch_size: int, seed: int, unit: str = "") -> None:
         self._model = model
+        self.metric = default_metric(model, unit)
         self._epochs = epochs
         self._batch_size = batch_size
         self._seed = seed
@@ -54,13 +60,14 @@ class KerasLearner:
             loss = self._epoch(_tensor(inputs[order]), _tensor(targets[order]))
             report(epoch + 1, self._epochs, float(loss))
 
-    def predict(self, inputs: Array) -> Array:
-        """Return the scores of the classes: (rows, classes)."""
-        return np.asarray(self._scores(_tensor(inputs)))
+    def predict(self, inputs: Tree) -> Tree:
+        """Return what the model says of each row: (rows, ...), or several outputs."""
+        return mapped(np.asarray, self._scores(mapped(_tensor, inputs)))
 
     def export(self, kind: str, target: Path) -> None:
         """Write the model as ``keras`` or ``tflite``; raise ``ExportError`` if TensorFlow cannot convert it."""
         if kind == "keras":
+            name_in_export(self._model, self.metric)
             self._model.save(target)
         elif kind == "tflite":
             target.write_bytes(_tflite(self._model))

@@ -9,14 +9,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Array, Weights
+from .arrays import Array, Tree, Weights
 
 EpochCallback = Callable[[int, int, float], None]
 """Called after each epoch with its number (from 1), the number of epochs, and the mean loss."""
 
 
 class Learner(Protocol):
-    """A model that can train, predict, and exchange its weights."""
+    """A model that can train, predict, and exchange its weights.
+
+    It may have a ``metric``, a ``TaskMetric``: how its predictions are measured where the task does not say.
+    """
 
     def weights(self) -> list[Array]:
         """Return copies of all weights, always in the same order."""
@@ -27,8 +30,8 @@ class Learner(Protocol):
     def train(self, inputs: Array, targets: Array, report: EpochCallback) -> None:
         """Train on these rows, starting from the present weights. ``inputs``: (rows, ...), ``targets``: (rows, ...)."""
 
-    def predict(self, inputs: Array) -> Array:
-        """Return the scores of the classes: (rows, classes)."""
+    def predict(self, inputs: Tree) -> Tree:
+        """Return what the model says of each row: (rows, classes), (rows, 1), ..., or several outputs."""
 
     def export(self, kind: str, target: Path) -> None:
         """Write the model as ``keras`` or ``tflite``.
@@ -46,25 +49,3 @@ def epoch_orders(rows: int, epochs: int, seed: int) -> list[NDArray[np.int64]]:
     """Return the order in which each epoch of a training takes its rows: one permutation an epoch."""
     random = np.random.default_rng(seed)
     return [random.permutation(rows) for _ in range(epochs)]
-
-
-def right_count(scores: Array, targets: Array) -> int:
-    """Return how many rows have their highest score at the right class.
-
-    Args:
-        scores: (rows, classes).
-        targets: (rows,) class numbers, or (rows, classes) one-hot.
-    """
-    classes = targets.argmax(axis=-1) if targets.ndim > 1 else targets
-    return int((scores.argmax(axis=-1) == classes).sum())
-
-
-def accuracy(learner: Learner, inputs: Array, targets: Array) -> float:
-    """Return the fraction of rows whose highest score is the right class; 0 for no rows.
-
-    Args:
-        learner: the model.
-        inputs: (rows, ...).
-        targets: (rows,) class numbers, or (rows, classes) one-hot.
-    """
-    return right_count(learner.predict(inputs), targets) / len(inputs) if len(inputs) else 0.0

@@ -17,6 +17,7 @@ from cart_common.process.field_errors import FieldErrors, parsed
 from .arrays import Array
 from .learner import Learner
 from .partition import Partition
+from .task_metrics import TaskMetric
 
 Row = dict[str, Any]
 """One observation, as plain JSON."""
@@ -84,12 +85,16 @@ class KerasTask:
         seed: of the starting weights.
         epochs: passes over the waiting rows in one training.
         batch_size: rows per step.
+        unit: of the targets where they are numbers, as pages show it; empty if it has none.
+        metric: how models are measured; None to let the model's loss and output decide.
     """
 
     name = ""
     seed = 1
     epochs = 10
     batch_size = 32
+    unit = ""
+    metric: TaskMetric | None = None
 
     def build_model(self) -> Any:
         """Return a compiled ``keras.Model``."""
@@ -100,7 +105,7 @@ class KerasTask:
         from .keras_learner import KerasLearner, set_seed  # noqa: PLC0415 - imports TensorFlow
 
         set_seed(self.seed)
-        return KerasLearner(self.build_model(), self.epochs, self.batch_size, self.seed)
+        return KerasLearner(self.build_model(), self.epochs, self.batch_size, self.seed, self.unit)
 
     def sale_row(self, line: SoldLine) -> Row | None:
         """Learn nothing from sales."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +18,13 @@ from typing import Any, TypeVar
 from cart_common.process.json_values import Json
 
 from .aggregation import average
-from .arrays import Array, Weights, specs_of, widened
+from .arrays import Array, Tree, Weights, specs_of, widened
 from .csv_rows import read_rows
-from .learner import right_count
 from .model_files import ModelFiles
 from .partition import Partition
 from .task import Row, Task
-from .verdict import weights_problem
+from .task_metrics import TaskMetric
+from .verdict import VerdictReason, weights_problem
 from .weights_file import WeightsError
 
 T = TypeVar("T")
@@ -34,16 +35,16 @@ class Train:
     """Train these weights on these rows; the result is the new weights."""
 
     weights: Weights
-    inputs: Array
-    targets: Array
+    inputs: Tree
+    targets: Tree
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict with these weights; the result is the scores of the classes: (rows, classes)."""
+    """Predict with these weights; the result is what the model says of each row: (rows, ...)."""
 
     weights: Weights
-    inputs: Array
+    inputs: Tree
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class TrainerCommands:
         data: a CSV file of the user's own rows instead of the task's starter rows, or None.
         starter_limit: most starter rows to train on.
         initial: the task's starting weights.
+        metric: measures models.
         files: where models lie.
     """
 
@@ -76,6 +78,7 @@ class TrainerCommands:
         data: Path | None,
         starter_limit: int,
         initial: Weights,
+        metric: TaskMetric,
         files: ModelFiles,
     ) -> None:
         self._task = task
@@ -83,17 +86,19 @@ class TrainerCommands:
         self._data = data
         self._starter_limit = starter_limit
         self._initial = initial
+        self._metric = metric
         self._files = files
         self._specs = specs_of(initial)
         self._common_rows = task.evaluation_rows()
 
     def initialise(self, target: str) -> Steps[Json]:
-        """Write the starting weights; return their digest and the model's signature and size."""
+        """Write the starting weights; return their digest, the model's signature and size, and its metric."""
         yield from ()
         return {
             "digest": self._files.write(Path(target), self._initial),
             "signature": model_signature(self._task.name, self._initial),
             "parameters": sum(array.size for array in self._initial),
+            "metric": self._metric.metric.as_json(),
         }
 
     def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str) -> Steps[Json]:
@@ -109,14 +114,16 @@ class TrainerCommands:
         rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._partition)
         return (yield from self.train(base, rows[: self._starter_limit], own_rows, target))
 
-    def score(self, path: str, own_rows: list[Row]) -> Steps[Json]:
-        """Check a received payload and measure its accuracy."""
+    def score(self, path: str) -> Steps[Json]:
+        """Check a received payload, and measure it on the common evaluation rows, if the task has some."""
         weights = widened(self._files.payload(Path(path)), self._specs)
         reason = weights_problem(weights, self._specs)
         if reason is not None:
             return {"reason": str(reason)}
-        accuracy = yield from self._accuracy(weights, own_rows)
-        return {"accuracy": accuracy}
+        value = yield from self._value(weights, self._common)
+        if value is not None and not math.isfinite(value):
+            return {"reason": str(VerdictReason.NOT_FINITE)}
+        return {"value": value}
 
     def adopt(self, path: str, own_rows: list[Row], target: str) -> Steps[Json]:
         """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model."""
@@ -148,23 +155,27 @@ class TrainerCommands:
         wrong = weights_problem(weights, self._specs)
         if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
             raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
-        accuracy = yield from self._accuracy(weights, own_rows)
-        summary = yield Summarise(weights)
-        return {"accuracy": accuracy, "summary": summary, "digest": self._files.write(Path(target), weights)}
+        own = self._task.arrays(own_rows) if own_rows else None
+        value = yield from self._value(weights, self._common or own)
+        if value is not None and not math.isfinite(value):
+            raise WeightsError(f"The new weights cannot be used: the {self._metric.metric.name} is {value}.")
+        return {
+            "value": value,
+            "metric": self._metric.metric.as_json(),
+            "summary": (yield Summarise(weights)),
+            "digest": self._files.write(Path(target), weights),
+        }
 
-    def _accuracy(self, weights: Weights, own_rows: Sequence[Row]) -> Steps[float]:
-        """Return the fraction that is right of the common evaluation rows and the cart's own; 0 without any."""
-        measured = [self._common] if self._common_rows else []
-        measured += [self._task.arrays(own_rows)] if own_rows else []
-        right = 0
-        for inputs, targets in measured:
-            right += right_count((yield Predict(weights, inputs)), targets)
-        rows = sum(len(targets) for _, targets in measured)
-        return right / rows if rows else 0.0
+    def _value(self, weights: Weights, rows: Sequence[Tree] | None) -> Steps[float | None]:
+        """Return the value on these rows (inputs, targets and what else the task gives); None without any."""
+        if rows is None:
+            return None
+        inputs, targets = rows[:2]
+        return self._metric.value((yield Predict(weights, inputs)), targets)
 
     @cached_property
-    def _common(self) -> tuple[Array, Array]:
-        return self._task.arrays(self._common_rows)
+    def _common(self) -> Sequence[Tree] | None:
+        return self._task.arrays(self._common_rows) if self._common_rows else None
 
 
 def model_signature(task_name: str, weights: Weights) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from .arrays import TensorSpec, Weights, specs_of
+from .metric import ACCURACY, Metric
 
 # Far above the weights that training gives, far below the overflow of a float32 average.
 MAX_WEIGHT: Final = 1e6
@@ -30,16 +31,26 @@ class VerdictReason(StrEnum):
 
 @dataclass(frozen=True)
 class AcceptWindow:
-    """How far a received model's accuracy may be from the cart's own, in points (hundredths)."""
+    """How far a received model's value may be from the cart's own, in points.
+
+    A point is a hundredth of a fraction, as accuracy is one. Of an error it is one per cent of the larger one of both.
+    """
 
     backward_points: float
     forward_points: float
+    metric: Metric = ACCURACY
 
-    def judge(self, local: float, received: float) -> VerdictReason:
-        """Accept if ``local - backward < received < local + forward``; accuracies are 0 to 1."""
-        if not received > local - self.backward_points / 100:
+    def judge(self, local: float | None, received: float | None) -> VerdictReason:
+        """Accept if the received model is worse by less than ``backward`` and better by less than ``forward``.
+
+        Where either was not measured, there is nothing to judge by, and it is accepted.
+        """
+        if local is None or received is None:
+            return VerdictReason.ACCEPTED
+        gain_points = self.metric.gain_points(received, local)
+        if not gain_points > -self.backward_points:
             return VerdictReason.TOO_WEAK
-        if not received < local + self.forward_points / 100:
+        if not gain_points < self.forward_points:
             return VerdictReason.TOO_STRONG
         return VerdictReason.ACCEPTED
 

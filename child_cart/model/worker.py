@@ -26,6 +26,7 @@ from .learner import EpochCallback
 from .model_files import DISK
 from .partition import Partition
 from .task import Task, load_task
+from .task_metrics import TaskMetric, metric_of
 from .trainer_commands import Computation, Predict, Steps, Summarise, Train, TrainerCommands
 
 log = logging.getLogger("trainer")
@@ -38,13 +39,13 @@ class Worker:
 
     Args:
         task: what the model learns.
-        commands: makes the commands of this cart, from the starting weights.
+        commands: makes the commands of this cart, from the starting weights and the metric.
     """
 
-    def __init__(self, task: Task, commands: Callable[[Weights], TrainerCommands]) -> None:
+    def __init__(self, task: Task, commands: Callable[[Weights, TaskMetric], TrainerCommands]) -> None:
         self._task = task
         self._learner = task.build_learner()
-        self._commands = commands(self._learner.weights())
+        self._commands = commands(self._learner.weights(), metric_of(task, getattr(self._learner, "metric", None)))
         self._held: Weights | None = None
 
     def carry_out(self, name: str, arguments: Json, report: Report) -> Json:
@@ -138,7 +139,10 @@ def main() -> None:
     def build() -> Worker:
         task, partition = load_task(setup["task"]), Partition(*setup["partition"])
         return Worker(
-            task, lambda initial: TrainerCommands(task, partition, data, setup["starter_rows"], initial, DISK)
+            task,
+            lambda initial, metric: TrainerCommands(
+                task, partition, data, setup["starter_rows"], initial, metric, DISK
+            ),
         )
 
     serve(build, sys.stdin, answers)

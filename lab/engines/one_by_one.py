@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from child_cart.model.arrays import Array, Weights
+from child_cart.model.arrays import Array, Tree, Weights, mapped
 from child_cart.model.task import Task
+from child_cart.model.task_metrics import metric_of
 from child_cart.model.trainer_commands import Predict, Train
 
 
@@ -16,11 +17,15 @@ class OneByOne:
 
     Args:
         task: builds it.
+
+    Attributes:
+        metric: how the task measures models.
     """
 
     def __init__(self, task: Task) -> None:
         self._learner = task.build_learner()
         self._start = self._learner.weights()
+        self.metric = metric_of(task, getattr(self._learner, "metric", None))
 
     def start(self) -> list[Array]:
         """Return the task's starting weights."""
@@ -35,12 +40,12 @@ class OneByOne:
             results.append(self._learner.weights())
         return results
 
-    def predict(self, wanted: Sequence[Predict]) -> list[Array]:
-        """Return the scores of each model."""
+    def predict(self, wanted: Sequence[Predict]) -> list[Tree]:
+        """Return the predictions of each model."""
         results = []
         for one in wanted:
             self._learner.set_weights(one.weights)
-            results.append(np.asarray(self._learner.predict(one.inputs)))
+            results.append(mapped(np.asarray, self._learner.predict(one.inputs)))
         return results
 
     def close(self) -> None:

@@ -44,6 +44,7 @@ class RayEngine:
 
     Attributes:
         words: what computes.
+        metric: how the task measures models.
 
     Raises:
         SettingError: if Ray is not installed, there is no cluster, or its machines would compute something else.
@@ -67,6 +68,7 @@ class RayEngine:
             raise
         self._unit = CHUNK if side_by_side else 1
         self._start = built[0].start
+        self.metric = built[0].metric
         self.words = f"ray ({len(self._workers)} workers on {len(cores)} nodes), {built[0].words}"
 
     def start(self) -> list[Array]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.task import Task
+from child_cart.model.task_metrics import TaskMetric
 from child_cart.model.trainer_commands import Predict, Train
 
 from ..packages import versions
@@ -20,11 +21,13 @@ class BuiltEngine:
     Attributes:
         words: what it is.
         start: the task's starting weights.
+        metric: how the task measures models.
         versions: of the programs there.
     """
 
     words: str
     start: list[Array]
+    metric: TaskMetric
     versions: dict[str, str]
 
 
@@ -43,7 +46,7 @@ class RayWorker:
     def build(self) -> BuiltEngine:
         """Build the engine and try it."""
         self._engine, words = local_engine("auto", self._task, self._sample)
-        return BuiltEngine(words, self._engine.start(), versions())
+        return BuiltEngine(words, self._engine.start(), self._engine.metric, versions())
 
     def train(self, wanted: Sequence[Train]) -> list[Weights]:
         """Train each model on its own rows."""

@@ -19,6 +19,7 @@ from child_cart.model.arrays import Array, Weights
 from child_cart.model.failure_words import reason_in
 from child_cart.model.learner import epoch_orders
 from child_cart.model.task import KerasTask
+from child_cart.model.task_metrics import metric_of
 from child_cart.model.trainer_commands import Predict, Train
 
 from .tensorflow_draws import drawn_as_by_tensorflow
@@ -51,6 +52,9 @@ class Vectorised:
     Args:
         task: builds the model.
 
+    Attributes:
+        metric: how the task measures models.
+
     Raises:
         CannotVectorise: if the task's learner is its own, the model cannot be built with JAX, or Keras runs on
             another backend here.
@@ -63,6 +67,8 @@ class Vectorised:
         import jax  # noqa: PLC0415 - takes a second; a run that trains one by one needs none
         import keras  # noqa: PLC0415 - as above
 
+        from child_cart.model.keras_metric import default_metric  # noqa: PLC0415 - as above
+
         if keras.backend.backend() != "jax":
             raise CannotVectorise(f"Keras was loaded with the backend {keras.backend.backend()} in this process")
         keras.utils.set_random_seed(task.seed)
@@ -73,6 +79,7 @@ class Vectorised:
             program = _Program(model, task.epochs, task.batch_size, task.seed)
         except Exception as error:  # the model's code is the user's, and may need TensorFlow
             raise CannotVectorise.by(error) from error
+        self.metric = metric_of(task, default_metric(model, task.unit))
         self._start = [np.array(array) for array in model.get_weights()]
         self._train = jax.jit(jax.vmap(program.train))
         self._predict = jax.jit(jax.vmap(program.predict))
