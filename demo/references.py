@@ -181,7 +181,9 @@ class Follower:
             if new:
                 batch = [row for number in new for row in self._carts[number].batches[round_number]]
                 self._learner.set_weights(model.weights)
-                self._learner.train(*self._task.arrays(batch), lambda *_: None)
+                inputs, targets, *weights = self._task.arrays(batch)
+                more = {"sample_weights": weights[0]} if weights else {}
+                self._learner.train(inputs, targets, lambda *_: None, **more)
                 model.weights = self._learner.weights()
                 model.known.update((round_number, number) for number in new)
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from cart_common.process.errors import UserError
 from cart_common.process.field_errors import FieldErrors, parsed
 
-from .arrays import Array
+from .arrays import Array, Tree, leaves
 from .learner import Learner
 from .partition import Partition
 from .task_metrics import TaskMetric
@@ -67,8 +67,11 @@ class Task(Protocol):
     def evaluation_rows(self) -> list[Row]:
         """Return the small set on which every cart of the task measures models."""
 
-    def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
-        """Return inputs (rows, ...) and targets (rows, ...) of the rows."""
+    def arrays(self, rows: Sequence[Row]) -> tuple[Tree, ...]:
+        """Return inputs (rows, ...) and targets (rows, ...) of the rows, and sample weights (rows,) if it has some.
+
+        Inputs and targets are arrays, or several in a dict, list or tuple, as Keras takes them.
+        """
 
     def build_learner(self) -> Learner:
         """Return the model with its starting weights, which are the same on every cart."""
@@ -85,6 +88,7 @@ class KerasTask:
         seed: of the starting weights.
         epochs: passes over the waiting rows in one training.
         batch_size: rows per step.
+        class_weight: how much rows of a class count in a training, as in ``Model.fit``; None for all alike.
         unit: of the targets where they are numbers, as pages show it; empty if it has none.
         metric: how models are measured; None to let the model's loss and output decide.
     """
@@ -93,6 +97,7 @@ class KerasTask:
     seed = 1
     epochs = 10
     batch_size = 32
+    class_weight: Mapping[int, float] | None = None
     unit = ""
     metric: TaskMetric | None = None
 
@@ -102,10 +107,28 @@ class KerasTask:
 
     def build_learner(self) -> Learner:
         """Return the model with the starting weights of the seed."""
-        from .keras_learner import KerasLearner, set_seed  # noqa: PLC0415 - imports TensorFlow
+        from .keras_learner import KerasLearner, built, set_seed  # noqa: PLC0415 - imports TensorFlow
 
         set_seed(self.seed)
-        return KerasLearner(self.build_model(), self.epochs, self.batch_size, self.seed, self.unit)
+        model = self.build_model()
+        if not model.built:
+            model = built(model, self.sample_inputs())
+        return KerasLearner(model, self.epochs, self.batch_size, self.seed, self.unit, self.class_weight)
+
+    def sample_inputs(self) -> Tree:
+        """Return inputs of the form that ``arrays`` gives, for a model without an ``Input``.
+
+        Raises:
+            TaskError: if they do not say how many numbers a row has.
+        """
+        rows = self.evaluation_rows()[:1] or self.starter_rows(Partition())[:1]
+        inputs = self.arrays(rows)[0]  # type: ignore[attr-defined]  # a subclass defines it
+        if not rows and any(array.ndim < 2 for array in leaves(inputs)):
+            raise TaskError(
+                f"The model of the task {self.name!r} has no Input, and the task no rows that tell the form of its "
+                "inputs: begin the model with keras.Input((...))."
+            )
+        return inputs
 
     def sale_row(self, line: SoldLine) -> Row | None:
         """Learn nothing from sales."""

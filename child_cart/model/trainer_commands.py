@@ -20,6 +20,7 @@ from cart_common.process.json_values import Json
 from .aggregation import average
 from .arrays import Array, Tree, Weights, specs_of, widened
 from .csv_rows import read_rows
+from .layout import Layout
 from .model_files import ModelFiles
 from .partition import Partition
 from .task import Row, Task
@@ -37,6 +38,7 @@ class Train:
     weights: Weights
     inputs: Tree
     targets: Tree
+    sample_weights: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class TrainerCommands:
         starter_limit: most starter rows to train on.
         initial: the task's starting weights.
         metric: measures models.
+        layout: what the weights are.
         files: where models lie.
     """
 
@@ -79,6 +82,7 @@ class TrainerCommands:
         starter_limit: int,
         initial: Weights,
         metric: TaskMetric,
+        layout: Layout,
         files: ModelFiles,
     ) -> None:
         self._task = task
@@ -87,6 +91,7 @@ class TrainerCommands:
         self._starter_limit = starter_limit
         self._initial = initial
         self._metric = metric
+        self._layout = layout
         self._files = files
         self._specs = specs_of(initial)
         self._common_rows = task.evaluation_rows()
@@ -96,7 +101,7 @@ class TrainerCommands:
         yield from ()
         return {
             "digest": self._files.write(Path(target), self._initial),
-            "signature": model_signature(self._task.name, self._initial),
+            "signature": model_signature(self._task.name, self._initial, self._layout.base),
             "parameters": sum(array.size for array in self._initial),
             "metric": self._metric.metric.as_json(),
         }
@@ -117,7 +122,7 @@ class TrainerCommands:
     def score(self, path: str) -> Steps[Json]:
         """Check a received payload, and measure it on the common evaluation rows, if the task has some."""
         weights = widened(self._files.payload(Path(path)), self._specs)
-        reason = weights_problem(weights, self._specs)
+        reason = weights_problem(weights, self._specs, self._layout.statistics)
         if reason is not None:
             return {"reason": str(reason)}
         value = yield from self._value(weights, self._common)
@@ -152,7 +157,7 @@ class TrainerCommands:
         return weights
 
     def _written(self, weights: Weights, own_rows: Sequence[Row], target: str) -> Steps[Json]:
-        wrong = weights_problem(weights, self._specs)
+        wrong = weights_problem(weights, self._specs, self._layout.statistics)
         if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
             raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
         own = self._task.arrays(own_rows) if own_rows else None
@@ -178,7 +183,14 @@ class TrainerCommands:
         return self._task.arrays(self._common_rows) if self._common_rows else None
 
 
-def model_signature(task_name: str, weights: Weights) -> str:
-    """Return the signature that two models must share to be averaged: 16 bytes of SHA-256, in hexadecimal."""
+def model_signature(task_name: str, weights: Weights, base: str = "") -> str:
+    """Return the signature that two models must share to be averaged: 16 bytes of SHA-256, in hexadecimal.
+
+    Args:
+        task_name: of the task.
+        weights: what carts exchange.
+        base: the digest of what they do not, and compute with; empty for a model without such.
+    """
     shapes = [[spec.dtype, list(spec.shape)] for spec in specs_of(weights)]
-    return hashlib.sha256(json.dumps([task_name, shapes]).encode()).hexdigest()[:32]
+    told = [task_name, shapes, base] if base else [task_name, shapes]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -14,6 +14,7 @@ from .metric import ACCURACY, Metric
 
 # Far above the weights that training gives, far below the overflow of a float32 average.
 MAX_WEIGHT: Final = 1e6
+MAX_STATISTIC: Final = 1e30
 
 
 class VerdictReason(StrEnum):
@@ -55,17 +56,25 @@ class AcceptWindow:
         return VerdictReason.ACCEPTED
 
 
-def weights_problem(weights: Weights, expected: Sequence[TensorSpec]) -> VerdictReason | None:
-    """Return the reason to reject weights before they are scored, or None."""
+def weights_problem(
+    weights: Weights, expected: Sequence[TensorSpec], statistics: Set[int] = frozenset()
+) -> VerdictReason | None:
+    """Return the reason to reject weights before they are scored, or None.
+
+    Args:
+        weights: the arrays of a model.
+        expected: what they must be.
+        statistics: the places of those that measure rows: they may be as large as the squares of what is measured.
+    """
     if list(specs_of(weights)) != list(expected):
         return VerdictReason.WRONG_SHAPE
-    for array in weights:
+    for place, array in enumerate(weights):
         if array.size == 0:
             continue
         # One pass for both: the extremes are NaN or infinite if any element is.
         low, high = float(np.min(array)), float(np.max(array))
         if not np.isfinite(low) or not np.isfinite(high):
             return VerdictReason.NOT_FINITE
-        if max(-low, high) > MAX_WEIGHT:
+        if max(-low, high) > (MAX_STATISTIC if place in statistics else MAX_WEIGHT):
             return VerdictReason.HUGE_WEIGHTS
     return None

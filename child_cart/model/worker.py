@@ -22,6 +22,7 @@ from cart_common.process.json_values import Json
 
 from .arrays import Weights
 from .failure_words import failure_sentence
+from .layout import Layout
 from .learner import EpochCallback
 from .model_files import DISK
 from .partition import Partition
@@ -39,13 +40,17 @@ class Worker:
 
     Args:
         task: what the model learns.
-        commands: makes the commands of this cart, from the starting weights and the metric.
+        commands: makes the commands of this cart, from the starting weights, the metric, and the layout of the weights.
     """
 
-    def __init__(self, task: Task, commands: Callable[[Weights, TaskMetric], TrainerCommands]) -> None:
+    def __init__(self, task: Task, commands: Callable[[Weights, TaskMetric, Layout], TrainerCommands]) -> None:
         self._task = task
         self._learner = task.build_learner()
-        self._commands = commands(self._learner.weights(), metric_of(task, getattr(self._learner, "metric", None)))
+        self._commands = commands(
+            self._learner.weights(),
+            metric_of(task, getattr(self._learner, "metric", None)),
+            getattr(self._learner, "layout", Layout()),
+        )
         self._held: Weights | None = None
 
     def carry_out(self, name: str, arguments: Json, report: Report) -> Json:
@@ -68,8 +73,9 @@ class Worker:
             self._learner.set_weights(wanted.weights)
             self._held = wanted.weights
         match wanted:
-            case Train(inputs=inputs, targets=targets):
-                self._learner.train(inputs, targets, _epochs_to(report))
+            case Train(inputs=inputs, targets=targets, sample_weights=sample_weights):
+                more = {} if sample_weights is None else {"sample_weights": sample_weights}
+                self._learner.train(inputs, targets, _epochs_to(report), **more)
                 self._held = self._learner.weights()
                 return self._held
             case Predict(inputs=inputs):
@@ -140,8 +146,8 @@ def main() -> None:
         task, partition = load_task(setup["task"]), Partition(*setup["partition"])
         return Worker(
             task,
-            lambda initial, metric: TrainerCommands(
-                task, partition, data, setup["starter_rows"], initial, metric, DISK
+            lambda initial, metric, layout: TrainerCommands(
+                task, partition, data, setup["starter_rows"], initial, metric, layout, DISK
             ),
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from child_cart.model.arrays import Array, Weights
+from child_cart.model.layout import Layout
 from child_cart.model.task_metrics import TaskMetric
 from child_cart.model.trainer_commands import Predict, Train
 
@@ -17,6 +18,10 @@ class Engine(Protocol):
     @property
     def metric(self) -> TaskMetric:
         """How the task measures models."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the weights are."""
 
     def start(self) -> list[Array]:
         """Return the task's starting weights, of this run's seed."""

@@ -59,7 +59,7 @@ class SimulatedFleet:
         self._task = task
         self._attacks = attacks
         self._seed = lab.seed
-        self._metric = engine.metric
+        self._metric, self._layout = engine.metric, engine.layout
         self._computing = Computing(engine)
         start = engine.start()
         self._files = MemoryFiles(specs_of(start))
@@ -115,12 +115,14 @@ class SimulatedFleet:
                 f"--min-peers is {settings.min_peers}, but with --topology {config.lab.topology} each of "
                 f"{config.lab.carts:,} carts asks {most}: a round could never have enough peers."
             )
-        commands = TrainerCommands(self._task, Partition(), None, 0, start, self._metric, self._files)
+        commands = TrainerCommands(self._task, Partition(), None, 0, start, self._metric, self._layout, self._files)
         trainer = LabTrainer(commands, self._computing)
         carts = [
             SimulatedCart(number, settings, self._files, self._relay, trainer) for number in range(config.lab.carts)
         ]
-        initial = Initial("", model_signature(self._task.name, start), 0, self._metric.metric.as_json())
+        initial = Initial(
+            "", model_signature(self._task.name, start, self._layout.base), 0, self._metric.metric.as_json()
+        )
         for cart in carts:
             cart.begin(self._task.name, initial, start)
             give = cart.sharing.offer

@@ -8,6 +8,7 @@ from support.processes.programs import LIGHT_TASK
 
 from child_cart.model.arrays import specs_of
 from child_cart.model.codec import CodecError, encode
+from child_cart.model.layout import Layout
 from child_cart.model.metric import Metric, MetricDirection
 from child_cart.model.model_files import DISK
 from child_cart.model.partition import Partition
@@ -25,6 +26,7 @@ ROWS = TASK.starter_rows(Partition())[:40]
 
 def commands(**changes):
     given = {"partition": Partition(), "data": None, "starter_limit": 50, "initial": START, "metric": ClassAccuracy()}
+    given |= {"layout": Layout()}
     given |= {"files": DISK, **changes}
     return TrainerCommands(TASK, **given)
 
