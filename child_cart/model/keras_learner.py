@@ -80,7 +80,7 @@ class KerasLearner:
             variable.assign(value)
         counts = row_weights(targets, self._class_weight, sample_weights)
         rows = (inputs, targets) if counts is None else (inputs, targets, counts)
-        self._model._symbolic_build(data_batch=_part(rows, 0, self._batch_size))
+        self._model._symbolic_build(data_batch=_taken(rows, slice(self._batch_size)))
         for epoch, order in enumerate(epoch_orders(rows_in(inputs), self._epochs, self._seed)):
             self._model.reset_metrics()
             loss = self._epoch(_taken(rows, order))
@@ -110,7 +110,7 @@ class KerasLearner:
         return loss
 
 
-def _taken(rows: Tree, places: NDArray[np.int64]) -> Tree:
+def _taken(rows: Tree, places: NDArray[np.int64] | slice) -> Tree:
     return mapped(lambda array: _tensor(array[places]), rows)
 
 
