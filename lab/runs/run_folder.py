@@ -87,6 +87,8 @@ class RunFolder:
         Raises:
             RunFolderError: if it cannot be read.
         """
+        if not (self.path / VERSIONS).exists():
+            return ACCURACY
         try:
             found = json.loads((self.path / VERSIONS).read_text(encoding="utf-8")).get("metric")
             return Metric.of(found) if found else ACCURACY
