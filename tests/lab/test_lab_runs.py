@@ -218,9 +218,9 @@ def test_an_accuracy_that_nobody_measured_is_no_zero(tmp_path):
     lines = list(csv.DictReader((tmp_path / ROUNDS).read_text().splitlines()))
     for line in lines:  # the tenth row is the first one that is held out
         is_measured = line["round"] == "2"
-        assert bool(line["local_accuracy"]) is is_measured
-        assert bool(line["new_accuracy"]) is is_measured
-        assert line["test_accuracy"]
+        assert bool(line["local_value"]) is is_measured
+        assert bool(line["new_value"]) is is_measured
+        assert line["test_value"]
 
 
 def test_carts_that_are_away_have_no_round():
