@@ -28,7 +28,7 @@ from benchmarks.machine import bridge_process
 from demo.references import kept_by
 from lab.config import RunConfig
 from lab.runs.experiment import Experiment
-from lab.runs.references import accuracies
+from lab.runs.references import test_values
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Measurer:
         weights = kept.weights(kept.ended)
         if weights is None:
             raise SystemExit(f"The cart in {folder} has no model.")
-        return accuracies(self.experiment.engine, self.experiment.data, [weights])[0]
+        return test_values(self.experiment.engine, self.experiment.data, [weights])[0]
 
 
 def simulated(config: RunConfig) -> Iterator[RoundFigures]:
@@ -68,7 +68,7 @@ def simulated(config: RunConfig) -> Iterator[RoundFigures]:
     with Experiment(config) as experiment:
         for result in experiment.rounds():
             yield RoundFigures(
-                [cart.test_accuracy for cart in result.carts],
+                [cart.test_value for cart in result.carts],
                 sum(cart.asked for cart in result.carts),
                 sum(cart.accepted for cart in result.carts),
                 sum(cart.received_bytes for cart in result.carts),

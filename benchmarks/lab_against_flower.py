@@ -93,7 +93,7 @@ def run_in_lab(kind: str, carts: int, rounds: int) -> dict[str, float]:
     with Experiment(config_of(carts, rounds, **KINDS[kind][1])) as experiment:
         began = time.perf_counter()
         last = list(experiment.rounds())[-1]
-    accuracies = [cart.test_accuracy for cart in last.carts]
+    accuracies = [cart.test_value for cart in last.carts]
     return {"rounds_s": time.perf_counter() - began, "accuracy": sum(accuracies) / carts}
 
 

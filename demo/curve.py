@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from child_cart.model.metric import ACCURACY, Metric
+
 Json = dict[str, Any]
 MODELS: Final = {"alone": "alone", "federated": "federated", "together": "all data"}
 """What is compared: the name in a point, and the name that people see."""
@@ -16,15 +18,18 @@ LEAST_WIDE: Final = 100
 """Columns from which a longer past is shown."""
 PAST: Final = 8
 LONG_PAST: Final = 16
+LARGE: Final = 100
+"""Values from here on are shown with four digits, not with three behind the point."""
 
 
 def learning_line(points: Sequence[Json], width: int) -> Text:
-    """Return one line: the newest accuracy of each kind of model behind its past; empty without points."""
+    """Return one line: the newest value of each kind of model behind its past; empty without points."""
     line = Text(no_wrap=True, overflow="ellipsis")
     shown = points[-(LONG_PAST if width >= LEAST_WIDE else PAST) :]
+    most = max((point[kind] or 0.0 for point in shown for kind in MODELS), default=0.0)
     for kind, name in MODELS.items() if points else ():
         line.append(f"{name} ", style="dim")
-        line.append(bars([point[kind] for point in shown]), style=STYLES[kind])
+        line.append(bars([point[kind] for point in shown], most), style=STYLES[kind])
         line.append(f" {figure(points[-1][kind])}   ", style=STYLES[kind])
     return line
 
@@ -38,7 +43,10 @@ def learning_caption(points: Sequence[Json]) -> str:
         return "Nothing is measured: the task has no test_rows and no evaluation_rows."
     after = f"round {newest['round']}" if newest["round"] else "the starter rows"
     carts = "one cart" if newest["carts"] == 1 else f"mean of {newest['carts']} carts"
-    return f"Accuracy after {after}, {carts}, on {newest['test_rows']:,} rows never seen:"
+    metric = Metric.of(newest["metric"])
+    # One line of 80 columns: the direction that people expect is not said.
+    title = capital(metric.name if metric == ACCURACY else metric.title)
+    return f"{title} after {after}, {carts}, on {newest['test_rows']:,} rows never seen:"
 
 
 def plain_line(point: Json) -> str:
@@ -47,14 +55,22 @@ def plain_line(point: Json) -> str:
     return f"{learning_caption([point])} {values}" if point["test_rows"] else learning_caption([point])
 
 
-def bars(values: Sequence[float | None]) -> str:
-    """Return one bar a value, from 0 to 1; a blank where there is none."""
+def bars(values: Sequence[float | None], most: float = 1.0) -> str:
+    """Return one bar a value, from 0 to 1, or to ``most`` if that is larger; a blank where there is none."""
+    scale = max(most, 1.0)
     return "".join(
-        STEPS[0] if value is None else STEPS[1 + round(min(max(value, 0.0), 1.0) * (len(STEPS) - 2))]
+        STEPS[0] if value is None else STEPS[1 + round(min(max(value / scale, 0.0), 1.0) * (len(STEPS) - 2))]
         for value in values
     )
 
 
 def figure(value: float | None) -> str:
-    """Return an accuracy as people read it."""
-    return "-" if value is None else f"{value:.3f}"
+    """Return a value as people read it."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < LARGE else f"{value:.4g}"
+
+
+def capital(text: str) -> str:
+    """Return a text with its first letter as a capital."""
+    return text[:1].upper() + text[1:]

@@ -18,8 +18,10 @@ from typing import Any, Final
 
 from child_cart.model.arrays import Weights
 from child_cart.model.csv_rows import read_rows
-from child_cart.model.learner import Learner, accuracy
+from child_cart.model.learner import Learner
+from child_cart.model.metric import ACCURACY
 from child_cart.model.task import Row, Task, load_task
+from child_cart.model.task_metrics import metric_of
 
 from .fleet import cart_folder
 from .kept import KeptResult, kept_by
@@ -39,7 +41,7 @@ class MeasuringRequest:
 
 @dataclass(frozen=True)
 class Point:
-    """The mean of some carts after a round; accuracies are 0 to 1, and None where there is nothing to measure."""
+    """The mean of some carts after a round: values of the metric, None where there is nothing to measure."""
 
     round: int
     carts: int
@@ -47,11 +49,12 @@ class Point:
     federated: float | None
     together: float | None
     test_rows: int
+    metric: dict[str, Any] = field(default_factory=ACCURACY.as_json)
 
 
 @dataclass(frozen=True)
 class CartResult:
-    """One cart's result; accuracies are 0 to 1, and None without a model."""
+    """One cart's result: values of the metric, None without a model."""
 
     number: int
     rows: int
@@ -112,6 +115,7 @@ class Follower:
         self._folder = folder
         self._task = task
         self._learner: Learner = task.build_learner()
+        self._metric = metric_of(task, getattr(self._learner, "metric", None))
         start = self._learner.weights()
         test = rows_to_measure_on(folder, task)
         self._test = task.arrays(test) if test else None
@@ -127,10 +131,11 @@ class Follower:
         last = min((self._carts[number].kept.ended for number in numbers), default=0)
         for round_number in range(last + 1):
             self._learn(round_number)
-        alone = [self._accuracy(self._alone[number].weights) for number in numbers]
-        federated = [self._accuracy(self._carts[number].kept.weights(last)) for number in numbers]
-        together = self._accuracy(self._together.weights)
-        return Point(last, len(numbers), mean(alone), mean(federated), together, self._test_rows)
+        alone = [self._value(self._alone[number].weights) for number in numbers]
+        federated = [self._value(self._carts[number].kept.weights(last)) for number in numbers]
+        together = self._value(self._together.weights)
+        metric = self._metric.metric.as_json()
+        return Point(last, len(numbers), mean(alone), mean(federated), together, self._test_rows, metric)
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Give a record for each completed step, and the results of all carts as the last record."""
@@ -145,16 +150,17 @@ class Follower:
                 sum(map(len, cart.batches.values())),
                 cart.kept.ended,
                 cart.kept.averaged,
-                self._accuracy(self._alone[number].weights),
-                self._accuracy(cart.kept.weights(cart.kept.ended)),
+                self._value(self._alone[number].weights),
+                self._value(cart.kept.weights(cart.kept.ended)),
             )
             for number, cart in self._carts.items()
         ]
         yield {
             "carts": [asdict(result) for result in results],
-            "together": self._accuracy(self._together.weights),
+            "together": self._value(self._together.weights),
             "together_rows": sum(result.rows for result in results),
             "test_rows": self._test_rows,
+            "metric": self._metric.metric.as_json(),
         }
 
     def _look(self) -> None:
@@ -175,15 +181,18 @@ class Follower:
             if new:
                 batch = [row for number in new for row in self._carts[number].batches[round_number]]
                 self._learner.set_weights(model.weights)
-                self._learner.train(*self._task.arrays(batch), lambda *_: None)
+                inputs, targets, *weights = self._task.arrays(batch)
+                more = {"sample_weights": weights[0]} if weights else {}
+                self._learner.train(inputs, targets, lambda *_: None, **more)
                 model.weights = self._learner.weights()
                 model.known.update((round_number, number) for number in new)
 
-    def _accuracy(self, weights: Weights | None) -> float | None:
+    def _value(self, weights: Weights | None) -> float | None:
         if self._test is None or weights is None:
             return None
         self._learner.set_weights(weights)
-        return accuracy(self._learner, *self._test)
+        inputs, targets = self._test[:2]
+        return self._metric.value(self._learner.predict(inputs), targets)
 
 
 def mean(values: Sequence[float | None]) -> float | None:

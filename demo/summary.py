@@ -12,8 +12,9 @@ from typing import Any, Final
 from rich.table import Table
 
 from cart_common.process.atomic_files import write_whole
+from child_cart.model.metric import Metric
 
-from .curve import MODELS, figure
+from .curve import MODELS, capital, figure
 
 Json = dict[str, Any]
 COLUMNS: Final = ("model", "rows", "rounds averaged", "alone", "federated", "gain")
@@ -49,9 +50,10 @@ def explanation(summary: Json) -> str:
             "Nothing was measured: the task has no test_rows and no evaluation_rows. "
             f"The carts took {summary['took_s']:.0f} s."
         )
+    title = capital(Metric.of(summary["metric"]).title)
     return (
-        f'Accuracy (0 to 1) on {summary["test_rows"]:,} rows that no cart has trained on. "Alone" and "all data" are '
-        "trained as a cart trains, in the same order, without averaging. A round that had not ended does not count. "
+        f'{title} on {summary["test_rows"]:,} rows that no cart has trained on. "Alone" and "all data" are trained as '
+        "a cart trains, in the same order, without averaging. A round that had not ended does not count. "
         f"The carts took {summary['took_s']:.0f} s."
     )
 
@@ -72,7 +74,7 @@ def summary_table(summary: Json) -> Table:
 
 
 def markdown(summary: Json) -> str:
-    """Return the summary as a page of Markdown, with the accuracy after each round."""
+    """Return the summary as a page of Markdown, with the values after each round."""
     parts = [f"# What the carts have learned: {summary['task']}", explanation(summary)]
     parts.append(_markdown_table(COLUMNS, summary_rows(summary)))
     points = [

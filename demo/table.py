@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cart_common.process.number_words import byte_words
+from child_cart.model.metric import Metric
 
-from .curve import learning_caption, learning_line
+from .curve import figure, learning_caption, learning_line
 from .watch import BridgeView, CartView, Json, OwnCart
 
 WIDE: Final = 132
@@ -70,7 +71,7 @@ def fleet_table(bridge: BridgeView, carts: Sequence[OwnCart], contents: ScreenCo
     table.add_column("doing", no_wrap=True, min_width=10)
     table.add_column("version" if is_medium else "ver", justify="right", no_wrap=True, min_width=3)
     table.add_column("rounds" if is_medium else "rnd", justify="right", no_wrap=True, min_width=3)
-    table.add_column("accuracy" if is_medium else "accur.", justify="right", no_wrap=True, min_width=7)
+    table.add_column("measured" if is_medium else "meas.", justify="right", no_wrap=True, min_width=7)
     table.add_column("waiting rows" if is_medium else "rows", no_wrap=True, width=_bar_width(width) + 8)
     table.add_column("work", no_wrap=True, width=_bar_width(width) + 6)
     if width >= WIDE:
@@ -143,7 +144,7 @@ def _cells(cart: OwnCart, limit: int, width: int, now: float) -> list[Renderable
         _doing(cart, is_here),
         str(model.get("number", "")),
         f"{rounds}/{limit}" if limit and rounds else rounds,
-        _accuracy(cart, model),
+        _measured(cart, model),
         _waiting(status, width) if is_here else "",
         _work(status, width) if is_here else "",
     ]
@@ -166,13 +167,15 @@ def _doing(cart: OwnCart, is_here: bool) -> Text:
     return text
 
 
-def _accuracy(cart: CartView, model: Json) -> Text:
-    if not model or not model["number"]:
+def _measured(cart: CartView, model: Json) -> Text:
+    value = model["value"] if model else None
+    if value is None:
         return Text("")
-    text, before = Text(f"{model['accuracy']:.3f}"), cart.earlier_accuracy
-    if before is None or abs(model["accuracy"] - before) < 0.0005:
+    text, before = Text(figure(value)), cart.earlier_value
+    if before is None or figure(before) == figure(value):
         return text.append("  ")
-    return text.append(" ↑", style="green") if model["accuracy"] > before else text.append(" ↓", style="red")
+    arrow = " ↑" if value > before else " ↓"
+    return text.append(arrow, style="green" if Metric.of(model["metric"]).gain(value, before) > 0 else "red")
 
 
 def _bar_width(width: int) -> int:

@@ -35,7 +35,7 @@ class CartView:
 
     Attributes:
         status: its newest status; empty before the first.
-        earlier_accuracy: the accuracy of the version before the current one.
+        earlier_value: what was measured of the version before the current one.
         trouble: why it rejected the last purchase, as a sentence.
         folder: its data folder, which contains the token of its API.
     """
@@ -46,7 +46,7 @@ class CartView:
     status: Json = field(default_factory=dict)
     answered_at: float = float("-inf")
     moved_at: float = float("-inf")
-    earlier_accuracy: float | None = None
+    earlier_value: float | None = None
     trouble: str = ""
 
     async def look(self, web: aiohttp.ClientSession) -> bool:
@@ -77,7 +77,7 @@ class CartView:
             self.moved_at = now
         old, new = before.get("model"), status["model"]
         if old and new and old["number"] != new["number"]:
-            self.earlier_accuracy = old["accuracy"]
+            self.earlier_value = old["value"]
 
     def answers(self, now: float) -> bool:
         """Return whether the cart has answered recently."""

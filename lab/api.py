@@ -60,7 +60,7 @@ def run(
 
     Args:
         out: folder of the run; None for a new one among the system's temporary files.
-        on_round: is called after each round with its number and the mean accuracy of the honest carts.
+        on_round: is called after each round with its number and the mean of what the honest carts were measured at.
         task: a name as in ``--task``, or a task itself, which its configuration then names by its class.
         settings: by the names of the flags of ``lab run``, as ``carts=100``.
 

@@ -124,7 +124,15 @@ def _of_model(status: CartStatus) -> Iterator[Metric]:
     model = status.learning.model
     if model is not None:
         yield _gauge("cart_model_version", "Number of the current model version.", model.number)
-        yield _gauge("cart_model_accuracy", "Accuracy of the current model, 0 to 1.", model.accuracy)
+        if model.value is not None:
+            labels = {name: str(model.metric[name]) for name in ("name", "unit", "direction")}
+            family = GaugeMetricFamily(
+                "cart_model_metric",
+                "What the current model was measured at; direction says which values are better.",
+                labels=list(labels),
+            )
+            family.add_metric(list(labels.values()), model.value)
+            yield family
         yield _gauge("cart_model_created_timestamp_seconds", "When it was made.", model.created_at)
 
 

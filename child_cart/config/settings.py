@@ -170,7 +170,7 @@ class CartSettings:
     min_peers: int = option(1, "peers without which a round waits", minimum=1, maximum=256, live=True, learning=True)
     accept_backward: float = option(
         25.0,
-        "how much less accurate than its own a cart lets a received model be, in points",
+        "how much worse than its own a cart lets a received model be, in points of accuracy or per cent of an error",
         minimum=0,
         maximum=100,
         live=True,
@@ -178,7 +178,7 @@ class CartSettings:
     )
     accept_forward: float = option(
         75.0,
-        "how much more accurate than its own a cart lets a received model be, in points",
+        "how much better than its own a cart lets a received model be, in points of accuracy or per cent of an error",
         minimum=0,
         maximum=100,
         live=True,

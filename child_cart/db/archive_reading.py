@@ -20,6 +20,8 @@ from .field_types import MAX_TEXT_CHARS, check_fields
 from .json_file import JsonFileError, read_object, read_records
 from .migration import Contents, RecordCounts
 from .records import (
+    ACCURACY,
+    MAX_ID_CHARS,
     BillLine,
     Item,
     ModelVersion,
@@ -288,6 +290,7 @@ def _number_of(text: str) -> float | str:
 def _version(body: Json) -> ModelVersion:
     version = version_of(body)
     check_fields(version)
+    _check_metric(version.metric)
     if not _FILE_NAME.fullmatch(version.file_name):
         raise ValueError(f"file_name is {version.file_name[:80]!r}, not a plain name")
     if not _DIGEST.fullmatch(version.digest):
@@ -301,9 +304,16 @@ def _round(body: Json) -> RoundRecord:
     record = round_of(body)
     record = _with_short_sentence(replace(record, verdicts=tuple(map(_with_short_sentence, record.verdicts))))
     check_fields(record)
+    _check_metric(record.metric)
     for verdict in record.verdicts:
         check_fields(verdict)
     return record
+
+
+def _check_metric(metric: Json) -> None:
+    texts = {name: part for name, part in metric.items() if isinstance(part, str) and len(part) <= MAX_ID_CHARS}
+    if texts.keys() != ACCURACY.keys() or texts != metric or metric["direction"] not in ("higher", "lower"):
+        raise ValueError(f"metric is {str(metric)[:80]}; it must have a name, a unit, and a direction higher or lower")
 
 
 def _with_short_sentence(record: S) -> S:

@@ -66,7 +66,11 @@ def _set_aside(database: Any) -> None:
     """Change nothing: an older program would train on rows that are set aside; the new schema version keeps it away."""
 
 
-MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes, _retired, _set_aside]
+def _metrics(database: Any) -> None:
+    """Change nothing: records without a metric can be read. An older program cannot read those with one."""
+
+
+MIGRATIONS: Final[list[Callable[[Any], None]]] = [_first_indexes, _retired, _set_aside, _metrics]
 """Step n leads from schema version n to n + 1. It may be interrupted anywhere and is then repeated as a whole, so each
 step must be idempotent. Steps are added at the end and never changed."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, TypeGuard
 
 from cart_common.process.json_values import Json
 
 MAX_ID_CHARS: Final = 64
+ACCURACY: Final[Json] = {"name": "accuracy", "unit": "fraction", "direction": "higher"}
+"""What records without a metric have measured: until version 0.1 there was no other."""
+RENAMED: Final = {"accuracy": "value", "local_accuracy": "local_value", "new_accuracy": "new_value"}
+"""Fields of records of version 0.1, and their names now."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ class ModelVersion:
     file_name: str
     digest: str
     signature: str
-    accuracy: float
+    value: float | None
+    """Of the metric; None if the version was not measured."""
     samples: int
     trained_from: int
     trained_to: int
@@ -110,6 +115,8 @@ class ModelVersion:
     summary: Json = field(default_factory=dict)
     copy_of: int | None = None
     """The earlier version whose weights these are, after a later one's file was damaged; rows after it wait again."""
+    metric: Json = field(default_factory=lambda: dict(ACCURACY))
+    """Name, unit and direction of what was measured."""
 
 
 class Outcome(StrEnum):
@@ -131,7 +138,8 @@ class Verdict:
     peer: str
     reason: str
     sentence: str
-    accuracy: float | None = None
+    value: float | None = None
+    """Of the round's metric; None if it was not measured."""
     model_version: int | None = None
     samples: int | None = None
     payload_bytes: int | None = None
@@ -145,16 +153,18 @@ class RoundRecord:
     number: int
     started_at: float
     local_version: int | None = None
-    local_accuracy: float | None = None
+    local_value: float | None = None
     rows: int = 0
     cluster_id: str = ""
     verdicts: tuple[Verdict, ...] = ()
     new_version: int | None = None
-    new_accuracy: float | None = None
+    new_value: float | None = None
     phase_s: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     sentence: str = ""
     ended_at: float | None = None
+    metric: Json = field(default_factory=lambda: dict(ACCURACY))
+    """Name, unit and direction of the values."""
 
 
 def is_id(value: object) -> TypeGuard[str]:
@@ -169,12 +179,18 @@ def sale_of(body: Json) -> Sale:
 
 
 def version_of(body: Json) -> ModelVersion:
-    """Return the version whose ``asdict`` is this body."""
-    return ModelVersion(**{**body, "origin": Origin(body["origin"])})
+    """Return the version whose ``asdict`` is this body, or was one in version 0.1."""
+    version = ModelVersion(**_renamed({**body, "origin": Origin(body["origin"])}))
+    # Starting weights were never measured, and were kept with an accuracy of 0.
+    return replace(version, value=None) if version.origin is Origin.INITIAL else version
 
 
 def round_of(body: Json) -> RoundRecord:
-    """Return the round whose ``asdict`` is this body."""
+    """Return the round whose ``asdict`` is this body, or was one in version 0.1."""
     outcome = Outcome(body["outcome"]) if body["outcome"] else None
-    verdicts = tuple(Verdict(**verdict) for verdict in body["verdicts"])
-    return RoundRecord(**{**body, "verdicts": verdicts, "outcome": outcome})
+    verdicts = tuple(Verdict(**_renamed(verdict)) for verdict in body["verdicts"])
+    return RoundRecord(**_renamed({**body, "verdicts": verdicts, "outcome": outcome}))
+
+
+def _renamed(body: Json) -> Json:
+    return {RENAMED.get(name, name): value for name, value in body.items()}

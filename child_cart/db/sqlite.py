@@ -42,7 +42,10 @@ _NOTES: Final = "CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 _RETIRED: Final = "ALTER TABLE items ADD COLUMN retired INTEGER NOT NULL DEFAULT 0"
 _SALE_OF_ROWS: Final = "ALTER TABLE cart_data ADD COLUMN sale INTEGER"
 _SET_ASIDE: Final = "CREATE TABLE set_aside (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL)"
-MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED, _SALE_OF_ROWS, _SET_ASIDE]
+# Nothing to change, since records without a metric can be read. An older program cannot read those with one: the new
+# schema version keeps it away.
+_METRICS: Final = ""
+MIGRATIONS: Final = [_FIRST_SCHEMA, _NOTES, _RETIRED, _SALE_OF_ROWS, _SET_ASIDE, _METRICS]
 """Step n leads from schema version n to n + 1, in one transaction; steps are added at the end and never changed."""
 TABLES: Final = ("items", "sales", "batches", "cart_data", "models", "rounds", "settings", "notes", "set_aside")
 READ_AT_ONCE: Final = 10_000

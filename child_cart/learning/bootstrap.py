@@ -15,6 +15,7 @@ from cart_common.wire.messages import Role
 from ..config import CartSettings, SettingsBook
 from ..db.records import Origin, Verdict
 from ..model.csv_rows import check_file
+from ..model.metric import Metric
 from ..model.task import Task
 from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import VerdictReason
@@ -24,7 +25,7 @@ from ..transfers.peer_discovery import Peers
 from .activity import Activity, Stage, listed
 from .collection import Collection
 from .sharing import Sharing
-from .versions import Versions
+from .versions import Versions, measured_words
 
 BEFORE_STARTER: Final = (Origin.INITIAL, Origin.JOINED)
 RETRY_FIRST_S: Final = 1.0
@@ -80,7 +81,7 @@ class Bootstrap:
         if self._versions.current is None:
             target = self._versions.new_target()
             initial = await self._trainer.initialise(target)
-            await in_thread(self._versions.add_initial, self._task.name, target, initial.digest, initial.signature)
+            await in_thread(self._versions.add_initial, self._task.name, target, initial)
             self._activity.note(f"The model has {initial.parameters:,} parameters.")
         self._sharing.take_signature()
         self._check_model()
@@ -112,18 +113,19 @@ class Bootstrap:
         if not self._sharing.is_on:
             self._activity.note("Starting without peers: sharing is paused.")
             return
-        collection = Collection(self._peers, self._trainer, [], lambda _: VerdictReason.ACCEPTED, self._note)
+        collection = Collection(self._peers, self._trainer, lambda _: VerdictReason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):
                 await self._wait_attached()
             self._sharing.become(Role.KERNEL)
             await collection.ask(await self._peers.find_cluster(self._book.current.cluster_size, minimum=1))
             if collection.accepted:
-                best = max(collection.accepted, key=lambda model: model.accuracy)
+                metric = Metric.of(self._versions.newest.metric)
+                best = max(collection.accepted, key=lambda model: metric.weight(model.value))
                 target = self._versions.new_target()
                 adopted = await self._trainer.adopt(best.path, [], target)
                 version = await in_thread(self._versions.add, Origin.JOINED, target, adopted)
-                self._activity.note(f"Took over a peer's model, accuracy {version.accuracy:.3f}.")
+                self._activity.note(f"Took over a peer's model, {metric.words(version.value)}.")
         except (TimeoutError, NotEnoughPeers, TransferError) as reason:
             self._activity.note(f"Starting without peers: {str(reason) or 'no bridge has taken this cart in yet.'}")
         finally:
@@ -136,7 +138,7 @@ class Bootstrap:
         trained = await self._trainer.start(self._versions.stored(), [], target, self._activity.report_epoch)
         version = await in_thread(self._versions.add, Origin.STARTER, target, trained)
         self._sharing.become(Role.SHELL)
-        self._activity.note(f"Starter training on {trained.rows} rows done, accuracy {version.accuracy:.3f}.")
+        self._activity.note(f"Starter training on {trained.rows} rows done, {measured_words(version)}.")
         if trained.left_out:
             self._activity.note(f"Left out of the starter training: {listed(trained.left_out)}.")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cart_common.process.json_values import Json
 from cart_common.wire.messages import Code
 
 from ..db.records import Verdict
@@ -28,12 +27,12 @@ class Accepted:
 
     Attributes:
         path: its payload file.
-        accuracy: measured on this cart.
+        value: measured on this cart; None if it was not.
         samples: rows that it was trained on, as its peer says; None if it does not.
     """
 
     path: Path
-    accuracy: float
+    value: float | None
     samples: int | None
 
 
@@ -43,8 +42,7 @@ class Collection:
     Args:
         peers: fetches models.
         trainer: checks and scores them.
-        own_rows: the cart's held-out rows, to score on.
-        judge: decides by accuracy.
+        judge: decides by the measured value; None if there is none.
         on_verdict: gets each verdict at once.
     """
 
@@ -52,13 +50,11 @@ class Collection:
         self,
         peers: Peers,
         trainer: Trainer,
-        own_rows: list[Json],
-        judge: Callable[[float], VerdictReason],
+        judge: Callable[[float | None], VerdictReason],
         on_verdict: Callable[[Verdict], Awaitable[None]],
     ) -> None:
         self._peers = peers
         self._trainer = trainer
-        self._own_rows = own_rows
         self._judge = judge
         self._on_verdict = on_verdict
         self.accepted: list[Accepted] = []
@@ -99,12 +95,12 @@ class Collection:
             return
         reason = None
         try:
-            score = await self._trainer.score(received.path, self._own_rows)
-            reason = score.reason or self._judge(score.accuracy or 0.0)
+            score = await self._trainer.score(received.path)
+            reason = score.reason or self._judge(score.value)
             await self._on_verdict(_verdict(peer.cart_id, received, score, reason))
         finally:
             if reason is VerdictReason.ACCEPTED:
-                self.accepted.append(Accepted(received.path, score.accuracy or 0.0, received.offer.samples))
+                self.accepted.append(Accepted(received.path, score.value, received.offer.samples))
             else:
                 received.path.unlink(missing_ok=True)
 
@@ -116,13 +112,13 @@ class Collection:
 
 SENTENCES = {
     VerdictReason.ACCEPTED: "It takes part in the average.",
-    VerdictReason.TOO_WEAK: "It is less accurate than the accept window allows.",
-    VerdictReason.TOO_STRONG: "It is more accurate than the accept window allows.",
+    VerdictReason.TOO_WEAK: "It is worse than the accept window allows.",
+    VerdictReason.TOO_STRONG: "It is better than the accept window allows.",
     VerdictReason.BAD_PAYLOAD: "Its bytes cannot be decoded.",
     VerdictReason.WRONG_SHAPE: (
         "Its arrays have other shapes than this cart's model, or numbers that its arrays cannot hold."
     ),
-    VerdictReason.NOT_FINITE: "It holds numbers that are infinite or none at all.",
+    VerdictReason.NOT_FINITE: "It holds or predicts numbers that are infinite or none at all.",
     VerdictReason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
 }
 
@@ -133,7 +129,7 @@ def _verdict(peer: str, received: Received, score: Score, reason: VerdictReason)
         peer=peer,
         reason=reason,
         sentence=SENTENCES[reason],
-        accuracy=score.accuracy,
+        value=score.value,
         model_version=offer.model_version,
         samples=offer.samples,
         payload_bytes=offer.total_bytes,

@@ -15,6 +15,7 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin, Outcome, RoundRecord, Verdict
 from ..db.store import LearningStore
+from ..model.metric import Metric
 from ..model.verdict import VerdictReason
 from .activity import Activity
 
@@ -57,7 +58,9 @@ class RoundLog:
             return
         if newest.round_number == last.number and newest.origin is Origin.LOCAL:
             self._activity.note(f"Going on with round {last.number}, which was cut short.")
-            self.record = replace(last, local_version=newest.number, local_accuracy=newest.accuracy, verdicts=())
+            self.record = replace(
+                last, local_version=newest.number, local_value=newest.value, verdicts=(), metric=newest.metric
+            )
             return
         # Killed before the training was kept (its rows wait still), or after the average was.
         averaged = newest.round_number == last.number
@@ -65,7 +68,8 @@ class RoundLog:
             last,
             outcome=Outcome.AGGREGATED if averaged else Outcome.INTERRUPTED,
             new_version=newest.number if averaged else None,
-            new_accuracy=newest.accuracy if averaged else None,
+            new_value=newest.value if averaged else None,
+            metric=newest.metric,
             sentence="This round was cut short.",
             ended_at=time.time(),
         )
@@ -89,9 +93,10 @@ class RoundLog:
         """Add the verdict on a received model to the record."""
         await self.save(verdicts=(*self.present.verdicts, verdict))
         self.verdicts[str(verdict.reason)] += 1
-        accuracy = "" if verdict.accuracy is None else f" at accuracy {verdict.accuracy:.3f}"
+        metric = Metric.of(self.present.metric)
+        measured = "" if verdict.value is None else f" at {metric.words(verdict.value)}"
         word = "accepted" if verdict.reason == VerdictReason.ACCEPTED else f"dropped ({verdict.reason})"
-        self._activity.note(f"Model of cart {verdict.peer[:8]} {word}{accuracy}: {verdict.sentence}")
+        self._activity.note(f"Model of cart {verdict.peer[:8]} {word}{measured}: {verdict.sentence}")
 
     async def end(self, outcome: Outcome, sentence: str) -> None:
         """Save how the round has ended."""

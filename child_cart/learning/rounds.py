@@ -21,6 +21,7 @@ from ..db.records import ModelVersion, Origin, Outcome, SetAsideRow, StoredRow
 from ..db.store import LearningStore
 from ..model.aggregation.base import ModelFacts
 from ..model.aggregation.registry import RULES
+from ..model.metric import Metric
 from ..model.trainer import Trainer, TrainerError
 from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
@@ -31,7 +32,7 @@ from .collection import Accepted, Collection
 from .round_log import RoundLog
 from .row_choice import chosen_rows, judging_rows
 from .sharing import Sharing
-from .versions import Versions
+from .versions import Versions, measured_words
 
 OWN_EVALUATION_ROWS: Final = 200
 HELD_OUT_READ: Final = 2000
@@ -130,7 +131,7 @@ class Rounds:
                 await self._train()
             self._check_sharing()
             own_rows = await self._judging()
-            collection = self._collection(own_rows)
+            collection = self._collection()
             await self._collect(collection)
             await self._average(collection.accepted, own_rows)
         except _NoCluster as none:
@@ -168,9 +169,11 @@ class Rounds:
         self.sharing.become(Role.SHELL)
         left_out = f", {len(waiting) - len(chosen)} left out" if len(chosen) < len(waiting) else ""
         self._activity.note(
-            f"Trained on {trained.rows} rows{left_out}: version {version.number}, accuracy {version.accuracy:.3f}."
+            f"Trained on {trained.rows} rows{left_out}: version {version.number}, {measured_words(version)}."
         )
-        await self.log.save(local_version=version.number, local_accuracy=version.accuracy, rows=trained.rows)
+        await self.log.save(
+            local_version=version.number, local_value=version.value, metric=version.metric, rows=trained.rows
+        )
 
     async def _judging(self) -> list[Json]:
         """Return the own rows that measure a model."""
@@ -214,6 +217,7 @@ class Rounds:
         self._activity.move_to(Stage.AVERAGING)
         target = self._versions.new_target()
         base = self._versions.newest
+        metric = Metric.of(base.metric)
         own_share, shares = shares_of(self._book.current.weighting, base, accepted)
         received = [(model.path, share) for model, share in zip(accepted, shares, strict=True)]
         with self.log.timed("averaging"):
@@ -221,18 +225,17 @@ class Rounds:
             version = await in_thread(
                 self._versions.add, Origin.AGGREGATED, target, trained, round_number=self.log.present.number
             )
-        await self.log.save(new_version=version.number, new_accuracy=version.accuracy)
+        await self.log.save(new_version=version.number, new_value=version.value, metric=version.metric)
         await self.log.end(
             Outcome.AGGREGATED,
             f"Averaged with {len(accepted)} of {asked} peers: version {version.number}, "
-            f"accuracy {base.accuracy:.3f} → {version.accuracy:.3f}.",
+            f"{measured_words(base)} → {metric.figure(version.value)}.",
         )
 
-    def _collection(self, own_rows: list[Json]) -> Collection:
-        settings = self._book.current
-        window = AcceptWindow(settings.accept_backward, settings.accept_forward)
-        judge = partial(window.judge, self._versions.newest.accuracy)
-        return Collection(self._peers, self._trainer, own_rows, judge, self.log.add_verdict)
+    def _collection(self) -> Collection:
+        settings, base = self._book.current, self._versions.newest
+        window = AcceptWindow(settings.accept_backward, settings.accept_forward, Metric.of(base.metric))
+        return Collection(self._peers, self._trainer, partial(window.judge, base.value), self.log.add_verdict)
 
     async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until ``cluster_wait_s`` is over."""
@@ -286,7 +289,15 @@ class Rounds:
 
 
 def shares_of(weighting: str, base: ModelVersion, accepted: list[Accepted]) -> tuple[float, list[float]]:
-    """Return the share of the cart's own model and those of the accepted ones, by the rule of this name."""
-    received = [ModelFacts(model.accuracy, model.samples) for model in accepted]
-    own_share, *shares = RULES[weighting].shares(ModelFacts(base.accuracy, base.samples), received)
+    """Return the share of the cart's own model and those of the accepted ones, by the rule of this name.
+
+    Models that were not measured count alike.
+    """
+    metric = Metric.of(base.metric)
+    is_measured = all(model.value is not None for model in accepted)
+
+    def facts(model: ModelVersion | Accepted) -> ModelFacts:
+        return ModelFacts(metric.weight(model.value) if is_measured else 1.0, model.samples)
+
+    own_share, *shares = RULES[weighting].shares(facts(base), [facts(model) for model in accepted])
     return own_share, shares

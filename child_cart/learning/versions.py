@@ -17,9 +17,10 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin
 from ..db.store import LearningStore, StoreError
+from ..model.metric import Metric
 from ..model.model_files import DISK, ModelFiles
 from ..model.precision import BITS, Precision, chosen, payload_of
-from ..model.trainer import Stored, Trained
+from ..model.trainer import Initial, Stored, Trained
 from ..model.weights_file import WeightsError
 from ..transfers.outgoing import Offerable
 from .backup import back_up
@@ -159,9 +160,15 @@ class Versions:
         """Return where to write the weights of the next version."""
         return self._folder / f"{self._next_number():06d}-{os.urandom(4).hex()}.h5"
 
-    def add_initial(self, task: str, target: Path, digest: str, signature: str) -> None:
-        """Add the task's starting weights as version 0."""
-        self._add(ModelVersion(0, task, Origin.INITIAL, target.name, digest, signature, 0.0, 0, 0, 0, time.time()))
+    def add_initial(self, task: str, target: Path, initial: Initial) -> None:
+        """Add the task's starting weights as version 0, which is not measured."""
+        self._add(
+            ModelVersion(
+                *(0, task, Origin.INITIAL, target.name, initial.digest, initial.signature),
+                *(None, 0, 0, 0, time.time()),
+                metric=initial.metric,
+            )
+        )
 
     def add(
         self,
@@ -189,7 +196,8 @@ class Versions:
             file_name=target.name,
             digest=trained.digest,
             signature=base.signature,
-            accuracy=trained.accuracy,
+            value=trained.value,
+            metric=trained.metric,
             samples=base.samples + trained.rows,
             trained_from=base.trained_to,
             trained_to=spent_to,
@@ -270,3 +278,8 @@ class Versions:
 def told_samples(samples: int) -> int | None:
     """Return the number of rows that peers are told: the largest power of two in it, or None for 0."""
     return 1 << (samples.bit_length() - 1) if samples > 0 else None
+
+
+def measured_words(version: ModelVersion) -> str:
+    """Return what a version was measured at, as words of a sentence: ``accuracy 0.905``."""
+    return Metric.of(version.metric).words(version.value)

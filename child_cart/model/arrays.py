@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Weights = Sequence[Array]
+Tree = Any
+"""An array (rows, ...), or several in a dict, list or tuple, as Keras takes inputs and gives outputs."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,26 @@ def specs_of(weights: Weights) -> tuple[TensorSpec, ...]:
 def bytes_of(specs: Sequence[TensorSpec]) -> int:
     """Return the bytes that arrays of these specs take in memory."""
     return sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs)
+
+
+def rows_in(tree: Tree) -> int:
+    """Return the number of rows of a tree: of its first array."""
+    while isinstance(tree, dict | list | tuple):
+        tree = next(iter(tree.values() if isinstance(tree, dict) else tree))
+    return len(tree)
+
+
+def mapped(change: Callable[[Array], Any], tree: Tree) -> Any:
+    """Return a tree of the same form with each array changed."""
+    if isinstance(tree, dict):
+        return {name: mapped(change, part) for name, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        return tuple(mapped(change, part) for part in tree)
+    return change(tree)
+
+
+def leaves(tree: Tree) -> list[Array]:
+    """Return the arrays of a tree, in order."""
+    found: list[Array] = []
+    mapped(found.append, tree)
+    return found

@@ -89,10 +89,10 @@ class ProcessTrainer:
         arguments = {"base": base.named(), "rows": rows, "own_rows": own_rows, "target": str(target)}
         return Trained(**await self._call("train", arguments, report))
 
-    async def score(self, payload: Path, own_rows: list[Row]) -> Score:
+    async def score(self, payload: Path) -> Score:
         """Check and measure a received payload."""
         try:
-            answer = await self._call("score", {"path": str(payload), "own_rows": own_rows})
+            answer = await self._call("score", {"path": str(payload)})
         except PayloadRefused:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
         return Score.of(answer)

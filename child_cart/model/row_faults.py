@@ -7,12 +7,12 @@ failed. Where every row has a fault, it is the task's or the model's, not theirs
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from .arrays import Array, Weights
+from .arrays import Array, Weights, leaves
 from .failure_words import reason_in
 from .task import Row, Task
 
@@ -101,7 +101,7 @@ def array_faults(task: Task, rows: Sequence[Row]) -> Faults:
     shapes: dict[int, tuple[tuple[int, ...], ...]] = {}
     for place, row in enumerate(rows):
         try:
-            shapes[place] = tuple(np.shape(leaf) for leaf in _leaves(task.arrays([row])[:2]))
+            shapes[place] = tuple(np.shape(leaf) for leaf in leaves(task.arrays([row])[:2]))
         except Exception as error:
             faults[place] = f"the task makes no arrays of it ({type(error).__name__}: {reason_in(str(error))})"
     if shapes:
@@ -116,7 +116,7 @@ def array_faults(task: Task, rows: Sequence[Row]) -> Faults:
 
 def _make_arrays(task: Task, rows: Sequence[Row]) -> bool:
     try:
-        return all(len(leaf) == len(rows) for leaf in _leaves(task.arrays(rows)[:2]))
+        return all(len(leaf) == len(rows) for leaf in leaves(task.arrays(rows)[:2]))
     except Exception:  # the task is the user's, and may raise anything
         return False
 
@@ -132,10 +132,10 @@ def answered_faults(attempts: Attempts, inputs: Any, targets: Any) -> Generator[
     """Return the rows whose label the model has no output for, or of which it says nothing finite."""
     answers = yield from attempts.answers(inputs)
     faults = _not_finite(answers, "the model's answer to it is not finite: it may hold an extreme number")
-    if faults and len(faults) == len(_leaves(answers)[0]):
+    if faults and len(faults) == len(leaves(answers)[0]):
         faults = {}  # the model's own fault
     faults |= _not_finite(targets, "its target is not finite")
-    for answer, target in zip(_leaves(answers), _leaves(targets), strict=False):
+    for answer, target in zip(leaves(answers), leaves(targets), strict=False):
         faults |= _label_faults(answer, target)
     return faults
 
@@ -156,7 +156,7 @@ def _label_faults(answers: Array, targets: Array) -> Faults:
 
 def _not_finite(arrays: Any, reason: str) -> Faults:
     faults: Faults = {}
-    for leaf in _leaves(arrays):
+    for leaf in leaves(arrays):
         if leaf.dtype.kind in "fc" and leaf.size:
             bad = ~np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1)
             faults |= dict.fromkeys(np.flatnonzero(bad).tolist(), reason)
@@ -186,18 +186,9 @@ def _tried(rows: Sequence[Row], order: Sequence[int], attempts: Attempts) -> Gen
 
 def _largest(inputs: Any, targets: Any) -> Array:
     """Return the largest size of a number in each row: (rows,)."""
-    leaves = [leaf.reshape(len(leaf), -1) for leaf in _leaves((inputs, targets)) if leaf.dtype.kind in "iuf"]
-    sizes = [np.abs(leaf.astype(np.float64)).max(axis=1, initial=0.0) for leaf in leaves]
-    return np.nan_to_num(np.max(sizes, axis=0)) if sizes else np.zeros(len(_leaves(inputs)[0]))
-
-
-def _leaves(tree: Any) -> list[Array]:
-    """Return the arrays of a tree of dicts, lists and tuples, in order."""
-    if isinstance(tree, Mapping):
-        tree = list(tree.values())
-    if isinstance(tree, list | tuple):
-        return [leaf for part in tree for leaf in _leaves(part)]
-    return [np.asarray(tree)]
+    parts = [leaf.reshape(len(leaf), -1) for leaf in leaves((inputs, targets)) if leaf.dtype.kind in "iuf"]
+    sizes = [np.abs(leaf.astype(np.float64)).max(axis=1, initial=0.0) for leaf in parts]
+    return np.nan_to_num(np.max(sizes, axis=0)) if sizes else np.zeros(len(leaves(inputs)[0]))
 
 
 def _words(shapes: Sequence[tuple[int, ...]]) -> str:

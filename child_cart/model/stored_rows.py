@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from .arrays import leaves
 from .task import Row, RowError, Task, checked_row
 
 _OWN_CHECK: Final = "stored_row"
@@ -58,7 +59,7 @@ class StoredRowCheck:
 
     def _check_arrays(self, row: Row) -> None:
         try:
-            arrays = [np.asarray(array) for array in self._task.arrays([row])]
+            arrays = [np.asarray(array) for array in leaves(self._task.arrays([row]))]
         except Exception as error:
             raise RowError(f"the task cannot learn from it ({type(error).__name__}: {error})") from None
         if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):

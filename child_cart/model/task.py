@@ -14,10 +14,11 @@ from typing import Any, Final, Protocol
 from cart_common.process.errors import UserError
 from cart_common.process.field_errors import FieldErrors, parsed
 
-from .arrays import Array
+from .arrays import Array, Tree, leaves
 from .failure_words import reason_in
 from .learner import Learner
 from .partition import Partition
+from .task_metrics import TaskMetric
 
 Row = dict[str, Any]
 """One observation, as plain JSON."""
@@ -83,8 +84,11 @@ class Task(Protocol):
     def evaluation_rows(self) -> list[Row]:
         """Return the small set on which every cart of the task measures models."""
 
-    def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
-        """Return inputs (rows, ...) and targets (rows, ...) of the rows."""
+    def arrays(self, rows: Sequence[Row]) -> tuple[Tree, ...]:
+        """Return inputs (rows, ...) and targets (rows, ...) of the rows, and sample weights (rows,) if it has some.
+
+        Inputs and targets are arrays, or several in a dict, list or tuple, as Keras takes them.
+        """
 
     def build_learner(self) -> Learner:
         """Return the model with its starting weights, which are the same on every cart."""
@@ -104,6 +108,9 @@ class KerasTask:
         input_fields: describe the numbers of an input, in their order, in the model's files.
         output_names: describe those of an output.
         kept_by: for model signatures that this task had earlier, the built-in task that goes on with such a model.
+        class_weight: how much rows of a class count in a training, as in ``Model.fit``; None for all alike.
+        unit: of the targets where they are numbers, as pages show it; empty if it has none.
+        metric: how models are measured; None to let the model's loss and output decide.
     """
 
     name = ""
@@ -113,6 +120,9 @@ class KerasTask:
     input_fields: Sequence[InputField] = ()
     output_names: Sequence[str] = ()
     kept_by: Mapping[str, str] = {}
+    class_weight: Mapping[int, float] | None = None
+    unit = ""
+    metric: TaskMetric | None = None
 
     def build_model(self) -> Any:
         """Return a compiled ``keras.Model``."""
@@ -120,7 +130,7 @@ class KerasTask:
 
     def build_learner(self) -> Learner:
         """Return the model with the starting weights of the seed."""
-        from .keras_learner import KerasLearner, set_seed  # noqa: PLC0415 - imports TensorFlow
+        from .keras_learner import KerasLearner, built, set_seed  # noqa: PLC0415 - imports TensorFlow
 
         set_seed(self.seed)
         model = self.build_model()
@@ -129,7 +139,24 @@ class KerasTask:
                 f"The model of the task {self.name!r} is not compiled: call its compile, with an optimizer and a loss, "
                 "in build_model."
             )
-        return KerasLearner(model, self.epochs, self.batch_size, self.seed)
+        if not model.built:
+            model = built(model, self.sample_inputs())
+        return KerasLearner(model, self.epochs, self.batch_size, self.seed, self.unit, self.class_weight)
+
+    def sample_inputs(self) -> Tree:
+        """Return inputs of the form that ``arrays`` gives, for a model without an ``Input``.
+
+        Raises:
+            TaskError: if they do not say how many numbers a row has.
+        """
+        rows = self.evaluation_rows()[:1] or self.starter_rows(Partition())[:1]
+        inputs = self.arrays(rows)[0]  # type: ignore[attr-defined]  # a subclass defines it
+        if not rows and any(array.ndim < 2 for array in leaves(inputs)):
+            raise TaskError(
+                f"The model of the task {self.name!r} has no Input, and the task no rows that tell the form of its "
+                "inputs: begin the model with keras.Input((...))."
+            )
+        return inputs
 
     def sale_row(self, line: SoldLine) -> Row | None:
         """Learn nothing from sales."""

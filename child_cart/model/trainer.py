@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from cart_common.process.json_values import Json
 
+from .metric import ACCURACY
 from .task import Row
 from .verdict import VerdictReason
 
@@ -44,16 +45,18 @@ class Initial:
     digest: str
     signature: str
     parameters: int
+    metric: Json = field(default_factory=ACCURACY.as_json)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A weights file that the trainer has written, and how good it is."""
+    """A weights file that the trainer has written, and how good it is; the value is None if nothing measured it."""
 
     digest: str
-    accuracy: float
+    value: float | None
     summary: Json
     rows: int = 0
+    metric: Json = field(default_factory=ACCURACY.as_json)
     faults: Sequence[Json] = ()
     """The ``place`` and ``reason`` of each row that is left out, counted over the rows and then the own rows."""
     left_out: Sequence[str] = ()
@@ -62,15 +65,18 @@ class Trained:
 
 @dataclass(frozen=True)
 class Score:
-    """The accuracy of a received model, or the reason why it has none."""
+    """The value of a received model on the common evaluation rows, or the reason to drop it.
 
-    accuracy: float | None = None
+    It has neither where the task has no such rows.
+    """
+
+    value: float | None = None
     reason: VerdictReason | None = None
 
     @classmethod
     def of(cls, answer: Json) -> Score:
         """Return the score in a trainer's answer."""
-        return cls(answer.get("accuracy"), VerdictReason(answer["reason"]) if "reason" in answer else None)
+        return cls(answer.get("value"), VerdictReason(answer["reason"]) if "reason" in answer else None)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ EpochReport = Callable[[Epoch], None]
 class Trainer(Protocol):
     """Trains, scores and averages. Each call raises ``TrainerError`` if it is not carried out.
 
-    ``own_rows`` are the cart's held-out rows: accuracy is measured on these and the task's common evaluation rows.
+    Models are measured on the task's common evaluation rows. Only where a task has none, the cart's own versions are
+    measured on ``own_rows``, its held-out ones, for its pages alone: received models are then not measured.
     """
 
     @property
@@ -107,7 +114,7 @@ class Trainer(Protocol):
     ) -> Trained:
         """Train on these rows."""
 
-    async def score(self, payload: Path, own_rows: list[Row]) -> Score:
+    async def score(self, payload: Path) -> Score:
         """Check and measure a received payload."""
 
     async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,15 +18,16 @@ from typing import Any, TypeVar
 from cart_common.process.json_values import Json
 
 from .aggregation import average
-from .arrays import Array, TensorSpec, Weights, bytes_of, specs_of, widened
+from .arrays import Array, TensorSpec, Tree, Weights, bytes_of, specs_of, widened
 from .csv_rows import sample_rows
 from .failure_words import reason_in
-from .learner import right_count
+from .layout import Layout
 from .model_files import ModelFiles
 from .partition import Partition
 from .row_faults import Faults, array_faults, found_faults, measuring_faults
 from .task import Row, Task
-from .verdict import weights_problem
+from .task_metrics import TaskMetric
+from .verdict import VerdictReason, weights_problem
 from .weights_file import WeightsError
 
 T = TypeVar("T")
@@ -36,16 +38,17 @@ class Train:
     """Train these weights on these rows; the result is the new weights."""
 
     weights: Weights
-    inputs: Array
-    targets: Array
+    inputs: Tree
+    targets: Tree
+    sample_weights: Array | None = None
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict with these weights; the result is the scores of the classes: (rows, classes)."""
+    """Predict with these weights; the result is what the model says of each row: (rows, ...)."""
 
     weights: Weights
-    inputs: Array
+    inputs: Tree
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class TrainerCommands:
         data: a CSV file of the user's own rows instead of the task's starter rows, or None.
         starter_limit: most starter rows to train on.
         initial: the task's starting weights.
+        metric: measures models.
+        layout: what the weights are.
         files: where models lie.
     """
 
@@ -78,6 +83,8 @@ class TrainerCommands:
         data: Path | None,
         starter_limit: int,
         initial: Weights,
+        metric: TaskMetric,
+        layout: Layout,
         files: ModelFiles,
     ) -> None:
         self._task = task
@@ -85,17 +92,20 @@ class TrainerCommands:
         self._data = data
         self._starter_limit = starter_limit
         self._initial = initial
+        self._metric = metric
+        self._layout = layout
         self._files = files
         self._specs = specs_of(initial)
         self._common_rows = task.evaluation_rows()
 
     def initialise(self, target: str) -> Steps[Json]:
-        """Write the starting weights; return their digest and the model's signature and size."""
+        """Write the starting weights; return their digest, the model's signature and size, and its metric."""
         yield from ()
         return {
             "digest": self._files.write(Path(target), self._initial),
-            "signature": model_signature(self._task.name, self._initial),
+            "signature": model_signature(self._task.name, self._initial, self._layout.base),
             "parameters": sum(array.size for array in self._initial),
+            "metric": self._metric.metric.as_json(),
         }
 
     def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str) -> Steps[Json]:
@@ -108,7 +118,7 @@ class TrainerCommands:
         trained, faults = (yield from self._trained(weights, rows)) if rows else (weights, {})
         own_faults: Faults = {}
         if own_rows:
-            own_faults = yield from measuring_faults(self._task, own_rows, _Attempts(self._task, trained, self._specs))
+            own_faults = yield from measuring_faults(self._task, own_rows, self._attempts(trained))
         written = yield from self._written(trained, _without(own_faults, own_rows), target)
         named = {**faults, **{len(rows) + place: reason for place, reason in own_faults.items()}}
         return {
@@ -133,14 +143,16 @@ class TrainerCommands:
         wrong = [f"line {wrong.number}: {wrong.reason}" for wrong in found.wrong]
         return StarterRows(found.rows, [f"line {number}" for number in found.lines], wrong)
 
-    def score(self, path: str, own_rows: list[Row]) -> Steps[Json]:
-        """Check a received payload and measure its accuracy."""
+    def score(self, path: str) -> Steps[Json]:
+        """Check a received payload, and measure it on the common evaluation rows, if the task has some."""
         weights = widened(self._payload(path), self._specs)
-        reason = weights_problem(weights, self._specs)
+        reason = weights_problem(weights, self._specs, self._layout.statistics)
         if reason is not None:
             return {"reason": str(reason)}
-        accuracy = yield from self._accuracy(weights, own_rows)
-        return {"accuracy": accuracy}
+        value = yield from self._value(weights, self._common)
+        if value is not None and not math.isfinite(value):
+            return {"reason": str(VerdictReason.NOT_FINITE)}
+        return {"value": value}
 
     def adopt(self, path: str, own_rows: list[Row], target: str) -> Steps[Json]:
         """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model."""
@@ -173,7 +185,7 @@ class TrainerCommands:
 
     def _trained(self, weights: Weights, rows: Sequence[Row]) -> Steps[tuple[Weights, Faults]]:
         """Train on these rows; if that fails, on those that do not spoil it. Return the weights and the others."""
-        attempts = _Attempts(self._task, weights, self._specs)
+        attempts = self._attempts(weights)
         outcome = yield from attempts.outcome(rows)
         if not isinstance(outcome, Exception):
             return outcome, {}
@@ -183,26 +195,33 @@ class TrainerCommands:
             raise outcome
         return again, faults
 
-    def _written(self, weights: Weights, own_rows: Sequence[Row], target: str) -> Steps[Json]:
-        _usable(weights, self._specs)
-        accuracy = yield from self._accuracy(weights, own_rows)
-        summary = yield Summarise(weights)
-        return {"accuracy": accuracy, "summary": summary, "digest": self._files.write(Path(target), weights)}
+    def _attempts(self, weights: Weights) -> _Attempts:
+        return _Attempts(self._task, weights, self._specs, self._layout)
 
-    def _accuracy(self, weights: Weights, own_rows: Sequence[Row]) -> Steps[float]:
-        """Return the fraction that is right of the common evaluation rows and the cart's own; 0 without any."""
-        measured = [self._common] if self._common_rows else []
+    def _written(self, weights: Weights, own_rows: Sequence[Row], target: str) -> Steps[Json]:
+        _usable(weights, self._specs, self._layout)
         own_rows = _without(array_faults(self._task, own_rows), own_rows) if own_rows else []
-        measured += [self._task.arrays(own_rows)] if own_rows else []
-        right = 0
-        for inputs, targets in measured:
-            right += right_count((yield Predict(weights, inputs)), targets)
-        rows = sum(len(targets) for _, targets in measured)
-        return right / rows if rows else 0.0
+        own = self._task.arrays(own_rows) if own_rows else None
+        value = yield from self._value(weights, self._common or own)
+        if value is not None and not math.isfinite(value):
+            raise WeightsError(f"The new weights cannot be used: the {self._metric.metric.name} is {value}.")
+        return {
+            "value": value,
+            "metric": self._metric.metric.as_json(),
+            "summary": (yield Summarise(weights)),
+            "digest": self._files.write(Path(target), weights),
+        }
+
+    def _value(self, weights: Weights, rows: Sequence[Tree] | None) -> Steps[float | None]:
+        """Return the value on these rows (inputs, targets and what else the task gives); None without any."""
+        if rows is None:
+            return None
+        inputs, targets = rows[:2]
+        return self._metric.value((yield Predict(weights, inputs)), targets)
 
     @cached_property
-    def _common(self) -> tuple[Array, Array]:
-        return self._task.arrays(self._common_rows)
+    def _common(self) -> Sequence[Tree] | None:
+        return self._task.arrays(self._common_rows) if self._common_rows else None
 
 
 @dataclass(frozen=True)
@@ -225,6 +244,7 @@ class _Attempts:
     task: Task
     weights: Weights
     specs: Sequence[TensorSpec]
+    layout: Layout
 
     def answers(self, inputs: Any) -> Steps[Any]:
         """Predict."""
@@ -243,15 +263,15 @@ class _Attempts:
         """Train on these rows; return the weights, or what the training has raised."""
         try:
             trained: Weights = yield Train(self.weights, *self.task.arrays(rows))
-            return _usable(trained, self.specs)
+            return _usable(trained, self.specs, self.layout)
         except MemoryError:  # says nothing of the rows
             raise
         except Exception as error:  # the task is the user's, and may raise anything
             return error
 
 
-def _usable(weights: Weights, specs: Sequence[TensorSpec]) -> Weights:
-    wrong = weights_problem(weights, specs)
+def _usable(weights: Weights, specs: Sequence[TensorSpec], layout: Layout) -> Weights:
+    wrong = weights_problem(weights, specs, layout.statistics)
     if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
         raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
     return weights
@@ -261,7 +281,14 @@ def _without(faults: Faults, rows: Sequence[Row]) -> list[Row]:
     return [row for place, row in enumerate(rows) if place not in faults]
 
 
-def model_signature(task_name: str, weights: Weights) -> str:
-    """Return the signature that two models must share to be averaged: 16 bytes of SHA-256, in hexadecimal."""
+def model_signature(task_name: str, weights: Weights, base: str = "") -> str:
+    """Return the signature that two models must share to be averaged: 16 bytes of SHA-256, in hexadecimal.
+
+    Args:
+        task_name: of the task.
+        weights: what carts exchange.
+        base: the digest of what they do not, and compute with; empty for a model without such.
+    """
     shapes = [[spec.dtype, list(spec.shape)] for spec in specs_of(weights)]
-    return hashlib.sha256(json.dumps([task_name, shapes]).encode()).hexdigest()[:32]
+    told = [task_name, shapes, base] if base else [task_name, shapes]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]

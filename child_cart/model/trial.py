@@ -13,9 +13,8 @@ from typing import Final, Protocol
 from cart_common.process.json_values import Json
 
 from .arrays import TensorSpec, specs_of
-from .codec import encode
 from .failure_words import OUT_OF_MEMORY, failure_sentence
-from .precision import Precision, as_sent
+from .precision import Precision, payload_of
 from .task import Row, Task, TaskError
 from .weights_file import read_weights
 
@@ -89,10 +88,10 @@ def try_task(
             weights = read_weights(first, report.result["digest"])
             report.weights = specs_of(weights)
             for precision in Precision:
-                (folder / precision).write_bytes(encode(as_sent(weights, precision)))
+                (folder / precision).write_bytes(payload_of(weights, precision))
                 report.sent_bytes[precision] = (folder / precision).stat().st_size
             received = str(folder / Precision.HALF)
-            report.dropped = carry_out("score", path=received, own_rows=own).get("reason", "")
+            report.dropped = carry_out("score", path=received).get("reason", "")
             share = {"path": received, "share": 0.5}
             carry_out("average", base={**base, "share": 0.5}, received=[share], own_rows=own, target=str(folder / "2"))
         report.tried_s = time.perf_counter() - began

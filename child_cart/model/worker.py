@@ -22,12 +22,14 @@ from cart_common.process.json_values import Json
 
 from .arrays import Weights
 from .failure_words import OUT_OF_MEMORY, failure_sentence
+from .layout import Layout
 from .learner import EpochCallback
 from .model_description import describe
 from .model_files import DISK
 from .partition import Partition
 from .plain_json import plain_json
 from .task import KerasTask, Task, TaskError, load_task
+from .task_metrics import TaskMetric, metric_of
 from .trainer_commands import Computation, Predict, Steps, Summarise, Train, TrainerCommands
 from .trial import TRIED_ROWS, trial_rows, try_task
 
@@ -41,13 +43,13 @@ class Worker:
 
     Args:
         task: what the model learns.
-        commands: makes the commands of this cart, from the starting weights.
+        commands: makes the commands of this cart, from the starting weights, the metric, and the layout of the weights.
 
     Attributes:
         commands: those.
     """
 
-    def __init__(self, task: Task, commands: Callable[[Weights], TrainerCommands]) -> None:
+    def __init__(self, task: Task, commands: Callable[[Weights, TaskMetric, Layout], TrainerCommands]) -> None:
         self._task = task
         self._learner = task.build_learner()
         initial = self._learner.weights()
@@ -56,7 +58,11 @@ class Worker:
                 f"The model of the task {task.name!r} has no weights before its first training: begin it with "
                 "keras.Input, so that every cart starts from the same."
             )
-        self.commands = commands(initial)
+        self.commands = commands(
+            initial,
+            metric_of(task, getattr(self._learner, "metric", None)),
+            getattr(self._learner, "layout", Layout()),
+        )
         self._held: Weights | None = None
 
     def carry_out(self, name: str, arguments: Json, report: Report) -> Json:
@@ -87,8 +93,9 @@ class Worker:
             self._learner.set_weights(wanted.weights)
             self._held = wanted.weights
         match wanted:
-            case Train(inputs=inputs, targets=targets):
-                self._learner.train(inputs, targets, _epochs_to(report))
+            case Train(inputs=inputs, targets=targets, sample_weights=sample_weights):
+                more = {} if sample_weights is None else {"sample_weights": sample_weights}
+                self._learner.train(inputs, targets, _epochs_to(report), **more)
                 self._held = self._learner.weights()
                 return self._held
             case Predict(inputs=inputs):
@@ -160,7 +167,10 @@ def main() -> None:
     def build() -> Worker:
         task, partition = load_task(setup["task"]), Partition(*setup["partition"])
         worker = Worker(
-            task, lambda initial: TrainerCommands(task, partition, data, setup["starter_rows"], initial, DISK)
+            task,
+            lambda initial, metric, layout: TrainerCommands(
+                task, partition, data, setup["starter_rows"], initial, metric, layout, DISK
+            ),
         )
         if setup["is_tried"]:
             rows = trial_rows(task, lambda: worker.commands.starter_rows().rows)

@@ -41,7 +41,10 @@ class ModelSummary:
 
     number: int
     origin: Origin
-    accuracy: float
+    value: float | None
+    """Of the metric; None if it was not measured."""
+    metric: Json
+    """Name, unit and direction."""
     samples: int
     created_at: float
 
@@ -58,7 +61,7 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class CartSummary:
-    """What anybody may know of a cart. Times in seconds since the epoch, accuracies 0 to 1.
+    """What anybody may know of a cart. Times in seconds since the epoch.
 
     What began in this process began before ``now`` by its true age, also where the wall clock was set meanwhile.
     """

@@ -198,4 +198,6 @@ def _link_view(link: LinkStatus) -> LinkView:
 
 
 def _model_summary(version: ModelVersion) -> ModelSummary:
-    return ModelSummary(version.number, version.origin, version.accuracy, version.samples, version.created_at)
+    return ModelSummary(
+        version.number, version.origin, version.value, version.metric, version.samples, version.created_at
+    )

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..config import CartSettings
 from ..model.arrays import TensorSpec
+from ..model.metric import Metric
 from ..model.partition import Partition
 from ..model.task import Task, load_task
 from ..model.trainer_commands import StarterRows, TrainerCommands
@@ -39,7 +40,10 @@ def check_task(name: str, settings: CartSettings) -> None:
     data = Path(settings.data) if settings.data else None
     with _silence():
         worker = Worker(
-            task, lambda initial: TrainerCommands(task, partition, data, settings.starter_rows, initial, DISK)
+            task,
+            lambda initial, metric, layout: TrainerCommands(
+                task, partition, data, settings.starter_rows, initial, metric, layout, DISK
+            ),
         )
         starter = worker.commands.starter_rows() if data else None  # what is wrong in a file is not the task's fault
         starter = starter or StarterRows(list(trial_rows(task, lambda: worker.commands.starter_rows().rows)), ())
@@ -98,7 +102,7 @@ def _lines(task: Task, starter: StarterRows, report: TrialReport) -> list[tuple[
         ("arrays", " ".join(f"{spec.dtype}{list(spec.shape)}" for spec in report.weights)),
         ("sent to a peer", sent),
         ("a training", f"{report.training_s:.2f} s on these rows, after the first one"),
-        ("accuracy then", f"{report.result['accuracy']:.3f}"),
+        ("measured then", Metric.of(report.result["metric"]).words(report.result["value"])),
         ("summary", str(report.result["summary"])[:200] or "none"),
     ]
     if report.dropped:

@@ -19,6 +19,19 @@ export function percent(share, digits = 1) {
   return share === null || share === undefined ? "–" : `${(share * 100).toFixed(digits)}\u00a0%`;
 }
 
+/** A value of a metric with its unit: a fraction as per cent, others with four digits. */
+export function measured(value, metric, digits) {
+  if (value === null || value === undefined) return "not measured";
+  if (metric.unit === "fraction") return percent(value, digits);
+  const text = String(Number(value.toPrecision(4)));
+  return metric.unit ? `${text}\u00a0${metric.unit}` : text;
+}
+
+/** The name of a metric, as the head of a column. */
+export function metricTitle(metric) {
+  return metric.name.charAt(0).toUpperCase() + metric.name.slice(1);
+}
+
 export function bytes(count) {
   if (count === null || count === undefined) return "–";
   let value = count, unit = 0;

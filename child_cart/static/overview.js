@@ -1,7 +1,7 @@
 // Who the cart is and what it does now: heading, tiles, training and events.
 
 import { byId, el, keyed, mark, say } from "./dom.js";
-import { bytes, clock, count, duration, many, percent, rate, shortId, words } from "./format.js";
+import { bytes, clock, count, duration, many, measured, percent, rate, shortId, words } from "./format.js";
 
 const STAGES = {
   PREPARING: "Getting the model ready.",
@@ -111,8 +111,7 @@ function showDisk({ disk, store }) {
 
 function showModel({ model, rows, sales }) {
   say(byId("model"), model ? `Version ${model.number} · ${model.origin}` : "none yet");
-  const measured = model && model.origin !== "INITIAL";
-  say(byId("model-accuracy"), measured ? `${percent(model.accuracy)} accurate` : "not measured yet");
+  say(byId("model-measured"), model && model.value !== null ? `${model.metric.name} ${measured(model.value, model.metric)}` : "not measured");
   say(byId("model-about"), model ? `trained on ${many(model.samples, "row")} so far` : "");
   say(byId("rows"), `${count(rows.waiting)} of ${count(rows.dataset_size)}`);
   const bar = byId("rows-bar");

@@ -1,7 +1,7 @@
 // Rounds with every verdict: the one that runs, and the last ones that ended.
 
 import { byId, el, keyed, mark, say } from "./dom.js";
-import { bytes, clock, count, duration, many, percent, shortId, words } from "./format.js";
+import { bytes, clock, count, duration, many, measured, metricTitle, shortId, words } from "./format.js";
 
 const PHASES = ["training", "clustering", "collecting", "averaging"];
 
@@ -21,7 +21,7 @@ function showIn(parent, rounds, now) {
 
 function make(round) {
   const head = (text, kind) => el("th", { scope: "col", className: kind ?? "" }, text);
-  const columns = [head("Peer"), head("Verdict"), head("Accuracy", "n"), head("Version", "n"), head("Size", "n"), head("Why", "why")];
+  const columns = [head("Peer"), head("Verdict"), head(metricTitle(round.metric), "n"), head("Version", "n"), head("Size", "n"), head("Why", "why")];
   return el("article", { className: "round" },
     el("header", {}, el("h3", {}, `Round ${round.number}`), el("span", { className: "outcome" }),
       el("span", { className: "when number small soft" })),
@@ -40,7 +40,7 @@ function fill(node, round, now) {
   say(node.querySelector(".sentence"), round.sentence);
   say(node.querySelector(".own"), ownWords(round));
   node.querySelector(".scroll").hidden = round.verdicts.length === 0;
-  keyed(node.querySelector("tbody"), round.verdicts, (verdict) => verdict.peer, makeVerdict, () => {});
+  keyed(node.querySelector("tbody"), round.verdicts, (verdict) => verdict.peer, (verdict) => makeVerdict(verdict, round.metric), () => {});
   keyed(node.querySelector("dl"), PHASES.filter((phase) => phase in round.phase_s), (phase) => phase,
     (phase) => el("div", {}, el("dt", { className: "soft" }, phase), el("dd", { className: "number" })),
     (entry, phase) => say(entry.lastElementChild, duration(round.phase_s[phase])));
@@ -50,20 +50,20 @@ function fill(node, round, now) {
 function ownWords(round) {
   const parts = [];
   if (round.local_version !== null)
-    parts.push(`Own model: version ${round.local_version}, ${percent(round.local_accuracy)}, from ${many(round.rows, "row")}`);
+    parts.push(`Own model: version ${round.local_version}, ${measured(round.local_value, round.metric)}, from ${many(round.rows, "row")}`);
   if (round.new_version !== null)
-    parts.push(`average: version ${round.new_version}${round.new_accuracy === null ? "" : `, ${percent(round.new_accuracy)}`}`);
+    parts.push(`average: version ${round.new_version}${round.new_value === null ? "" : `, ${measured(round.new_value, round.metric)}`}`);
   if (round.cluster_id) parts.push(`cluster ${shortId(round.cluster_id)}`);
   return parts.join(" · ");
 }
 
-function makeVerdict(verdict) {
+function makeVerdict(verdict, metric) {
   const accepted = verdict.reason === "ACCEPTED";
   const number = (text, label, kind = "") => el("td", { className: `n ${kind}`, "data-label": label }, text);
   return el("tr", {},
     el("th", { scope: "row" }, el("code", { title: verdict.peer }, shortId(verdict.peer))),
     el("td", {}, el("span", { className: `tag ${accepted ? "good" : "bad"}` }, accepted ? "accepted" : "dropped")),
-    number(percent(verdict.accuracy), null),
+    number(measured(verdict.value, metric), null),
     number(verdict.model_version === null ? "–" : count(verdict.model_version), "version"),
     number(bytes(verdict.payload_bytes), "size", "size"),
     el("td", { className: "why" }, accepted ? "" : `${verdict.reason}: `, verdict.sentence));

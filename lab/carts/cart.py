@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -90,8 +91,8 @@ class SimulatedCart:
         """Take the task's starting weights, and be ready for rounds as a cart without starter rows is."""
         target = self._versions.new_target()
         digest = self._files.write(target, weights)
-        self._versions.add_initial(task_name, target, digest, initial.signature)
-        self._versions.add(Origin.STARTER, target, Trained(digest, 0.0, {}))
+        self._versions.add_initial(task_name, target, replace(initial, digest=digest))
+        self._versions.add(Origin.STARTER, target, Trained(digest, None, {}, metric=initial.metric))
         self.sharing.take_signature()
 
     def take_rows(self, rows: Sequence[Json]) -> list[Json]:

@@ -7,11 +7,21 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from child_cart.model.arrays import Array, Weights
+from child_cart.model.layout import Layout
+from child_cart.model.task_metrics import TaskMetric
 from child_cart.model.trainer_commands import Predict, Train
 
 
 class Engine(Protocol):
     """Computes for many carts at once."""
+
+    @property
+    def metric(self) -> TaskMetric:
+        """How the task measures models."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the weights are."""
 
     def start(self) -> list[Array]:
         """Return the task's starting weights, of this run's seed."""
@@ -20,7 +30,7 @@ class Engine(Protocol):
         """Train each of these models on its own rows; return their new weights, in order."""
 
     def predict(self, wanted: Sequence[Predict]) -> list[Array]:
-        """Return the scores of each of these models, in order: (rows, classes) each."""
+        """Return the scores of each of these models, in order: (rows, ...) each."""
 
     def close(self) -> None:
         """Let go of what the engine holds."""

@@ -60,6 +60,7 @@ class SimulatedFleet:
         self._task = task
         self._attacks = attacks
         self._seed = lab.seed
+        self._metric, self._layout = engine.metric, engine.layout
         self._computing = Computing(engine)
         start = engine.start()
         self._files = MemoryFiles(specs_of(start))
@@ -115,11 +116,14 @@ class SimulatedFleet:
                 f"--min-peers is {settings.min_peers}, but with --topology {config.lab.topology} each of "
                 f"{config.lab.carts:,} carts asks {most}: a round could never have enough peers."
             )
-        trainer = LabTrainer(TrainerCommands(self._task, Partition(), None, 0, start, self._files), self._computing)
+        commands = TrainerCommands(self._task, Partition(), None, 0, start, self._metric, self._layout, self._files)
+        trainer = LabTrainer(commands, self._computing)
         carts = [
             SimulatedCart(number, settings, self._files, self._relay, trainer) for number in range(config.lab.carts)
         ]
-        initial = Initial("", model_signature(self._task.name, start), 0)
+        initial = Initial(
+            "", model_signature(self._task.name, start, self._layout.base), 0, self._metric.metric.as_json()
+        )
         for cart in carts:
             cart.begin(self._task.name, initial, start)
             give: Give = cart.sharing.offer
@@ -170,8 +174,8 @@ class SimulatedFleet:
         return CartEnd(
             outcome=str(record.outcome),
             rows=record.rows,
-            local_accuracy=record.local_accuracy if has_measured else None,
-            new_accuracy=record.new_accuracy if has_measured else None,
+            local_value=record.local_value if has_measured else None,
+            new_value=record.new_value if has_measured else None,
             asked=len(reasons),
             accepted=reasons.count(VerdictReason.ACCEPTED),
             dropped={str(reason): reasons.count(reason) for reason in reasons if reason != VerdictReason.ACCEPTED},

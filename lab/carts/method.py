@@ -17,8 +17,8 @@ class CartEnd:
 
     outcome: str
     rows: int = 0
-    local_accuracy: float | None = None
-    new_accuracy: float | None = None
+    local_value: float | None = None
+    new_value: float | None = None
     asked: int = 0
     accepted: int = 0
     dropped: dict[str, int] = field(default_factory=dict)

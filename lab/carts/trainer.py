@@ -44,10 +44,10 @@ class LabTrainer:
         """Train on these rows."""
         return Trained(**await self._result(self._commands.train(base.named(), rows, own_rows, str(target))))
 
-    async def score(self, payload: Path, own_rows: list[Row]) -> Score:
+    async def score(self, payload: Path) -> Score:
         """Check and measure a received payload."""
         try:
-            answer = await self._result(self._commands.score(str(payload), own_rows))
+            answer = await self._result(self._commands.score(str(payload)))
         except CodecError:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
         return Score.of(answer)

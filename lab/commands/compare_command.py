@@ -65,7 +65,8 @@ def show(folders: Sequence[RunFolder], console: Console, out: Path | None) -> No
     groups = groups_of(folders)
     for letter, group in zip(_letters(), groups, strict=False):
         console.print(f"{letter}  {group.name}", highlight=False)
-    title = f"Accuracy on rows that no cart sees, {_when(groups)} (± 95 % over seeds)"
+    metric = groups[0].metric.title
+    title = f"{metric[:1].upper()}{metric[1:]} on rows that no cart sees, {_when(groups)} (± 95 % over seeds)"
     console.print(title, style="italic", highlight=False)
     console.print(_table(groups))
     for folder in folders:

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from child_cart.model.metric import Metric
+
 from ..config import RunConfig
 from ..runs.experiment import Experiment
 from ..runs.results import CurvePoint, RoundResult
@@ -92,18 +94,19 @@ class RunProgress:
 
 
 def curve(values: Sequence[float], chars: int) -> str:
-    """Return values from 0 to 1 as a line of this many blocks at most, the newest at its end."""
+    """Return values as a line of this many blocks at most, the newest at its end; from 0 to 1, or to the largest."""
     chars = max(chars, 1)
     if len(values) > chars:
         values = [values[(place + 1) * len(values) // chars - 1] for place in range(chars)]
-    return "".join(BLOCKS[min(int(value * len(BLOCKS)), len(BLOCKS) - 1)] for value in values)
+    most = max(1.0, *values) if values else 1.0
+    return "".join(BLOCKS[max(0, min(int(value / most * len(BLOCKS)), len(BLOCKS) - 1))] for value in values)
 
 
 def summary_table(summary: dict[str, Any], folder: Path) -> RenderableType:
     """Return the results of a run for a terminal."""
     rounds = summary["rounds"]
     table = Table(title=f"After {rounds} round{'' if rounds == 1 else 's'}", title_justify="left")
-    table.add_column("accuracy on rows that no cart sees")
+    table.add_column(f"{Metric.of(summary['metric']).title}, on rows that no cart sees")
     table.add_column("mean", justify="right")
     table.add_column("worst cart", justify="right")
     for name, found in (("alone", summary["alone"]), ("federated", summary["federated"])):

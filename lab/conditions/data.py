@@ -10,7 +10,7 @@ import numpy as np
 
 from cart_common.process.settings import SettingError
 from child_cart.db.store import is_held_out
-from child_cart.model.arrays import Array
+from child_cart.model.arrays import Tree
 from child_cart.model.csv_rows import read_rows
 from child_cart.model.partition import Partition
 from child_cart.model.task import Row, Task
@@ -49,11 +49,11 @@ class RunData:
         """Return the rows that a cart gets in a round."""
         return [self.pool.rows[place] for place in self._partition.places(cart, round_number).tolist()]
 
-    def sample(self, rows: int) -> tuple[Array, Array]:
+    def sample(self, rows: int) -> tuple[Tree, ...]:
         """Return inputs and targets of as many rows as a cart trains on in its first round."""
         return self._task.arrays(trained_rows(self.pool.rows[:rows], 1))
 
-    def arrays(self, rows: Sequence[Row]) -> tuple[Array, Array]:
+    def arrays(self, rows: Sequence[Row]) -> tuple[Tree, ...]:
         """Return inputs and targets of rows."""
         return self._task.arrays(rows)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cart_common.process.settings import SettingError
-from child_cart.model.arrays import Array
+from child_cart.model.arrays import Array, leaves
 from child_cart.model.task import Row, Task
 
 MOST_CLASSES: Final = 10
@@ -40,7 +40,7 @@ def pool_of(task: Task, rows: Sequence[Row]) -> Pool:
     """
     if not rows:
         raise SettingError(f"The task {task.name!r} brings no rows; --data must name a file with rows to learn from.")
-    return Pool(rows, labels_of(task.arrays(rows)[1]))
+    return Pool(rows, labels_of(leaves(task.arrays(rows)[1])[0]))
 
 
 def labels_of(targets: Array) -> Places:

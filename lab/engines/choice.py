@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from child_cart.model.arrays import Array
+from child_cart.model.arrays import Tree
 from child_cart.model.task import Task
 
 from ..carts.computing import Engine
@@ -11,7 +11,7 @@ from .local import local_engine
 from .ray_engine import RayEngine
 
 
-def engine_for(settings: LabSettings, task: Task, sample: tuple[Array, Array]) -> tuple[Engine, str]:
+def engine_for(settings: LabSettings, task: Task, sample: tuple[Tree, ...]) -> tuple[Engine, str]:
     """Return the engine, and what it is in words; raises as ``local_engine``.
 
     Args:

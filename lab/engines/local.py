@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
+
 from cart_common.process.settings import SettingError
-from child_cart.model.arrays import Array
+from child_cart.model.arrays import Tree
 from child_cart.model.task import KerasTask, Task
 from child_cart.model.trainer_commands import Predict, Train
 
@@ -15,7 +17,7 @@ from .own_process import OwnProcess
 from .vectorised import CannotVectorise, Vectorised
 
 
-def local_engine(name: str, task: Task, sample: tuple[Array, Array]) -> tuple[Engine, str]:
+def local_engine(name: str, task: Task, sample: tuple[Tree, ...]) -> tuple[Engine, str]:
     """Return an engine that computes in this process, or in one beside it, and what it is in words.
 
     Args:
@@ -46,9 +48,11 @@ def local_engine(name: str, task: Task, sample: tuple[Array, Array]) -> tuple[En
     return engine, words
 
 
-def _vectorised(task: Task, sample: tuple[Array, Array]) -> Vectorised:
+def _vectorised(task: Task, sample: tuple[Tree, ...]) -> Vectorised:
     if not isinstance(task, KerasTask):
         raise CannotVectorise("it is not a KerasTask")
+    if not all(isinstance(part, np.ndarray) for part in sample):
+        raise CannotVectorise("its rows are several arrays")
     engine = Vectorised(task)
     try:
         _try(engine, sample)
@@ -58,10 +62,9 @@ def _vectorised(task: Task, sample: tuple[Array, Array]) -> Vectorised:
     return engine
 
 
-def _try(engine: Engine, sample: tuple[Array, Array]) -> None:
-    inputs, targets = sample
-    (weights,) = engine.train([Train(engine.start(), inputs, targets)])
-    engine.predict([Predict(weights, inputs)])
+def _try(engine: Engine, sample: tuple[Tree, ...]) -> None:
+    (weights,) = engine.train([Train(engine.start(), *sample)])
+    engine.predict([Predict(weights, sample[0])])
 
 
 def _runs_on_jax() -> bool:

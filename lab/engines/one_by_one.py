@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from child_cart.model.arrays import Array, Weights
+from child_cart.model.arrays import Array, Tree, Weights, mapped
+from child_cart.model.layout import Layout
 from child_cart.model.task import Task
+from child_cart.model.task_metrics import metric_of
 from child_cart.model.trainer_commands import Predict, Train
 
 
@@ -16,11 +18,17 @@ class OneByOne:
 
     Args:
         task: builds it.
+
+    Attributes:
+        metric: how the task measures models.
+        layout: what the weights are.
     """
 
     def __init__(self, task: Task) -> None:
         self._learner = task.build_learner()
         self._start = self._learner.weights()
+        self.metric = metric_of(task, getattr(self._learner, "metric", None))
+        self.layout: Layout = getattr(self._learner, "layout", Layout())
 
     def start(self) -> list[Array]:
         """Return the task's starting weights."""
@@ -31,16 +39,17 @@ class OneByOne:
         results: list[Weights] = []
         for one in wanted:
             self._learner.set_weights(one.weights)
-            self._learner.train(one.inputs, one.targets, lambda *_: None)
+            more = {} if one.sample_weights is None else {"sample_weights": one.sample_weights}
+            self._learner.train(one.inputs, one.targets, lambda *_: None, **more)
             results.append(self._learner.weights())
         return results
 
-    def predict(self, wanted: Sequence[Predict]) -> list[Array]:
-        """Return the scores of each model."""
+    def predict(self, wanted: Sequence[Predict]) -> list[Tree]:
+        """Return the predictions of each model."""
         results = []
         for one in wanted:
             self._learner.set_weights(one.weights)
-            results.append(np.asarray(self._learner.predict(one.inputs)))
+            results.append(mapped(np.asarray, self._learner.predict(one.inputs)))
         return results
 
     def close(self) -> None:

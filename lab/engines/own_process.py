@@ -13,7 +13,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.failure_words import failure_sentence
+from child_cart.model.layout import Layout
 from child_cart.model.task import Task, TaskError
+from child_cart.model.task_metrics import TaskMetric
 from child_cart.model.trainer_commands import Predict, Train
 
 from .one_by_one import OneByOne
@@ -27,6 +29,10 @@ class OwnProcess:
     Args:
         task: builds the learner there.
 
+    Attributes:
+        metric: how the task measures models.
+        layout: what the weights are.
+
     Raises:
         TaskError: if the learner cannot be built.
     """
@@ -34,13 +40,16 @@ class OwnProcess:
     def __init__(self, task: Task) -> None:
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         try:
-            self._start: list[Array] = self._pool.submit(_build, task).result()
+            start, metric, layout = self._pool.submit(_build, task).result()
         except BrokenProcessPool:
             self.close()
             raise TaskError(f"The process that trains {task.name!r} has ended while it built the model.") from None
         except Exception as error:  # the task is the user's, and may raise anything
             self.close()
             raise TaskError(failure_sentence(error)) from error
+        self._start: list[Array] = start
+        self.metric: TaskMetric = metric
+        self.layout: Layout = layout
 
     def start(self) -> list[Array]:
         """Return the task's starting weights."""
@@ -59,11 +68,11 @@ class OwnProcess:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _build(task: Task) -> list[Array]:
+def _build(task: Task) -> tuple[list[Array], TaskMetric, Layout]:
     global _engine  # noqa: PLW0603 - one a process
     os.environ["KERAS_BACKEND"] = "tensorflow"
     _engine = OneByOne(task)
-    return _engine.start()
+    return _engine.start(), _engine.metric, _engine.layout
 
 
 def _train(wanted: Sequence[Train]) -> list[Weights]:

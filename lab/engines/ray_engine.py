@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from cart_common.process.settings import SettingError
-from child_cart.model.arrays import Array, Weights
+from child_cart.model.arrays import Array, Tree, Weights
 from child_cart.model.task import Task
 from child_cart.model.trainer_commands import Predict, Train
 
@@ -44,13 +44,15 @@ class RayEngine:
 
     Attributes:
         words: what computes.
+        metric: how the task measures models.
+        layout: what the weights are.
 
     Raises:
         SettingError: if Ray is not installed, there is no cluster, or its machines would compute something else.
         Exception: what the task raises, if it cannot be trained there.
     """
 
-    def __init__(self, address: str, task: Task, sample: tuple[Array, Array]) -> None:
+    def __init__(self, address: str, task: Task, sample: tuple[Tree, ...]) -> None:
         self._ray, self._is_own = joined(address)
         self._workers: list[Any] = []
         try:
@@ -67,6 +69,7 @@ class RayEngine:
             raise
         self._unit = CHUNK if side_by_side else 1
         self._start = built[0].start
+        self.metric, self.layout = built[0].metric, built[0].layout
         self.words = f"ray ({len(self._workers)} workers on {len(cores)} nodes), {built[0].words}"
 
     def start(self) -> list[Array]:
@@ -89,7 +92,7 @@ class RayEngine:
         if self._is_own:
             self._ray.shutdown()
 
-    def _begun(self, counts: Mapping[str, int], task: Task, sample: tuple[Array, Array]) -> list[BuiltEngine]:
+    def _begun(self, counts: Mapping[str, int], task: Task, sample: tuple[Tree, ...]) -> list[BuiltEngine]:
         """Begin as many workers on each node; return what they have built."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415 - optional
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.failure_words import reason_in
-from child_cart.model.learner import epoch_orders
+from child_cart.model.learner import epoch_orders, row_weights
 from child_cart.model.task import KerasTask
+from child_cart.model.task_metrics import metric_of
 from child_cart.model.trainer_commands import Predict, Train
 
 from .tensorflow_draws import drawn_as_by_tensorflow
@@ -51,6 +52,10 @@ class Vectorised:
     Args:
         task: builds the model.
 
+    Attributes:
+        metric: how the task measures models.
+        layout: what the weights are.
+
     Raises:
         CannotVectorise: if the task's learner is its own, the model cannot be built with JAX, or Keras runs on
             another backend here.
@@ -63,17 +68,32 @@ class Vectorised:
         import jax  # noqa: PLC0415 - takes a second; a run that trains one by one needs none
         import keras  # noqa: PLC0415 - as above
 
+        from child_cart.model.keras_layout import KerasLayout  # noqa: PLC0415 - as above
+        from child_cart.model.keras_metric import default_metric  # noqa: PLC0415 - as above
+
         if keras.backend.backend() != "jax":
             raise CannotVectorise(f"Keras was loaded with the backend {keras.backend.backend()} in this process")
         keras.utils.set_random_seed(task.seed)
         try:
             with drawn_as_by_tensorflow():
                 model = task.build_model()
+                if not model.built:
+                    model.build((None, *task.sample_inputs().shape[1:]))
+            if type(model).train_step is not keras.Model.train_step:
+                raise CannotVectorise("the model has a training step of its own")
+            if any(variable.dtype == "float64" for variable in model.variables):
+                raise CannotVectorise("the model computes in double precision")
             model.optimizer.build(model.trainable_variables)
-            program = _Program(model, task.epochs, task.batch_size, task.seed)
+            variables = KerasLayout.of(model)
+            program = _Program(model, variables.travelling, task.epochs, task.batch_size, task.seed)
+        except CannotVectorise:
+            raise
         except Exception as error:  # the model's code is the user's, and may need TensorFlow
             raise CannotVectorise.by(error) from error
-        self._start = [np.array(array) for array in model.get_weights()]
+        self.metric = metric_of(task, default_metric(model, task.unit))
+        self.layout = variables.layout
+        self._class_weight = task.class_weight
+        self._start = variables.weights()
         self._train = jax.jit(jax.vmap(program.train))
         self._predict = jax.jit(jax.vmap(program.predict))
         self._predict_shared = jax.jit(jax.vmap(program.predict, in_axes=(0, None)))
@@ -123,9 +143,14 @@ class Vectorised:
             _stacked([one.weights for one in chunk], size),
             _padded([one.inputs for one in chunk], size),
             _padded([one.targets for one in chunk], size),
+            _padded([self._row_weights(one) for one in chunk], size),
         )
         arrays = [np.asarray(array) for array in new]
         return [[array[place].copy() for array in arrays] for place in range(len(chunk))]
+
+    def _row_weights(self, one: Train) -> Array:
+        weights = row_weights(one.targets, self._class_weight, one.sample_weights)
+        return np.ones(len(one.inputs), np.float32) if weights is None else weights
 
     def _scored_together(self, chunk: list[Predict]) -> list[Array]:
         inputs = _with_rows(chunk[0].inputs)
@@ -143,8 +168,10 @@ class Vectorised:
 class _Program:
     """A training and a prediction of one model, as functions of arrays that JAX can compile."""
 
-    def __init__(self, model: Any, epochs: int, batch_size: int, seed: int) -> None:
+    def __init__(self, model: Any, travelling: Sequence[Any], epochs: int, batch_size: int, seed: int) -> None:
         self._model = model
+        self._dtypes = [variable.dtype for variable in travelling]
+        self._carried = [_carried(variable) for variable in travelling]
         self._epochs = epochs
         self._batch_size = batch_size
         self._seed = seed
@@ -152,15 +179,15 @@ class _Program:
         self._fresh_others = [variable.value for variable in model.non_trainable_variables]
         places = {id(variable): (0, place) for place, variable in enumerate(model.trainable_variables)}
         places |= {id(variable): (1, place) for place, variable in enumerate(model.non_trainable_variables)}
-        self._places = [places[id(variable)] for variable in model.weights]
+        self._places = [places[id(variable)] for variable in travelling]
 
-    def train(self, weights: list[Any], inputs: Any, targets: Any) -> list[Any]:
+    def train(self, weights: list[Any], inputs: Any, targets: Any, counts: Any) -> list[Any]:
         """Return the weights after a training as ``KerasLearner`` makes it."""
         import jax  # noqa: PLC0415 - see Vectorised
 
         orders = np.stack(epoch_orders(len(inputs), self._epochs, self._seed))
         full = len(inputs) // self._batch_size * self._batch_size
-        step = partial(self._step, inputs, targets)
+        step = partial(self._step, inputs, targets, counts)
 
         def epoch(state: Any, order: Any) -> tuple[Any, None]:
             batches = order[:full].reshape(-1, self._batch_size)
@@ -178,7 +205,7 @@ class _Program:
         trainable, others = self._taken_apart(weights)
         return self._model.stateless_call(trainable, others, inputs, training=False)[0]
 
-    def _step(self, inputs: Any, targets: Any, state: Any, order: Any) -> tuple[Any, None]:
+    def _step(self, inputs: Any, targets: Any, counts: Any, state: Any, order: Any) -> tuple[Any, None]:
         import jax  # noqa: PLC0415 - see Vectorised
 
         trainable, others, optimizer = state
@@ -189,7 +216,7 @@ class _Program:
             [],
             inputs[order],
             targets[order],
-            None,
+            counts[order],
             training=True,
             optimizer_variables=optimizer,
         )
@@ -200,12 +227,21 @@ class _Program:
         """Return the trainable and the other variables of a model with these weights; seeds of layers are fresh."""
         trainable, others = [None] * len(self._model.trainable_variables), list(self._fresh_others)
         kinds: tuple[list[Any], list[Any]] = (trainable, others)
-        for (kind, place), array in zip(self._places, weights, strict=True):
-            kinds[kind][place] = array
+        for (kind, place), dtype, array in zip(self._places, self._dtypes, weights, strict=True):
+            kinds[kind][place] = array.astype(dtype)
         return trainable, others
 
     def _put_together(self, trainable: list[Any], others: list[Any]) -> list[Any]:
-        return [(trainable, others)[kind][place] for kind, place in self._places]
+        kinds = (trainable, others)
+        return [
+            kinds[kind][place].astype(dtype) for (kind, place), dtype in zip(self._places, self._carried, strict=True)
+        ]
+
+
+def _carried(variable: Any) -> Any:
+    from child_cart.model.keras_layout import carried_dtype  # noqa: PLC0415 - see Vectorised
+
+    return carried_dtype(variable)
 
 
 def _chunk_size(rows: int) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
 
+from child_cart.model.metric import ACCURACY, Metric
+
 from ..config import RunConfig
 from .results import CurvePoint
 from .run_folder import RunFolder, RunFolderError
@@ -34,10 +36,12 @@ class Group:
     Attributes:
         name: the settings in which it differs from the other groups.
         curves: the points of each run, by its seed.
+        metric: what they measure.
     """
 
     name: str
     curves: Mapping[int, Sequence[CurvePoint]]
+    metric: Metric = ACCURACY
 
     @property
     def rounds(self) -> int:
@@ -57,9 +61,14 @@ def groups_of(folders: Sequence[RunFolder]) -> list[Group]:
     """Return the runs in groups, in the order in which they were given.
 
     Raises:
-        RunFolderError, SettingError: if a folder is no run, has no rounds, or has the settings and seed of another.
+        RunFolderError, SettingError: if a folder is no run, has no rounds, has the settings and seed of another, or has
+            measured something else.
     """
     runs = [(folder.config(), folder.curve()) for folder in folders]
+    metrics = {folder.metric(): folder.path for folder in folders}
+    if len(metrics) > 1:
+        different = ", ".join(f"{path} has {metric.title}" for metric, path in metrics.items())
+        raise RunFolderError(f"These runs measure different things and cannot be compared: {different}.")
     found: dict[str, dict[int, Sequence[CurvePoint]]] = {}
     names = _names([config for config, _ in runs])
     places: dict[tuple[str, int], Path] = {}
@@ -68,7 +77,7 @@ def groups_of(folders: Sequence[RunFolder]) -> list[Group]:
         if place is not folder.path:
             raise RunFolderError(f"{place} and {folder.path} have the same settings and seed: leave one of them out.")
         found.setdefault(name, {})[config.lab.seed] = points
-    return [Group(name, curves) for name, curves in found.items()]
+    return [Group(name, curves, next(iter(metrics))) for name, curves in found.items()]
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -82,7 +91,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def difference(first: Group, second: Group) -> Interval | None:
-    """Return by how much the second group is more accurate at the end, paired by seed; None without common seeds."""
+    """Return by how much the second group's value is higher at the end, paired by seed; None without common seeds."""
     common = sorted(set(first.curves) & set(second.curves))
     if not common:
         return None

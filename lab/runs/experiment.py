@@ -25,7 +25,7 @@ from ..config import RunConfig
 from ..engines.choice import engine_for
 from ..engines.quiet import quiet
 from .baselines import BASELINES
-from .references import References, accuracies
+from .references import References, test_values
 from .results import CartRound, RoundResult
 from .state import RunState
 from .task_errors import told_as_sentences
@@ -48,6 +48,7 @@ class Experiment:
         engine: computes.
         engine_words: what it is, as a person reads it.
         start_digest: of the starting weights; the same for runs that start from the same model.
+        metric: what is measured.
         rounds_done: rounds that have ended.
 
     Raises:
@@ -69,6 +70,7 @@ class Experiment:
         with quiet():
             self.engine, self.engine_words = engine_for(lab, self._task, self.data.sample(lab.rows))
         opened.callback(self.engine.close)
+        self.metric = self.engine.metric.metric
         start = self.engine.start()
         self.start_digest = hashlib.sha256(encode(start)).hexdigest()[:16]
         try_attacks(self._attacks, self._task, start, self.data.pool.rows)
@@ -140,17 +142,17 @@ class Experiment:
         return rows
 
     def _result(self, number: int, ended: MethodRound) -> RoundResult:
-        alone, measured = self._references.alone(), accuracies(self.engine, self.data, self._method.weights())
+        alone, measured = self._references.alone(), test_values(self.engine, self.data, self._method.weights())
         carts = []
-        for cart, accuracy in enumerate(measured):
+        for cart, value in enumerate(measured):
             end = ended.ends.get(cart, AWAY)
             carts.append(
                 CartRound(
                     round=number,
                     cart=cart,
                     hostile=cart in self._attacks,
-                    test_accuracy=accuracy,
-                    alone_accuracy=alone.get(cart),
+                    test_value=value,
+                    alone_value=alone.get(cart),
                     **vars(end),
                 )
             )

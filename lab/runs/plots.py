@@ -7,6 +7,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
+from child_cart.model.metric import FRACTION, Metric
+
 from .compare import Group, interval
 from .results import CurvePoint
 
@@ -18,23 +20,23 @@ SIZE_INCHES: Final = (7.0, 4.2)
 PNG_DPI: Final = 160
 
 
-def draw(points: Sequence[CurvePoint], folder: Path, title: str) -> None:
-    """Draw accuracy by round with the bounds alone and all data."""
-    axes, save = _axes(title)
+def draw(points: Sequence[CurvePoint], folder: Path, title: str, metric: Metric) -> None:
+    """Draw the metric by round with the bounds alone and all data."""
+    axes, save = _axes(title, metric)
     rounds = [point.round for point in points]
     axes.plot(rounds, [p.all_data for p in points], "--", color=COLOURS["all data"], label="one model on all data")
     axes.plot(rounds, [p.federated for p in points], color=COLOURS["federated"], label="federated, mean")
     axes.plot(rounds, [p.federated_worst for p in points], ":", color=COLOURS["federated"], label="federated, worst")
     axes.plot(rounds, [p.alone for p in points], color=COLOURS["alone"], label="alone, mean")
-    save(folder / "accuracy")
+    save(folder / "curve")
 
 
 def draw_groups(groups: Sequence[Group], folder: Path) -> None:
-    """Draw the mean accuracy of several groups of runs by round, with bands of confidence, and the bounds.
+    """Draw the mean value of several groups of runs by round, with bands of confidence, and the bounds.
 
     Groups that have the same bound share one grey line; another one has the colour of its group.
     """
-    axes, save = _axes("mean of the carts; bands: 95 % over seeds")
+    axes, save = _axes("mean of the carts; bands: 95 % over seeds", groups[0].metric)
     for group, colour in zip(groups, cycle(GROUP_COLOURS), strict=False):
         rounds = range(1, group.rounds + 1)
         found = [interval(group.at(number, "federated")) for number in rounds]
@@ -63,7 +65,7 @@ def bounds_of(groups: Sequence[Group], name: str) -> list[tuple[int | None, list
     return [(places[0] if len(places) == 1 else None, list(values)) for values, places in owners.items()]
 
 
-def _axes(title: str) -> tuple[Any, Callable[[Path], None]]:
+def _axes(title: str, metric: Metric) -> tuple[Any, Callable[[Path], None]]:
     """Return axes to draw on, and what writes the figure as SVG and PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - takes a second
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
@@ -72,7 +74,9 @@ def _axes(title: str) -> tuple[Any, Callable[[Path], None]]:
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set(xlabel="round", ylabel="accuracy on rows that no cart sees", ylim=(0, 1))
+    axes.set(xlabel="round", ylabel=f"{metric.title},\non rows that no cart sees")
+    if metric.unit == FRACTION:
+        axes.set(ylim=(0, 1))
     axes.set_title(title, fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
@@ -80,7 +84,7 @@ def _axes(title: str) -> tuple[Any, Callable[[Path], None]]:
         axes.spines[side].set_visible(False)
 
     def save(path: Path) -> None:
-        axes.legend(fontsize=8, loc="lower right")
+        axes.legend(fontsize=8, loc="lower right" if metric.is_higher_better else "upper right")
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
         figure.savefig(path.with_suffix(".png"), dpi=PNG_DPI)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from child_cart.model.arrays import Weights, specs_of
-from child_cart.model.learner import right_count
 from child_cart.model.task import Row
 from child_cart.model.trainer_commands import Predict, Train
 from child_cart.model.verdict import weights_problem
@@ -54,13 +53,13 @@ class References:
         (self._all_data,) = models["all_data"]
 
     def alone(self) -> dict[int, float]:
-        """Return the accuracy of each honest cart on the test rows."""
-        found = accuracies(self._engine, self._data, list(self._alone.values()))
+        """Return the value of each honest cart on the test rows."""
+        found = test_values(self._engine, self._data, list(self._alone.values()))
         return dict(zip(self._alone, found, strict=True))
 
     def all_data(self) -> float:
-        """Return the accuracy of the model that has the rows of all carts."""
-        return accuracies(self._engine, self._data, [self._all_data])[0]
+        """Return the value of the model that has the rows of all carts."""
+        return test_values(self._engine, self._data, [self._all_data])[0]
 
     def _trained(self, wanted: Sequence[tuple[Weights, Sequence[Row]]]) -> list[Weights]:
         new = self._engine.train([Train(old, *self._data.arrays(rows)) for old, rows in wanted])
@@ -70,11 +69,11 @@ class References:
         ]
 
 
-def accuracies(engine: Engine, data: RunData, models: Sequence[Weights]) -> list[float]:
-    """Return the accuracy of each model on the test rows."""
-    inputs, targets = data.test
-    scores = engine.predict([Predict(weights, inputs) for weights in models])
-    return [right_count(one, targets) / len(targets) for one in scores]
+def test_values(engine: Engine, data: RunData, models: Sequence[Weights]) -> list[float]:
+    """Return the value of each model on the test rows, by the task's metric."""
+    inputs, targets = data.test[:2]
+    predictions = engine.predict([Predict(weights, inputs) for weights in models])
+    return [engine.metric.value(one, targets) for one in predictions]
 
 
 def _each_once(rows: Sequence[Row]) -> list[Row]:

@@ -14,6 +14,7 @@ import tomli_w
 from cart_common.process.atomic_files import PUBLIC, write_whole
 from cart_common.process.errors import UserError
 from cart_common.process.os_errors import error_words
+from child_cart.model.metric import ACCURACY, Metric
 
 from ..config import RunConfig
 from ..packages import versions
@@ -45,12 +46,13 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, config: RunConfig, notes: dict[str, str]) -> None:
+    def create(self, config: RunConfig, notes: dict[str, str], metric: Metric) -> None:
         """Make the folder of a new run.
 
         Args:
             config: is written as TOML that ``lab run`` reads again.
             notes: kept beside the versions.
+            metric: what is measured; kept there, too.
 
         Raises:
             RunFolderError: if there is a run in it, or it cannot be written.
@@ -63,7 +65,7 @@ class RunFolder:
                     "folder with --out."
                 )
             self._write(CONFIG, tomli_w.dumps(config.values()))
-            self._write(VERSIONS, _json({**versions(), **notes}))
+            self._write(VERSIONS, _json({**versions(), **notes, "metric": metric.as_json()}))
             self._write(ROUNDS, ",".join(CART_COLUMNS) + "\n")
             self._write(CURVE, ",".join(CURVE_COLUMNS) + "\n")
         except OSError as error:
@@ -78,6 +80,20 @@ class RunFolder:
         if not self.is_begun:
             raise RunFolderError(f"There is no run in {self.path}: it has no file {CONFIG}.")
         return RunConfig.load(self.path / CONFIG)
+
+    def metric(self) -> Metric:
+        """Return what the run measures; accuracy, if that was not written down yet.
+
+        Raises:
+            RunFolderError: if it cannot be read.
+        """
+        if not (self.path / VERSIONS).exists():
+            return ACCURACY
+        try:
+            found = json.loads((self.path / VERSIONS).read_text(encoding="utf-8")).get("metric")
+            return Metric.of(found) if found else ACCURACY
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunFolderError(f"The metric of the run in {self.path} cannot be read: {error}.") from None
 
     def go_on(self) -> RunState | None:
         """Return where the run was left, and drop what was written after that; None if it begins anew.

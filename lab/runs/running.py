@@ -72,7 +72,7 @@ def carry_out(
     state: RunState | None = folder.go_on() if resume else None
     with Experiment(config, state, task) as experiment:
         if not resume:
-            folder.create(config, notes_of(experiment))
+            folder.create(config, notes_of(experiment), experiment.metric)
         on_start(experiment)
         for tracker in trackers:
             tracker.begin(folder.path, config, experiment.rounds_done)
@@ -89,7 +89,7 @@ def carry_out(
         points = folder.points()
         summary = summary_of(config, points, experiment, complete)
     if points:
-        draw(points, folder.path, _title(config))
+        draw(points, folder.path, _title(config), experiment.metric)
     folder.write_summary(summary)
     for tracker in trackers:
         tracker.end(complete)
@@ -102,7 +102,7 @@ def _rounds(experiment: Experiment, folder: RunFolder, on_round: OnRound, stop: 
     saving_s, saved_at = 0.0, time.perf_counter()
     started = time.perf_counter()
     for result in experiment.rounds():
-        point = point_of(result, time.perf_counter() - started)
+        point = point_of(result, time.perf_counter() - started, experiment.metric)
         folder.add(result, point)
         on_round(result, point)
         started = time.perf_counter()
@@ -124,12 +124,13 @@ def notes_of(experiment: Experiment) -> dict[str, str]:
 
 
 def summary_of(config: RunConfig, points: list[CurvePoint], experiment: Experiment, complete: bool) -> dict[str, Any]:
-    """Return the results of a run in short; accuracies are on the test rows, at the end."""
+    """Return the results of a run in short; values are of its metric, on the test rows, at the end."""
     last = points[-1] if points else None
     real_s = sum(point.real_s for point in points)
     cart_rounds = config.lab.carts * len(points)
     return {
         "complete": complete,
+        "metric": experiment.metric.as_json(),
         "rounds": len(points),
         "federated": {"mean": last.federated, "worst": last.federated_worst} if last else None,
         "alone": {"mean": last.alone, "worst": last.alone_worst} if last else None,

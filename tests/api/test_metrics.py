@@ -35,7 +35,7 @@ def test_a_new_cart_shows_zeros_and_no_model(shown: Shown) -> None:
     assert sum(value for key, value in seen.items() if key[0] == "cart_stage") == 1
     assert seen["cart_link_attached",] == 0
     assert seen["cart_trainer_resident_bytes",] == 0
-    assert ("cart_model_accuracy",) not in seen
+    assert not any(key[0] == "cart_model_metric" for key in seen)
     assert seen["process_resident_memory_bytes",] > 10_000_000
 
 
@@ -47,7 +47,7 @@ def test_the_figures_are_those_of_the_status(shown: Shown) -> None:
     shown.rounds.log.verdicts[VerdictReason.TOO_WEAK] += 3
     seen, status = samples(shown), shown.client.get("/api/status").json
     assert seen["cart_model_version",] == status["model"]["number"]
-    assert seen["cart_model_accuracy",] == 0.75
+    assert seen["cart_model_metric", "higher", "accuracy", "fraction"] == 0.75
     assert seen["cart_rows_waiting",] == status["rows"]["waiting"]
     assert seen["cart_rows_total",] == status["rows"]["total"]
     assert seen["cart_rounds_total", "AGGREGATED"] == 2

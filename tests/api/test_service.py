@@ -19,7 +19,7 @@ from child_cart.transfers.active import Direction, TransferProgress, TransferVie
 from child_cart.transfers.assembly import TransferError
 
 TRENDING = {"trending": [{"month": 5, "gender": 1, "shares": [0.1, 0.5, 0.05, 0.2, 0.1, 0.05]}]}
-ROUND = RoundRecord("r1", 1, 1000.0, local_version=1, local_accuracy=0.5, rows=90)
+ROUND = RoundRecord("r1", 1, 1000.0, local_version=1, local_value=0.5, rows=90)
 
 
 def sale(sale_id: str = "s1", **changes: object) -> dict[str, object]:
@@ -63,7 +63,8 @@ def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> N
         "origin": "LOCAL",
         "digest": "digest",
         "signature": SIGNATURE,
-        "accuracy": 0.625,
+        "value": 0.625,
+        "metric": {"name": "accuracy", "unit": "fraction", "direction": "higher"},
         "samples": 5,
         "trained_from": 0,
         "trained_to": 0,
@@ -73,7 +74,7 @@ def test_a_cart_at_work_shows_model_round_training_and_events(shown: Shown) -> N
         "file_name": "",
     }
     assert status["epoch"] == {"epoch": 3, "epochs": 20, "loss": 0.5}
-    assert status["round"]["verdicts"][0]["accuracy"] == 0.6
+    assert status["round"]["verdicts"][0]["value"] == 0.6
     assert status["rounds_ended"] == 0
     assert status["trainer_process"] == 77
     assert [event["text"] for event in status["events"]] == ["second", "first"]

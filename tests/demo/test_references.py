@@ -42,7 +42,7 @@ class WrittenCart:
                 file_name=path.name,
                 digest=digest,
                 signature="s",
-                accuracy=0.5,
+                value=0.5,
                 samples=1,
                 trained_from=first,
                 trained_to=last,

@@ -24,13 +24,16 @@ def program(name="Cart 1", log=Path("/nowhere"), kind=Program):
     return kind(name, [], log)
 
 
+ACCURACY = {"name": "accuracy", "unit": "fraction", "direction": "higher"}
+
+
 def status(version=3, accuracy=0.5, stage="SERVING", role="SHELL", **changes):
     return {
         "cart_id": "a3f9c2d1" * 4,
         "stage": stage,
         "role": role,
         "link": {"state": "ATTACHED"},
-        "model": {"number": version, "accuracy": accuracy},
+        "model": {"number": version, "value": accuracy, "metric": ACCURACY},
         "rounds_ended": 1,
         "round": None,
         "epoch": None,
@@ -62,6 +65,7 @@ def point(number, alone=0.5, **changes):
         "federated": 0.8,
         "together": 0.9,
         "test_rows": 2000,
+        "metric": ACCURACY,
         **changes,
     }
 
@@ -217,6 +221,7 @@ SUMMARY = {
     "together": 0.955,
     "together_rows": 990,
     "test_rows": 2297,
+    "metric": ACCURACY,
 }
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from support.processes.programs import ROOT, CartProcess, running, wait_for
 
-from child_cart.model.learner import ExportError, accuracy
+from child_cart.model.learner import ExportError
 from child_cart.model.partition import Partition
+from child_cart.model.task_metrics import ClassAccuracy
 from examples.torch_digits import TorchDigits
 
 NAME = "examples.torch_digits:TorchDigits"
@@ -36,7 +37,8 @@ def test_it_starts_alike_on_every_cart_and_trains_by_weights_rows_and_seed_alone
     for first, second, before in zip(one.weights(), other.weights(), start, strict=True):
         np.testing.assert_array_equal(first, second)
         assert not np.array_equal(first, before)
-    assert accuracy(one, *TASK.arrays(TASK.test_rows())) > 0.8
+    inputs, targets = TASK.arrays(TASK.test_rows())
+    assert ClassAccuracy().value(one.predict(inputs), targets) > 0.8
 
 
 def test_weights_are_copies_and_there_is_no_keras_file() -> None:

@@ -1,5 +1,7 @@
 """An engine in NumPy that keeps what it is asked to train, for tests that compute the same by hand."""
 
+from child_cart.model.layout import Layout
+from child_cart.model.task_metrics import ClassAccuracy
 from tests.support.carts.light_task import SoftmaxRegression
 
 
@@ -13,6 +15,8 @@ class RecordingEngine:
         trained: the commands of each call of ``train``.
         results: what each call has returned.
     """
+
+    metric, layout = ClassAccuracy(), Layout()
 
     def __init__(self, learner=SoftmaxRegression):
         self._learner = learner

@@ -92,7 +92,7 @@ def test_a_real_cart_takes_it(folder: Path) -> None:
     cart._arguments[:2] = [*START, "child"]
     with running(cart):
         wait_for(lambda: cart.status().get("stage") == "SERVING", what="a cart with the new task")
-        assert cart.status()["model"]["accuracy"] > 0.5
+        assert cart.status()["model"]["value"] > 0.5
 
 
 def test_a_csv_file_becomes_a_task(

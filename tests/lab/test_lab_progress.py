@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from support.processes.programs import LIGHT_TASK
 
+from child_cart.model.metric import Metric, MetricDirection
 from lab.commands.command_line import run_command
 from lab.commands.progress import BLOCKS, RunProgress, curve, summary_table
 from lab.config import RunConfig
 from lab.runs.run_folder import RunFolder
 from lab.runs.running import Stop, carry_out
+
+ERROR = Metric("error", "mm", MetricDirection.LOWER)
 
 
 @given(st.lists(st.floats(0, 1), max_size=300), st.integers(-5, 100))
@@ -53,7 +56,9 @@ def test_the_curve_goes_on_where_a_run_was_left(tmp_path, monkeypatch):
 def test_the_results_count_rounds(rounds, words):
     found = {"mean": 0.5, "worst": 0.25}
     summary = {"rounds": rounds, "alone": found, "federated": found, "all_data": 0.75, "complete": True}
-    numbers = {"received_bytes_per_cart_and_round": 1.0, "cart_rounds_per_s": 2.0}
+    numbers = {"received_bytes_per_cart_and_round": 1.0, "cart_rounds_per_s": 2.0, "metric": ERROR.as_json()}
     console = Console(file=io.StringIO(), width=100)
     console.print(summary_table({**summary, **numbers}, Path("runs/one")))
-    assert words in {line.strip() for line in console.file.getvalue().splitlines()}
+    shown = console.file.getvalue()
+    assert words in {line.strip() for line in shown.splitlines()}
+    assert "error in mm (lower is better), on rows that no cart sees" in shown

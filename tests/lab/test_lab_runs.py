@@ -11,6 +11,7 @@ import pytest
 from support.processes.programs import LIGHT_TASK
 
 from cart_common.process.settings import SettingError
+from child_cart.model.metric import ACCURACY
 from child_cart.model.task import TaskError
 from lab.api import run
 from lab.config import RunConfig
@@ -173,19 +174,19 @@ def test_a_run_learns_and_its_summary_agrees_with_its_lines(tmp_path):
     summary = carried_out(tmp_path / "run", config_of(partition="labels:1", carts=12, rounds=6))
     lines = list(csv.DictReader((tmp_path / "run" / ROUNDS).read_text().splitlines()))
     assert len(lines) == 12 * 6
-    last = [float(line["test_accuracy"]) for line in lines if line["round"] == "6"]
+    last = [float(line["test_value"]) for line in lines if line["round"] == "6"]
     assert summary["federated"]["mean"] == pytest.approx(np.mean(last), abs=1e-5)
     assert summary["federated"]["worst"] == pytest.approx(min(last), abs=1e-5)
     assert summary["federated"]["mean"] > summary["alone"]["mean"] + 0.2
     assert summary["all_data"] > 0.9
     assert summary == json.loads((tmp_path / "run" / SUMMARY).read_text())
-    assert (tmp_path / "run" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_results_are_no_secret(tmp_path):
     carried_out(tmp_path / "run", config_of(rounds=2), stop_after=1)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "run").iterdir()}
-    assert {CONFIG, ROUNDS, CURVE, SUMMARY, STATE, "accuracy.svg"} <= set(modes)
+    assert {CONFIG, ROUNDS, CURVE, SUMMARY, STATE, "curve.svg"} <= set(modes)
     (tmp_path / "other").touch()
     assert set(modes.values()) == {stat.S_IMODE((tmp_path / "other").stat().st_mode)}
 
@@ -197,8 +198,10 @@ def test_hostile_carts_send_what_their_attack_makes_and_are_not_measured(kind):
             hostile = [cart for cart in result.carts if cart.hostile]
             honest = [cart for cart in result.carts if not cart.hostile]
             assert len(hostile) == 3
-            assert all(cart.alone_accuracy is None for cart in hostile)
-            assert point_of(result, 1.0).federated == pytest.approx(np.mean([one.test_accuracy for one in honest]))
+            assert all(cart.alone_value is None for cart in hostile)
+            assert point_of(result, 1.0, ACCURACY).federated == pytest.approx(
+                np.mean([one.test_value for one in honest])
+            )
             if kind == "nan":
                 assert all(cart.dropped.get("NOT_FINITE") == 3 for cart in honest)
 
@@ -215,9 +218,9 @@ def test_an_accuracy_that_nobody_measured_is_no_zero(tmp_path):
     lines = list(csv.DictReader((tmp_path / ROUNDS).read_text().splitlines()))
     for line in lines:  # the tenth row is the first one that is held out
         is_measured = line["round"] == "2"
-        assert bool(line["local_accuracy"]) is is_measured
-        assert bool(line["new_accuracy"]) is is_measured
-        assert line["test_accuracy"]
+        assert bool(line["local_value"]) is is_measured
+        assert bool(line["new_value"]) is is_measured
+        assert line["test_value"]
 
 
 def test_carts_that_are_away_have_no_round():

@@ -64,7 +64,7 @@ MODELS: dict[str, Callable] = {
     "regulariser": lambda keras: dense(keras, kernel_regularizer=keras.regularizers.L2(0.05)),
     "batch-normalization": lambda keras: dense(keras, hidden=[keras.layers.BatchNormalization()]),
     "dropout-of-nothing": lambda keras: dense(keras, hidden=[keras.layers.Dropout(0.0)]),
-    "frozen": lambda keras: dense(keras, trainable=False),
+    "frozen": lambda keras: dense(keras, trainable=False, kernel_initializer="identity"),
     "functional": functional,
     "convolution": lambda keras: shaped(
         keras, (3, 2, 1), keras.layers.Conv2D(5, 2, activation="relu", padding="same"), keras.layers.Flatten()

@@ -12,7 +12,7 @@ from child_cart.db.sqlite import SqliteStore
 from child_cart.learning import backup
 from child_cart.learning.backup import BACKUPS_KEPT, back_up
 from child_cart.learning.versions import Versions
-from child_cart.model.trainer import Trained
+from child_cart.model.trainer import Initial, Trained
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def versions(tmp_path: Path) -> Versions:
         target = versions.new_target()
         target.write_text(f"weights {number}")
         if number == 0:
-            versions.add_initial("task", target, "digest", "00" * 16)
+            versions.add_initial("task", target, Initial("digest", "00" * 16, 0))
         else:
             versions.add(Origin.LOCAL, target, Trained("digest", 0.5, {}, rows=5))
     store.save_round(RoundRecord("r1", 1, 5.0))

@@ -124,7 +124,7 @@ async def test_a_whole_round(bridge: Bridge, learner: Learner, tmp_path: Path) -
     assert [row["n"] for row in learner.trainer.trained_on] == [n for n in range(1, 26) if n % 10]
     assert [v.origin for v in learner.store.versions(9)][:3] == [Origin.AGGREGATED, Origin.LOCAL, Origin.STARTER]
     assert learner.store.waiting_count() == 0
-    assert last.new_accuracy == pytest.approx((last.local_accuracy + 0.5) / 2)
+    assert last.new_value == pytest.approx((last.local_value + 0.5) / 2)
     assert learner.spooled == []
     assert {"training", "clustering", "collecting", "averaging"} == last.phase_s.keys()
 
@@ -351,7 +351,7 @@ async def test_a_cart_killed_right_after_the_commit_point_goes_on(
         async with learner.learning():
             await until(lambda: learner.ended(1))
     assert learner.last_round().outcome is Outcome.AGGREGATED
-    assert learner.last_round().local_accuracy == 0.4
+    assert learner.last_round().local_value == 0.4
     assert learner.trainer.trained_on == []
 
 
@@ -361,8 +361,8 @@ async def test_a_new_cart_takes_over_the_best_model_of_its_peers(
     given = peers(bridge, tmp_path, "0.5", "0.8", "BAD_PAYLOAD")
     async with running(learner, *given), learner.learning():
         await until(lambda: learner.activity.stage is Stage.SERVING)
-        origins = [(version.origin, version.accuracy) for version in learner.store.versions(9)]
-    assert origins == [(Origin.STARTER, 0.3), (Origin.JOINED, 0.8), (Origin.INITIAL, 0.0)]
+        origins = [(version.origin, version.value) for version in learner.store.versions(9)]
+    assert origins == [(Origin.STARTER, 0.3), (Origin.JOINED, 0.8), (Origin.INITIAL, None)]
     assert learner.spooled == []
 
 

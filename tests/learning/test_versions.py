@@ -20,7 +20,7 @@ from child_cart.learning.sharing import Sharing
 from child_cart.learning.versions import Versions
 from child_cart.model import codec
 from child_cart.model.precision import CODECS, Precision
-from child_cart.model.trainer import Trained
+from child_cart.model.trainer import Initial, Trained
 from child_cart.model.weights_file import write_weights
 
 WEIGHTS = [np.linspace(-1, 1, 1000, dtype=np.float32).reshape(-1, 2), np.full(3, 1e6, np.float32)]
@@ -35,7 +35,7 @@ async def test_it_is_encoded_as_precisely_as_told(tmp_path: Path, precision: Pre
     store = SqliteStore(tmp_path / "cart.db")
     versions = Versions(store, tmp_path / "models", precision)
     first, second = versions.new_target(), versions.new_target()
-    versions.add_initial("task", first, write_weights(first, WEIGHTS), "ab" * 16)
+    versions.add_initial("task", first, Initial(write_weights(first, WEIGHTS), "ab" * 16, 0))
     assert await versions.offerable(READS) is None  # nothing was learned yet
     versions.add(Origin.STARTER, second, Trained(write_weights(second, WEIGHTS), 0.5, {}, 10))
     offered = await versions.offerable(READS)
@@ -120,7 +120,7 @@ async def test_its_size_is_known_before_it_is_given(tmp_path: Path, precision: P
     assert versions.sent_bytes() == 0
     weights = [np.linspace(-1, 1, 100_000, dtype=np.float32).reshape(-1, 100)]
     first, second = versions.new_target(), versions.new_target()
-    versions.add_initial("task", first, write_weights(first, weights), "ab" * 16)
+    versions.add_initial("task", first, Initial(write_weights(first, weights), "ab" * 16, 0))
     estimated = versions.sent_bytes()
     versions.add(Origin.STARTER, second, Trained(write_weights(second, weights), 0.5, {}, 10))
     offered = await versions.offerable(READS)

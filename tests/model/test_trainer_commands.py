@@ -8,10 +8,13 @@ from support.processes.programs import LIGHT_TASK
 
 from child_cart.model.arrays import specs_of
 from child_cart.model.codec import CodecError, encode
+from child_cart.model.layout import Layout
+from child_cart.model.metric import Metric, MetricDirection
 from child_cart.model.model_files import DISK
 from child_cart.model.partition import Partition
 from child_cart.model.precision import Precision, as_sent
 from child_cart.model.task import load_task
+from child_cart.model.task_metrics import ClassAccuracy, TaskMetric
 from child_cart.model.trainer_commands import Predict, Summarise, Train, TrainerCommands, model_signature
 from child_cart.model.weights_file import WeightsError, read_weights
 
@@ -22,7 +25,9 @@ ROWS = TASK.starter_rows(Partition())[:40]
 
 
 def commands(**changes):
-    given = {"partition": Partition(), "data": None, "starter_limit": 50, "initial": START, "files": DISK, **changes}
+    given = {"partition": Partition(), "data": None, "starter_limit": 50, "initial": START, "metric": ClassAccuracy()}
+    given |= {"layout": Layout()}
+    given |= {"files": DISK, **changes}
     return TrainerCommands(TASK, **given)
 
 
@@ -62,15 +67,10 @@ def put(path: Path, weights):
 
 def test_a_training_is_written_measured_and_summarised(base, tmp_path):
     result, kinds = carried_out(commands().train(base, ROWS, ROWS[:5], str(tmp_path / "1.h5")))
-    assert kinds == [
-        Train,
-        Predict,
-        Predict,
-        Predict,
-        Summarise,
-    ]  # own rows, checked; the common ones, and the own ones
+    assert kinds == [Train, Predict, Predict, Summarise]  # own rows are checked; the common ones alone measure
+    assert result["metric"] == {"name": "accuracy", "unit": "fraction", "direction": "higher"}
     assert (result["rows"], result["summary"]) == (40, {"made": "summary"})
-    assert result["accuracy"] > 0.6
+    assert result["value"] > 0.6
     written = read_weights(tmp_path / "1.h5", result["digest"])
     assert not np.array_equal(written[0], START[0])
 
@@ -91,9 +91,9 @@ def test_the_start_trains_on_no_more_starter_rows_than_its_limit(base, tmp_path)
 
 def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
     path = put(tmp_path / "one", as_sent(START, Precision.HALF))
-    result, kinds = carried_out(commands().score(path, ROWS[:10]))
-    assert kinds == [Predict, Predict]
-    assert 0 <= result["accuracy"] <= 1
+    result, kinds = carried_out(commands().score(path))
+    assert kinds == [Predict]
+    assert 0 <= result["value"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
     ],
 )
 def test_a_bad_model_is_named_and_never_computed_with(tmp_path, weights, reason):
-    result, kinds = carried_out(commands().score(put(tmp_path / "one", weights), []))
+    result, kinds = carried_out(commands().score(put(tmp_path / "one", weights)))
     assert (result, kinds) == ({"reason": reason}, [])
 
 
 def test_a_payload_of_other_bytes_is_an_error(tmp_path):
     (tmp_path / "one").write_bytes(b"nothing")
     with pytest.raises(CodecError):
-        carried_out(commands().score(str(tmp_path / "one"), []))
+        carried_out(commands().score(str(tmp_path / "one")))
 
 
 def test_an_average_is_that_of_the_shares(base, tmp_path):
@@ -154,7 +154,35 @@ def test_a_stored_model_of_other_shapes_asks_for_a_reset(base):
         carried_out(wider.train(base, ROWS, [], "unused"))
 
 
-def test_a_task_without_any_rows_to_measure_on_has_accuracy_0(base, tmp_path, monkeypatch):
+def test_without_common_rows_own_versions_are_measured_on_own_rows_and_received_models_are_not(
+    base, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(TASK, "evaluation_rows", list)
+    result, kinds = carried_out(commands().train(base, ROWS, ROWS[:5], str(tmp_path / "1.h5")))
+    assert kinds == [Train, Predict, Summarise]
+    assert result["value"] > 0.6
+    score, kinds = carried_out(commands().score(put(tmp_path / "one", START)))
+    assert (score, kinds) == ({"value": None}, [])
+
+
+def test_without_any_rows_to_measure_on_nothing_is_measured(base, tmp_path, monkeypatch):
     monkeypatch.setattr(TASK, "evaluation_rows", list)
     result, kinds = carried_out(commands().train(base, ROWS, [], str(tmp_path / "1.h5")))
-    assert (result["accuracy"], kinds) == (0.0, [Train, Summarise])
+    assert (result["value"], kinds) == (None, [Train, Summarise])
+
+
+class Squares(TaskMetric):
+    """A task's own metric, of which one model makes infinity."""
+
+    metric = Metric("squared error", "m²", MetricDirection.LOWER)
+
+    def losses(self, predictions, targets):
+        return np.where(predictions.argmax(axis=-1) == 0, np.inf, 0.25)
+
+
+def test_a_model_whose_predictions_cannot_be_measured_is_dropped_and_never_kept(base, tmp_path):
+    own = commands(metric=Squares())
+    result, _ = carried_out(own.score(put(tmp_path / "one", START)))
+    assert result == {"reason": "NOT_FINITE"}
+    with pytest.raises(WeightsError, match="squared error is inf"):
+        carried_out(own.train(base, [], [], str(tmp_path / "1.h5")))

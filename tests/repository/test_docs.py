@@ -144,8 +144,27 @@ def test_files_that_the_architecture_names_exist():
         assert any((ROOT / part / name).exists() for part in ("", "cart_common", "child_cart", "parent_cart")), name
 
 
+def examples() -> list[str]:
+    """Return the pieces of Python of the page about tasks."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(), re.DOTALL)
+
+
+def test_the_example_metric_of_the_docs_works():
+    import numpy as np
+
+    from child_cart.model.task import KerasTask
+    from child_cart.model.task_metrics import metric_of
+
+    (source,) = (one for one in examples() if "TaskMetric" in one)
+    names = {"KerasTask": KerasTask}
+    exec(source, names)
+    metric = metric_of(names["MyTask"](), None)
+    assert metric.value(np.array([[1.0], [2.0]], np.float32), np.array([1.0, 4.0])) == 2
+    assert metric.metric.words(2.0) == "squared error 2 mm²"
+
+
 def test_the_example_task_of_the_docs_works(tmp_path, monkeypatch):
-    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(), re.DOTALL)
+    source = examples()[0]
     assert len([line for line in source.splitlines() if line.strip()]) <= 30
     (tmp_path / "machines.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)

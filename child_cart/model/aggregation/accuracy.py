@@ -1,4 +1,4 @@
-"""Weight models by the accuracy that they reach on this cart."""
+"""Weight models by what they reach on this cart: their accuracy, or the inverse of their error."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class AccuracyRule(AggregationRule):
     name = "accuracy"
 
     def weight(self, model: ModelFacts, own: ModelFacts) -> float:
-        """Return the model's accuracy."""
-        return model.accuracy
+        """Return the model's accuracy, or the inverse of its error."""
+        return model.quality

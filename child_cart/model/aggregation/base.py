@@ -13,12 +13,12 @@ class ModelFacts:
     """What a cart knows about a model when it decides how much of it goes into the average.
 
     Attributes:
-        accuracy: measured on this cart, 0 to 1.
+        quality: measured on this cart, at least 0, larger is better: the accuracy, or the inverse of the error.
         samples: rows that the model was trained on; of a received model its sender's claim, which cannot be checked, or
             None where the sender tells nothing.
     """
 
-    accuracy: float
+    quality: float
     samples: int | None
 
 

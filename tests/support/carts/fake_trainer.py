@@ -44,7 +44,7 @@ class FakeTrainer:
         accuracy = min(float(base.path.read_text()) + 0.1, 1.0)
         return Trained(self._write(target, accuracy), accuracy, {}, rows=len(kept), faults=faults)
 
-    async def score(self, payload: Path, own_rows: list[Row]) -> Score:
+    async def score(self, payload: Path) -> Score:
         await self._begin("score")
         text = payload.read_text()
         return Score(reason=VerdictReason(text)) if text.isupper() else Score(float(text))

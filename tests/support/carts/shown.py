@@ -18,7 +18,7 @@ from child_cart.learning.activity import Stage
 from child_cart.learning.exports import ExportKind
 from child_cart.model.shopping import Shopping
 from child_cart.model.task import Task
-from child_cart.model.trainer import Trained
+from child_cart.model.trainer import Initial, Trained
 from child_cart.operation.operator_service import CartRequests
 from child_cart.scanner.camera import Camera
 from child_cart.shop.billing import CATALOGUE
@@ -92,7 +92,7 @@ class Shown:
     # The cart's life, in steps.
 
     def initialise(self) -> None:
-        self.versions.add_initial("task", self.versions.new_target(), "digest", SIGNATURE)
+        self.versions.add_initial("task", self.versions.new_target(), Initial("digest", SIGNATURE, 0))
 
     def train(self, accuracy: float, summary: Json | None = None, origin: Origin = Origin.LOCAL) -> ModelVersion:
         target = self.versions.new_target()
