@@ -204,7 +204,7 @@ def test_schema_steps_are_done_in_order_and_again_if_they_were_cut_short(store, 
         again.close()
     assert done == ["tried", "tried"]
     monkeypatch.setattr(mongo, "MIGRATIONS", mongo.MIGRATIONS[:1])
-    with pytest.raises(StoreError, match="schema version 4; this program reads up to 1"):
+    with pytest.raises(StoreError, match="schema version 5; this program reads up to 1"):
         MongoStore(url, "mongodb://here", 5.0)
 
 

@@ -108,7 +108,7 @@ def trained_on(folder: Path, rows: int, precision: Precision = Precision.HALF) -
     store = SqliteStore(folder / "cart.db")
     versions = Versions(store, folder / "models", precision)
     first, second = versions.new_target(), versions.new_target()
-    versions.add_initial("task", first, write_weights(first, WEIGHTS), "ab" * 16)
+    versions.add_initial("task", first, Initial(write_weights(first, WEIGHTS), "ab" * 16, 0))
     versions.add(Origin.STARTER, second, Trained(write_weights(second, WEIGHTS), 0.5, {}, rows))
     return store, versions
 

@@ -121,7 +121,7 @@ def test_a_file_takes_raw_values_and_says_which(learners, tmp_path, kind):
     task, learner, _ = learners["shopping"]
     worker = Worker.__new__(Worker)  # without a second model
     worker._task, worker._learner = task, learner
-    worker._commands = SimpleNamespace(base=lambda _: learner.weights())
+    worker.commands = SimpleNamespace(base=lambda _: learner.weights())
     path = tmp_path / f"model.{kind}"
     worker.carry_out("export", {"base": {}, "kind": kind, "target": str(path)}, lambda _: None)
     said = json.loads(zipfile.ZipFile(path).read("model_description.json"))

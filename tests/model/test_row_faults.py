@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from child_cart.model.layout import Layout
 from child_cart.model.model_files import DISK
 from child_cart.model.partition import Partition
 from child_cart.model.row_faults import ALONE_TRIES, MOST_TRIES
 from child_cart.model.task import KerasTask
+from child_cart.model.task_metrics import ClassAccuracy
 from child_cart.model.trainer_commands import Predict, Summarise, Train, TrainerCommands
 from child_cart.model.weights_file import WeightsError
 
@@ -80,7 +82,7 @@ def points(count):
 @pytest.fixture
 def train(tmp_path):
     learner = Learner()
-    steps = TrainerCommands(Points(), Partition(), None, 50, learner.weights(), DISK)
+    steps = TrainerCommands(Points(), Partition(), None, 50, learner.weights(), ClassAccuracy(), Layout(), DISK)
     base = learner.carried_out(steps.initialise(str(tmp_path / "0.h5")))
 
     def trained(rows, own_rows=()):

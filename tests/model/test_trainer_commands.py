@@ -159,7 +159,7 @@ def test_without_common_rows_own_versions_are_measured_on_own_rows_and_received_
 ):
     monkeypatch.setattr(TASK, "evaluation_rows", list)
     result, kinds = carried_out(commands().train(base, ROWS, ROWS[:5], str(tmp_path / "1.h5")))
-    assert kinds == [Train, Predict, Summarise]
+    assert kinds == [Train, Predict, Predict, Summarise]  # they are checked, and measure
     assert result["value"] > 0.6
     score, kinds = carried_out(commands().score(put(tmp_path / "one", START)))
     assert (score, kinds) == ({"value": None}, [])

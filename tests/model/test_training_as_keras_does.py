@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from child_cart.model.arrays import specs_of
+from child_cart.model.arrays import bytes_of, specs_of
 from child_cart.model.codec import decode, encode
 from child_cart.model.task import KerasTask, TaskError
 from child_cart.model.trainer_commands import model_signature
@@ -50,7 +50,7 @@ def there_and_back(learner, tmp_path):
     """Send the weights through store and wire."""
     weights = learner.weights()
     stored = read_weights(tmp_path / "1.h5", write_weights(tmp_path / "1.h5", weights))
-    came = decode(encode(stored))
+    came = decode(encode(stored), bytes_of(specs_of(stored)))
     assert specs_of(came) == specs_of(weights)
     assert all((one == other).all() for one, other in zip(came, weights, strict=True))
     return came
