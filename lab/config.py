@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from cart_common.process.settings import SettingError, field_named, option, option_of, parse_value
 from child_cart.config import CartSettings, check
-from child_cart.model.aggregation.registry import DEFAULT_RULE, RULES
 
 METHODS: Final = ("carts", "fedavg", "dpsgd", "epidemic")
 HOSTILE_KINDS: Final = (
@@ -43,9 +42,9 @@ class LabSettings:
         "divides its starter rows), or auto: iid with --data, else own",
     )
     topology: str = option(
-        "clusters:3", "whom a cart asks in a round: clusters:N (N at random), ring, full, exponential"
+        f"clusters:{CartSettings.cluster_size}",
+        "whom a cart asks in a round: clusters:N (N at random), ring, full, exponential",
     )
-    aggregator: str = option(DEFAULT_RULE, "how a cart weighs the models that it averages", choices=tuple(RULES))
     method: str = option(
         "carts",
         "how they learn together: carts, as real carts do, or for comparison fedavg, dpsgd or epidemic",
@@ -74,8 +73,8 @@ SHOWN: Final = ("ray_address", "tensorboard", "mlflow")
 """The settings that change where a run is computed or shown, not what comes out."""
 PLACES: Final = ("engine", *SHOWN)
 """The settings with which a run may go on elsewhere."""
-# Set from the lab's own: rows, topology and aggregator.
-_DERIVED: Final = ("dataset_size", "cluster_size", "weighting")
+# Set from the lab's own: rows and topology.
+_DERIVED: Final = ("dataset_size", "cluster_size")
 _OWN: Final = tuple(fields(LabSettings))
 _CART: Final = tuple(entry for entry in LEARNING if entry.name not in _DERIVED)
 
@@ -164,7 +163,6 @@ class RunConfig:
         values = {
             "dataset_size": self.lab.rows,
             "cluster_size": cluster_size,
-            "weighting": self.lab.aggregator,
             "keep_versions": 2,
             "keep_rounds": 1,
             **self.learning,

@@ -41,6 +41,8 @@ class Option:
     """True for several values, separated by commas; the flag may also be given several times."""
     secret: bool = False
     """True if a value may hold a password, which is never shown."""
+    formerly: str = ""
+    """The name that it had in an earlier version, under which it can still be given."""
     check: Callable[[Any], str | None] | None = None
     """Takes the value and returns None, or what it must be instead, as words that complete "it must be …"."""
 

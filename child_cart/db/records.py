@@ -106,6 +106,7 @@ class Outcome(StrEnum):
     """How a round ended."""
 
     AGGREGATED = "AGGREGATED"
+    KEPT_OWN = "KEPT_OWN"
     NONE_ACCEPTED = "NONE_ACCEPTED"
     NOT_ENOUGH_PEERS = "NOT_ENOUGH_PEERS"
     BRIDGE_AWAY = "BRIDGE_AWAY"
@@ -137,10 +138,13 @@ class RoundRecord:
     local_version: int | None = None
     local_accuracy: float | None = None
     rows: int = 0
+    ruined_accuracy: float | None = None
+    """After the training, if that ruined the model; the model from before it is then the local version."""
     cluster_id: str = ""
     verdicts: tuple[Verdict, ...] = ()
     new_version: int | None = None
     new_accuracy: float | None = None
+    """Of the mix; where the cart kept its own, there is no new version, and this is what it did not take."""
     phase_s: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     sentence: str = ""

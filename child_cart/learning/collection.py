@@ -3,32 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cart_common.process.json_values import Json
 from cart_common.wire.messages import Code
 
 from ..db.records import Verdict
-from ..model.trainer import Score, Trainer
+from ..model.trainer import Offered, Score, Stored, Trainer
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.incoming import Received
 from ..transfers.peer_discovery import FoundCluster, Peer, Peers
 
+MOST_KNOWN: Final = 4096
 # These codes say nothing about a peer's model: its link, its bridge or this cart's own link was lost.
 BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A received model that takes part: its payload file, its accuracy here, and the samples that its peer claims."""
+    """A received model that may take part in the mix.
 
+    Attributes:
+        peer: id of its cart.
+        path: its payload file.
+        digest: of its bytes.
+        accuracy: on the common evaluation rows; None if the task has none.
+        samples: rows that its peer claims; None if it claims none.
+    """
+
+    peer: str
     path: Path
-    accuracy: float
-    samples: int
+    digest: str
+    accuracy: float | None
+    samples: int | None
+
+    def offered(self) -> Offered:
+        """Return it as a trainer takes it."""
+        return Offered(self.path, self.samples)
+
+
+class KnownModels:
+    """The models that have taken part in mixes: one that a peer gives again, as it is, teaches nothing new."""
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._digests
+
+    def add(self, digest: str) -> None:
+        """Know a model from now on; of very many the oldest are forgotten."""
+        self._digests[digest] = None
+        if len(self._digests) > MOST_KNOWN:
+            self._digests.popitem(last=False)
 
 
 class Collection:
@@ -37,8 +68,9 @@ class Collection:
     Args:
         peers: fetches models.
         trainer: checks and scores them.
-        own_rows: the cart's held-out rows, to score on.
-        judge: decides by accuracy.
+        base: the own model, which they are compared with.
+        known: models that are not taken again.
+        judge: decides by accuracy, which a task without common evaluation rows has none of.
         on_verdict: gets each verdict at once.
     """
 
@@ -46,13 +78,15 @@ class Collection:
         self,
         peers: Peers,
         trainer: Trainer,
-        own_rows: list[Json],
+        base: Stored,
+        known: Container[str],
         judge: Callable[[float], VerdictReason],
         on_verdict: Callable[[Verdict], Awaitable[None]],
     ) -> None:
         self._peers = peers
         self._trainer = trainer
-        self._own_rows = own_rows
+        self._base = base
+        self._known = known
         self._judge = judge
         self._on_verdict = on_verdict
         self.accepted: list[Accepted] = []
@@ -93,14 +127,27 @@ class Collection:
             return
         reason = None
         try:
-            score = await self._trainer.score(received.path, self._own_rows)
-            reason = score.reason or self._judge(score.accuracy or 0.0)
+            score = await self._score(received)
+            reason = score.reason or self._judged(score, received)
             await self._on_verdict(_verdict(peer.cart_id, received, score, reason))
         finally:
             if reason is VerdictReason.ACCEPTED:
-                self.accepted.append(Accepted(received.path, score.accuracy or 0.0, received.offer.samples))
+                offer = received.offer
+                self.accepted.append(
+                    Accepted(peer.cart_id, received.path, offer.digest, score.accuracy, offer.samples or None)
+                )
             else:
                 received.path.unlink(missing_ok=True)
+
+    async def _score(self, received: Received) -> Score:
+        if received.offer.digest in self._known:
+            return Score(reason=VerdictReason.KNOWN_ALREADY)
+        return await self._trainer.score(self._base, received.path)
+
+    def _judged(self, score: Score, received: Received) -> VerdictReason:
+        if any(other.digest == received.offer.digest for other in self.accepted):
+            return VerdictReason.KNOWN_ALREADY
+        return VerdictReason.ACCEPTED if score.accuracy is None else self._judge(score.accuracy)
 
     def close(self) -> None:
         """Remove the files of the accepted models: they are averaged, or not needed any more."""
@@ -118,6 +165,9 @@ SENTENCES = {
     ),
     VerdictReason.NOT_FINITE: "It holds numbers that are infinite or none at all.",
     VerdictReason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
+    VerdictReason.OUT_OF_PROPORTION: "It has units far larger than any of this cart's model.",
+    VerdictReason.KNOWN_ALREADY: "The very same model has taken part before, or comes from another cart, too.",
+    VerdictReason.LEFT_OUT: "The mix is better without it.",
 }
 
 

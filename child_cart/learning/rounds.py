@@ -15,21 +15,19 @@ from cart_common.process.tasks import in_thread
 from cart_common.wire.messages import Role
 
 from ..config import SettingsBook
-from ..db.records import ModelVersion, Origin, Outcome, StoredRow
+from ..db.records import Origin, Outcome, StoredRow
 from ..db.store import LearningStore
-from ..model.aggregation.base import ModelFacts
-from ..model.aggregation.registry import RULES
-from ..model.trainer import Trainer, TrainerError
+from ..model.trainer import MixingRule, Trainer, TrainerError
 from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
 from ..transfers.peer_discovery import FoundCluster, Peers
 from .activity import Activity, Stage
-from .collection import Accepted, Collection
+from .collection import Accepted, Collection, KnownModels
 from .round_log import RoundLog
 from .row_choice import chosen_rows, judging_rows
 from .sharing import Sharing
-from .versions import Versions
+from .versions import FILES_FOR_MOMENTUM, Versions
 
 OWN_EVALUATION_ROWS: Final = 200
 HELD_OUT_READ: Final = 2000
@@ -82,6 +80,7 @@ class Rounds:
         self._activity = activity
         self._retry = Backoff(RETRY_FIRST_S, FAILED_CAP_S)
         self._train_now = False
+        self._known = KnownModels()
         self.sharing = sharing
         self.log = RoundLog(store, activity)
         self.wake = asyncio.Event()
@@ -123,10 +122,9 @@ class Rounds:
             if self.log.present.local_version is None:
                 await self._train()
             self._check_sharing()
-            own_rows = await self._judging([])
-            collection = self._collection(own_rows)
+            collection = self._collection()
             await self._collect(collection)
-            await self._average(collection.accepted, own_rows)
+            await self._mix(collection.accepted)
         except _NoCluster as none:
             await self.log.end(none.outcome, str(none))
         except TrainerError as error:
@@ -139,7 +137,8 @@ class Rounds:
             self.sharing.become(Role.SHELL)
             self._activity.move_to(Stage.SERVING)
         settings = self._book.current
-        await in_thread(self._versions.remove_old, settings.keep_versions, settings.keep_rounds)
+        files = max(settings.keep_versions, FILES_FOR_MOMENTUM if settings.momentum else 0)
+        await in_thread(self._versions.remove_old, files, settings.keep_rounds)
         return self.log.present.outcome
 
     async def _train(self) -> None:
@@ -162,7 +161,18 @@ class Rounds:
         self._activity.note(
             f"Trained on {len(rows)} rows{left_out}: version {version.number}, accuracy {version.accuracy:.3f}."
         )
-        await self.log.save(local_version=version.number, local_accuracy=version.accuracy, rows=len(rows))
+        if trained.ruined_accuracy is not None:
+            self._activity.note(
+                f"The training is not kept: accuracy {version.accuracy:.3f} → {trained.ruined_accuracy:.3f}, and its "
+                f"rows contradict what the model knew. Version {version.number} is the model from before it; the "
+                f"{len(rows)} rows are spent."
+            )
+        await self.log.save(
+            local_version=version.number,
+            local_accuracy=version.accuracy,
+            rows=len(rows),
+            ruined_accuracy=trained.ruined_accuracy,
+        )
 
     async def _judging(self, of_this_round: list[StoredRow]) -> list[Json]:
         """Return the own rows that measure a model: chosen from these and from those of earlier rounds."""
@@ -183,33 +193,47 @@ class Rounds:
                 return
             self._activity.note("The link broke before any peer had answered.")
 
-    async def _average(self, accepted: list[Accepted], own_rows: list[Json]) -> None:
+    async def _mix(self, accepted: list[Accepted]) -> None:
         asked = len(self.log.present.verdicts)
         if not accepted:
             await self.log.end(Outcome.NONE_ACCEPTED, f"None of the {asked} models that were asked for was accepted.")
             return
         self._activity.move_to(Stage.AVERAGING)
-        target = self._versions.new_target()
-        base = self._versions.newest
-        own_share, shares = shares_of(self._book.current.weighting, base, accepted)
-        received = [(model.path, share) for model, share in zip(accepted, shares, strict=True)]
+        target, base, settings = self._versions.new_target(), self._versions.newest, self._book.current
+        earlier = await in_thread(self._versions.last_starts) if settings.momentum else None
+        rule = MixingRule(settings.aggregator, settings.momentum, earlier)
+        offered = [model.offered() for model in accepted]
         with self.log.timed("averaging"):
-            trained = await self._trainer.average(self._versions.stored(), own_share, received, own_rows, target)
-            version = await in_thread(
-                self._versions.add, Origin.AGGREGATED, target, trained, round_number=self.log.present.number
+            own_rows = await self._judging([])
+            judged = await self._trainer.mix(self._versions.stored(), base.samples, offered, own_rows, target, rule)
+        left_out = {accepted[place].peer for place in judged.left_out}
+        await self.log.leave_out(left_out)
+        if judged.trained is None:
+            await self.log.save(new_accuracy=judged.accuracy)
+            await self.log.end(
+                Outcome.KEPT_OWN,
+                f"The mix with {len(accepted) - len(left_out)} of {asked} peers is worse than the cart's own model "
+                f"and is not kept: accuracy {judged.own_accuracy or 0:.3f} → {judged.accuracy or 0:.3f}.",
             )
+            return
+        version = await in_thread(
+            self._versions.add, Origin.AGGREGATED, target, judged.trained, round_number=self.log.present.number
+        )
+        for model in accepted:
+            if model.peer not in left_out:
+                self._known.add(model.digest)
         await self.log.save(new_version=version.number, new_accuracy=version.accuracy)
         await self.log.end(
             Outcome.AGGREGATED,
-            f"Averaged with {len(accepted)} of {asked} peers: version {version.number}, "
+            f"Averaged with {len(accepted) - len(left_out)} of {asked} peers: version {version.number}, "
             f"accuracy {base.accuracy:.3f} → {version.accuracy:.3f}.",
         )
 
-    def _collection(self, own_rows: list[Json]) -> Collection:
+    def _collection(self) -> Collection:
         settings = self._book.current
         window = AcceptWindow(settings.accept_backward, settings.accept_forward)
         judge = partial(window.judge, self._versions.newest.accuracy)
-        return Collection(self._peers, self._trainer, own_rows, judge, self.log.add_verdict)
+        return Collection(self._peers, self._trainer, self._versions.stored(), self._known, judge, self.log.add_verdict)
 
     async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until ``cluster_wait_s`` is over."""
@@ -260,10 +284,3 @@ class Rounds:
         waiting = await in_thread(self._store.waiting_rows, settings.max_round_rows)
         enough = len(chosen_rows(waiting, settings.dataset_size)) >= settings.dataset_size
         return enough or len(waiting) == settings.max_round_rows
-
-
-def shares_of(weighting: str, base: ModelVersion, accepted: list[Accepted]) -> tuple[float, list[float]]:
-    """Return the share of the cart's own model and those of the accepted ones, by the rule of this name."""
-    received = [ModelFacts(model.accuracy, model.samples) for model in accepted]
-    own_share, *shares = RULES[weighting].shares(ModelFacts(base.accuracy, base.samples), received)
-    return own_share, shares

@@ -12,21 +12,26 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from cart_common.process.json_values import Json
 
-from .aggregation import average
+from .aggregation.base import Contribution
+from .aggregation.registry import load_aggregator
 from .arrays import Array, Weights, specs_of, widened
 from .csv_rows import read_rows
-from .learner import right_count
+from .mixing import Judge, Measured, PredictAll, mixed
 from .model_files import ModelFiles
+from .paired_test import is_worse
 from .partition import Partition
+from .proportion import REFUSED_RATIO, largest_ratio
 from .task import Row, Task
-from .verdict import weights_problem
+from .verdict import VerdictReason, weights_problem
 from .weights_file import WeightsError
 
 T = TypeVar("T")
+
+MOST_JUDGING_ROWS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Summarise:
     weights: Weights
 
 
-Computation = Train | Predict | Summarise
+Computation = Train | Predict | PredictAll | Summarise
 Steps = Generator[Computation, Any, T]
 
 
@@ -99,37 +104,80 @@ class TrainerCommands:
     def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str) -> Steps[Json]:
         """Train the base model on these rows and write it to the target."""
         weights: Weights = self.base(base)
+        ruined = None
         if rows:
-            weights = yield Train(weights, *self._task.arrays(rows))
+            before, trained_on = weights, self._task.arrays(rows)
+            weights = yield Train(weights, *trained_on)
+            ruined = yield from self._ruin(before, weights, trained_on, own_rows)
+            weights = weights if ruined is None else before
         written = yield from self._written(weights, own_rows, target)
-        return {**written, "rows": len(rows)}
+        return {**written, "rows": len(rows), "ruined_accuracy": ruined}
 
     def start(self, base: Json, own_rows: list[Row], target: str) -> Steps[Json]:
         """Train the base model on the starter rows and write it to the target."""
-        rows = read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._partition)
-        return (yield from self.train(base, rows[: self._starter_limit], own_rows, target))
+        return (yield from self.train(base, self._starter_rows()[: self._starter_limit], own_rows, target))
 
-    def score(self, path: str, own_rows: list[Row]) -> Steps[Json]:
-        """Check a received payload and measure its accuracy."""
+    def score(self, base: Json, path: str) -> Steps[Json]:
+        """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""
         weights = widened(self._files.payload(Path(path)), self._specs)
         reason = weights_problem(weights, self._specs)
+        if reason is None and largest_ratio(weights, self.base(base)) > REFUSED_RATIO:
+            reason = VerdictReason.OUT_OF_PROPORTION
         if reason is not None:
             return {"reason": str(reason)}
-        accuracy = yield from self._accuracy(weights, own_rows)
-        return {"accuracy": accuracy}
+        judge = self._judge([])
+        if judge is None:
+            return {}
+        (measured,) = yield from judge.measured([weights])
+        return {"accuracy": measured.accuracy}
 
-    def adopt(self, path: str, own_rows: list[Row], target: str) -> Steps[Json]:
-        """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model."""
+    def adopt(self, base: Json, path: str, target: str) -> Steps[Json]:
+        """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model.
+
+        It must not be worse than the base model on the common evaluation rows, or else on this cart's starter rows.
+        """
         weights = widened(self._files.payload(Path(path)), self._specs)
-        return (yield from self._written(weights, own_rows, target))
+        judge = self._judge(self._starter_rows()[:MOST_JUDGING_ROWS])
+        if judge is not None:
+            before, after = yield from judge.measured([self.base(base), weights])
+            if is_worse(after.losses, before.losses):
+                return {"accuracy": after.accuracy, "own_accuracy": before.accuracy}
+        return {"written": (yield from self._written(weights, [], target))}
 
-    def average(self, base: Json, received: list[Json], own_rows: list[Row], target: str) -> Steps[Json]:
-        """Average the base model with received payloads by their shares, and write the result to the target."""
-        models: list[Weights] = [self.base(base)]
-        models += [self._files.payload(Path(entry["path"])) for entry in received]
-        merged = average(models, [base["share"], *(entry["share"] for entry in received)])
+    def mix(
+        self,
+        base: Json,
+        received: list[Json],
+        own_rows: list[Row],
+        target: str,
+        aggregator: str,
+        momentum: float,
+        earlier: list[Json] | None,
+    ) -> Steps[Json]:
+        """Mix the base model with received payloads, and write the result to the target if it is not worse."""
+        own = Contribution(self.base(base), base["samples"])
+        models = [
+            Contribution(widened(self._files.payload(Path(entry["path"])), self._specs), entry["samples"])
+            for entry in received
+        ]
+        starts = [self.base(one) for one in earlier] if earlier else None
+        kept = yield from mixed(
+            load_aggregator(aggregator),
+            own,
+            models,
+            self._judge(own_rows),
+            (starts[0], starts[1]) if starts else None,
+            momentum,
+        )
         del models  # the payloads are mapped: let their files go before the slower part
-        return (yield from self._written(merged, own_rows, target))
+        answer: dict[str, Any] = {
+            "left_out": list(kept.left_out),
+            "accuracy": kept.mix.accuracy if kept.mix else None,
+            "own_accuracy": kept.own.accuracy if kept.own else None,
+        }
+        if kept.weights is not None:
+            answer["written"] = yield from self._written(kept.weights, own_rows, target)
+        return answer
 
     def base(self, base: Json) -> list[Array]:
         """Return the weights that a command starts from.
@@ -153,14 +201,39 @@ class TrainerCommands:
         return {"accuracy": accuracy, "summary": summary, "digest": self._files.write(Path(target), weights)}
 
     def _accuracy(self, weights: Weights, own_rows: Sequence[Row]) -> Steps[float]:
-        """Return the fraction that is right of the common evaluation rows and the cart's own; 0 without any."""
-        measured = [self._common] if self._common_rows else []
-        measured += [self._task.arrays(own_rows)] if own_rows else []
-        right = 0
-        for inputs, targets in measured:
-            right += right_count((yield Predict(weights, inputs)), targets)
-        rows = sum(len(targets) for _, targets in measured)
-        return right / rows if rows else 0.0
+        """Return the fraction of the judging rows that is right; 0 without any."""
+        judge = self._judge(own_rows)
+        if judge is None:
+            return 0.0
+        (measured,) = yield from judge.measured([weights])
+        return measured.accuracy
+
+    def _ruin(
+        self, before: Weights, after: Weights, trained_on: tuple[Array, Array], own_rows: Sequence[Row]
+    ) -> Steps[float | None]:
+        """Return the accuracy after a training that has ruined the model; None if it has not.
+
+        Rows of few classes make an honest model forget the others, which the next average brings back. So a training
+        is a ruin only if the model knew something, knows nothing now, and the rows contradict what it knew.
+        """
+        judge = self._judge(own_rows)
+        if judge is None:
+            return None
+        old: Measured
+        old, new = yield from judge.measured([before, after])
+        if old.knows_nothing or not new.knows_nothing or not is_worse(new.losses, old.losses):
+            return None
+        (on_rows,) = yield from Judge(*trained_on, is_common=False).measured([before])
+        return new.accuracy if on_rows.knows_nothing else None
+
+    def _judge(self, own_rows: Sequence[Row]) -> Judge | None:
+        """Return what measures models: the common evaluation rows, or else these own ones; None without any."""
+        if self._common_rows:
+            return Judge(*self._common, is_common=True)
+        return Judge(*self._task.arrays(own_rows), is_common=False) if own_rows else None
+
+    def _starter_rows(self) -> list[Row]:
+        return read_rows(self._task, self._data) if self._data else self._task.starter_rows(self._partition)
 
     @cached_property
     def _common(self) -> tuple[Array, Array]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from child_cart.model.arrays import Array, Weights
+from child_cart.model.mixing import PredictAll
 from child_cart.model.trainer_commands import Predict, Train
 
 
@@ -37,14 +38,21 @@ class Computing:
         self._engine = engine
         self._trainings: list[tuple[Train, asyncio.Future[Weights]]] = []
         self._predictions: list[tuple[Predict, asyncio.Future[Array]]] = []
+        self._series: list[tuple[PredictAll, asyncio.Future[list[Array]]]] = []
 
-    def result(self, wanted: Train | Predict) -> asyncio.Future[Weights] | asyncio.Future[Array]:
+    def result(
+        self, wanted: Train | Predict | PredictAll
+    ) -> asyncio.Future[Weights] | asyncio.Future[Array] | asyncio.Future[list[Array]]:
         """Return a future that gets the result when everything else waits."""
         loop = asyncio.get_running_loop()
         if isinstance(wanted, Train):
             new_weights: asyncio.Future[Weights] = loop.create_future()
             self._trainings.append((wanted, new_weights))
             return new_weights
+        if isinstance(wanted, PredictAll):
+            all_scores: asyncio.Future[list[Array]] = loop.create_future()
+            self._series.append((wanted, all_scores))
+            return all_scores
         scores: asyncio.Future[Array] = loop.create_future()
         self._predictions.append((wanted, scores))
         return scores
@@ -53,9 +61,11 @@ class Computing:
         """Compute everything that is wanted now; return whether there was anything."""
         trainings, self._trainings = self._trainings, []
         predictions, self._predictions = self._predictions, []
+        series, self._series = self._series, []
         self._train([(wanted, future) for wanted, future in trainings if not future.done()])
         self._predict([(wanted, future) for wanted, future in predictions if not future.done()])
-        return bool(trainings or predictions)
+        self._predict_all([(wanted, future) for wanted, future in series if not future.done()])
+        return bool(trainings or predictions or series)
 
     def _train(self, wanted: Sequence[tuple[Train, asyncio.Future[Weights]]]) -> None:
         try:
@@ -80,11 +90,43 @@ class Computing:
         for one, future in wanted:
             future.set_result(found[_key(one)])
 
+    def _predict_all(self, wanted: Sequence[tuple[PredictAll, asyncio.Future[list[Array]]]]) -> None:
+        """Predict with series of models: those that are there together, those that are made on the way one by one.
+
+        A mix of received models is made for its measurement alone. So many carts have no more of them in memory than
+        one has.
+        """
+        there = [(one, future) for one, future in wanted if isinstance(one.models, list)]
+        self._predict_there(there)
+        for one, future in wanted:
+            if not future.done():
+                try:
+                    future.set_result(self._engine.predict([Predict(weights, one.inputs) for weights in one.models]))
+                except Exception as error:
+                    _fail([future], error)
+
+    def _predict_there(self, wanted: Sequence[tuple[PredictAll, asyncio.Future[list[Array]]]]) -> None:
+        loop = asyncio.get_running_loop()
+        parts: list[list[asyncio.Future[Array]]] = [[loop.create_future() for _ in one.models] for one, _ in wanted]
+        self._predict(
+            [
+                (Predict(weights, one.inputs), part)
+                for (one, _), futures in zip(wanted, parts, strict=True)
+                for weights, part in zip(one.models, futures, strict=True)
+            ]
+        )
+        for (_, future), futures in zip(wanted, parts, strict=True):
+            failure = next((error for part in futures if (error := part.exception())), None)
+            if failure is not None:
+                future.set_exception(failure)
+            else:
+                future.set_result([part.result() for part in futures])
+
 
 def _key(wanted: Predict) -> tuple[int, ...]:
     return (id(wanted.inputs), *map(id, wanted.weights))
 
 
-def _fail(futures: Sequence[asyncio.Future[Weights]] | Sequence[asyncio.Future[Array]], error: Exception) -> None:
+def _fail(futures: Sequence[asyncio.Future[Any]], error: Exception) -> None:
     for future in futures:
         future.set_exception(error)

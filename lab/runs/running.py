@@ -139,4 +139,4 @@ def summary_of(config: RunConfig, points: list[CurvePoint], experiment: Experime
 def _title(config: RunConfig) -> str:
     lab = config.lab
     hostile = f", hostile {lab.hostile}" if lab.hostile else ""
-    return f"{lab.task}, {lab.carts:,} carts, {lab.partition}, {lab.topology}, {lab.aggregator}{hostile}"
+    return f"{lab.task}, {lab.carts:,} carts, {lab.partition}, {lab.topology}, {config.values()['aggregator']}{hostile}"

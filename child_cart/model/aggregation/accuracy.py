@@ -1,15 +1,20 @@
-"""Weight models by the accuracy that they reach on this cart."""
+"""Average models by the accuracy that the receiver measures, as Chen et al. weigh models (2020, "FOCUS")."""
 
 from __future__ import annotations
 
-from .base import AggregationRule, ModelFacts
+from collections.abc import Sequence
+
+from .base import Aggregator, Contribution, Measuring, Mix
+from .weighted_average import average
 
 
-class AccuracyRule(AggregationRule):
-    """The better a model, the larger its share."""
+class Accuracy(Aggregator):
+    """The better a model on the common evaluation rows, the larger its share; what a peer claims does not count."""
 
-    name = "accuracy"
+    measures = True
 
-    def weight(self, model: ModelFacts, own: ModelFacts) -> float:
-        """Return the model's accuracy."""
-        return model.accuracy
+    def mix(self, own: Contribution, received: Sequence[Contribution]) -> Measuring:
+        """Measure all models, and return their average; while none gets anything right, all get the same share."""
+        models = [own.weights, *(model.weights for model in received)]
+        accuracies = [quality.accuracy for quality in (yield models)]
+        return Mix(average(models, accuracies if sum(accuracies) > 0 else [1.0] * len(models)))

@@ -1,20 +1,17 @@
-"""Weight models by the number of rows that they were trained on (FedAvg, McMahan et al. 2017)."""
+"""Average models by the number of rows that they were trained on (FedAvg, McMahan et al., 2017)."""
 
 from __future__ import annotations
 
-from typing import Final
-
-from .base import AggregationRule, ModelFacts
-
-MAX_SAMPLES_RATIO: Final = 10
-"""Most samples of a received model that count, as a multiple of the own model's: a sender's claim cannot be checked."""
+from .base import Contribution, SharesAggregator
 
 
-class SamplesRule(AggregationRule):
-    """The more rows a model has learned from, the larger its share."""
+class Samples(SharesAggregator):
+    """The more rows a model has learned from, the larger its share.
 
-    name = "samples"
+    A peer's count cannot be checked: it counts for at most as much as one's own, and so does a peer that tells none.
+    """
 
-    def weight(self, model: ModelFacts, own: ModelFacts) -> float:
+    def weight(self, model: Contribution, own: Contribution) -> float:
         """Return the model's samples, limited by the own model's."""
-        return float(min(model.samples, MAX_SAMPLES_RATIO * max(own.samples, 1)))
+        most = max(own.samples or 0, 1)
+        return float(most if model.samples is None else max(0, min(model.samples, most)))

@@ -1,0 +1,160 @@
+"""The steps from received models to one that the cart keeps: bound, mix, move on, and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from .aggregation.base import Aggregator, Contribution, Mix, Quality
+from .aggregation.registry import WITHOUT_MEASURING, load_aggregator
+from .arrays import Array, Weights
+from .learner import right_count
+from .momentum import with_momentum
+from .paired_test import is_worse
+from .proportion import in_proportion
+from .row_losses import guess_loss, row_losses
+
+
+@dataclass(frozen=True)
+class PredictAll:
+    """Predict with each of these weights; the result is the scores of each: (rows, classes).
+
+    The sequence may make the weights while it is gone through.
+    """
+
+    models: Sequence[Weights]
+    inputs: Array
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one model says of the judging rows.
+
+    Attributes:
+        losses: of each row: (rows,).
+        accuracy: the fraction of rows that is right.
+        guess: the mean loss of a model that knows nothing.
+    """
+
+    losses: Array
+    accuracy: float
+    guess: float
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(self.losses.mean())
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether the model is not better than a guess."""
+        return self.loss >= self.guess
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Rows that measure models.
+
+    Attributes:
+        inputs: (rows, ...).
+        targets: (rows, ...).
+        is_common: whether they are the task's common evaluation rows, and not the cart's own.
+    """
+
+    inputs: Array
+    targets: Array
+    is_common: bool
+
+    def measured(self, models: Sequence[Weights]) -> Generator[PredictAll, list[Array], list[Measured]]:
+        """Measure models."""
+        found = yield PredictAll(models, self.inputs)
+        return [
+            Measured(
+                row_losses(scores, self.targets),
+                right_count(scores, self.targets) / len(self.targets),
+                guess_loss(scores, self.targets),
+            )
+            for scores in found
+        ]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What mixing has led to.
+
+    Attributes:
+        weights: the new weights, or None if the cart keeps its own.
+        left_out: places of the received models that took no part.
+        mix: what the judging rows say of the mix, and
+        own: of the own model; None without such rows.
+    """
+
+    weights: Weights | None
+    left_out: tuple[int, ...]
+    mix: Measured | None
+    own: Measured | None
+
+
+def mixed(
+    aggregator: Aggregator,
+    own: Contribution,
+    received: Sequence[Contribution],
+    judge: Judge | None,
+    earlier: tuple[Weights, Weights] | None,
+    momentum: float,
+) -> Generator[PredictAll, list[Array], Kept]:
+    """Mix the own model with received ones, and keep the mix unless it is worse.
+
+    Common rows judge by a paired test. Own rows show ruin alone: on these an honest average of uneven data looks worse.
+
+    Args:
+        aggregator: mixes; where nothing can be measured, ``uniform`` does instead of one that measures.
+        own: the cart's own model.
+        received: at least one.
+        judge: the rows that measure; None if there are none.
+        earlier: the weights at the start of this round and of the one before; None for no momentum.
+        momentum: part of that round's change which is added.
+    """
+    bounded = [Contribution(in_proportion(one.weights, own.weights), one.samples) for one in received]
+    common = judge if judge is not None and judge.is_common else None
+    if aggregator.measures and common is None:
+        aggregator = load_aggregator(WITHOUT_MEASURING)
+    mix = yield from _mix_of(aggregator, own, bounded, common)
+    candidates = [mix.weights]
+    if earlier is not None and momentum > 0:
+        candidates.insert(0, with_momentum(mix.weights, *earlier, momentum))
+    if judge is None:
+        return Kept(candidates[0], mix.left_out, None, None)
+    own_measured, *measured = yield from judge.measured([own.weights, *candidates])
+    worse = _is_worse if judge.is_common else _is_ruin
+    for weights, found in zip(candidates, measured, strict=True):
+        if not worse(found, own_measured):
+            return Kept(weights, mix.left_out, found, own_measured)
+    return Kept(None, mix.left_out, measured[-1], own_measured)
+
+
+def _mix_of(
+    aggregator: Aggregator, own: Contribution, received: Sequence[Contribution], judge: Judge | None
+) -> Generator[PredictAll, list[Array], Mix]:
+    steps = aggregator.mix(own, received)
+    if isinstance(steps, Mix):
+        return steps
+    qualities: Sequence[Quality] | None = None
+    try:
+        while True:
+            wanted = steps.send(qualities) if qualities is not None else next(steps)
+            measured = (yield from judge.measured(wanted)) if judge is not None else []
+            qualities = [Quality(found.loss, found.accuracy) for found in measured]
+    except StopIteration as end:
+        mix: Mix = end.value
+        return mix
+    finally:
+        steps.close()
+
+
+def _is_worse(mix: Measured, own: Measured) -> bool:
+    return is_worse(mix.losses, own.losses)
+
+
+def _is_ruin(mix: Measured, own: Measured) -> bool:
+    return mix.knows_nothing and not own.knows_nothing and is_worse(mix.losses, own.losses)
