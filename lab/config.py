@@ -21,7 +21,13 @@ HOSTILE_KINDS: Final = (
     "stale",
     "nan",
     "sleeper",
+    "sleeper-2",
+    "sleeper-5",
+    "sleeper-10",
+    "sleeper-100",
+    "sleeper-1000",
     "alie",
+    "absent",
 )
 """The names of the attacks in ``lab.conditions``, of which settings know nothing else."""
 ENGINES: Final = ("auto", "vectorised", "one-by-one", "ray")

@@ -86,9 +86,11 @@ class SettingsBook:
         ]
 
     def _with_changes(self, changes: dict[str, str]) -> CartSettings:
-        known = {entry.name: entry for entry in fields(CartSettings)}
-        # A change kept by another version of the program may name a setting that is gone.
-        parsed = {name: parse_value(known[name], text, name) for name, text in changes.items() if name in known}
+        # A change kept by another version of the program may name a setting that is gone, or has another name now.
+        known = {option_of(entry).formerly: entry for entry in fields(CartSettings)}
+        known |= {entry.name: entry for entry in fields(CartSettings)}
+        found = [(known[name], text) for name, text in changes.items() if name in known]
+        parsed = {entry.name: parse_value(entry, text, entry.name) for entry, text in found}
         return replace(self._start, **parsed)
 
     def _at_start(self, changes: dict[str, str]) -> CartSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from ..transfers.incoming import Received
 from ..transfers.peer_discovery import FoundCluster, Peer, Peers
 
 MOST_KNOWN: Final = 4096
+KNOWN_CHARS: Final = 16
 # These codes say nothing about a peer's model: its link, its bridge or this cart's own link was lost.
 BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
 
@@ -53,11 +54,14 @@ class KnownModels:
         self._digests: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, digest: object) -> bool:
-        return digest in self._digests
+        return isinstance(digest, str) and digest[:KNOWN_CHARS] in self._digests
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
 
     def add(self, digest: str) -> None:
         """Know a model from now on; of very many the oldest are forgotten."""
-        self._digests[digest] = None
+        self._digests[digest[:KNOWN_CHARS]] = None
         if len(self._digests) > MOST_KNOWN:
             self._digests.popitem(last=False)
 

@@ -58,6 +58,7 @@ class Rounds:
 
     Attributes:
         log: the record of the present round, and counts of the earlier ones.
+        known: models that have taken part in its mixes.
         sharing: what the cart is to its peers.
         wake: set it when rows have come or settings have changed.
     """
@@ -80,7 +81,7 @@ class Rounds:
         self._activity = activity
         self._retry = Backoff(RETRY_FIRST_S, FAILED_CAP_S)
         self._train_now = False
-        self._known = KnownModels()
+        self.known = KnownModels()
         self.sharing = sharing
         self.log = RoundLog(store, activity)
         self.wake = asyncio.Event()
@@ -221,7 +222,7 @@ class Rounds:
         )
         for model in accepted:
             if model.peer not in left_out:
-                self._known.add(model.digest)
+                self.known.add(model.digest)
         await self.log.save(new_version=version.number, new_accuracy=version.accuracy)
         await self.log.end(
             Outcome.AGGREGATED,
@@ -233,7 +234,7 @@ class Rounds:
         settings = self._book.current
         window = AcceptWindow(settings.accept_backward, settings.accept_forward)
         judge = partial(window.judge, self._versions.newest.accuracy)
-        return Collection(self._peers, self._trainer, self._versions.stored(), self._known, judge, self.log.add_verdict)
+        return Collection(self._peers, self._trainer, self._versions.stored(), self.known, judge, self.log.add_verdict)
 
     async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until ``cluster_wait_s`` is over."""

@@ -11,7 +11,7 @@ from .arrays import Array, Weights
 from .learner import right_count
 from .momentum import with_momentum
 from .paired_test import is_worse
-from .proportion import in_proportion
+from .proportion import in_proportion, out_of_step
 from .row_losses import guess_loss, row_losses
 
 
@@ -115,22 +115,27 @@ def mixed(
         earlier: the weights at the start of this round and of the one before; None for no momentum.
         momentum: part of that round's change which is added.
     """
-    bounded = [Contribution(in_proportion(one.weights, own.weights), one.samples) for one in received]
+    refused = out_of_step([one.weights for one in received], own.weights)
+    places = [place for place in range(len(received)) if place not in refused]
+    bounded = [
+        Contribution(in_proportion(received[place].weights, own.weights), received[place].samples) for place in places
+    ]
     common = judge if judge is not None and judge.is_common else None
     if aggregator.measures and common is None:
         aggregator = load_aggregator(WITHOUT_MEASURING)
     mix = yield from _mix_of(aggregator, own, bounded, common)
+    left_out = tuple(sorted({*refused, *(places[place] for place in mix.left_out)}))
     candidates = [mix.weights]
     if earlier is not None and momentum > 0:
         candidates.insert(0, with_momentum(mix.weights, *earlier, momentum))
     if judge is None:
-        return Kept(candidates[0], mix.left_out, None, None)
+        return Kept(candidates[0], left_out, None, None)
     own_measured, *measured = yield from judge.measured([own.weights, *candidates])
     worse = _is_worse if judge.is_common else _is_ruin
     for weights, found in zip(candidates, measured, strict=True):
         if not worse(found, own_measured):
-            return Kept(weights, mix.left_out, found, own_measured)
-    return Kept(None, mix.left_out, measured[-1], own_measured)
+            return Kept(weights, left_out, found, own_measured)
+    return Kept(None, left_out, measured[-1], own_measured)
 
 
 def _mix_of(

@@ -19,6 +19,10 @@ MOST_RATIO: Final = 2.0
 """Most norm of a unit of a received model, as a multiple of the largest of the own array."""
 MOST_VECTOR_RATIO: Final = 10.0
 """The same for an element of a vector: biases and statistics differ more among honest carts than units do."""
+MOST_CHANGE: Final = 3.0
+"""Most change of a unit of a received model against the own one, as a multiple of the usual among the received."""
+MOST_VECTOR_CHANGE: Final = 6.0
+"""The same for an element of a vector."""
 REFUSED_RATIO: Final = 100.0
 """A received model with a unit beyond this is not taken at all."""
 
@@ -48,6 +52,31 @@ def in_proportion(received: Weights, own: Weights) -> list[Array]:
     """
     scale = _scale(own)
     return [_bounded(array, own_array, scale) for array, own_array in zip(received, own, strict=True)]
+
+
+def out_of_step(received: Sequence[Weights], own: Weights) -> frozenset[int]:
+    """Return the places of the received models with a unit that differs from the own one far more than is usual.
+
+    What is usual for an array is the largest difference of a unit in the median model, of an even number the lower one
+    of both in the middle: models that are fewer than the others do not decide about it.
+    """
+    if len(received) < 2:
+        return frozenset()
+    found = set()
+    for tensors in zip(own, *received, strict=True):
+        for axis, most in (
+            ((-1, MOST_CHANGE), (-2, MOST_CHANGE)) if tensors[0].ndim > 1 else ((-1, MOST_VECTOR_CHANGE),)
+        ):
+            changes = np.array([_largest_change(tensor, tensors[0], axis) for tensor in tensors[1:]])
+            usual = np.sort(changes)[(len(changes) - 1) // 2]
+            found |= {place for place, change in enumerate(changes) if usual > 0 and change > most * usual}
+    return frozenset(found)
+
+
+def _largest_change(array: Array, own: Array, axis: int) -> float:
+    if array.dtype.kind != "f" or array.size == 0 or array.ndim == 0:
+        return 0.0
+    return float(_unit_norms(np.asarray(array, np.float64) - own, axis).max())
 
 
 def _bounded(array: Array, own: Array, scale: float) -> Array:

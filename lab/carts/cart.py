@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
 from cart_common.process.json_values import Json
 from child_cart.config import CartSettings, SettingsBook
-from child_cart.db.records import ModelVersion, RoundRecord
+from child_cart.db.records import ModelVersion, Origin, RoundRecord
 from child_cart.learning.activity import Activity
 from child_cart.learning.rounds import Rounds
 from child_cart.learning.sharing import Sharing
@@ -69,10 +70,39 @@ class SimulatedCart:
         before = self._store.versions(2)[-1]
         return self._files.read(self._versions.path_of(before), before.digest)
 
-    def go_on_from(self, version: ModelVersion, weights: Sequence[Array], rows: Sequence[Json]) -> None:
-        """Take over the newest version of an earlier part of this run, and the rows that had come by then."""
-        self._store.go_on_from(version, rows)
+    @property
+    def round_start(self) -> list[Array] | None:
+        """The weights at the start of the round that has made the newest version by a mix; None if none has."""
+        found = self._store.versions(3)
+        if len(found) < 3 or found[0].origin is not Origin.AGGREGATED:
+            return None
+        return self._files.read(self._versions.path_of(found[2]), found[2].digest)
+
+    @property
+    def known(self) -> list[str]:
+        """What it remembers of the models that have taken part in its mixes."""
+        return list(self._rounds.known)
+
+    def go_on_from(
+        self,
+        version: ModelVersion,
+        weights: Sequence[Array],
+        rows: Sequence[Json],
+        round_start: Sequence[Array] | None,
+        known: Sequence[str],
+    ) -> None:
+        """Take over the newest version of an earlier part of this run, and what had come by then."""
+        # What the round before has trained is not needed any more: only that it has.
+        earlier = [
+            replace(version, number=version.number - age, origin=Origin.LOCAL, file_name=f"earlier-{age}")
+            for age in (2, 1)
+        ]
+        self._store.go_on_from([*earlier, version] if round_start is not None else [version], rows)
         self._files.write(self._versions.path_of(version), weights)
+        if round_start is not None:
+            self._files.write(self._versions.path_of(earlier[0]), round_start)
+        for mark in known:
+            self._rounds.known.add(mark)
         self._versions.reload()
 
     def begin(self, task_name: str, initial: Initial, weights: Sequence[Array]) -> None:

@@ -77,50 +77,37 @@ class Computing:
             future.set_result(weights)
 
     def _predict(self, wanted: Sequence[tuple[Predict, asyncio.Future[Array]]]) -> None:
-        # A model that many carts have received is measured once on the rows that they share.
-        distinct: dict[tuple[int, ...], Predict] = {}
-        for one, _ in wanted:
-            distinct.setdefault(_key(one), one)
         try:
-            scores = self._engine.predict(list(distinct.values())) if distinct else []
+            scores = self._scores([one for one, _ in wanted])
         except Exception as error:
             _fail([future for _, future in wanted], error)
             return
-        found = dict(zip(distinct, scores, strict=True))
-        for one, future in wanted:
-            future.set_result(found[_key(one)])
+        for (_, future), found in zip(wanted, scores, strict=True):
+            future.set_result(found)
 
     def _predict_all(self, wanted: Sequence[tuple[PredictAll, asyncio.Future[list[Array]]]]) -> None:
-        """Predict with series of models: those that are there together, those that are made on the way one by one.
+        """Predict with the models of all, where they are there; with those that are made on the way cart by cart.
 
-        A mix of received models is made for its measurement alone. So many carts have no more of them in memory than
-        one has.
+        Mixes are made to be measured, and forgotten. So many carts have no more of them in memory than one has.
         """
         there = [(one, future) for one, future in wanted if isinstance(one.models, list)]
-        self._predict_there(there)
-        for one, future in wanted:
-            if not future.done():
-                try:
-                    future.set_result(self._engine.predict([Predict(weights, one.inputs) for weights in one.models]))
-                except Exception as error:
-                    _fail([future], error)
+        made = [(one, future) for one, future in wanted if not isinstance(one.models, list)]
+        for series in (there, *([one] for one in made)):
+            try:
+                found = iter(self._scores([Predict(model, one.inputs) for one, _ in series for model in one.models]))
+            except Exception as error:
+                _fail([future for _, future in series], error)
+                continue
+            for one, future in series:
+                future.set_result([next(found) for _ in range(len(one.models))])
 
-    def _predict_there(self, wanted: Sequence[tuple[PredictAll, asyncio.Future[list[Array]]]]) -> None:
-        loop = asyncio.get_running_loop()
-        parts: list[list[asyncio.Future[Array]]] = [[loop.create_future() for _ in one.models] for one, _ in wanted]
-        self._predict(
-            [
-                (Predict(weights, one.inputs), part)
-                for (one, _), futures in zip(wanted, parts, strict=True)
-                for weights, part in zip(one.models, futures, strict=True)
-            ]
-        )
-        for (_, future), futures in zip(wanted, parts, strict=True):
-            failure = next((error for part in futures if (error := part.exception())), None)
-            if failure is not None:
-                future.set_exception(failure)
-            else:
-                future.set_result([part.result() for part in futures])
+    def _scores(self, wanted: Sequence[Predict]) -> list[Array]:
+        # A model that many carts have received is measured once on the rows that they share.
+        distinct: dict[tuple[int, ...], Predict] = {}
+        for one in wanted:
+            distinct.setdefault(_key(one), one)
+        found = dict(zip(distinct, self._engine.predict(list(distinct.values())) if distinct else [], strict=True))
+        return [found[_key(one)] for one in wanted]
 
 
 def _key(wanted: Predict) -> tuple[int, ...]:

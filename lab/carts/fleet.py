@@ -59,6 +59,7 @@ class SimulatedFleet:
         self._task = task
         self._attacks = attacks
         self._seed = lab.seed
+        self._has_momentum = config.cart_settings(1).momentum > 0
         self._computing = Computing(engine)
         start = engine.start()
         self._files = MemoryFiles(specs_of(start))
@@ -86,20 +87,31 @@ class SimulatedFleet:
         """Return the record of each cart's newest version."""
         return [cart.version for cart in self._carts]
 
+    def known(self) -> list[list[str]]:
+        """Return what each cart remembers of models that it has mixed."""
+        return [cart.known for cart in self._carts]
+
     def remembered(self) -> dict[str, list[Weights]]:
-        """Return what attacks keep from one round to the next."""
+        """Return what attacks keep from one round to the next, and what momentum needs of the last round."""
         stale = self._stale_attacks()
-        return {f"stale-{cart}": [attack.first] for cart, attack in stale.items() if attack.first is not None}
+        models = {f"stale-{cart}": [attack.first] for cart, attack in stale.items() if attack.first is not None}
+        if self._has_momentum:
+            starts = {cart.number: cart.round_start for cart in self._carts}
+            models |= {f"start-{number}": [start] for number, start in starts.items() if start is not None}
+        return models
 
     def go_on_from(
         self,
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        known: Sequence[Sequence[str]],
     ) -> None:
-        """Take over the models of an earlier part of this run, and the rows that had come by then."""
+        """Take over the models of an earlier part of this run, and what had come by then."""
         for cart, version, weights in zip(self._carts, versions, models["cart"], strict=True):
-            cart.go_on_from(version, weights, came.get(cart.number, ()))
+            (start,) = models.get(f"start-{cart.number}", (None,))
+            marks = known[cart.number] if known else ()
+            cart.go_on_from(version, weights, came.get(cart.number, ()), start, marks)
         for number, attack in self._stale_attacks().items():
             (attack.first,) = models.get(f"stale-{number}", (None,))
 

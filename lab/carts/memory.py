@@ -44,11 +44,11 @@ class MemoryStore:
         """Return the number of rows, spent or not."""
         return self._row_count
 
-    def go_on_from(self, version: ModelVersion, rows: Sequence[Json]) -> None:
-        """Make this the only version, and these the rows that had come by then; it has spent its own of them."""
+    def go_on_from(self, versions: Sequence[ModelVersion], rows: Sequence[Json]) -> None:
+        """Make these the only versions, and these the rows that had come by then; the newest has spent its own."""
         self.add_rows(rows)
-        self._versions = [version]
-        self._spend(version.trained_to)
+        self._versions = list(versions)
+        self._spend(versions[-1].trained_to)
 
     def waiting_count(self) -> int:
         """Return the number of rows that wait."""
