@@ -94,6 +94,7 @@ class Collection:
         self._judge = judge
         self._on_verdict = on_verdict
         self.accepted: list[Accepted] = []
+        self._taken: set[str] = set()
         self._lost = 0
 
     @property
@@ -149,9 +150,12 @@ class Collection:
         return await self._trainer.score(self._base, received.path)
 
     def _judged(self, score: Score, received: Received) -> VerdictReason:
-        if any(other.digest == received.offer.digest for other in self.accepted):
+        if received.offer.digest in self._taken:
             return VerdictReason.KNOWN_ALREADY
-        return VerdictReason.ACCEPTED if score.accuracy is None else self._judge(score.accuracy)
+        reason = VerdictReason.ACCEPTED if score.accuracy is None else self._judge(score.accuracy)
+        if reason is VerdictReason.ACCEPTED:
+            self._taken.add(received.offer.digest)
+        return reason
 
     def close(self) -> None:
         """Remove the files of the accepted models: they are averaged, or not needed any more."""

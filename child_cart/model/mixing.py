@@ -117,9 +117,8 @@ def mixed(
     """
     refused = out_of_step([one.weights for one in received], own.weights)
     places = [place for place in range(len(received)) if place not in refused]
-    bounded = [
-        Contribution(in_proportion(received[place].weights, own.weights), received[place].samples) for place in places
-    ]
+    in_bounds = in_proportion([received[place].weights for place in places], own.weights)
+    bounded = [Contribution(weights, received[place].samples) for weights, place in zip(in_bounds, places, strict=True)]
     common = judge if judge is not None and judge.is_common else None
     if aggregator.measures and common is None:
         aggregator = load_aggregator(WITHOUT_MEASURING)

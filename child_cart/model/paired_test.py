@@ -18,6 +18,8 @@ from .arrays import Array
 CONFIDENCE: Final = 0.95
 LEAST_ROWS: Final = 5
 """With fewer rows nothing is told apart."""
+LEAST_DIFFERENCE: Final = 1e-4
+"""Mean difference in nats below which two models are alike: rounding alone may be the same on every row."""
 
 
 def is_worse(losses: Array, than: Array) -> bool:
@@ -30,7 +32,7 @@ def is_worse(losses: Array, than: Array) -> bool:
     differences = np.asarray(losses, np.float64) - than
     rows = len(differences)
     mean = float(differences.mean()) if rows else 0.0
-    if rows < LEAST_ROWS or mean <= 0:
+    if rows < LEAST_ROWS or mean <= LEAST_DIFFERENCE:
         return False
     error = float(differences.std(ddof=1)) / math.sqrt(rows)
     return mean > student_quantile(CONFIDENCE, rows - 1) * error

@@ -28,47 +28,48 @@ REFUSED_RATIO: Final = 100.0
 
 
 def largest_ratio(received: Weights, own: Weights) -> float:
-    """Return the largest norm of a unit of a received model, as a multiple of the largest of the same own array.
+    """Return the largest norm of a unit of a received model, in proportion to the own model and to its other units.
 
-    A unit is a row or a column of a matrix, or a channel of a convolution. Vectors do not count here.
+    It is a multiple of the largest unit of the same own array, or of the median one of the received array where that is
+    larger: a whole array may have grown. A unit is a row or a column of a matrix, or a channel of a convolution.
     """
     scale = _scale(own)
-    return max(
-        (
-            float(norms.max(initial=0.0)) / _reference(own_array, axis, scale)
-            for array, own_array in zip(received, own, strict=True)
-            if array.dtype.kind == "f" and array.ndim > 1 and array.size
-            for axis in (-1, -2)
-            for norms in (_unit_norms(array, axis),)
-        ),
-        default=0.0,
-    )
+    largest = 0.0
+    for array, own_array in zip(received, own, strict=True):
+        if array.dtype.kind == "f" and array.ndim > 1 and array.size:
+            for axis in (-1, -2):
+                norms = _unit_norms(array, axis)
+                usual = max(_reference(own_array, axis, scale), float(np.median(norms)))
+                largest = max(largest, float(norms.max()) / usual if usual else 0.0)
+    return largest
 
 
-def in_proportion(received: Weights, own: Weights) -> list[Array]:
-    """Return a received model whose units that are too large are scaled down to the most that is allowed.
+def in_proportion(received: Sequence[Weights], own: Weights) -> list[Weights]:
+    """Return the received models with units scaled down that are too large.
 
-    Arrays in which nothing is too large are the same objects.
+    The most is a multiple of the largest unit of the own array, or of that of the median received model where that is
+    larger: a cart that has learned little learns from the others. Arrays in which nothing is too large stay the same
+    objects.
     """
     scale = _scale(own)
-    return [_bounded(array, own_array, scale) for array, own_array in zip(received, own, strict=True)]
+    if scale == 0:  # an own model of zeros has no proportions yet
+        return list(received)
+    places = [_bounded(list(arrays[1:]), arrays[0], scale) for arrays in zip(own, *received, strict=True)]
+    return [list(model) for model in zip(*places, strict=True)] if received else []
 
 
 def out_of_step(received: Sequence[Weights], own: Weights) -> frozenset[int]:
     """Return the places of the received models with a unit that differs from the own one far more than is usual.
 
-    What is usual for an array is the largest difference of a unit in the median model, of an even number the lower one
-    of both in the middle: models that are fewer than the others do not decide about it.
+    What is usual for an array is the largest difference of a unit in the median model.
     """
-    if len(received) < 2:
-        return frozenset()
-    found = set()
+    found: set[int] = set()
     for tensors in zip(own, *received, strict=True):
         for axis, most in (
             ((-1, MOST_CHANGE), (-2, MOST_CHANGE)) if tensors[0].ndim > 1 else ((-1, MOST_VECTOR_CHANGE),)
         ):
-            changes = np.array([_largest_change(tensor, tensors[0], axis) for tensor in tensors[1:]])
-            usual = np.sort(changes)[(len(changes) - 1) // 2]
+            changes = [_largest_change(tensor, tensors[0], axis) for tensor in tensors[1:]]
+            usual = _lower_median(changes)
             found |= {place for place, change in enumerate(changes) if usual > 0 and change > most * usual}
     return frozenset(found)
 
@@ -79,29 +80,36 @@ def _largest_change(array: Array, own: Array, axis: int) -> float:
     return float(_unit_norms(np.asarray(array, np.float64) - own, axis).max())
 
 
-def _bounded(array: Array, own: Array, scale: float) -> Array:
-    if array.dtype.kind != "f" or array.size == 0 or array.ndim == 0:
-        return array
-    if array.ndim == 1:
-        most = MOST_VECTOR_RATIO * max(float(np.abs(own).max()), scale)
-        return array if float(np.abs(array).max()) <= most else np.clip(array, -most, most)
-    for axis in (-1, -2):
-        most = MOST_RATIO * _reference(own, axis, scale)
-        norms = _unit_norms(array, axis)
-        if float(norms.max()) > most:
-            factors = np.minimum(1.0, most / np.maximum(norms, np.finfo(np.float64).tiny))
-            array = np.asarray(array * _along(factors, axis, array.ndim), array.dtype)
-    return array
+def _bounded(arrays: list[Array], own: Array, scale: float) -> list[Array]:
+    if own.dtype.kind != "f" or own.size == 0 or own.ndim == 0:
+        return arrays
+    for axis, ratio in ((-1, MOST_RATIO), (-2, MOST_RATIO)) if own.ndim > 1 else ((-1, MOST_VECTOR_RATIO),):
+        norms = [_unit_norms(array, axis) for array in arrays]
+        most = ratio * max(_reference(own, axis, scale), _lower_median([float(found.max()) for found in norms]))
+        arrays = [
+            array if float(found.max()) <= most else _scaled(array, most / np.maximum(found, most), axis)
+            for array, found in zip(arrays, norms, strict=True)
+        ]
+    return arrays
+
+
+def _scaled(array: Array, factors: Array, axis: int) -> Array:
+    shape = [-1 if place == array.ndim + axis else 1 for place in range(array.ndim)]
+    return np.asarray(array * factors.reshape(shape), array.dtype)
+
+
+def _lower_median(values: Sequence[float]) -> float:
+    """Return the median, of an even number of values the lower one of both in the middle; of one value 0.
+
+    Models that are fewer than the others do not decide about it.
+    """
+    return sorted(values)[(len(values) - 1) // 2] if len(values) > 1 else 0.0
 
 
 def _unit_norms(array: Array, axis: int) -> Array:
     """Return the norm of each unit along an axis, in double precision."""
     others = tuple(place for place in range(array.ndim) if place != array.ndim + axis)
     return np.asarray(np.sqrt(np.square(array, dtype=np.float64).sum(axis=others)))
-
-
-def _along(factors: Array, axis: int, dimensions: int) -> Array:
-    return factors.reshape([-1 if place == dimensions + axis else 1 for place in range(dimensions)])
 
 
 def _reference(own: Array, axis: int, scale: float) -> float:
@@ -115,4 +123,4 @@ def _scale(own: Sequence[Array]) -> float:
     floats = [array for array in own if array.dtype.kind == "f" and array.size]
     counted = [array for array in floats if array.ndim > 1] or floats
     squares = sum(float(np.square(array, dtype=np.float64).sum()) for array in counted)
-    return max(math.sqrt(squares / max(1, sum(array.size for array in counted))), 1e-12)
+    return math.sqrt(squares / max(1, sum(array.size for array in counted)))

@@ -108,6 +108,7 @@ class TrainerCommands:
         if rows:
             before, trained_on = weights, self._task.arrays(rows)
             weights = yield Train(weights, *trained_on)
+            self._check(weights)
             ruined = yield from self._ruin(before, weights, trained_on, own_rows)
             weights = weights if ruined is None else before
         written = yield from self._written(weights, own_rows, target)
@@ -193,12 +194,15 @@ class TrainerCommands:
         return weights
 
     def _written(self, weights: Weights, own_rows: Sequence[Row], target: str) -> Steps[Json]:
-        wrong = weights_problem(weights, self._specs)
-        if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
-            raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
+        self._check(weights)
         accuracy = yield from self._accuracy(weights, own_rows)
         summary = yield Summarise(weights)
         return {"accuracy": accuracy, "summary": summary, "digest": self._files.write(Path(target), weights)}
+
+    def _check(self, weights: Weights) -> None:
+        wrong = weights_problem(weights, self._specs)
+        if wrong is not None:  # weights that are not finite would spoil this cart for good, and those that average them
+            raise WeightsError(f"The new weights cannot be used ({wrong}): a row may hold an extreme number.")
 
     def _accuracy(self, weights: Weights, own_rows: Sequence[Row]) -> Steps[float]:
         """Return the fraction of the judging rows that is right; 0 without any."""

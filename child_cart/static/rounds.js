@@ -40,7 +40,7 @@ function fill(node, round, now) {
   say(node.querySelector(".sentence"), round.sentence);
   say(node.querySelector(".own"), ownWords(round));
   node.querySelector(".scroll").hidden = round.verdicts.length === 0;
-  keyed(node.querySelector("tbody"), round.verdicts, (verdict) => verdict.peer, makeVerdict, () => {});
+  keyed(node.querySelector("tbody"), round.verdicts, (verdict) => `${verdict.peer} ${verdict.reason}`, makeVerdict, () => {});
   keyed(node.querySelector("dl"), PHASES.filter((phase) => phase in round.phase_s), (phase) => phase,
     (phase) => el("div", {}, el("dt", { className: "soft" }, phase), el("dd", { className: "number" })),
     (entry, phase) => say(entry.lastElementChild, duration(round.phase_s[phase])));
@@ -51,6 +51,9 @@ function ownWords(round) {
   const parts = [];
   if (round.local_version !== null)
     parts.push(`Own model: version ${round.local_version}, ${percent(round.local_accuracy)}, from ${many(round.rows, "row")}`);
+  if (round.ruined_accuracy !== null && round.ruined_accuracy !== undefined)
+    parts.push(`training not kept: ${percent(round.ruined_accuracy)}, its rows contradict the model`);
+  if (round.new_version === null && round.new_accuracy !== null) parts.push(`average not kept: ${percent(round.new_accuracy)}`);
   if (round.new_version !== null)
     parts.push(`average: version ${round.new_version}${round.new_accuracy === null ? "" : `, ${percent(round.new_accuracy)}`}`);
   if (round.cluster_id) parts.push(`cluster ${shortId(round.cluster_id)}`);

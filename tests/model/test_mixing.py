@@ -20,6 +20,7 @@ from child_cart.model.proportion import (
     REFUSED_RATIO,
     in_proportion,
     largest_ratio,
+    out_of_step,
 )
 from child_cart.model.row_losses import MOST_LOSS, guess_loss, row_losses
 
@@ -89,7 +90,7 @@ def test_momentum_that_makes_the_mix_worse_is_left_out():
 @given(st.floats(0, 0.95), st.integers(0, 99))
 def test_momentum_leaves_counters_alone_and_makes_no_variance_negative(momentum, seed):
     random = np.random.default_rng(seed)
-    mix = [random.random(5), np.array([3]), random.standard_normal(5)]
+    mix = [random.random(5), np.array([3]), np.append(random.standard_normal(4), -1.0)]
     start = [random.random(5), np.array([9]), random.standard_normal(5)]
     moved = with_momentum(mix, start, [10 * array for array in start], momentum)
     assert (moved[0] >= 0).all()
@@ -129,7 +130,7 @@ def test_no_unit_is_larger_than_the_most_that_is_allowed(ratio, unit, place, see
         received[0][:, unit] *= ratio
     else:
         received[2][unit] *= ratio
-    bounded = in_proportion(received, own)
+    bounded = in_proportion([received], own)[0]
     for array, own_array in zip(bounded, own, strict=True):
         assert array.dtype == own_array.dtype
         if array.ndim == 2:
@@ -144,7 +145,7 @@ def test_no_unit_is_larger_than_the_most_that_is_allowed(ratio, unit, place, see
 @given(st.integers(0, 50))
 def test_models_in_proportion_are_not_touched(seed):
     own, received = network(seed), network(seed + 1)
-    assert all(one is other for one, other in zip(in_proportion(received, own), received, strict=True))
+    assert all(one is other for one, other in zip(in_proportion([received], own)[0], received, strict=True))
     assert largest_ratio(received, own) < MOST_RATIO
 
 
@@ -153,15 +154,42 @@ def test_a_sleeper_is_refused_and_a_huge_bias_is_clipped():
     received[0][:, 3], received[2][3] = 1e5, 0
     assert largest_ratio(received, own) > REFUSED_RATIO
     received = network(1)
-    received[1][2] = 1e5
+    received[1][2] = 50.0
     assert math.isclose(largest_ratio(received, own), largest_ratio(network(1), own))
-    assert np.abs(in_proportion(received, own)[1]).max() < 50
+    assert np.abs(in_proportion([received], own)[0][1]).max() < 20
 
 
 def test_an_array_that_is_still_zero_lets_a_peer_teach_it():
     own, received = network(), network(1)
     own[2][:] = 0
-    assert in_proportion(received, own)[2] is received[2]
+    assert in_proportion([received], own)[0][2] is received[2]
+
+
+def test_a_model_of_zeros_has_no_proportions_yet():
+    own, received = [np.zeros((2, 3), np.float32), np.zeros(3, np.float32)], [np.eye(2, 3), np.ones(3)]
+    assert largest_ratio(received, own) < REFUSED_RATIO
+
+
+def test_a_cart_that_has_learned_little_learns_from_several():
+    own, received = [0.001 * array for array in network()], [network(seed) for seed in (1, 2, 3)]
+    assert largest_ratio(received[0], own) < REFUSED_RATIO
+    assert all(
+        a is b
+        for one, other in zip(in_proportion(received, own), received, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@given(st.floats(2, 1e5), st.integers(0, 5))
+def test_one_sleeper_among_three_is_out_of_step(ratio, seed):
+    own = network(seed)
+    random = np.random.default_rng(seed)
+    received = [
+        [array + 0.05 * random.standard_normal(array.shape).astype(np.float32) for array in own] for _ in range(3)
+    ]
+    assert out_of_step(received, own) == frozenset()
+    received[1][0][:, 3] = ratio * np.linalg.norm(own[0], axis=0).max() / math.sqrt(len(own[0]))
+    assert out_of_step(received, own) == {1}
 
 
 def test_losses_of_probabilities_logits_and_numbers():

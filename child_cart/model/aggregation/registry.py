@@ -39,6 +39,12 @@ def check_aggregator(name: str) -> str | None:
     return None if name in AGGREGATORS or _OWN_CLASS.fullmatch(name) else f"one of {NAMES}"
 
 
+def check_loads(name: str) -> None:
+    """Raise ``AggregatorError`` if a class of one's own cannot be loaded; those of this program need no trial."""
+    if name not in AGGREGATORS:
+        load_aggregator(name)
+
+
 def load_aggregator(name: str) -> Aggregator:
     """Return the aggregator of this name. A module of one's own may also lie in the current folder, as a task's.
 
