@@ -41,9 +41,14 @@ def main() -> None:
     attacks = list(dict.fromkeys(("absent", *given.attacks.split(","))))
     found = over_seeds([{**same, "hostile": f"0.25:{attack}"} for attack in attacks], given.seeds)
     print(f"{'':14} {'mean':>6} {'worst':>6} {'points':>7} {'kept own':>9}")
+    reachable = None
     for attack, figures in zip(attacks, found, strict=True):
-        points = 100 * (figures.mean - found[0].mean)
-        print(f"{attack:14} {figures.mean:>6.3f} {figures.worst:>6.3f} {points:>+7.1f} {figures.kept_own:>9.1f}")
+        reachable = figures.mean if reachable is None else reachable
+        points = 100 * (figures.mean - reachable)
+        print(
+            f"{attack:14} {figures.mean:>6.3f} {figures.worst:>6.3f} {points:>+7.1f} {figures.kept_own:>9.1f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,20 @@ from statistics import fmean
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from child_cart.db.records import Outcome
+from child_cart.model.digits import Digits
+from child_cart.model.task import Row
 from lab.config import RunConfig
 from lab.runs.experiment import Experiment
 from lab.runs.results import CartRound
+
+
+class DigitsWithoutCommonRows(Digits):
+    """Digits for carts that have no rows in common to measure models on."""
+
+    def evaluation_rows(self) -> list[Row]:
+        """Return no rows."""
+        return []
+
 
 Settings = Mapping[str, object]
 
@@ -54,16 +65,14 @@ def figures_of(settings: Settings) -> Figures:
     )
 
 
-def over_seeds(runs: Sequence[Settings], seeds: int) -> list[Figures]:
-    """Carry out each run with seeds from 0 on, two at a time; return the means over the seeds."""
+def over_seeds(runs: Sequence[Settings], seeds: int) -> Iterator[Figures]:
+    """Carry out each run with seeds from 0 on, two at a time; give the means over the seeds, run by run."""
     wanted = [{**settings, "seed": seed} for settings in runs for seed in range(seeds)]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
-        found = list(processes.map(figures_of, wanted))
-    parts = [found[start : start + seeds] for start in range(0, len(found), seeds)]
-    return [
-        Figures(*(fmean(values) for values in zip(*(vars(one).values() for one in part), strict=True)))
-        for part in parts
-    ]
+        found = processes.map(figures_of, wanted)
+        for _ in runs:
+            part = [vars(next(found)).values() for _ in range(seeds)]
+            yield Figures(*(fmean(values) for values in zip(*part, strict=True)))
 
 
 def _is_worse(cart: CartRound) -> bool:

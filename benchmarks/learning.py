@@ -45,7 +45,8 @@ def main() -> None:
     for name, found in zip(runs, over_seeds(list(runs.values()), given.seeds), strict=True):
         print(
             f"{name:34} {found.mean:>6.3f} {found.worst:>6.3f} {found.received_kb:>5.0f} {found.kept_own:>9.1f} "
-            f"{found.worse:>12.1f}"
+            f"{found.worse:>12.1f}",
+            flush=True,
         )
 
 

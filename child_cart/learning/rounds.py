@@ -164,8 +164,8 @@ class Rounds:
         )
         if trained.ruined_accuracy is not None:
             self._activity.note(
-                f"The training is not kept: accuracy {version.accuracy:.3f} → {trained.ruined_accuracy:.3f}, and its "
-                f"rows contradict what the model knew. Version {version.number} is the model from before it; the "
+                f"The training is not kept: it ruined the model, accuracy {version.accuracy:.3f} → "
+                f"{trained.ruined_accuracy:.3f}. Version {version.number} is the model from before it; the "
                 f"{len(rows)} rows are spent."
             )
         await self.log.save(

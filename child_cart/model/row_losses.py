@@ -40,6 +40,21 @@ def guess_loss(scores: Array, targets: Array) -> float:
     return math.log(scores.shape[-1]) if _of_classes(scores, targets) else 1.0
 
 
+def alike(targets: Array, taught: Array) -> Array:
+    """Return which targets are among those that a training has taught: (rows,) of truth values.
+
+    Args:
+        targets: (rows, ...), as of ``row_losses``.
+        taught: the same of the rows of the training; of numbers their range counts.
+    """
+    if targets.ndim > 1 and targets.shape[-1] > 1:
+        targets, taught = targets.argmax(axis=-1), taught.argmax(axis=-1)
+    flat, flat_taught = targets.reshape(-1), taught.reshape(-1)
+    if targets.dtype.kind in "iu":
+        return np.isin(flat, flat_taught)
+    return np.asarray((flat >= flat_taught.min()) & (flat <= flat_taught.max()))
+
+
 def _of_classes(scores: Array, targets: Array) -> bool:
     if scores.ndim < 2 or scores.shape[-1] < 2:
         return False

@@ -25,6 +25,7 @@ from .model_files import ModelFiles
 from .paired_test import is_worse
 from .partition import Partition
 from .proportion import REFUSED_RATIO, largest_ratio
+from .row_losses import alike
 from .task import Row, Task
 from .verdict import VerdictReason, weights_problem
 from .weights_file import WeightsError
@@ -109,7 +110,7 @@ class TrainerCommands:
             before, trained_on = weights, self._task.arrays(rows)
             weights = yield Train(weights, *trained_on)
             self._check(weights)
-            ruined = yield from self._ruin(before, weights, trained_on, own_rows)
+            ruined = yield from self.ruin(before, weights, trained_on[1], own_rows)
             weights = weights if ruined is None else before
         written = yield from self._written(weights, own_rows, target)
         return {**written, "rows": len(rows), "ruined_accuracy": ruined}
@@ -180,6 +181,24 @@ class TrainerCommands:
             answer["written"] = yield from self._written(kept.weights, own_rows, target)
         return answer
 
+    def ruin(self, before: Weights, after: Weights, taught: Array, own_rows: Sequence[Row]) -> Steps[float | None]:
+        """Return the accuracy after a training with these targets that has ruined the model; None if it has not.
+
+        Rows of few classes make an honest model forget the others, which the next average brings back. So a training
+        is a ruin only if the model knew something, and knows nothing now, not even of what it was taught.
+        """
+        judge = self._judge(own_rows)
+        if judge is None:
+            return None
+        old: Measured
+        old, new = yield from judge.measured([before, after])
+        if old.knows_nothing or not new.knows_nothing:
+            return None
+        of_taught = alike(judge.targets, taught)
+        losses = new.losses[of_taught]
+        ruined = is_worse(losses, old.losses[of_taught]) and float(losses.mean()) >= new.guess
+        return new.accuracy if ruined else None
+
     def base(self, base: Json) -> list[Array]:
         """Return the weights that a command starts from.
 
@@ -211,24 +230,6 @@ class TrainerCommands:
             return 0.0
         (measured,) = yield from judge.measured([weights])
         return measured.accuracy
-
-    def _ruin(
-        self, before: Weights, after: Weights, trained_on: tuple[Array, Array], own_rows: Sequence[Row]
-    ) -> Steps[float | None]:
-        """Return the accuracy after a training that has ruined the model; None if it has not.
-
-        Rows of few classes make an honest model forget the others, which the next average brings back. So a training
-        is a ruin only if the model knew something, knows nothing now, and the rows contradict what it knew.
-        """
-        judge = self._judge(own_rows)
-        if judge is None:
-            return None
-        old: Measured
-        old, new = yield from judge.measured([before, after])
-        if old.knows_nothing or not new.knows_nothing or not is_worse(new.losses, old.losses):
-            return None
-        (on_rows,) = yield from Judge(*trained_on, is_common=False).measured([before])
-        return new.accuracy if on_rows.knows_nothing else None
 
     def _judge(self, own_rows: Sequence[Row]) -> Judge | None:
         """Return what measures models: the common evaluation rows, or else these own ones; None without any."""

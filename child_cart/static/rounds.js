@@ -52,7 +52,7 @@ function ownWords(round) {
   if (round.local_version !== null)
     parts.push(`Own model: version ${round.local_version}, ${percent(round.local_accuracy)}, from ${many(round.rows, "row")}`);
   if (round.ruined_accuracy !== null && round.ruined_accuracy !== undefined)
-    parts.push(`training not kept: ${percent(round.ruined_accuracy)}, its rows contradict the model`);
+    parts.push(`training not kept, it ruined the model: ${percent(round.ruined_accuracy)}`);
   if (round.new_version === null && round.new_accuracy !== null) parts.push(`average not kept: ${percent(round.new_accuracy)}`);
   if (round.new_version !== null)
     parts.push(`average: version ${round.new_version}${round.new_accuracy === null ? "" : `, ${percent(round.new_accuracy)}`}`);

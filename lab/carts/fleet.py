@@ -24,7 +24,7 @@ from ..conditions.topology import Topology
 from ..config import RunConfig
 from .cart import SimulatedCart
 from .computing import Computing, Engine
-from .hostile import HostileGiver
+from .hostile import HostileCommands, HostileGiver
 from .memory import MemoryFiles
 from .method import CartEnd, MethodRound
 from .relay import MemoryRelay
@@ -130,9 +130,18 @@ class SimulatedFleet:
                 f"--min-peers is {settings.min_peers}, but with --topology {config.lab.topology} each of "
                 f"{config.lab.carts:,} carts asks {most}: a round could never have enough peers."
             )
-        trainer = LabTrainer(TrainerCommands(self._task, Partition(), None, 0, start, self._files), self._computing)
+        given = (self._task, Partition(), None, 0, start, self._files)
+        honest = LabTrainer(TrainerCommands(*given), self._computing)
+        hostile = LabTrainer(HostileCommands(*given), self._computing)
         carts = [
-            SimulatedCart(number, settings, self._files, self._relay, trainer, self._take_record)
+            SimulatedCart(
+                number,
+                settings,
+                self._files,
+                self._relay,
+                hostile if number in self._attacks else honest,
+                self._take_record,
+            )
             for number in range(config.lab.carts)
         ]
         initial = Initial("", model_signature(self._task.name, start), 0)

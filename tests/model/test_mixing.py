@@ -22,7 +22,7 @@ from child_cart.model.proportion import (
     largest_ratio,
     out_of_step,
 )
-from child_cart.model.row_losses import MOST_LOSS, guess_loss, row_losses
+from child_cart.model.row_losses import MOST_LOSS, alike, guess_loss, row_losses
 
 RANDOM = np.random.default_rng(7)
 INPUTS = RANDOM.standard_normal((60, 4)).astype(np.float32)
@@ -190,6 +190,12 @@ def test_one_sleeper_among_three_is_out_of_step(ratio, seed):
     assert out_of_step(received, own) == frozenset()
     received[1][0][:, 3] = ratio * np.linalg.norm(own[0], axis=0).max() / math.sqrt(len(own[0]))
     assert out_of_step(received, own) == {1}
+
+
+def test_which_targets_a_training_has_taught():
+    assert alike(np.array([0, 1, 2]), np.array([2, 2])).tolist() == [False, False, True]
+    assert alike(np.eye(3), np.eye(3)[:1]).tolist() == [True, False, False]
+    assert alike(np.array([[0.5], [2.0]]), np.array([[0.0], [1.0]])).tolist() == [True, False]
 
 
 def test_losses_of_probabilities_logits_and_numbers():
