@@ -138,8 +138,6 @@ class RoundRecord:
     local_version: int | None = None
     local_accuracy: float | None = None
     rows: int = 0
-    ruined_accuracy: float | None = None
-    """After the training, if that ruined the model; the model from before it is then the local version."""
     cluster_id: str = ""
     verdicts: tuple[Verdict, ...] = ()
     new_version: int | None = None
@@ -149,6 +147,8 @@ class RoundRecord:
     outcome: Outcome | None = None
     sentence: str = ""
     ended_at: float | None = None
+    ruined_accuracy: float | None = None
+    """After the training, if that ruined the model; the model from before it is then the local version."""
 
 
 def is_id(value: object) -> TypeGuard[str]:
