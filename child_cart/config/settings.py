@@ -11,7 +11,7 @@ from cart_common.process.settings import SettingError, check_values, option
 from cart_common.wire.records import is_bridge_url
 
 from ..db.ownership import is_mongodb, is_store
-from ..model.aggregation.registry import DEFAULT_RULE, RULES
+from ..model.aggregation.registry import DEFAULT_AGGREGATOR, NAMES, check_aggregator
 from ..model.partition import Partition
 from ..network.bridge_selection import MOST_BRIDGES
 from ..transfers.limits import ExchangeLimits
@@ -165,7 +165,7 @@ class CartSettings:
         10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True, learning=True
     )
     cluster_size: int = option(
-        3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True, learning=True
+        6, "peers to ask for their models in a round", minimum=1, maximum=256, live=True, learning=True
     )
     min_peers: int = option(1, "peers without which a round waits", minimum=1, maximum=256, live=True, learning=True)
     accept_backward: float = option(
@@ -184,8 +184,21 @@ class CartSettings:
         live=True,
         learning=True,
     )
-    weighting: str = option(
-        DEFAULT_RULE, "what models are weighted by in the average", choices=tuple(RULES), live=True, learning=True
+    aggregator: str = option(
+        DEFAULT_AGGREGATOR,
+        f"how received models are mixed with the cart's own: {NAMES}",
+        formerly="weighting",
+        live=True,
+        learning=True,
+        check=check_aggregator,
+    )
+    momentum: float = option(
+        0.7,
+        "part of what the last round has changed that is added to the next mix (SlowMo); 0 for none",
+        minimum=0,
+        maximum=0.95,
+        live=True,
+        learning=True,
     )
     cluster_wait_s: float = option(
         60.0,
@@ -210,7 +223,7 @@ class CartSettings:
     tell_samples: str = option(
         "off",
         "whether peers are told on how many rows a model was trained, sealed, as the largest power of two in it; with "
-        "weighting samples it counts at most as their own",
+        "the aggregator samples it counts at most as their own",
         choices=("on", "off"),
         live=True,
         learning=True,

@@ -29,6 +29,9 @@ log = logging.getLogger("cart.versions")
 
 MOST_REPAIRED: Final = 10_000
 MOST_VERSIONS_OF_A_ROUND: Final = 2
+VERSIONS_OF_TWO_ROUNDS: Final = 4
+FILES_FOR_MOMENTUM: Final = 3
+"""The newest files that the next round needs: what it starts from, and at the end of these the round before's start."""
 EVERYTHING: Final = 1_000_000
 # More than a weights file has: the pickle, and what lies between the arrays.
 ENCODING_SPARE_BYTES: Final = 2 * 1024 * 1024
@@ -129,7 +132,23 @@ class Versions:
 
     def stored(self) -> Stored:
         """Return the weights file of the newest version."""
-        return Stored(self.path_of(self.newest), self.newest.digest)
+        return self.stored_of(self.newest)
+
+    def stored_of(self, version: ModelVersion) -> Stored:
+        """Return the weights file of a version."""
+        return Stored(self.path_of(version), version.digest)
+
+    def last_starts(self) -> tuple[Stored, Stored] | None:
+        """Return the models at the start of this round and of the one before; None if that one made no mix.
+
+        The newest version is the one that this round has trained.
+        """
+        found = self._store.versions(VERSIONS_OF_TWO_ROUNDS)
+        if [version.origin for version in found[:3]] != [Origin.LOCAL, Origin.AGGREGATED, Origin.LOCAL]:
+            return None
+        if len(found) < VERSIONS_OF_TWO_ROUNDS or found[1].round_number != found[2].round_number:
+            return None
+        return self.stored_of(found[1]), self.stored_of(found[3])
 
     def most_encoded_bytes(self) -> int:
         """Return the largest size of an encoded model of this signature: its arrays are as large as the own ones."""

@@ -13,24 +13,31 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from cart_common.process.json_values import Json
 
-from .aggregation import average
+from .aggregation.base import Contribution
+from .aggregation.registry import load_aggregator
 from .arrays import Array, TensorSpec, Tree, Weights, bytes_of, specs_of, widened
 from .csv_rows import sample_rows
 from .failure_words import reason_in
 from .layout import Layout
+from .mixing import Judge, Measured, PredictAll, mixed
 from .model_files import ModelFiles
+from .paired_test import is_worse
 from .partition import Partition
+from .proportion import REFUSED_RATIO, largest_ratio
 from .row_faults import Faults, array_faults, found_faults, measuring_faults
+from .row_losses import alike
 from .task import Row, Task
 from .task_metrics import TaskMetric
 from .verdict import VerdictReason, weights_problem
 from .weights_file import WeightsError
 
 T = TypeVar("T")
+
+MOST_JUDGING_ROWS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Summarise:
     weights: Weights
 
 
-Computation = Train | Predict | Summarise
+Computation = Train | Predict | PredictAll | Summarise
 Steps = Generator[Computation, Any, T]
 
 
@@ -109,22 +116,26 @@ class TrainerCommands:
         }
 
     def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str) -> Steps[Json]:
-        """Train the base model on these rows and write it to the target.
+        """Train the base model on these rows and write it to the target; the base again if that has ruined it.
 
         Rows that spoil the training are left out, and named as ``faults``: their places count the rows, then the own
         rows, with a reason for each.
         """
-        weights = self.base(base)
-        trained, faults = (yield from self._trained(weights, rows)) if rows else (weights, {})
+        before = self.base(base)
+        weights, faults = (yield from self._trained(before, rows)) if rows else (before, {})
         own_faults: Faults = {}
         if own_rows:
-            own_faults = yield from measuring_faults(self._task, own_rows, self._attempts(trained))
-        written = yield from self._written(trained, _without(own_faults, own_rows), target)
+            own_faults = yield from measuring_faults(self._task, own_rows, self._attempts(weights))
+            own_rows = _without(own_faults, own_rows)
+        taught = _without(faults, rows)
+        ruined = (yield from self.ruin(before, weights, taught, own_rows)) if taught else None
+        written = yield from self._written(weights if ruined is None else before, own_rows, target)
         named = {**faults, **{len(rows) + place: reason for place, reason in own_faults.items()}}
         return {
             **written,
-            "rows": len(rows) - len(faults),
+            "rows": len(taught),
             "faults": [{"place": place, "reason": named[place]} for place in sorted(named)],
+            "ruined_value": ruined,
         }
 
     def start(self, base: Json, own_rows: list[Row], target: str) -> Steps[Json]:
@@ -143,29 +154,84 @@ class TrainerCommands:
         wrong = [f"line {wrong.number}: {wrong.reason}" for wrong in found.wrong]
         return StarterRows(found.rows, [f"line {number}" for number in found.lines], wrong)
 
-    def score(self, path: str) -> Steps[Json]:
-        """Check a received payload, and measure it on the common evaluation rows, if the task has some."""
-        weights = widened(self._payload(path), self._specs)
-        reason = weights_problem(weights, self._specs, self._layout.statistics)
+    def score(self, base: Json, path: str) -> Steps[Json]:
+        """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""
+        weights, statistics = self._payload(path), self._layout.statistics
+        reason = weights_problem(weights, self._specs, statistics)
+        if reason is None and largest_ratio(weights, self.base(base), statistics) > REFUSED_RATIO:
+            reason = VerdictReason.OUT_OF_PROPORTION
         if reason is not None:
             return {"reason": str(reason)}
-        value = yield from self._value(weights, self._common)
+        value = yield from self._value(weights, [])
         if value is not None and not math.isfinite(value):
             return {"reason": str(VerdictReason.NOT_FINITE)}
         return {"value": value}
 
-    def adopt(self, path: str, own_rows: list[Row], target: str) -> Steps[Json]:
-        """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model."""
-        weights = widened(self._payload(path), self._specs)
-        return (yield from self._written(weights, own_rows, target))
+    def adopt(self, base: Json, path: str, target: str) -> Steps[Json]:
+        """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model.
 
-    def average(self, base: Json, received: list[Json], own_rows: list[Row], target: str) -> Steps[Json]:
-        """Average the base model with received payloads by their shares, and write the result to the target."""
-        models: list[Weights] = [self.base(base)]
-        models += [self._payload(entry["path"]) for entry in received]
-        merged = average(models, [base["share"], *(entry["share"] for entry in received)])
+        It must not be worse than the base model on the common evaluation rows, or else on this cart's starter rows.
+        """
+        weights = self._payload(path)
+        judge = self._judge([] if self._common_rows else self.starter_rows().rows[:MOST_JUDGING_ROWS])
+        if judge is not None:
+            before, after = yield from judge.measured([self.base(base), weights])
+            if not math.isfinite(after.value) or is_worse(after.losses, before.losses):
+                return {"value": _told(after), "own_value": _told(before)}
+        return {"written": (yield from self._written(weights, [], target))}
+
+    def mix(
+        self,
+        base: Json,
+        received: list[Json],
+        own_rows: list[Row],
+        target: str,
+        aggregator: str,
+        momentum: float,
+        earlier: list[Json] | None,
+    ) -> Steps[Json]:
+        """Mix the base model with received payloads, and write the result to the target if it is not worse."""
+        own = Contribution(self.base(base), base["samples"])
+        models = [Contribution(self._payload(entry["path"]), entry["samples"]) for entry in received]
+        starts = [self.base(one) for one in earlier] if earlier else None
+        kept = yield from mixed(
+            load_aggregator(aggregator),
+            own,
+            models,
+            self._judge(own_rows),
+            (starts[0], starts[1]) if starts else None,
+            momentum,
+            self._layout.statistics,
+        )
         del models  # the payloads are mapped: let their files go before the slower part
-        return (yield from self._written(merged, own_rows, target))
+        answer: dict[str, Any] = {
+            "left_out": list(kept.left_out),
+            "value": _told(kept.mix),
+            "own_value": _told(kept.own),
+        }
+        if kept.weights is not None:
+            answer["written"] = yield from self._written(kept.weights, own_rows, target)
+        return answer
+
+    def ruin(
+        self, before: Weights, after: Weights, taught: Sequence[Row], own_rows: Sequence[Row]
+    ) -> Steps[float | None]:
+        """Return the value after a training on these rows that has ruined the model; None if it has not.
+
+        Rows of few classes make an honest model forget the others, which the next average brings back. So a training
+        is a ruin only if the model knew something, and knows nothing now, not even of what it was taught.
+        """
+        judge = self._judge(own_rows)
+        if judge is None:
+            return None
+        old: Measured
+        old, new = yield from judge.measured([before, after])
+        if old.knows_nothing or not new.knows_nothing or not math.isfinite(new.value):
+            return None
+        of_taught = alike(self._metric, judge.targets, self._task.arrays(taught)[1])
+        losses = new.losses[of_taught]
+        ruined = is_worse(losses, old.losses[of_taught]) and float(losses.mean()) >= new.guess
+        return new.value if ruined else None
 
     def base(self, base: Json) -> list[Array]:
         """Return the weights that a command starts from.
@@ -181,7 +247,8 @@ class TrainerCommands:
         return weights
 
     def _payload(self, path: str) -> list[Array]:
-        return self._files.payload(Path(path), bytes_of(self._specs))
+        """Return a received model, in the dtypes of the task's model if these hold its numbers."""
+        return widened(self._files.payload(Path(path), bytes_of(self._specs)), self._specs)
 
     def _trained(self, weights: Weights, rows: Sequence[Row]) -> Steps[tuple[Weights, Faults]]:
         """Train on these rows; if that fails, on those that do not spoil it. Return the weights and the others."""
@@ -200,9 +267,7 @@ class TrainerCommands:
 
     def _written(self, weights: Weights, own_rows: Sequence[Row], target: str) -> Steps[Json]:
         _usable(weights, self._specs, self._layout)
-        own_rows = _without(array_faults(self._task, own_rows), own_rows) if own_rows else []
-        own = self._task.arrays(own_rows) if own_rows else None
-        value = yield from self._value(weights, self._common or own)
+        value = yield from self._value(weights, own_rows)
         if value is not None and not math.isfinite(value):
             raise WeightsError(f"The new weights cannot be used: the {self._metric.metric.name} is {value}.")
         return {
@@ -212,12 +277,23 @@ class TrainerCommands:
             "digest": self._files.write(Path(target), weights),
         }
 
-    def _value(self, weights: Weights, rows: Sequence[Tree] | None) -> Steps[float | None]:
-        """Return the value on these rows (inputs, targets and what else the task gives); None without any."""
-        if rows is None:
+    def _value(self, weights: Weights, own_rows: Sequence[Row]) -> Steps[float | None]:
+        """Return the value on the rows that measure models; None without any."""
+        judge = self._judge(own_rows)
+        if judge is None:
             return None
-        inputs, targets = rows[:2]
-        return self._metric.value((yield Predict(weights, inputs)), targets)
+        return self._metric.value((yield Predict(weights, judge.inputs)), judge.targets)
+
+    def _judge(self, own_rows: Sequence[Row]) -> Judge | None:
+        """Return what measures models: the common evaluation rows, or else these own ones; None without any."""
+        if self._common is not None:
+            return self._judge_of(self._common, is_common=True)
+        sound = _without(array_faults(self._task, own_rows), own_rows) if own_rows else []
+        return self._judge_of(self._task.arrays(sound), is_common=False) if sound else None
+
+    def _judge_of(self, arrays: Sequence[Tree], *, is_common: bool) -> Judge:
+        inputs, targets = arrays[:2]  # what else the task gives is of trainings
+        return Judge(inputs, targets, self._metric, is_common)
 
     @cached_property
     def _common(self) -> Sequence[Tree] | None:
@@ -268,6 +344,11 @@ class _Attempts:
             raise
         except Exception as error:  # the task is the user's, and may raise anything
             return error
+
+
+def _told(measured: Measured | None) -> float | None:
+    """Return the value of a model as an answer tells it; None if there is none, or none that is finite."""
+    return measured.value if measured is not None and math.isfinite(measured.value) else None
 
 
 def _usable(weights: Weights, specs: Sequence[TensorSpec], layout: Layout) -> Weights:

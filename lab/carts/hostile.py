@@ -11,12 +11,22 @@ from blake3 import blake3
 
 from child_cart.model.arrays import Weights
 from child_cart.model.precision import Precision, payload_of
+from child_cart.model.trainer_commands import Steps, TrainerCommands
 from child_cart.transfers.outgoing import Offerable
 
 from ..conditions.attacks import Attack, Sight
 from .cart import SimulatedCart
 
 SENDING: Final = 302
+
+
+class HostileCommands(TrainerCommands):
+    """The commands of a hostile cart: it keeps what its rows have taught it, whatever that did to the model."""
+
+    def ruin(self, *_: object) -> Steps[float | None]:
+        """Call no training a ruin."""
+        yield from ()
+        return None
 
 
 class HostileGiver:

@@ -39,14 +39,15 @@ class MemoryStore:
         """Return the number of rows, spent or not."""
         return self._row_count
 
-    def go_on_from(self, version: ModelVersion, rows: Sequence[Json]) -> None:
-        """Make this the only version, and these the rows that had come by then; it has spent its own of them."""
+    def go_on_from(self, versions: Sequence[ModelVersion], rows: Sequence[Json]) -> None:
+        """Make these the only versions, and these the rows that had come by then; the newest has spent its own."""
+        trained_to = versions[-1].trained_to
         numbered = ((number, row, is_held_out(number)) for number, row in enumerate(rows, 1))
         # Most rows of earlier rounds are spent, and never asked for again.
-        self._waiting += (StoredRow(*one) for one in numbered if one[2] or one[0] > version.trained_to)
+        self._waiting += (StoredRow(*one) for one in numbered if one[2] or one[0] > trained_to)
         self._row_count = len(rows)
-        self._versions = [version]
-        self._spend(version.trained_to)
+        self._versions = list(versions)
+        self._spend(trained_to)
 
     def waiting_count(self) -> int:
         """Return the number of rows that wait."""

@@ -58,6 +58,9 @@ class Method(Protocol):
     def versions(self) -> list[ModelVersion]:
         """Return the record of each cart's newest version; none where a method keeps no such records."""
 
+    def known(self) -> list[list[str]]:
+        """Return what each cart remembers of models that it has mixed; none where a method keeps nothing."""
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return further models that the next rounds depend on, by who has them."""
 
@@ -66,8 +69,9 @@ class Method(Protocol):
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        known: Sequence[Sequence[str]],
     ) -> None:
-        """Take over the models of an earlier part of this run, and the rows that had come by then."""
+        """Take over the models of an earlier part of this run, and what had come by then."""
 
     def close(self) -> None:
         """End all carts."""

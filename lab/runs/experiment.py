@@ -18,7 +18,7 @@ from child_cart.model.task import Row, Task, load_task
 
 from ..carts.fleet import SimulatedFleet, try_attacks
 from ..carts.method import AWAY, Method, MethodRound
-from ..conditions.attacks import hostile_of
+from ..conditions.attacks import Absent, hostile_of
 from ..conditions.data import data_of
 from ..conditions.topology import topology_of
 from ..config import RunConfig
@@ -109,7 +109,9 @@ class Experiment:
     def state(self) -> RunState:
         """Return where the run is, between two rounds."""
         models = {"cart": self._method.weights(), **self._references.models(), **self._method.remembered()}
-        return RunState(self.rounds_done, self._method.virtual_s(), self._method.versions(), models)
+        return RunState(
+            self.rounds_done, self._method.virtual_s(), self._method.versions(), models, self._method.known()
+        )
 
     def close(self) -> None:
         """End all carts, and the engine."""
@@ -124,7 +126,7 @@ class Experiment:
         for number in range(1, state.rounds_done + 1):
             for cart, rows in self._rows_of(number).items():
                 came.setdefault(cart, []).extend(rows)
-        self._method.go_on_from(state.versions, state.models, came)
+        self._method.go_on_from(state.versions, state.models, came, state.known)
         self._references.go_on_from(state.models)
         self.rounds_done = state.rounds_done
 
@@ -135,9 +137,9 @@ class Experiment:
         away = set(draws.permutation(lab.carts)[: min(round(lab.churn * lab.carts), lab.carts - 2)].tolist())
         rows = {}
         for cart in range(lab.carts):
-            if cart not in away:
+            attack = self._attacks.get(cart)
+            if cart not in away and not isinstance(attack, Absent):
                 given = self.data.rows_of(cart, round_number)
-                attack = self._attacks.get(cart)
                 rows[cart] = list(attack.rows(given, self._task)) if attack else given
         return rows
 

@@ -29,6 +29,8 @@ class RunState:
     virtual_s: float
     versions: Sequence[ModelVersion]
     models: Mapping[str, Sequence[Weights]]
+    known: Sequence[Sequence[str]] = ()
+    """What each cart remembers of the models that have taken part in its mixes; nothing where a method keeps none."""
 
     def fits(self, carts: int, specs: Sequence[TensorSpec]) -> bool:
         """Tell whether it is of this many carts, whose models have these arrays."""
@@ -36,6 +38,7 @@ class RunState:
         return (
             len(self.models.get("cart", ())) == carts
             and len(self.versions) in (0, carts)
+            and len(self.known) in (0, carts)
             and len(self.models.get("all_data", ())) == 1
             and all(specs_of(weights) == tuple(specs) for weights in models)
         )
@@ -50,6 +53,7 @@ class RunState:
         head = {
             "rounds_done": self.rounds_done,
             "virtual_s": self.virtual_s,
+            "known": self.known,
             "versions": [asdict(version) for version in self.versions],
         }
         with replacing(path, PUBLIC) as partial, open(partial, "wb") as file:
@@ -83,4 +87,4 @@ class RunState:
                         raise ValueError(f"the array {name} is in a wrong place")
         models = {owner: [list(weights) for weights in zip(*arrays, strict=True)] for owner, arrays in stacked.items()}
         versions = [version_of(body) for body in head["versions"]]
-        return cls(int(head["rounds_done"]), float(head["virtual_s"]), versions, models)
+        return cls(int(head["rounds_done"]), float(head["virtual_s"]), versions, models, head.get("known", ()))

@@ -139,7 +139,7 @@ def test_a_simulated_cart_goes_on_with_what_it_had_not_spent():
     whole.add_rows(rows(37))
     whole.add_version(version(0, 0))
     whole.add_version(version(1, 31))
-    later.go_on_from(version(1, 31), rows(37))
+    later.go_on_from([version(1, 31)], rows(37))
     assert later.waiting_rows(99) == whole.waiting_rows(99)
     assert later.held_out_rows(99) == whole.held_out_rows(99)
     assert later.current_version() == whole.current_version()
