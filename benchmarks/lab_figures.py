@@ -55,7 +55,7 @@ def figures_of(settings: Settings) -> Figures:
     with Experiment(RunConfig.of(settings)) as experiment:
         rounds = [result.carts for result in experiment.rounds()]
     honest = [cart for carts in rounds for cart in carts if not cart.hostile]
-    last = [cart.test_accuracy for cart in rounds[-1] if not cart.hostile]
+    last = [cart.test_value for cart in rounds[-1] if not cart.hostile]
     return Figures(
         fmean(last),
         min(last),
@@ -76,6 +76,6 @@ def over_seeds(runs: Sequence[Settings], seeds: int) -> Iterator[Figures]:
 
 
 def _is_worse(cart: CartRound) -> bool:
-    if cart.outcome != Outcome.AGGREGATED or cart.local_accuracy is None or cart.new_accuracy is None:
+    if cart.outcome != Outcome.AGGREGATED or cart.local_value is None or cart.new_value is None:
         return False
-    return cart.new_accuracy < cart.local_accuracy
+    return cart.new_value < cart.local_value

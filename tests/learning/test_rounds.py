@@ -386,8 +386,8 @@ async def test_a_mix_that_is_worse_is_not_kept_and_the_round_says_so(
         await until(lambda: learner.ended(1))
     last = learner.last_round()
     assert last.outcome is Outcome.KEPT_OWN
-    assert (last.new_version, last.new_accuracy < last.local_accuracy) == (None, True)
-    assert f"{last.local_accuracy:.3f} → {last.new_accuracy:.3f}" in last.sentence
+    assert (last.new_version, last.new_value < last.local_value) == (None, True)
+    assert f"{last.local_value:.3f} → {last.new_value:.3f}" in last.sentence
     assert learner.versions.newest.origin is Origin.LOCAL
 
 
@@ -395,11 +395,11 @@ async def test_a_training_that_ruins_the_model_is_not_kept_and_its_rows_are_spen
     learner.trainer.ruining = True
     async with running(learner, *peers(bridge, tmp_path, "0.4")), learner.learning():
         await until(lambda: learner.activity.stage is Stage.SERVING)
-        before = learner.versions.newest.accuracy
+        before = learner.versions.newest.value
         learner.add_rows(10)
         await until(lambda: learner.ended(1))
     last = learner.last_round()
-    assert (last.local_accuracy, last.ruined_accuracy, last.outcome) == (before, 0.01, Outcome.AGGREGATED)
+    assert (last.local_value, last.ruined_value, last.outcome) == (before, 0.01, Outcome.AGGREGATED)
     assert learner.store.waiting_count() == 0
     assert any("The training is not kept" in event.text for event in learner.activity.events())
 

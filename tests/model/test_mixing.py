@@ -22,14 +22,17 @@ from child_cart.model.proportion import (
     largest_ratio,
     out_of_step,
 )
+from child_cart.model.metric import Metric, MetricDirection
 from child_cart.model.row_losses import MOST_LOSS, alike, guess_loss, row_losses
+from child_cart.model.task_metrics import BinaryAccuracy, ClassAccuracy, MeanAbsoluteError, TaskMetric
 
 RANDOM = np.random.default_rng(7)
 INPUTS = RANDOM.standard_normal((60, 4)).astype(np.float32)
 TEACHER = RANDOM.standard_normal((4, 3)).astype(np.float32)
 TARGETS = (INPUTS @ TEACHER).argmax(axis=1)
-COMMON = Judge(INPUTS, TARGETS, is_common=True)
-OWN = Judge(INPUTS, TARGETS, is_common=False)
+ACCURACY, NUMBERS, YES_OR_NO = ClassAccuracy(), MeanAbsoluteError(), BinaryAccuracy()
+COMMON = Judge(INPUTS, TARGETS, ACCURACY, is_common=True)
+OWN = Judge(INPUTS, TARGETS, ACCURACY, is_common=False)
 GOOD, WRONG, POOR = [3 * TEACHER], [-3 * TEACHER], [3 * TEACHER + RANDOM.standard_normal((4, 3)).astype(np.float32)]
 
 
@@ -193,19 +196,92 @@ def test_one_sleeper_among_three_is_out_of_step(ratio, seed):
 
 
 def test_which_targets_a_training_has_taught():
-    assert alike(np.array([0, 1, 2]), np.array([2, 2])).tolist() == [False, False, True]
-    assert alike(np.eye(3), np.eye(3)[:1]).tolist() == [True, False, False]
-    assert alike(np.array([[0.5], [2.0]]), np.array([[0.0], [1.0]])).tolist() == [True, False]
+    assert alike(ACCURACY, np.array([0, 1, 2]), np.array([2, 2])).tolist() == [False, False, True]
+    assert alike(ACCURACY, np.eye(3), np.eye(3)[:1]).tolist() == [True, False, False]
+    assert alike(YES_OR_NO, np.array([[0.0], [1.0]]), np.array([[1.0]])).tolist() == [False, True]
+    assert alike(NUMBERS, np.array([[0.5], [2.0]]), np.array([[0.0], [1.0]])).tolist() == [True, False]
+    assert alike(NUMBERS, {"a": np.zeros(2)}, {"a": np.ones(2)}).tolist() == [True, True]
 
 
 def test_losses_of_probabilities_logits_and_numbers():
     probabilities = np.array([[0.5, 0.5], [1.0, 0.0]])
-    assert row_losses(probabilities, np.array([0, 1])) == pytest.approx([math.log(2), MOST_LOSS])
-    assert row_losses(np.array([[2.0, 2.0]]), np.array([1])) == pytest.approx([math.log(2)])
-    assert row_losses(np.array([[0.0, 1.0]]), np.array([[0, 1]])) == pytest.approx([0.0], abs=1e-9)
-    assert row_losses(np.array([[1.0], [3.0]]), np.array([1.0, 5.0])) == pytest.approx([0.0, 1.0])
-    assert row_losses(np.array([[np.nan, np.nan]]), np.array([0])) == pytest.approx([MOST_LOSS])
-    assert (guess_loss(probabilities, np.array([0, 1])), guess_loss(np.zeros((2, 1)), np.zeros(2))) == (
-        math.log(2),
-        1.0,
-    )
+    assert row_losses(ACCURACY, probabilities, np.array([0, 1])) == pytest.approx([math.log(2), MOST_LOSS])
+    assert row_losses(ACCURACY, probabilities, np.array([[0.0], [1.0]])) == pytest.approx([math.log(2), MOST_LOSS])
+    assert row_losses(ACCURACY, np.array([[2.0, 2.0]]), np.array([1])) == pytest.approx([math.log(2)])
+    assert row_losses(ACCURACY, np.array([[0.0, 1.0]]), np.array([[0, 1]])) == pytest.approx([0.0], abs=1e-9)
+    assert row_losses(NUMBERS, np.array([[1.0], [3.0]]), np.array([1.0, 5.0])) == pytest.approx([0.0, 1.0])
+    assert row_losses(ACCURACY, np.array([[np.nan, np.nan]]), np.array([0])) == pytest.approx([MOST_LOSS])
+    assert guess_loss(ACCURACY, probabilities, np.array([0, 1])) == math.log(2)
+    assert guess_loss(NUMBERS, np.zeros((2, 1)), np.zeros(2)) == 1.0
+
+
+def test_of_all_else_the_losses_are_those_of_the_metric():
+    wanted = np.array([0, 1, 1, 0])
+    assert row_losses(YES_OR_NO, np.array([[0.1], [0.9], [0.2], [0.3]]), wanted).tolist() == [0, 0, 1, 0]
+    steps = np.eye(3)[np.array([[0, 1], [2, 2]])]
+    assert row_losses(ACCURACY, steps, np.array([[0, 2], [2, 2]])).tolist() == [0.5, 0]
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.9])
+def test_a_model_that_says_the_same_of_every_row_knows_nothing(constant):
+    wanted = np.arange(40) % 2
+    said = np.full((40, 1), constant)
+    assert row_losses(YES_OR_NO, said, wanted).mean() >= guess_loss(YES_OR_NO, said, wanted)
+    right = 0.8 * wanted[:, np.newaxis]
+    assert row_losses(YES_OR_NO, right, wanted).mean() < guess_loss(YES_OR_NO, right, wanted)
+
+
+class TwoHeads(TaskMetric):
+    """A task's own metric of a model with two outputs."""
+
+    metric = Metric("distance", "m", MetricDirection.LOWER)
+
+    def losses(self, predictions, targets):
+        both = [np.abs(predictions[name] - targets[name]).mean(axis=1) for name in ("far", "near")]
+        return np.sum(both, axis=0)
+
+
+def judged_by_two_heads(received, is_common):
+    """Mix a model of two outputs, which its own rows know, with others."""
+    targets = {"far": INPUTS @ TEACHER, "near": -INPUTS @ TEACHER}
+    judge = Judge({"seen": INPUTS}, targets, TwoHeads(), is_common)
+    steps = mixed(load_aggregator("subset"), Contribution([TEACHER]), received, judge, None, 0.0)
+    answers = None
+    try:
+        while True:
+            wanted = steps.send(answers)
+            said = [wanted.inputs["seen"] @ weights[0] for weights in wanted.models]
+            answers = [{"far": one, "near": -one} for one in said]
+    except StopIteration as end:
+        return end.value
+
+
+@pytest.mark.parametrize("is_common", [True, False])
+def test_a_model_of_several_outputs_is_not_made_worse(is_common):
+    hostile = [Contribution([-TEACHER]), Contribution([-1.2 * TEACHER])]
+    found = judged_by_two_heads(hostile, is_common)
+    assert found.weights is None or np.allclose(found.weights[0], TEACHER)
+    assert found.own.value == pytest.approx(0, abs=1e-5)
+    honest = judged_by_two_heads([Contribution([TEACHER + np.float32(1e-6)])], is_common)
+    assert (honest.left_out, honest.weights is not None) == ((), True)
+
+
+def test_what_cannot_be_measured_is_never_kept():
+    class Infinite(TwoHeads):
+        def losses(self, predictions, targets):
+            return np.where(predictions.argmax(axis=-1) == targets, 0.0, np.inf)
+
+    for is_common in (True, False):
+        assert kept(GOOD, [WRONG, WRONG], Judge(INPUTS, TARGETS, Infinite(), is_common)).weights is None
+
+
+def test_arrays_that_measure_rows_have_no_proportions():
+    own, received = [*network(), np.ones(8, np.float32)], [*network(1), np.full(8, 1e6, np.float32)]
+    wide = np.ones((8, 8), np.float32)
+    own_matrix, matrix = [*network(), wide], [*network(1), np.where(np.arange(8) == 3, np.float32(1e6), wide)]
+    assert in_proportion([received], own, {4})[0][4] is received[4]
+    assert in_proportion([received], own)[0][4].max() < 1e6
+    assert largest_ratio(matrix, own_matrix, {4}) < MOST_RATIO < largest_ratio(matrix, own_matrix)
+    usual = [*network(1), np.full(8, 1.1, np.float32)]
+    assert out_of_step([usual, usual, received], own, {4}) == frozenset()
+    assert out_of_step([usual, usual, received], own) == {2}

@@ -25,7 +25,7 @@ Search = Generator[Sequence[Weights], Sequence[Quality], Taken]
 
 
 class Subset(Aggregator):
-    """Take the subset whose average with the own model has the lowest loss, plus 0.02 nats for each one left out.
+    """Take the subset whose average with the own model has the lowest loss, plus 0.02 for each one left out.
 
     Args:
         most_exhaustive: received models of which all subsets are measured.
