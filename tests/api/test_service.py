@@ -36,7 +36,7 @@ def test_a_cart_without_a_model_says_so(shown: Shown) -> None:
     assert status["stage"] == "PREPARING"
     assert status["role"] == "SHELL"
     assert status["model"] is status["round"] is status["epoch"] is status["trainer_process"] is None
-    assert status["rows"] == {"waiting": 0, "dataset_size": 100, "total": 0}
+    assert status["rows"] == {"waiting": 0, "dataset_size": 100, "total": 0, "set_aside": 0}
     assert status["link"] | {"since": 0} == {
         "state": "WAITING",
         "url": "ws://127.0.0.1:9",
@@ -122,7 +122,7 @@ def test_items_come_with_the_words_for_categories_and_shoppers(shown: Shown) -> 
     assert len(answer["items"]) == 24
     assert asdict(RYE_BREAD) in answer["items"]
     assert answer["categories"]["3"] == "Fruit & vegetables"
-    assert sorted(answer["shoppers"]) == ["0", "1"]
+    assert sorted(answer["shoppers"]) == ["0", "1", "2"]
     assert answer["max_amount"] == 999
 
 
