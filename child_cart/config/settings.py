@@ -209,7 +209,9 @@ class CartSettings:
         learning=True,
     )
     # Two at least: where the newest file is damaged, the one before takes its place.
-    keep_versions: int = option(5, "weights files to keep, the newest ones; momentum needs 3", minimum=2, maximum=10_000, live=True)
+    keep_versions: int = option(
+        5, "weights files to keep, the newest ones; momentum keeps 3", minimum=2, maximum=10_000, live=True
+    )
     keep_rounds: int = option(
         1000, "records of rounds to keep, with those of their versions", minimum=1, maximum=1_000_000, live=True
     )

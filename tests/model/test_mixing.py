@@ -12,6 +12,7 @@ from scipy import stats
 
 from child_cart.model.aggregation.base import Contribution
 from child_cart.model.aggregation.registry import load_aggregator
+from child_cart.model.metric import Metric, MetricDirection
 from child_cart.model.mixing import Judge, mixed
 from child_cart.model.momentum import with_momentum
 from child_cart.model.paired_test import is_worse, student_quantile
@@ -22,7 +23,6 @@ from child_cart.model.proportion import (
     largest_ratio,
     out_of_step,
 )
-from child_cart.model.metric import Metric, MetricDirection
 from child_cart.model.row_losses import MOST_LOSS, alike, guess_loss, row_losses
 from child_cart.model.task_metrics import BinaryAccuracy, ClassAccuracy, MeanAbsoluteError, TaskMetric
 
