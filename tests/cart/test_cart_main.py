@@ -147,7 +147,7 @@ def test_settings_changed_on_the_page_and_a_reset_hold_over_a_restart(tmp_path: 
         cart.stop()
         cart.start()
         wait_for(lambda: cart.status().get("stage") == "SERVING")
-        assert cart.status()["rows"] == {"waiting": 0, "dataset_size": 20, "total": 30}
+        assert cart.status()["rows"] == {"waiting": 0, "dataset_size": 20, "total": 30, "set_aside": 0}
         first = cart.status()["model"]
         cart.post("/api/reset", {"confirm": "reset"})
         wait_for(lambda: cart.status()["rounds_ended"] == 1 and cart.status()["model"] != first)
