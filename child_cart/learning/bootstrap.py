@@ -113,7 +113,8 @@ class Bootstrap:
         if not self._sharing.is_on:
             self._activity.note("Starting without peers: sharing is paused.")
             return
-        collection = Collection(self._peers, self._trainer, lambda _: VerdictReason.ACCEPTED, self._note)
+        base = self._versions.stored()
+        collection = Collection(self._peers, self._trainer, base, lambda _: VerdictReason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):
                 await self._wait_attached()
@@ -123,7 +124,7 @@ class Bootstrap:
                 metric = Metric.of(self._versions.newest.metric)
                 best = max(collection.accepted, key=lambda model: metric.weight(model.value))
                 target = self._versions.new_target()
-                adopted = await self._trainer.adopt(best.path, [], target)
+                adopted = await self._trainer.adopt(base, best.path, [], target)
                 version = await in_thread(self._versions.add, Origin.JOINED, target, adopted)
                 self._activity.note(f"Took over a peer's model, {metric.words(version.value)}.")
         except (TimeoutError, NotEnoughPeers, TransferError) as reason:
@@ -157,6 +158,12 @@ def check_folder(versions: Versions, task: Task, settings: CartSettings, folder:
         raise SettingError(
             f"The data folder {folder} holds a model of the task {current.task!r}, not {task.name!r}. "
             "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
+        )
+    if versions.has_other_personal_layers(getattr(task, "personal_layers", ())):
+        raise SettingError(
+            f"The data folder {folder} holds a model with other personal layers than the task {task.name!r} has now. "
+            "Name those again, or forget the model with the command reset and learn anew: sales and rows are kept, "
+            "and all rows wait again."
         )
     if settings.data and (current is None or current.origin in BEFORE_STARTER):
         check_file(task, Path(settings.data))

@@ -11,7 +11,7 @@ from typing import Final
 from cart_common.wire.messages import Code
 
 from ..db.records import Verdict
-from ..model.trainer import Score, Trainer
+from ..model.trainer import Score, Stored, Trainer
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.incoming import Received
@@ -42,6 +42,7 @@ class Collection:
     Args:
         peers: fetches models.
         trainer: checks and scores them.
+        base: the own model, from which they get their personal arrays.
         judge: decides by the measured value; None if there is none.
         on_verdict: gets each verdict at once.
     """
@@ -50,11 +51,13 @@ class Collection:
         self,
         peers: Peers,
         trainer: Trainer,
+        base: Stored,
         judge: Callable[[float | None], VerdictReason],
         on_verdict: Callable[[Verdict], Awaitable[None]],
     ) -> None:
         self._peers = peers
         self._trainer = trainer
+        self._base = base
         self._judge = judge
         self._on_verdict = on_verdict
         self.accepted: list[Accepted] = []
@@ -95,7 +98,7 @@ class Collection:
             return
         reason = None
         try:
-            score = await self._trainer.score(received.path)
+            score = await self._trainer.score(self._base, received.path)
             reason = score.reason or self._judge(score.value)
             await self._on_verdict(_verdict(peer.cart_id, received, score, reason))
         finally:

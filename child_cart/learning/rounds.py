@@ -235,7 +235,8 @@ class Rounds:
     def _collection(self) -> Collection:
         settings, base = self._book.current, self._versions.newest
         window = AcceptWindow(settings.accept_backward, settings.accept_forward, Metric.of(base.metric))
-        return Collection(self._peers, self._trainer, partial(window.judge, base.value), self.log.add_verdict)
+        judge = partial(window.judge, base.value)
+        return Collection(self._peers, self._trainer, self._versions.stored(), judge, self.log.add_verdict)
 
     async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until ``cluster_wait_s`` is over."""

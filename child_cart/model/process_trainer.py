@@ -89,17 +89,17 @@ class ProcessTrainer:
         arguments = {"base": base.named(), "rows": rows, "own_rows": own_rows, "target": str(target)}
         return Trained(**await self._call("train", arguments, report))
 
-    async def score(self, payload: Path) -> Score:
+    async def score(self, base: Stored, payload: Path) -> Score:
         """Check and measure a received payload."""
         try:
-            answer = await self._call("score", {"path": str(payload)})
+            answer = await self._call("score", {"base": base.named(), "path": str(payload)})
         except PayloadRefused:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
         return Score.of(answer)
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
+    async def adopt(self, base: Stored, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         """Make a received payload a weights file."""
-        arguments = {"path": str(payload), "own_rows": own_rows, "target": str(target)}
+        arguments = {"base": base.named(), "path": str(payload), "own_rows": own_rows, "target": str(target)}
         return Trained(**await self._call("adopt", arguments))
 
     async def average(

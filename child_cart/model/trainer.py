@@ -114,10 +114,10 @@ class Trainer(Protocol):
     ) -> Trained:
         """Train on these rows."""
 
-    async def score(self, payload: Path) -> Score:
+    async def score(self, base: Stored, payload: Path) -> Score:
         """Check and measure a received payload."""
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
+    async def adopt(self, base: Stored, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         """Make a received payload a weights file."""
 
     async def average(

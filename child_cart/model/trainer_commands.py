@@ -24,6 +24,7 @@ from .failure_words import reason_in
 from .layout import Layout
 from .model_files import ModelFiles
 from .partition import Partition
+from .personal_layers import completed, personal_in, shared_part
 from .row_faults import Faults, array_faults, found_faults, measuring_faults
 from .task import Row, Task
 from .task_metrics import TaskMetric
@@ -102,8 +103,8 @@ class TrainerCommands:
         """Write the starting weights; return their digest, the model's signature and size, and its metric."""
         yield from ()
         return {
-            "digest": self._files.write(Path(target), self._initial),
-            "signature": model_signature(self._task.name, self._initial, self._layout.base),
+            "digest": self._files.write(Path(target), self._initial, self._layout.personal),
+            "signature": model_signature(self._task.name, self._initial, self._layout),
             "parameters": sum(array.size for array in self._initial),
             "metric": self._metric.metric.as_json(),
         }
@@ -143,9 +144,12 @@ class TrainerCommands:
         wrong = [f"line {wrong.number}: {wrong.reason}" for wrong in found.wrong]
         return StarterRows(found.rows, [f"line {number}" for number in found.lines], wrong)
 
-    def score(self, path: str) -> Steps[Json]:
-        """Check a received payload, and measure it on the common evaluation rows, if the task has some."""
-        weights = widened(self._payload(path), self._specs)
+    def score(self, base: Json, path: str) -> Steps[Json]:
+        """Check a received payload, and measure it on the common evaluation rows, if the task has some.
+
+        Its personal arrays are those of the base model.
+        """
+        weights = widened(self._received(path, self.base(base)), self._specs)
         reason = weights_problem(weights, self._specs, self._layout.statistics)
         if reason is not None:
             return {"reason": str(reason)}
@@ -154,17 +158,19 @@ class TrainerCommands:
             return {"reason": str(VerdictReason.NOT_FINITE)}
         return {"value": value}
 
-    def adopt(self, path: str, own_rows: list[Row], target: str) -> Steps[Json]:
+    def adopt(self, base: Json, path: str, own_rows: list[Row], target: str) -> Steps[Json]:
         """Write a received payload, which ``score`` has passed, to the target, in the dtypes of the task's model."""
-        weights = widened(self._payload(path), self._specs)
+        weights = widened(self._received(path, self.base(base)), self._specs)
         return (yield from self._written(weights, own_rows, target))
 
     def average(self, base: Json, received: list[Json], own_rows: list[Row], target: str) -> Steps[Json]:
         """Average the base model with received payloads by their shares, and write the result to the target."""
-        models: list[Weights] = [self.base(base)]
-        models += [self._payload(entry["path"]) for entry in received]
+        own = self.base(base)
+        models: list[Weights] = [own]
+        models += [self._received(entry["path"], own) for entry in received]
         merged = average(models, [base["share"], *(entry["share"] for entry in received)])
         del models  # the payloads are mapped: let their files go before the slower part
+        merged = completed(shared_part(merged, self._layout.personal), own, self._layout.personal)
         return (yield from self._written(merged, own_rows, target))
 
     def base(self, base: Json) -> list[Array]:
@@ -173,15 +179,22 @@ class TrainerCommands:
         Raises:
             WeightsError: if they cannot be read, or are of another model.
         """
-        weights = self._files.read(Path(base["path"]), base["digest"])
+        path = Path(base["path"])
+        weights = self._files.read(path, base["digest"])
         if specs_of(weights) != self._specs:
             raise WeightsError(
                 "The stored model has other shapes than the task's. Reset the model to start with these."
             )
+        if personal_in(self._files.arrays(path)) != self._layout.personal:
+            raise WeightsError(
+                "The stored model has other personal layers than the task's. Reset the model to start with these."
+            )
         return weights
 
-    def _payload(self, path: str) -> list[Array]:
-        return self._files.payload(Path(path), bytes_of(self._specs))
+    def _received(self, path: str, own: Weights) -> list[Array]:
+        """Return the model in a received payload, with the personal arrays of the own one."""
+        most_bytes = bytes_of(shared_part(self._specs, self._layout.personal))
+        return completed(self._files.payload(Path(path), most_bytes), own, self._layout.personal)
 
     def _trained(self, weights: Weights, rows: Sequence[Row]) -> Steps[tuple[Weights, Faults]]:
         """Train on these rows; if that fails, on those that do not spoil it. Return the weights and the others."""
@@ -209,7 +222,7 @@ class TrainerCommands:
             "value": value,
             "metric": self._metric.metric.as_json(),
             "summary": (yield Summarise(weights)),
-            "digest": self._files.write(Path(target), weights),
+            "digest": self._files.write(Path(target), weights, self._layout.personal),
         }
 
     def _value(self, weights: Weights, rows: Sequence[Tree] | None) -> Steps[float | None]:
@@ -281,14 +294,19 @@ def _without(faults: Faults, rows: Sequence[Row]) -> list[Row]:
     return [row for place, row in enumerate(rows) if place not in faults]
 
 
-def model_signature(task_name: str, weights: Weights, base: str = "") -> str:
+def model_signature(task_name: str, weights: Weights, layout: Layout | None = None) -> str:
     """Return the signature that two models must share to be averaged: 16 bytes of SHA-256, in hexadecimal.
 
     Args:
         task_name: of the task.
-        weights: what carts exchange.
-        base: the digest of what they do not, and compute with; empty for a model without such.
+        weights: what a training changes.
+        layout: says which of them are personal, and what else the model computes with.
     """
     shapes = [[spec.dtype, list(spec.shape)] for spec in specs_of(weights)]
-    told = [task_name, shapes, base] if base else [task_name, shapes]
+    layout = layout or Layout()
+    told: list[Any] = [task_name, shapes]
+    if layout.base:
+        told.append(layout.base)
+    if layout.personal:
+        told.append(sorted(layout.personal.items()))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]

@@ -44,17 +44,18 @@ class LabTrainer:
         """Train on these rows."""
         return Trained(**await self._result(self._commands.train(base.named(), rows, own_rows, str(target))))
 
-    async def score(self, payload: Path) -> Score:
+    async def score(self, base: Stored, payload: Path) -> Score:
         """Check and measure a received payload."""
         try:
-            answer = await self._result(self._commands.score(str(payload)))
+            answer = await self._result(self._commands.score(base.named(), str(payload)))
         except CodecError:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
         return Score.of(answer)
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
+    async def adopt(self, base: Stored, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         """Make a received payload a weights file."""
-        return Trained(**await self._result(self._commands.adopt(str(payload), own_rows, str(target))))
+        steps = self._commands.adopt(base.named(), str(payload), own_rows, str(target))
+        return Trained(**await self._result(steps))
 
     async def average(
         self, base: Stored, share: float, received: list[tuple[Path, float]], own_rows: list[Row], target: Path

@@ -69,7 +69,7 @@ async def test_from_starting_weights_to_an_average(trainer: ProcessTrainer, tmp_
     assert trained.value > 0.5
     payload = tmp_path / "payload"
     payload.write_bytes(codec.encode(read_weights(tmp_path / "2.h5", trained.digest)))
-    score = await trainer.score(payload)
+    score = await trainer.score(base, payload)
     assert score.value == trained.value
     merged = await trainer.average(one, 1.0, [(payload, 3.0)], [], tmp_path / "3.h5")
     for before, other, after in zip(
@@ -79,7 +79,7 @@ async def test_from_starting_weights_to_an_average(trainer: ProcessTrainer, tmp_
         strict=True,
     ):
         assert np.allclose(after, (before + 3 * other) / 4, atol=1e-6)
-    adopted = await trainer.adopt(payload, [], tmp_path / "4.h5")
+    adopted = await trainer.adopt(base, payload, [], tmp_path / "4.h5")
     assert read_weights(tmp_path / "4.h5", adopted.digest)[0].shape == (2, 3)
 
 
@@ -91,8 +91,8 @@ async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
     whole = read_weights(tmp_path / "1.h5", trained.digest)
     payload = tmp_path / "payload"
     payload.write_bytes(payload_of(whole, Precision.HALF))
-    assert (await trainer.score(payload)).value == pytest.approx(trained.value, abs=0.02)
-    adopted = await trainer.adopt(payload, [], tmp_path / "2.h5")
+    assert (await trainer.score(base, payload)).value == pytest.approx(trained.value, abs=0.02)
+    adopted = await trainer.adopt(base, payload, [], tmp_path / "2.h5")
     merged = await trainer.average(base, 0.0, [(payload, 1.0)], [], tmp_path / "3.h5")
     for name, digest in (("2.h5", adopted.digest), ("3.h5", merged.digest)):
         for before, after in zip(whole, read_weights(tmp_path / name, digest), strict=True):
@@ -112,9 +112,10 @@ async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
     ],
 )
 async def test_hostile_models_get_a_reason(trainer: ProcessTrainer, tmp_path: Path, weights, reason) -> None:
+    _, base = await initial(trainer, tmp_path)
     payload = tmp_path / "payload"
     payload.write_bytes(b"hostile bytes" if weights is None else codec.encode(weights))
-    assert (await trainer.score(payload)).reason is reason
+    assert (await trainer.score(base, payload)).reason is reason
     assert (await trainer.initialise(tmp_path / "0.h5")).parameters == 9  # it goes on
 
 
@@ -238,8 +239,9 @@ async def test_a_task_that_cannot_be_built_is_told(tmp_path: Path) -> None:
 
 async def test_an_idle_trainer_ends_after_a_refused_payload_too(tmp_path: Path) -> None:
     trainer = ProcessTrainer(setup(tmp_path, idle_s=0.05))
+    _, base = await initial(trainer, tmp_path)
     (tmp_path / "payload").write_bytes(b"hostile bytes")
-    assert (await trainer.score(tmp_path / "payload")).reason is VerdictReason.BAD_PAYLOAD
+    assert (await trainer.score(base, tmp_path / "payload")).reason is VerdictReason.BAD_PAYLOAD
     await until(lambda: trainer.process_id is None)
     await trainer.close()
 

@@ -89,9 +89,9 @@ def test_the_start_trains_on_no_more_starter_rows_than_its_limit(base, tmp_path)
     assert result["rows"] == 3
 
 
-def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
+def test_a_received_model_is_scored_in_the_dtypes_of_the_task(base, tmp_path):
     path = put(tmp_path / "one", as_sent(START, Precision.HALF))
-    result, kinds = carried_out(commands().score(path))
+    result, kinds = carried_out(commands().score(base, path))
     assert kinds == [Predict]
     assert 0 <= result["value"] <= 1
 
@@ -106,15 +106,15 @@ def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
         ([np.full(array.shape, 1 << 60) for array in START], "WRONG_SHAPE"),
     ],
 )
-def test_a_bad_model_is_named_and_never_computed_with(tmp_path, weights, reason):
-    result, kinds = carried_out(commands().score(put(tmp_path / "one", weights)))
+def test_a_bad_model_is_named_and_never_computed_with(base, tmp_path, weights, reason):
+    result, kinds = carried_out(commands().score(base, put(tmp_path / "one", weights)))
     assert (result, kinds) == ({"reason": reason}, [])
 
 
-def test_a_payload_of_other_bytes_is_an_error(tmp_path):
+def test_a_payload_of_other_bytes_is_an_error(base, tmp_path):
     (tmp_path / "one").write_bytes(b"nothing")
     with pytest.raises(CodecError):
-        carried_out(commands().score(str(tmp_path / "one")))
+        carried_out(commands().score(base, str(tmp_path / "one")))
 
 
 def test_an_average_is_that_of_the_shares(base, tmp_path):
@@ -126,9 +126,9 @@ def test_an_average_is_that_of_the_shares(base, tmp_path):
     assert np.allclose(read_weights(tmp_path / "2.h5", result["digest"])[0], START[0] + 3)
 
 
-def test_an_adopted_model_is_written_as_the_tasks(tmp_path):
+def test_an_adopted_model_is_written_as_the_tasks(base, tmp_path):
     path = put(tmp_path / "one", as_sent([array + 1 for array in START], Precision.HALF))
-    result, _ = carried_out(commands().adopt(path, [], str(tmp_path / "3.h5")))
+    result, _ = carried_out(commands().adopt(base, path, [], str(tmp_path / "3.h5")))
     written = read_weights(tmp_path / "3.h5", result["digest"])
     assert specs_of(written) == specs_of(START)
     assert np.allclose(written[0], 1)
@@ -161,7 +161,7 @@ def test_without_common_rows_own_versions_are_measured_on_own_rows_and_received_
     result, kinds = carried_out(commands().train(base, ROWS, ROWS[:5], str(tmp_path / "1.h5")))
     assert kinds == [Train, Predict, Predict, Summarise]  # they are checked, and measure
     assert result["value"] > 0.6
-    score, kinds = carried_out(commands().score(put(tmp_path / "one", START)))
+    score, kinds = carried_out(commands().score(base, put(tmp_path / "one", START)))
     assert (score, kinds) == ({"value": None}, [])
 
 
@@ -182,7 +182,7 @@ class Squares(TaskMetric):
 
 def test_a_model_whose_predictions_cannot_be_measured_is_dropped_and_never_kept(base, tmp_path):
     own = commands(metric=Squares())
-    result, _ = carried_out(own.score(put(tmp_path / "one", START)))
+    result, _ = carried_out(own.score(base, put(tmp_path / "one", START)))
     assert result == {"reason": "NOT_FINITE"}
     with pytest.raises(WeightsError, match="squared error is inf"):
         carried_out(own.train(base, [], [], str(tmp_path / "1.h5")))

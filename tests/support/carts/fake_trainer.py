@@ -44,12 +44,12 @@ class FakeTrainer:
         accuracy = min(float(base.path.read_text()) + 0.1, 1.0)
         return Trained(self._write(target, accuracy), accuracy, {}, rows=len(kept), faults=faults)
 
-    async def score(self, payload: Path) -> Score:
+    async def score(self, base: Stored, payload: Path) -> Score:
         await self._begin("score")
         text = payload.read_text()
         return Score(reason=VerdictReason(text)) if text.isupper() else Score(float(text))
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
+    async def adopt(self, base: Stored, payload: Path, own_rows: list[Row], target: Path) -> Trained:
         await self._begin("adopt")
         accuracy = float(payload.read_text())
         return Trained(self._write(target, accuracy), accuracy, {})
