@@ -164,5 +164,11 @@ def check_folder(versions: Versions, task: Task, settings: CartSettings, folder:
             f"The data folder {folder} holds a model of the task {current.task!r}, not {task.name!r}. "
             "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
         )
+    if versions.has_other_personal_layers(getattr(task, "personal_layers", ())):
+        raise SettingError(
+            f"The data folder {folder} holds a model with other personal layers than the task {task.name!r} has now. "
+            "Name those again, or forget the model with the command reset and learn anew: sales and rows are kept, "
+            "and all rows wait again."
+        )
     if settings.data and (current is None or current.origin in BEFORE_STARTER):
         check_file(task, Path(settings.data))

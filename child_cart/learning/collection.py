@@ -72,7 +72,7 @@ class Collection:
     Args:
         peers: fetches models.
         trainer: checks and scores them.
-        base: the own model, which they are compared with.
+        base: the own model, which they are compared with, and from which they get their personal arrays.
         known: models that are not taken again.
         judge: decides by the measured value; None if there is none.
         on_verdict: gets each verdict at once.

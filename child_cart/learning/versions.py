@@ -17,8 +17,10 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin
 from ..db.store import LearningStore, StoreError
+from ..model.arrays import bytes_of
 from ..model.metric import Metric
 from ..model.model_files import DISK, ModelFiles
+from ..model.personal_layers import personal_in, sent_part
 from ..model.precision import BITS, Precision, chosen, payload_of
 from ..model.trainer import Initial, Stored, Trained
 from ..model.weights_file import WeightsError
@@ -170,10 +172,21 @@ class Versions:
             if precision is self._precision:  # all versions have the same shapes
                 return len(offerable.payload)
         try:
-            file_bytes = self._files.size_bytes(self.path_of(version))
+            arrays = self._files.arrays(self.path_of(version))
         except OSError:
             return 0
-        return file_bytes * BITS[self._precision] // BITS[Precision.FULL]
+        full_bytes = bytes_of([one.spec for one in arrays if not one.personal_layer])
+        return full_bytes * BITS[self._precision] // BITS[Precision.FULL]
+
+    def has_other_personal_layers(self, names: Collection[str]) -> bool:
+        """Return whether the newest version keeps other layers to this cart than these."""
+        if self._current is None:
+            return False
+        try:
+            stored = self._files.arrays(self.path_of(self._current))
+        except OSError:  # a damaged file is found, and named, elsewhere
+            return False
+        return set(personal_in(stored).values()) != set(names)
 
     def new_target(self) -> Path:
         """Return where to write the weights of the next version."""
@@ -284,7 +297,8 @@ class Versions:
         self._current = version
 
     def _encoded(self, version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
-        payload = payload_of(self._files.read(stored.path, stored.digest), precision)
+        sent = sent_part(self._files.read(stored.path, stored.digest), self._files.arrays(stored.path))
+        payload = payload_of(sent, precision)
         return Offerable(
             payload=payload,
             digest=blake3(payload).hexdigest(),

@@ -27,6 +27,7 @@ from .mixing import Judge, Measured, PredictAll, mixed
 from .model_files import ModelFiles
 from .paired_test import is_worse
 from .partition import Partition
+from .personal_layers import completed, personal_in, shared_part
 from .proportion import REFUSED_RATIO, largest_ratio
 from .row_faults import Faults, array_faults, found_faults, measuring_faults
 from .row_losses import alike
@@ -109,8 +110,8 @@ class TrainerCommands:
         """Write the starting weights; return their digest, the model's signature and size, and its metric."""
         yield from ()
         return {
-            "digest": self._files.write(Path(target), self._initial),
-            "signature": model_signature(self._task.name, self._initial, self._layout.base),
+            "digest": self._files.write(Path(target), self._initial, self._layout.personal),
+            "signature": model_signature(self._task.name, self._initial, self._layout),
             "parameters": sum(array.size for array in self._initial),
             "metric": self._metric.metric.as_json(),
         }
@@ -155,10 +156,14 @@ class TrainerCommands:
         return StarterRows(found.rows, [f"line {number}" for number in found.lines], wrong)
 
     def score(self, base: Json, path: str) -> Steps[Json]:
-        """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""
-        weights, statistics = self._payload(path), self._layout.statistics
+        """Check a received payload beside the base model, and measure it on the common evaluation rows, if any.
+
+        Its personal arrays are those of the base model.
+        """
+        own, statistics = self.base(base), self._layout.statistics
+        weights = self._received(path, own)
         reason = weights_problem(weights, self._specs, statistics)
-        if reason is None and largest_ratio(weights, self.base(base), statistics) > REFUSED_RATIO:
+        if reason is None and largest_ratio(weights, own, statistics) > REFUSED_RATIO:
             reason = VerdictReason.OUT_OF_PROPORTION
         if reason is not None:
             return {"reason": str(reason)}
@@ -172,10 +177,11 @@ class TrainerCommands:
 
         It must not be worse than the base model on the common evaluation rows, or else on this cart's starter rows.
         """
-        weights = self._payload(path)
+        own = self.base(base)
+        weights = self._received(path, own)
         judge = self._judge([] if self._common_rows else self.starter_rows().rows[:MOST_JUDGING_ROWS])
         if judge is not None:
-            before, after = yield from judge.measured([self.base(base), weights])
+            before, after = yield from judge.measured([own, weights])
             if not math.isfinite(after.value) or is_worse(after.losses, before.losses):
                 return {"value": _told(after), "own_value": _told(before)}
         return {"written": (yield from self._written(weights, [], target))}
@@ -191,12 +197,12 @@ class TrainerCommands:
         earlier: list[Json] | None,
     ) -> Steps[Json]:
         """Mix the base model with received payloads, and write the result to the target if it is not worse."""
-        own = Contribution(self.base(base), base["samples"])
-        models = [Contribution(self._payload(entry["path"]), entry["samples"]) for entry in received]
-        starts = [self.base(one) for one in earlier] if earlier else None
+        own = self.base(base)
+        models = [Contribution(self._received(entry["path"], own), entry["samples"]) for entry in received]
+        starts = [self._with_own_layers(self.base(one), own) for one in earlier] if earlier else None
         kept = yield from mixed(
             load_aggregator(aggregator),
-            own,
+            Contribution(own, base["samples"]),
             models,
             self._judge(own_rows),
             (starts[0], starts[1]) if starts else None,
@@ -210,7 +216,8 @@ class TrainerCommands:
             "own_value": _told(kept.own),
         }
         if kept.weights is not None:
-            answer["written"] = yield from self._written(kept.weights, own_rows, target)
+            weights = self._with_own_layers(kept.weights, own)  # exactly, where an average rounds
+            answer["written"] = yield from self._written(weights, own_rows, target)
         return answer
 
     def ruin(
@@ -239,16 +246,29 @@ class TrainerCommands:
         Raises:
             WeightsError: if they cannot be read, or are of another model.
         """
-        weights = self._files.read(Path(base["path"]), base["digest"])
+        path = Path(base["path"])
+        weights = self._files.read(path, base["digest"])
         if specs_of(weights) != self._specs:
             raise WeightsError(
                 "The stored model has other shapes than the task's. Reset the model to start with these."
             )
+        if personal_in(self._files.arrays(path)) != self._layout.personal:
+            raise WeightsError(
+                "The stored model has other personal layers than the task's. Reset the model to start with these."
+            )
         return weights
 
-    def _payload(self, path: str) -> list[Array]:
-        """Return a received model, in the dtypes of the task's model if these hold its numbers."""
-        return widened(self._files.payload(Path(path), bytes_of(self._specs)), self._specs)
+    def _received(self, path: str, own: Weights) -> list[Array]:
+        """Return the model in a received payload, with the personal arrays of the own one.
+
+        It is in the dtypes of the task's model, if these hold its numbers.
+        """
+        most_bytes = bytes_of(shared_part(self._specs, self._layout.personal))
+        shared = self._files.payload(Path(path), most_bytes)
+        return widened(completed(shared, own, self._layout.personal), self._specs)
+
+    def _with_own_layers(self, weights: Weights, own: Weights) -> list[Array]:
+        return completed(shared_part(weights, self._layout.personal), own, self._layout.personal)
 
     def _trained(self, weights: Weights, rows: Sequence[Row]) -> Steps[tuple[Weights, Faults]]:
         """Train on these rows; if that fails, on those that do not spoil it. Return the weights and the others."""
@@ -274,7 +294,7 @@ class TrainerCommands:
             "value": value,
             "metric": self._metric.metric.as_json(),
             "summary": (yield Summarise(weights)),
-            "digest": self._files.write(Path(target), weights),
+            "digest": self._files.write(Path(target), weights, self._layout.personal),
         }
 
     def _value(self, weights: Weights, own_rows: Sequence[Row]) -> Steps[float | None]:
@@ -362,14 +382,19 @@ def _without(faults: Faults, rows: Sequence[Row]) -> list[Row]:
     return [row for place, row in enumerate(rows) if place not in faults]
 
 
-def model_signature(task_name: str, weights: Weights, base: str = "") -> str:
+def model_signature(task_name: str, weights: Weights, layout: Layout | None = None) -> str:
     """Return the signature that two models must share to be averaged: 16 bytes of SHA-256, in hexadecimal.
 
     Args:
         task_name: of the task.
-        weights: what carts exchange.
-        base: the digest of what they do not, and compute with; empty for a model without such.
+        weights: what a training changes.
+        layout: says which of them are personal, and what else the model computes with.
     """
     shapes = [[spec.dtype, list(spec.shape)] for spec in specs_of(weights)]
-    told = [task_name, shapes, base] if base else [task_name, shapes]
+    layout = layout or Layout()
+    told: list[Any] = [task_name, shapes]
+    if layout.base:
+        told.append(layout.base)
+    if layout.personal:
+        told.append(sorted(layout.personal.items()))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]

@@ -15,10 +15,11 @@ from cart_common.process.json_values import Json
 from .aggregation.registry import DEFAULT_AGGREGATOR
 from .arrays import TensorSpec, specs_of
 from .failure_words import OUT_OF_MEMORY, failure_sentence
+from .personal_layers import sent_part
 from .precision import Precision, payload_of
 from .task import Row, Task, TaskError
 from .trainer import MixingRule
-from .weights_file import read_weights
+from .weights_file import read_weights, stored_arrays
 
 TRIED_ROWS: Final = 32
 TRIED_RULE: Final = MixingRule(DEFAULT_AGGREGATOR)
@@ -90,8 +91,9 @@ def try_task(
         with _part("send and receive its model"):
             weights = read_weights(first, report.result["digest"])
             report.weights = specs_of(weights)
+            sent = sent_part(weights, stored_arrays(first))
             for precision in Precision:
-                (folder / precision).write_bytes(payload_of(weights, precision))
+                (folder / precision).write_bytes(payload_of(sent, precision))
                 report.sent_bytes[precision] = (folder / precision).stat().st_size
             received = str(folder / Precision.HALF)
             report.dropped = carry_out("score", base=base, path=received).get("reason", "")

@@ -64,7 +64,7 @@ class SimulatedFleet:
         self._has_momentum = config.cart_settings(1).momentum > 0
         self._computing = Computing(engine)
         start = engine.start()
-        self._files = MemoryFiles(specs_of(start))
+        self._files = MemoryFiles(specs_of(start), self._layout.personal)
         self._relay = MemoryRelay(topology, self._files, lab.seed, lab.loss, lab.delay)
         self._givers: list[HostileGiver] = []
         self._has_common_rows = bool(task.evaluation_rows())
@@ -141,15 +141,14 @@ class SimulatedFleet:
             )
             for number in range(config.lab.carts)
         ]
-        initial = Initial(
-            "", model_signature(self._task.name, start, self._layout.base), 0, self._metric.metric.as_json()
-        )
+        signature = model_signature(self._task.name, start, self._layout)
+        initial = Initial("", signature, 0, self._metric.metric.as_json())
         for cart in carts:
             cart.begin(self._task.name, initial, start)
             give: Give = cart.sharing.offer
             if cart.number in self._attacks:
                 attack, precision = self._attacks[cart.number], Precision(settings.wire_precision)
-                giver = HostileGiver(cart, attack, self._honest_weights, precision, self._seed)
+                giver = HostileGiver(cart, attack, self._honest_weights, precision, self._seed, self._layout.personal)
                 self._givers.append(giver)
                 give = giver.offer
             self._relay.attach(cart.cart_id, give)

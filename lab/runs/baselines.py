@@ -16,6 +16,7 @@ from child_cart.db.records import ModelVersion, Outcome
 from child_cart.model.aggregation import average
 from child_cart.model.arrays import Weights, bytes_of, specs_of, widened
 from child_cart.model.codec import decode
+from child_cart.model.personal_layers import completed, shared_part
 from child_cart.model.precision import Precision, payload_of
 from child_cart.model.task import Row, Task
 from child_cart.model.trainer_commands import Train
@@ -71,9 +72,11 @@ class Baseline(ABC):
         trained = dict(zip(there, self._engine.train(wanted), strict=True))
         sent = {cart: self._as_received(weights) for cart, weights in trained.items()}
         mixed = self.mixed(trained, sent, {cart: len(given) for cart, given in trained_on.items()}, number)
-        payload_bytes = len(payload_of(self._models[0], self._precision))
+        personal = self._engine.layout.personal
+        payload_bytes = len(payload_of(shared_part(self._models[0], personal), self._precision))
         for cart, (weights, _) in mixed.items():
-            self._models[cart] = weights
+            own = trained.get(cart, self._models[cart])
+            self._models[cart] = completed(shared_part(weights, personal), own, personal)
         ends = {
             cart: CartEnd(
                 outcome=str(Outcome.AGGREGATED),

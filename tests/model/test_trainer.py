@@ -115,9 +115,9 @@ async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
     ],
 )
 async def test_hostile_models_get_a_reason(trainer: ProcessTrainer, tmp_path: Path, weights, reason) -> None:
+    _, base = await initial(trainer, tmp_path)
     payload = tmp_path / "payload"
     payload.write_bytes(b"hostile bytes" if weights is None else codec.encode(weights))
-    _, base = await initial(trainer, tmp_path)
     assert (await trainer.score(base, payload)).reason is reason
     assert (await trainer.initialise(tmp_path / "0.h5")).parameters == 9  # it goes on
 
@@ -242,8 +242,8 @@ async def test_a_task_that_cannot_be_built_is_told(tmp_path: Path) -> None:
 
 async def test_an_idle_trainer_ends_after_a_refused_payload_too(tmp_path: Path) -> None:
     trainer = ProcessTrainer(setup(tmp_path, idle_s=0.05))
-    (tmp_path / "payload").write_bytes(b"hostile bytes")
     _, base = await initial(trainer, tmp_path)
+    (tmp_path / "payload").write_bytes(b"hostile bytes")
     assert (await trainer.score(base, tmp_path / "payload")).reason is VerdictReason.BAD_PAYLOAD
     await until(lambda: trainer.process_id is None)
     await trainer.close()

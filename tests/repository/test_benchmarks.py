@@ -41,6 +41,7 @@ SMALL = {
     "large_model": "--megabytes 1",
     "footprint": "--rows 200 --threads 1 --rest 0",
     "laboratory": "--carts 10 --rounds 2",
+    "personal_layers": "--carts 3 --rounds 2 --seeds 1",
 }
 
 
