@@ -52,7 +52,7 @@ class TrialReport:
     tried_s: float = 0.0
 
 
-class Commands(Protocol):
+class CommandRunner(Protocol):
     """What carries out the commands of a trainer."""
 
     def carry_out(self, name: str, arguments: Json, report: Callable[[Json], None]) -> Json:
@@ -60,7 +60,7 @@ class Commands(Protocol):
 
 
 def try_task(
-    commands: Commands, rows: Sequence[Row], trainings: int = 1, export_kinds: Sequence[str] = ()
+    commands: CommandRunner, rows: Sequence[Row], trainings: int = 1, export_kinds: Sequence[str] = ()
 ) -> TrialReport:
     """Train, measure, summarise, send, receive, mix and export a task's model.
 

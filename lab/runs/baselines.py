@@ -28,7 +28,7 @@ from ..conditions.topology import Topology
 from ..config import CART, RunConfig
 
 SENDING: Final = 801
-UNKNOWN: Final = ("aggregator", *(entry.name for entry in CART if entry.name != "wire_precision"))
+UNKNOWN: Final = tuple(entry.name for entry in CART if entry.name != "wire_precision")
 """The settings of a cart that no baseline has: each has shares of its own, and takes every model at once."""
 
 
