@@ -1,5 +1,7 @@
 """Personal layers are trained and kept with a cart's versions, never sent, and never changed by what comes."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from child_cart.model.partition import Partition
 from child_cart.model.personal_layers import completed, personal_in, sent_part, shared_part
 from child_cart.model.precision import Precision, payload_of
 from child_cart.model.task import KerasTask, TaskError
+from child_cart.model.trainer import MixingRule, Offered, Stored
 from child_cart.model.trainer_commands import TrainerCommands, model_signature
 from child_cart.model.trial import try_task
 from child_cart.model.weights_file import WeightsError, read_weights, stored_arrays
@@ -76,6 +79,9 @@ class Cart:
     def stored(self, name, result):
         return {"path": str(self.folder / name), "digest": result["digest"]}
 
+    def named(self):
+        return Stored(Path(self.base["path"]), self.base["digest"])
+
     def train(self, rows=ROWS):
         result = self.carry_out("train", self.folder / "1.h5", base=self.base, rows=rows, own_rows=[])
         self.base = self.stored("1.h5", result)
@@ -114,18 +120,20 @@ def test_a_mix_and_a_model_taken_over_keep_the_own_personal_arrays(tmp_path, dty
     theirs, start = peer.train(ROWS[:20]), cart.base
     (tmp_path / "payload").write_bytes(peer.payload())
     path = str(tmp_path / "payload")
-    adopted = cart.carry_out("adopt", tmp_path / "a.h5", base=start, path=path, own_rows=[])
-    taken_over = read_weights(tmp_path / "a.h5", adopted["digest"])
+    adopted = cart.carry_out("adopt", tmp_path / "a.h5", base=start, path=path)
+    taken_over = read_weights(tmp_path / "a.h5", adopted["written"]["digest"])
     assert same(taken_over, theirs, BODY)
     assert same(taken_over, cart.start, HEAD)
     own = cart.train()
-    base, received = {**cart.base, "share": 0.1}, [{"path": path, "share": 0.2}, {"path": path, "share": 0.3}]
-    mixed = cart.carry_out("average", tmp_path / "m.h5", base=base, received=received, own_rows=[])
-    merged = read_weights(tmp_path / "m.h5", mixed["digest"])
+    rule = MixingRule("uniform", 0.5, (cart.named(), Stored(Path(start["path"]), start["digest"]))).named()
+    base, received = {**cart.base, "samples": 1}, [Offered(Path(path), 1).named()] * 2
+    mixed = cart.carry_out("mix", tmp_path / "m.h5", base=base, received=received, own_rows=[], **rule)
+    merged = read_weights(tmp_path / "m.h5", mixed["written"]["digest"])
     assert personal_in(stored_arrays(tmp_path / "m.h5")) == dict.fromkeys(HEAD, "head")
     assert same(merged, own, HEAD)  # bit for bit
     for place in BODY:
-        assert np.allclose(merged[place], (own[place] + 5 * theirs[place]) / 6, atol=1e-6)
+        mean, step = (own[place] + 2 * theirs[place]) / 3, own[place] - cart.start[place]
+        assert np.allclose(merged[place], mean + step / 2, atol=1e-6)
 
 
 def test_a_received_model_is_measured_with_the_own_personal_arrays(cart, tmp_path):
