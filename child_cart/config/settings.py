@@ -164,6 +164,14 @@ class CartSettings:
     max_round_rows: int = option(
         10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True, learning=True
     )
+    rehearsal_rows: int = option(
+        90,
+        "most rows of earlier rounds that a training takes again, so that a model does not forget; 0 for none",
+        minimum=0,
+        maximum=10_000,
+        live=True,
+        learning=True,
+    )
     cluster_size: int = option(
         3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True, learning=True
     )

@@ -30,7 +30,7 @@ from ..transfers.peer_discovery import FoundCluster, Peers
 from .activity import Activity, Stage, listed
 from .collection import Accepted, Collection
 from .round_log import RoundLog
-from .row_choice import chosen_rows, judging_rows
+from .row_choice import chosen_rows, judging_rows, rehearsal_numbers, rehearsed_rows
 from .sharing import Sharing
 from .versions import Versions, measured_words
 
@@ -157,23 +157,33 @@ class Rounds:
         judging = await self._judging_entries([entry for entry in chosen if entry.held_out])
         training = [entry for entry in chosen if not entry.held_out]
         rows, own_rows = [entry.row for entry in training], [entry.row for entry in judging]
+        old = await self._rehearsed()
         target = self._versions.new_target()
         with self.log.timed("training"), self.sharing.training():
             trained = await self._trainer.train(
-                self._versions.stored(), rows, own_rows, target, self._activity.report_epoch
+                *(self._versions.stored(), rows, own_rows, target, self._activity.report_epoch),
+                [entry.row for entry in old],
             )
-            await self._set_aside([*training, *judging], trained.faults)
+            await self._set_aside([*training, *judging, *old], trained.faults)
             version = await in_thread(
                 self._versions.add, Origin.LOCAL, target, trained, waiting[-1].sequence, self.log.present.number
             )
         self.sharing.become(Role.SHELL)
         left_out = f", {len(waiting) - len(chosen)} left out" if len(chosen) < len(waiting) else ""
+        again = f", with {len(old)} old ones" if old else ""
         self._activity.note(
-            f"Trained on {trained.rows} rows{left_out}: version {version.number}, {measured_words(version)}."
+            f"Trained on {trained.rows} rows{left_out}{again}: version {version.number}, {measured_words(version)}."
         )
         await self.log.save(
             local_version=version.number, local_value=version.value, metric=version.metric, rows=trained.rows
         )
+
+    async def _rehearsed(self) -> list[StoredRow]:
+        """Return the spent rows that this training takes again. It does not spend them a second time."""
+        spent_to, most = self._versions.newest.trained_to, self._book.current.rehearsal_rows
+        numbers = rehearsal_numbers(spent_to, most)
+        candidates = await in_thread(self._store.spent_rows, numbers) if numbers else []
+        return rehearsed_rows(candidates, most, spent_to)
 
     async def _judging(self) -> list[Json]:
         """Return the own rows that measure a model."""

@@ -8,6 +8,7 @@ import logging
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -83,10 +84,17 @@ class ProcessTrainer:
         return Trained(**await self._call("start", arguments, report))
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        old_rows: Sequence[Row] = (),
     ) -> Trained:
-        """Train on these rows."""
+        """Train on these rows, and on old ones beside them."""
         arguments = {"base": base.named(), "rows": rows, "own_rows": own_rows, "target": str(target)}
+        arguments["old_rows"] = list(old_rows)
         return Trained(**await self._call("train", arguments, report))
 
     async def score(self, payload: Path) -> Score:

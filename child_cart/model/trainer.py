@@ -58,7 +58,7 @@ class Trained:
     rows: int = 0
     metric: Json = field(default_factory=ACCURACY.as_json)
     faults: Sequence[Json] = ()
-    """The ``place`` and ``reason`` of each row that is left out, counted over the rows and then the own rows."""
+    """The ``place`` and ``reason`` of each row that is left out, counted over the rows, the own and the old ones."""
     left_out: Sequence[str] = ()
     """Starter rows that are left out, as words."""
 
@@ -110,9 +110,15 @@ class Trainer(Protocol):
         """Train on the starter rows."""
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        old_rows: Sequence[Row] = (),
     ) -> Trained:
-        """Train on these rows."""
+        """Train on these rows, and on old ones beside them."""
 
     async def score(self, payload: Path) -> Score:
         """Check and measure a received payload."""

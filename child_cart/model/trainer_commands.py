@@ -108,19 +108,27 @@ class TrainerCommands:
             "metric": self._metric.metric.as_json(),
         }
 
-    def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str) -> Steps[Json]:
-        """Train the base model on these rows and write it to the target.
+    def train(
+        self, base: Json, rows: list[Row], own_rows: list[Row], target: str, old_rows: Sequence[Row] = ()
+    ) -> Steps[Json]:
+        """Train the base model on these rows, with old ones beside them, and write it to the target.
 
         Rows that spoil the training are left out, and named as ``faults``: their places count the rows, then the own
-        rows, with a reason for each.
+        rows, then the old rows, with a reason for each. Old rows are not counted as ``rows``: a model was trained on
+        them before.
         """
         weights = self.base(base)
-        trained, faults = (yield from self._trained(weights, rows)) if rows else (weights, {})
+        trained, found = (yield from self._trained(weights, [*rows, *old_rows])) if rows else (weights, {})
+        faults = {place: reason for place, reason in found.items() if place < len(rows)}
         own_faults: Faults = {}
         if own_rows:
             own_faults = yield from measuring_faults(self._task, own_rows, self._attempts(trained))
         written = yield from self._written(trained, _without(own_faults, own_rows), target)
-        named = {**faults, **{len(rows) + place: reason for place, reason in own_faults.items()}}
+        named = {
+            **faults,
+            **{len(rows) + place: reason for place, reason in own_faults.items()},
+            **{len(own_rows) + place: reason for place, reason in found.items() if place >= len(rows)},
+        }
         return {
             **written,
             "rows": len(rows) - len(faults),

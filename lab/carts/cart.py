@@ -80,9 +80,16 @@ class SimulatedCart:
         """Whether it has rows of its own on which it measures models."""
         return bool(self._store.held_out_rows(1))
 
-    def go_on_from(self, version: ModelVersion, weights: Sequence[Array], rows: Sequence[Json]) -> None:
+    @property
+    def set_aside_numbers(self) -> list[int]:
+        """The numbers of its rows that are set aside."""
+        return self._store.set_aside_numbers
+
+    def go_on_from(
+        self, version: ModelVersion, weights: Sequence[Array], rows: Sequence[Json], set_aside: Sequence[int]
+    ) -> None:
         """Take over the newest version of an earlier part of this run, and the rows that had come by then."""
-        self._store.go_on_from(version, rows)
+        self._store.go_on_from(version, rows, set_aside)
         self._files.write(self._versions.path_of(version), weights)
         self._versions.reload()
         self.sharing.announce()

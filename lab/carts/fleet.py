@@ -86,6 +86,10 @@ class SimulatedFleet:
         """Return the record of each cart's newest version."""
         return [cart.version for cart in self._carts]
 
+    def set_aside(self) -> list[list[int]]:
+        """Return the numbers of each cart's rows that are set aside."""
+        return [cart.set_aside_numbers for cart in self._carts]
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return what attacks keep from one round to the next."""
         stale = self._stale_attacks()
@@ -96,10 +100,11 @@ class SimulatedFleet:
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        set_aside: Sequence[Sequence[int]],
     ) -> None:
         """Take over the models of an earlier part of this run, and the rows that had come by then."""
-        for cart, version, weights in zip(self._carts, versions, models["cart"], strict=True):
-            cart.go_on_from(version, weights, came.get(cart.number, ()))
+        for cart, version, weights, numbers in zip(self._carts, versions, models["cart"], set_aside, strict=True):
+            cart.go_on_from(version, weights, came.get(cart.number, ()), numbers)
         for number, attack in self._stale_attacks().items():
             (attack.first,) = models.get(f"stale-{number}", (None,))
 

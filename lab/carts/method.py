@@ -58,6 +58,9 @@ class Method(Protocol):
     def versions(self) -> list[ModelVersion]:
         """Return the record of each cart's newest version; none where a method keeps no such records."""
 
+    def set_aside(self) -> list[list[int]]:
+        """Return the numbers of each cart's rows that are set aside; none where a method sets none aside."""
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return further models that the next rounds depend on, by who has them."""
 
@@ -66,6 +69,7 @@ class Method(Protocol):
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        set_aside: Sequence[Sequence[int]],
     ) -> None:
         """Take over the models of an earlier part of this run, and the rows that had come by then."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,17 @@ class LabTrainer:
         return Trained(**await self._result(self._commands.start(base.named(), own_rows, str(target))))
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        old_rows: Sequence[Row] = (),
     ) -> Trained:
-        """Train on these rows."""
-        return Trained(**await self._result(self._commands.train(base.named(), rows, own_rows, str(target))))
+        """Train on these rows, and on old ones beside them."""
+        steps = self._commands.train(base.named(), rows, own_rows, str(target), old_rows)
+        return Trained(**await self._result(steps))
 
     async def score(self, payload: Path) -> Score:
         """Check and measure a received payload."""

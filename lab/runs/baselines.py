@@ -113,6 +113,10 @@ class Baseline(ABC):
         """Return nothing: no records are kept."""
         return []
 
+    def set_aside(self) -> list[list[int]]:
+        """Return nothing."""
+        return []
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return nothing."""
         return {}
@@ -122,6 +126,7 @@ class Baseline(ABC):
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        set_aside: Sequence[Sequence[int]],
     ) -> None:
         """Take over the models of an earlier part of this run."""
         self._models = list(models["cart"])

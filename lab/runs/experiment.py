@@ -109,7 +109,8 @@ class Experiment:
     def state(self) -> RunState:
         """Return where the run is, between two rounds."""
         models = {"cart": self._method.weights(), **self._references.models(), **self._method.remembered()}
-        return RunState(self.rounds_done, self._method.virtual_s(), self._method.versions(), models)
+        method = self._method
+        return RunState(self.rounds_done, method.virtual_s(), method.versions(), method.set_aside(), models)
 
     def close(self) -> None:
         """End all carts, and the engine."""
@@ -124,7 +125,7 @@ class Experiment:
         for number in range(1, state.rounds_done + 1):
             for cart, rows in self._rows_of(number).items():
                 came.setdefault(cart, []).extend(rows)
-        self._method.go_on_from(state.versions, state.models, came)
+        self._method.go_on_from(state.versions, state.models, came, state.set_aside)
         self._references.go_on_from(state.models)
         self.rounds_done = state.rounds_done
 

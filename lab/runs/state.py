@@ -22,12 +22,14 @@ class RunState:
         rounds_done: rounds that have ended.
         virtual_s: the virtual time.
         versions: the newest version of each cart.
+        set_aside: the numbers of the rows that are set aside, of each cart.
         models: weights by who has them: ``cart`` one each, ``alone`` one an honest cart, ``all_data`` one.
     """
 
     rounds_done: int
     virtual_s: float
     versions: Sequence[ModelVersion]
+    set_aside: Sequence[Sequence[int]]
     models: Mapping[str, Sequence[Weights]]
 
     def fits(self, carts: int, specs: Sequence[TensorSpec]) -> bool:
@@ -36,6 +38,7 @@ class RunState:
         return (
             len(self.models.get("cart", ())) == carts
             and len(self.versions) in (0, carts)
+            and len(self.set_aside) == len(self.versions)
             and len(self.models.get("all_data", ())) == 1
             and all(specs_of(weights) == tuple(specs) for weights in models)
         )
@@ -51,6 +54,7 @@ class RunState:
             "rounds_done": self.rounds_done,
             "virtual_s": self.virtual_s,
             "versions": [asdict(version) for version in self.versions],
+            "set_aside": self.set_aside,
         }
         with replacing(path, PUBLIC) as partial, open(partial, "wb") as file:
             np.savez(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
@@ -83,4 +87,5 @@ class RunState:
                         raise ValueError(f"the array {name} is in a wrong place")
         models = {owner: [list(weights) for weights in zip(*arrays, strict=True)] for owner, arrays in stacked.items()}
         versions = [version_of(body) for body in head["versions"]]
-        return cls(int(head["rounds_done"]), float(head["virtual_s"]), versions, models)
+        set_aside = [list(map(int, numbers)) for numbers in head["set_aside"]]
+        return cls(int(head["rounds_done"]), float(head["virtual_s"]), versions, set_aside, models)

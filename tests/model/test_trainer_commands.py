@@ -75,6 +75,17 @@ def test_a_training_is_written_measured_and_summarised(base, tmp_path):
     assert not np.array_equal(written[0], START[0])
 
 
+def test_old_rows_are_trained_on_and_counted_as_none(base, tmp_path):
+    steps = commands().train(base, ROWS[:20], ROWS[:5], str(tmp_path / "1.h5"), ROWS[20:])
+    wanted = next(steps)
+    steps.close()
+    assert len(wanted.inputs) == len(ROWS)
+    result, _ = carried_out(commands().train(base, ROWS[:20], ROWS[:5], str(tmp_path / "1.h5"), ROWS[20:]))
+    assert (result["rows"], result["faults"]) == (20, [])
+    result, kinds = carried_out(commands().train(base, [], [], str(tmp_path / "2.h5"), ROWS))
+    assert Train not in kinds, "without new rows there is nothing to train on"
+
+
 def test_a_training_without_rows_trains_nothing(base, tmp_path):
     result, kinds = carried_out(commands().train(base, [], [], str(tmp_path / "1.h5")))
     assert kinds == [Predict, Summarise]

@@ -39,6 +39,7 @@ SMALL = {
     "large_model": "--megabytes 1",
     "footprint": "--rows 200 --threads 1 --rest 0",
     "laboratory": "--carts 10 --rounds 2",
+    "drift": "--carts 4 --rounds 2 --seeds 1 --rehearsal 30",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from child_cart.model.trainer import Epoch, EpochReport, Initial, Row, Score, Stored, Trained, TrainerError
@@ -17,6 +18,8 @@ class FakeTrainer:
 
     def __init__(self) -> None:
         self.trained_on: list[Row] = []
+        self.rehearsed: list[list[Row]] = []
+        self.bad_old: set[int] = set()
         self.averages: list[list[float]] = []
         self.failing: set[str] = set()
         self.hold = asyncio.Event()
@@ -33,11 +36,20 @@ class FakeTrainer:
         return Trained(self._write(target, 0.3), 0.3, {}, rows=5)
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        old_rows: Sequence[Row] = (),
     ) -> Trained:
         report(Epoch(1, 2, 0.5))
         await self._begin("train")
         places = [place for place, row in enumerate([*rows, *own_rows]) if "bad" in row]
+        before = len(rows) + len(own_rows)
+        places += [before + place for place, row in enumerate(old_rows) if row["n"] in self.bad_old]
+        self.rehearsed.append(list(old_rows))
         faults = [{"place": place, "reason": "it is bad"} for place in places]
         kept = [row for row in rows if "bad" not in row]
         self.trained_on += kept
