@@ -47,7 +47,9 @@ def main() -> None:
     parser.add_argument("--carts", default="4,8", metavar="N,N", help="numbers of carts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=12, help="rounds, of a month each (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=100, help="rows of a cart and round (default: %(default)s)")
-    parser.add_argument("--rehearsal", default="30,90,300", metavar="N,N", help="old rows (default: %(default)s)")
+    parser.add_argument(
+        "--rehearsal", default="90", metavar="N,N", help="rows that are rehearsed (default: %(default)s)"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="seeds, from 0 (default: %(default)s)")
     given = parser.parse_args()
     for carts in map(int, given.carts.split(",")):
@@ -63,8 +65,9 @@ def main() -> None:
         print(line("carts without rehearsal", without, "federated", "federated_worst"))
         print(line("FedAvg", runs(method="fedavg"), "federated", "federated_worst"), flush=True)
         for rows in map(int, given.rehearsal.split(",")):
-            name = f"carts with {rows} old rows"
-            print(line(name, runs(rehearsal_rows=rows), "federated", "federated_worst"), flush=True)
+            for kind, words in (("rows", "old rows"), ("labels", "labelled rows")):
+                found = runs(rehearsal=kind, rehearsal_rows=rows)
+                print(line(f"carts with {rows} {words}", found, "federated", "federated_worst"), flush=True)
         print(line("one model, months mixed", runs(partition="iid"), "all_data"), flush=True)
 
 

@@ -22,7 +22,7 @@ from ..db.store import LearningStore
 from ..model.aggregation.base import ModelFacts
 from ..model.aggregation.registry import RULES
 from ..model.metric import Metric
-from ..model.trainer import Trainer, TrainerError
+from ..model.trainer import Rehearsal, Trainer, TrainerError
 from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
@@ -157,12 +157,13 @@ class Rounds:
         judging = await self._judging_entries([entry for entry in chosen if entry.held_out])
         training = [entry for entry in chosen if not entry.held_out]
         rows, own_rows = [entry.row for entry in training], [entry.row for entry in judging]
-        old = await self._rehearsed()
+        old, labelled = await self._rehearsed()
+        rehearsal = Rehearsal([entry.row for entry in old], labelled, seed=self._versions.newest.trained_to)
         target = self._versions.new_target()
         with self.log.timed("training"), self.sharing.training():
             trained = await self._trainer.train(
                 *(self._versions.stored(), rows, own_rows, target, self._activity.report_epoch),
-                [entry.row for entry in old],
+                rehearsal,
             )
             await self._set_aside([*training, *judging, *old], trained.faults)
             version = await in_thread(
@@ -170,7 +171,7 @@ class Rounds:
             )
         self.sharing.become(Role.SHELL)
         left_out = f", {len(waiting) - len(chosen)} left out" if len(chosen) < len(waiting) else ""
-        again = f", with {len(old)} old ones" if old else ""
+        again = f", with {trained.rehearsed} beside them against forgetting" if trained.rehearsed else ""
         self._activity.note(
             f"Trained on {trained.rows} rows{left_out}{again}: version {version.number}, {measured_words(version)}."
         )
@@ -178,12 +179,14 @@ class Rounds:
             local_version=version.number, local_value=version.value, metric=version.metric, rows=trained.rows
         )
 
-    async def _rehearsed(self) -> list[StoredRow]:
-        """Return the spent rows that this training takes again. It does not spend them a second time."""
-        spent_to, most = self._versions.newest.trained_to, self._book.current.rehearsal_rows
-        numbers = rehearsal_numbers(spent_to, most)
+    async def _rehearsed(self) -> tuple[list[StoredRow], int]:
+        """Return the spent rows that this training takes again, without spending them twice; or how many to label."""
+        newest, most = self._versions.newest, self._book.current.rehearsal_rows
+        if self._book.current.rehearsal == "labels":
+            return [], min(most, newest.samples)  # a model that has learned from fewer rows has less to tell
+        numbers = rehearsal_numbers(newest.trained_to, most)
         candidates = await in_thread(self._store.spent_rows, numbers) if numbers else []
-        return rehearsed_rows(candidates, most, spent_to)
+        return rehearsed_rows(candidates, most, newest.trained_to), 0
 
     async def _judging(self) -> list[Json]:
         """Return the own rows that measure a model."""

@@ -8,7 +8,6 @@ import logging
 import shutil
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,19 @@ from cart_common.process.worker_process import WorkerAnswerTooLong, WorkerFault,
 
 from .failure_words import OUT_OF_MEMORY
 from .task import Row
-from .trainer import Epoch, EpochReport, Initial, PayloadRefused, Score, Stored, Trained, TrainerDied, TrainerError
+from .trainer import (
+    NO_REHEARSAL,
+    Epoch,
+    EpochReport,
+    Initial,
+    PayloadRefused,
+    Rehearsal,
+    Score,
+    Stored,
+    Trained,
+    TrainerDied,
+    TrainerError,
+)
 from .verdict import VerdictReason
 
 log = logging.getLogger("cart.trainer")
@@ -90,12 +101,11 @@ class ProcessTrainer:
         own_rows: list[Row],
         target: Path,
         report: EpochReport,
-        old_rows: Sequence[Row] = (),
+        rehearsal: Rehearsal = NO_REHEARSAL,
     ) -> Trained:
-        """Train on these rows, and on old ones beside them."""
+        """Train on these rows, with a rehearsal beside them."""
         arguments = {"base": base.named(), "rows": rows, "own_rows": own_rows, "target": str(target)}
-        arguments["old_rows"] = list(old_rows)
-        return Trained(**await self._call("train", arguments, report))
+        return Trained(**await self._call("train", {**arguments, **rehearsal.named()}, report))
 
     async def score(self, payload: Path) -> Score:
         """Check and measure a received payload."""

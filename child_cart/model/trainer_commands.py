@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 from cart_common.process.json_values import Json
 
 from .aggregation import average
-from .arrays import Array, TensorSpec, Tree, Weights, bytes_of, specs_of, widened
+from .arrays import Array, TensorSpec, Tree, Weights, bytes_of, joined, rows_in, specs_of, widened
 from .csv_rows import sample_rows
 from .failure_words import reason_in
 from .layout import Layout
 from .model_files import ModelFiles
 from .partition import Partition
+from .rehearsal import drawn_rows, with_labels
 from .row_faults import Faults, array_faults, found_faults, measuring_faults
 from .task import Row, Task
 from .task_metrics import TaskMetric
@@ -109,16 +110,29 @@ class TrainerCommands:
         }
 
     def train(
-        self, base: Json, rows: list[Row], own_rows: list[Row], target: str, old_rows: Sequence[Row] = ()
+        self,
+        base: Json,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: str,
+        old_rows: Sequence[Row] = (),
+        labelled: int = 0,
+        seed: int = 0,
     ) -> Steps[Json]:
-        """Train the base model on these rows, with old ones beside them, and write it to the target.
+        """Train the base model on these rows, with a rehearsal beside them, and write it to the target.
 
         Rows that spoil the training are left out, and named as ``faults``: their places count the rows, then the own
-        rows, then the old rows, with a reason for each. Old rows are not counted as ``rows``: a model was trained on
-        them before.
+        rows, then the old rows, with a reason for each. What is rehearsed is not counted as ``rows``.
         """
         weights = self.base(base)
-        trained, found = (yield from self._trained(weights, [*rows, *old_rows])) if rows else (weights, {})
+        trained: Weights = weights
+        found: Faults = {}
+        beside = 0
+        if rows:
+            labels = yield from self._labelled(weights, drawn_rows(self._common_rows, labelled, seed))
+            trained, found = yield from self._trained(weights, [*rows, *old_rows], labels)
+            beside = len(old_rows) - sum(place >= len(rows) for place in found)
+            beside += rows_in(labels) if labels else 0
         faults = {place: reason for place, reason in found.items() if place < len(rows)}
         own_faults: Faults = {}
         if own_rows:
@@ -132,6 +146,7 @@ class TrainerCommands:
         return {
             **written,
             "rows": len(rows) - len(faults),
+            "rehearsed": beside,
             "faults": [{"place": place, "reason": named[place]} for place in sorted(named)],
         }
 
@@ -191,9 +206,9 @@ class TrainerCommands:
     def _payload(self, path: str) -> list[Array]:
         return self._files.payload(Path(path), bytes_of(self._specs))
 
-    def _trained(self, weights: Weights, rows: Sequence[Row]) -> Steps[tuple[Weights, Faults]]:
+    def _trained(self, weights: Weights, rows: Sequence[Row], beside: Sequence[Tree]) -> Steps[tuple[Weights, Faults]]:
         """Train on these rows; if that fails, on those that do not spoil it. Return the weights and the others."""
-        attempts = self._attempts(weights)
+        attempts = replace(self._attempts(weights), beside=beside)
         outcome = yield from attempts.outcome(rows)
         if not isinstance(outcome, Exception):
             return outcome, {}
@@ -202,6 +217,13 @@ class TrainerCommands:
         if isinstance(again, Exception):  # it is not the rows
             raise outcome
         return again, faults
+
+    def _labelled(self, weights: Weights, rows: Sequence[Row]) -> Steps[Sequence[Tree]]:
+        """Return the arrays of these rows, with what these weights say of them as targets; none if they cannot."""
+        if not rows:
+            return ()
+        arrays = self._task.arrays(rows)
+        return with_labels(self._metric, arrays, (yield Predict(weights, arrays[0])))
 
     def _attempts(self, weights: Weights) -> _Attempts:
         return _Attempts(self._task, weights, self._specs, self._layout)
@@ -253,6 +275,8 @@ class _Attempts:
     weights: Weights
     specs: Sequence[TensorSpec]
     layout: Layout
+    beside: Sequence[Tree] = ()
+    """Arrays that each training takes, too."""
 
     def answers(self, inputs: Any) -> Steps[Any]:
         """Predict."""
@@ -270,7 +294,7 @@ class _Attempts:
     def outcome(self, rows: Sequence[Row]) -> Steps[Weights | Exception]:
         """Train on these rows; return the weights, or what the training has raised."""
         try:
-            trained: Weights = yield Train(self.weights, *self.task.arrays(rows))
+            trained: Weights = yield Train(self.weights, *joined(self.task.arrays(rows), self.beside))
             return _usable(trained, self.specs, self.layout)
         except MemoryError:  # says nothing of the rows
             raise

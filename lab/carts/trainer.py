@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cart_common.process.json_values import Json
 from child_cart.model.codec import CodecError
 from child_cart.model.task import Row
-from child_cart.model.trainer import EpochReport, Initial, Score, Stored, Trained, TrainerError
+from child_cart.model.trainer import NO_REHEARSAL, EpochReport, Initial, Rehearsal, Score, Stored, Trained, TrainerError
 from child_cart.model.trainer_commands import Steps, Summarise, TrainerCommands
 from child_cart.model.verdict import VerdictReason
 from child_cart.model.weights_file import WeightsError
@@ -46,10 +45,10 @@ class LabTrainer:
         own_rows: list[Row],
         target: Path,
         report: EpochReport,
-        old_rows: Sequence[Row] = (),
+        rehearsal: Rehearsal = NO_REHEARSAL,
     ) -> Trained:
-        """Train on these rows, and on old ones beside them."""
-        steps = self._commands.train(base.named(), rows, own_rows, str(target), old_rows)
+        """Train on these rows, with a rehearsal beside them."""
+        steps = self._commands.train(base.named(), rows, own_rows, str(target), **rehearsal.named())
         return Trained(**await self._result(steps))
 
     async def score(self, payload: Path) -> Score:

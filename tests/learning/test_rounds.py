@@ -207,6 +207,20 @@ async def test_an_old_row_that_spoils_a_training_is_set_aside(learner: Learner, 
     assert 4 not in [row["n"] for row in learner.trainer.rehearsed[2]]
 
 
+async def test_labels_are_asked_for_instead_of_old_rows_and_no_more_than_the_model_has_learned_from(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    learner = Learner(bridge.url, tmp_path, rehearsal="labels", rehearsal_rows=20, sharing="off")
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        for number in (1, 2):
+            learner.add_rows(20)
+            await until(lambda number=number: learner.ended(number))
+    assert learner.trainer.rehearsed == [[], []]
+    assert learner.trainer.labelled == [5, 20], "five starter rows"
+    learner.close()
+
+
 async def test_no_row_is_taken_again_where_that_is_off(bridge: Bridge, tmp_path: Path) -> None:
     learner = Learner(bridge.url, tmp_path, rehearsal_rows=0, sharing="off")
     async with running(learner), learner.learning():
@@ -215,6 +229,7 @@ async def test_no_row_is_taken_again_where_that_is_off(bridge: Bridge, tmp_path:
             learner.add_rows(20)
             await until(lambda number=number: learner.ended(number))
     assert learner.trainer.rehearsed == [[], []]
+    assert learner.trainer.labelled == [0, 0]
     learner.close()
 
 

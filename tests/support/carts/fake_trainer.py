@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
-from child_cart.model.trainer import Epoch, EpochReport, Initial, Row, Score, Stored, Trained, TrainerError
+from child_cart.model.trainer import (
+    NO_REHEARSAL,
+    Epoch,
+    EpochReport,
+    Initial,
+    Rehearsal,
+    Row,
+    Score,
+    Stored,
+    Trained,
+    TrainerError,
+)
 from child_cart.model.verdict import VerdictReason
 
 from .node import SIGNATURE
@@ -19,6 +29,7 @@ class FakeTrainer:
     def __init__(self) -> None:
         self.trained_on: list[Row] = []
         self.rehearsed: list[list[Row]] = []
+        self.labelled: list[int] = []
         self.bad_old: set[int] = set()
         self.averages: list[list[float]] = []
         self.failing: set[str] = set()
@@ -42,19 +53,27 @@ class FakeTrainer:
         own_rows: list[Row],
         target: Path,
         report: EpochReport,
-        old_rows: Sequence[Row] = (),
+        rehearsal: Rehearsal = NO_REHEARSAL,
     ) -> Trained:
         report(Epoch(1, 2, 0.5))
         await self._begin("train")
         places = [place for place, row in enumerate([*rows, *own_rows]) if "bad" in row]
         before = len(rows) + len(own_rows)
-        places += [before + place for place, row in enumerate(old_rows) if row["n"] in self.bad_old]
-        self.rehearsed.append(list(old_rows))
+        places += [before + place for place, row in enumerate(rehearsal.old_rows) if row["n"] in self.bad_old]
+        self.rehearsed.append(list(rehearsal.old_rows))
+        self.labelled.append(rehearsal.labelled)
         faults = [{"place": place, "reason": "it is bad"} for place in places]
         kept = [row for row in rows if "bad" not in row]
         self.trained_on += kept
         accuracy = min(float(base.path.read_text()) + 0.1, 1.0)
-        return Trained(self._write(target, accuracy), accuracy, {}, rows=len(kept), faults=faults)
+        return Trained(
+            self._write(target, accuracy),
+            accuracy,
+            {},
+            rows=len(kept),
+            rehearsed=len(rehearsal.old_rows),
+            faults=faults,
+        )
 
     async def score(self, payload: Path) -> Score:
         await self._begin("score")
