@@ -164,6 +164,22 @@ class CartSettings:
     max_round_rows: int = option(
         10_000, "most rows to train on in a round", minimum=1, maximum=1_000_000, live=True, learning=True
     )
+    rehearsal: str = option(
+        "rows",
+        "what a training takes beside its new rows, so that a model does not forget: rows (of earlier rounds), or "
+        "labels (the task's evaluation rows, with what the model says of them before the training)",
+        choices=("rows", "labels"),
+        live=True,
+        learning=True,
+    )
+    rehearsal_rows: int = option(
+        90,
+        "most rows that a training takes beside its new rows; 0 for none",
+        minimum=0,
+        maximum=10_000,
+        live=True,
+        learning=True,
+    )
     cluster_size: int = option(
         6, "peers to ask for their models in a round", minimum=1, maximum=256, live=True, learning=True
     )

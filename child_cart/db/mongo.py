@@ -178,6 +178,18 @@ class MongoStore:
             left_out = self._left_out({"$lte": spent_to, "$mod": [HOLD_OUT_EVERY, 0]})
             return self._entries.held_out_to(spent_to, limit, left_out)
 
+    def spent_rows(self, numbers: Sequence[int]) -> list[StoredRow]:
+        """Return those of the rows with these numbers that are spent, oldest first, each with the sale that made it.
+
+        None is set aside.
+        """
+        with self._lock:
+            spent_to = self._trained_to()
+            left_out = self._left_out({"$in": list(numbers)})
+            return self._entries.rows_of(
+                {number for number in numbers if 0 < number <= spent_to and number not in left_out}
+            )
+
     def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
         """Set rows aside for good, also after a reset; one that is set aside already keeps its first record."""
         if rows:  # the driver rejects an empty list

@@ -49,6 +49,7 @@ from .store import StoreError, is_held_out
 
 LOAD_AT_ONCE: Final = 1000
 TRIES: Final = 8
+ROW_FIELDS: Final = {"rows": 1, "rows_from": 1, "rows_to": 1, "sale.sale_id": 1, "sale.sold_at": 1}
 
 
 class EntryLog:
@@ -140,6 +141,10 @@ class EntryLog:
         query, order = {"held_out": True, "rows_from": {"$lte": number}}, ("rows_from", DESCENDING)
         return self._server.ask(lambda: self._rows_of(query, order, limit, is_wanted))
 
+    def rows_of(self, numbers: Set[int]) -> list[StoredRow]:
+        """Return the rows with these numbers, all of which are stored; oldest first."""
+        return self._server.ask(self._read_rows, sorted(numbers))
+
     def find(self, entry_id: str, fields: Document) -> Document | None:
         """Return these fields of the entry with this id. It is in the journals of a majority: it may be confirmed."""
         with self._server.lock:
@@ -184,15 +189,29 @@ class EntryLog:
     ) -> list[StoredRow]:
         """Return the first wanted rows of the entries that a query finds, in this order."""
         rows: list[StoredRow] = []
-        fields = {"rows": 1, "rows_from": 1, "sale.sale_id": 1, "sale.sold_at": 1}
         size = max(2, min(limit, 100))  # an entry may hold a single row
-        with self._database.entries.find(query, fields, batch_size=size).sort([order]) as entries:
+        with self._database.entries.find(query, ROW_FIELDS, batch_size=size).sort([order]) as entries:
             for entry in entries:
-                numbered = list(enumerate(entry["rows"], entry["rows_from"]))[:: order[1]]
-                chosen = [(number, text) for number, text in numbered if is_wanted(number)][: limit - len(rows)]
-                sale = entry.get("sale", {})
-                source = sale.get("sale_id", ""), sale.get("sold_at", 0.0)
-                rows += [StoredRow(number, json.loads(text), is_held_out(number), *source) for number, text in chosen]
+                numbers = range(entry["rows_from"], entry["rows_from"] + len(entry["rows"]))[:: order[1]]
+                chosen = list(filter(is_wanted, numbers))[: limit - len(rows)]
+                rows += [_row_of(entry, number) for number in chosen]
                 if len(rows) >= limit:
                     break
         return rows
+
+    def _read_rows(self, numbers: Sequence[int]) -> list[StoredRow]:
+        """Return the rows with these numbers, which ascend. An entry that has several of them is read once."""
+        rows: list[StoredRow] = []
+        entry: Document = {"rows_to": 0}
+        for number in numbers:
+            if number > entry["rows_to"]:
+                query = {"has_rows": True, "rows_to": {"$gte": number}}
+                entry = self._database.entries.find_one(query, ROW_FIELDS, sort=[("rows_to", ASCENDING)])
+            rows.append(_row_of(entry, number))
+        return rows
+
+
+def _row_of(entry: Document, number: int) -> StoredRow:
+    sale = entry.get("sale", {})
+    row = json.loads(entry["rows"][number - entry["rows_from"]])
+    return StoredRow(number, row, is_held_out(number), sale.get("sale_id", ""), sale.get("sold_at", 0.0))

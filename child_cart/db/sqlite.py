@@ -149,6 +149,15 @@ class SqliteStore:
         with self._file.lock:
             return self._stored_rows(f"{held_out} AND sequence <= ?", "sequence DESC", limit)
 
+    def spent_rows(self, numbers: Sequence[int]) -> list[StoredRow]:
+        """Return those of the rows with these numbers that are spent, oldest first, each with the sale that made it.
+
+        None is set aside.
+        """
+        among = "sequence IN (SELECT value FROM json_each(?))"  # one parameter: SQLite takes few thousand
+        with self._file.lock:
+            return self._stored_rows(f"sequence <= ? AND {among}", "sequence", len(numbers), json.dumps(list(numbers)))
+
     def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
         """Set rows aside for good, also after a reset; one that is set aside already keeps its first record."""
         bodies = [(row.sequence, json.dumps(asdict(row))) for row in rows]
@@ -317,14 +326,14 @@ class SqliteStore:
             yield from (values for _, *values in found)
             last = found[-1][0]
 
-    def _stored_rows(self, where: str, order: str, limit: int) -> list[StoredRow]:
-        """Return rows with their sales, by a condition on the last spent row; the lock is held."""
+    def _stored_rows(self, where: str, order: str, limit: int, *more: str) -> list[StoredRow]:
+        """Return rows with their sales, by a condition on the last spent row and on what is more; the lock is held."""
         rows = self._file.rows(
             "SELECT sequence, cart_data.body, COALESCE(sale_id, ''), "  # noqa: S608 - the conditions stand above
             "COALESCE(json_extract(sales.body, '$.sold_at'), 0.0) "
             f"FROM cart_data LEFT JOIN sales ON number = sale WHERE {where} "
             f"AND sequence NOT IN (SELECT sequence FROM set_aside) ORDER BY {order} LIMIT ?",
-            *(self._trained_to(), limit),
+            *(self._trained_to(), *more, limit),
         )
         return [
             StoredRow(sequence, json.loads(body), is_held_out(sequence), sale_id, sold_at)

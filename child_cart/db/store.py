@@ -63,6 +63,12 @@ class LearningStore(Protocol):
         None is set aside.
         """
 
+    def spent_rows(self, numbers: Sequence[int]) -> list[StoredRow]:
+        """Return those of the rows with these numbers that are spent, oldest first, each with the sale that made it.
+
+        None is set aside.
+        """
+
     def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
         """Set rows aside for good, also after a reset; one that is set aside already keeps its first record."""
 

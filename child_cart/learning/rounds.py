@@ -20,7 +20,7 @@ from ..config import SettingsBook
 from ..db.records import Origin, Outcome, SetAsideRow, StoredRow
 from ..db.store import LearningStore
 from ..model.metric import Metric
-from ..model.trainer import MixingRule, Trainer, TrainerError
+from ..model.trainer import MixingRule, Rehearsal, Trainer, TrainerError
 from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
@@ -28,7 +28,7 @@ from ..transfers.peer_discovery import FoundCluster, Peers
 from .activity import Activity, Stage, listed
 from .collection import Accepted, Collection, KnownModels
 from .round_log import RoundLog
-from .row_choice import chosen_rows, judging_rows
+from .row_choice import chosen_rows, judging_rows, rehearsal_numbers, rehearsed_rows
 from .sharing import Sharing
 from .versions import FILES_FOR_MOMENTUM, Versions, measured_words
 
@@ -157,19 +157,23 @@ class Rounds:
         judging = await self._judging_entries([entry for entry in chosen if entry.held_out])
         training = [entry for entry in chosen if not entry.held_out]
         rows, own_rows = [entry.row for entry in training], [entry.row for entry in judging]
+        old, labelled = await self._rehearsed()
+        rehearsal = Rehearsal([entry.row for entry in old], labelled, seed=self._versions.newest.trained_to)
         target = self._versions.new_target()
         with self.log.timed("training"), self.sharing.training():
             trained = await self._trainer.train(
-                self._versions.stored(), rows, own_rows, target, self._activity.report_epoch
+                *(self._versions.stored(), rows, own_rows, target, self._activity.report_epoch),
+                rehearsal,
             )
-            await self._set_aside([*training, *judging], trained.faults)
+            await self._set_aside([*training, *judging, *old], trained.faults)
             version = await in_thread(
                 self._versions.add, Origin.LOCAL, target, trained, waiting[-1].sequence, self.log.present.number
             )
         self.sharing.become(Role.SHELL)
         left_out = f", {len(waiting) - len(chosen)} left out" if len(chosen) < len(waiting) else ""
+        again = f", with {trained.rehearsed} beside them against forgetting" if trained.rehearsed else ""
         self._activity.note(
-            f"Trained on {trained.rows} rows{left_out}: version {version.number}, {measured_words(version)}."
+            f"Trained on {trained.rows} rows{left_out}{again}: version {version.number}, {measured_words(version)}."
         )
         if trained.ruined_value is not None:
             metric = Metric.of(version.metric)
@@ -185,6 +189,15 @@ class Rounds:
             rows=trained.rows,
             ruined_value=trained.ruined_value,
         )
+
+    async def _rehearsed(self) -> tuple[list[StoredRow], int]:
+        """Return the spent rows that this training takes again, without spending them twice; or how many to label."""
+        newest, most = self._versions.newest, self._book.current.rehearsal_rows
+        if self._book.current.rehearsal == "labels":
+            return [], min(most, newest.samples)  # a model that has learned from fewer rows has less to tell
+        numbers = rehearsal_numbers(newest.trained_to, most)
+        candidates = await in_thread(self._store.spent_rows, numbers) if numbers else []
+        return rehearsed_rows(candidates, most, newest.trained_to), 0
 
     async def _judging(self) -> list[Json]:
         """Return the own rows that measure a model."""

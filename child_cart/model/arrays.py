@@ -84,3 +84,12 @@ def leaves(tree: Tree) -> list[Array]:
     found: list[Array] = []
     mapped(found.append, tree)
     return found
+
+
+def joined(first: Sequence[Tree], second: Sequence[Tree]) -> Sequence[Tree]:
+    """Return trees of the same form with the rows of both; the first ones if there are no second ones."""
+    if not second:
+        return first
+    added = iter(leaves(tuple(second)))
+    together: Sequence[Tree] = mapped(lambda array: np.concatenate([array, next(added)]), tuple(first))
+    return together

@@ -20,6 +20,7 @@ from cart_common.process.worker_process import WorkerAnswerTooLong, WorkerFault,
 from .failure_words import OUT_OF_MEMORY
 from .task import Row
 from .trainer import (
+    NO_REHEARSAL,
     Epoch,
     EpochReport,
     Initial,
@@ -27,6 +28,7 @@ from .trainer import (
     MixingRule,
     Offered,
     PayloadRefused,
+    Rehearsal,
     Score,
     Stored,
     Trained,
@@ -96,11 +98,17 @@ class ProcessTrainer:
         return Trained(**await self._call("start", arguments, report))
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        rehearsal: Rehearsal = NO_REHEARSAL,
     ) -> Trained:
-        """Train on these rows."""
+        """Train on these rows, with a rehearsal beside them."""
         arguments = {"base": base.named(), "rows": rows, "own_rows": own_rows, "target": str(target)}
-        return Trained(**await self._call("train", arguments, report))
+        return Trained(**await self._call("train", {**arguments, **rehearsal.named()}, report))
 
     async def score(self, base: Stored, payload: Path) -> Score:
         """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""

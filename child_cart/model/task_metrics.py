@@ -46,6 +46,15 @@ class TaskMetric(ABC):
         mean = float(np.mean(losses))
         return 1 - mean if self.metric.is_higher_better else mean
 
+    def labels(self, predictions: Tree, targets: Tree) -> Array | None:
+        """Return the targets by which these predictions would be right; None where this metric cannot say that.
+
+        Args:
+            predictions: (rows, ...).
+            targets: of any model for as many rows; the labels are of their form and dtype.
+        """
+        return None
+
 
 class ClassAccuracy(TaskMetric):
     """The fraction of rows, or of steps, whose highest score is the right class.
@@ -63,6 +72,14 @@ class ClassAccuracy(TaskMetric):
             wanted = wanted.argmax(axis=-1)
         wanted = wanted.reshape(scores.shape[:-1])
         return _row_means(scores.argmax(axis=-1) != wanted)
+
+    def labels(self, predictions: Tree, targets: Tree) -> Array | None:
+        """Return the class of the highest score of each row or step: (rows, ...)."""
+        scores, wanted = _one(predictions), _one(targets)
+        classes: Array = scores.argmax(axis=-1)
+        if wanted.shape == scores.shape and scores.shape[-1] > 1:
+            classes = np.eye(scores.shape[-1])[classes]
+        return classes.reshape(wanted.shape).astype(wanted.dtype)
 
 
 class BinaryAccuracy(TaskMetric):
@@ -85,6 +102,12 @@ class BinaryAccuracy(TaskMetric):
         wanted = _one(targets).reshape(scores.shape)
         return _row_means((scores > self.threshold) != (wanted > HALF))
 
+    def labels(self, predictions: Tree, targets: Tree) -> Array | None:
+        """Return each answer as 1, or else as the lowest of the targets, which is 0 or -1: (rows, ...)."""
+        wanted = _one(targets)
+        answers = _one(predictions).reshape(wanted.shape) > self.threshold
+        return np.where(answers, 1, min(wanted.min(), 0)).astype(wanted.dtype)
+
 
 class MeanAbsoluteError(TaskMetric):
     """How far predicted numbers are from the right ones, in the unit of the targets.
@@ -102,6 +125,11 @@ class MeanAbsoluteError(TaskMetric):
         """Return the mean absolute error of each row: (rows,)."""
         found = _one(predictions)
         return _row_means(np.abs(found.astype(np.float64) - _one(targets).reshape(found.shape).astype(np.float64)))
+
+    def labels(self, predictions: Tree, targets: Tree) -> Array | None:
+        """Return the predicted numbers: (rows, ...)."""
+        wanted = _one(targets)
+        return _one(predictions).reshape(wanted.shape).astype(wanted.dtype)
 
 
 def metric_of(task: Any, default: TaskMetric | None) -> TaskMetric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from cart_common.process.json_values import Json
 
@@ -57,8 +57,10 @@ class Trained:
     summary: Json
     rows: int = 0
     metric: Json = field(default_factory=ACCURACY.as_json)
+    rehearsed: int = 0
+    """Rows that it was trained on beside the new ones."""
     faults: Sequence[Json] = ()
-    """The ``place`` and ``reason`` of each row that is left out, counted over the rows and then the own rows."""
+    """The ``place`` and ``reason`` of each row that is left out, counted over the rows, the own and the old ones."""
     left_out: Sequence[str] = ()
     """Starter rows that are left out, as words."""
     ruined_value: float | None = None
@@ -151,6 +153,26 @@ class Epoch:
     """Mean loss of the epoch; None if it is not finite."""
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a training takes beside its new rows, so that the model does not forget.
+
+    Attributes:
+        old_rows: rows of earlier trainings.
+        labelled: how many of the task's evaluation rows, with what the model says of them before the training.
+        seed: decides which ones.
+    """
+
+    old_rows: Sequence[Row] = ()
+    labelled: int = 0
+    seed: int = 0
+
+    def named(self) -> Json:
+        """Return it as the command of a trainer names it."""
+        return {"old_rows": list(self.old_rows), "labelled": self.labelled, "seed": self.seed}
+
+
+NO_REHEARSAL: Final = Rehearsal()
 EpochReport = Callable[[Epoch], None]
 
 
@@ -172,9 +194,15 @@ class Trainer(Protocol):
         """Train on the starter rows."""
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        rehearsal: Rehearsal = NO_REHEARSAL,
     ) -> Trained:
-        """Train on these rows."""
+        """Train on these rows, with a rehearsal beside them."""
 
     async def score(self, base: Stored, payload: Path) -> Score:
         """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,7 +19,7 @@ from cart_common.process.json_values import Json
 
 from .aggregation.base import Contribution
 from .aggregation.registry import load_aggregator
-from .arrays import Array, TensorSpec, Tree, Weights, bytes_of, specs_of, widened
+from .arrays import Array, TensorSpec, Tree, Weights, bytes_of, joined, rows_in, specs_of, widened
 from .csv_rows import sample_rows
 from .failure_words import reason_in
 from .layout import Layout
@@ -29,6 +29,7 @@ from .paired_test import is_worse
 from .partition import Partition
 from .personal_layers import completed, personal_in, shared_part
 from .proportion import REFUSED_RATIO, largest_ratio
+from .rehearsal import drawn_rows, with_labels
 from .row_faults import Faults, array_faults, found_faults, measuring_faults
 from .row_losses import alike
 from .task import Row, Task
@@ -116,25 +117,48 @@ class TrainerCommands:
             "metric": self._metric.metric.as_json(),
         }
 
-    def train(self, base: Json, rows: list[Row], own_rows: list[Row], target: str) -> Steps[Json]:
-        """Train the base model on these rows and write it to the target; the base again if that has ruined it.
+    def train(
+        self,
+        base: Json,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: str,
+        old_rows: Sequence[Row] = (),
+        labelled: int = 0,
+        seed: int = 0,
+    ) -> Steps[Json]:
+        """Train the base model on these rows, with a rehearsal beside them, and write it to the target.
+
+        If that has ruined it, the base model is written again.
 
         Rows that spoil the training are left out, and named as ``faults``: their places count the rows, then the own
-        rows, with a reason for each.
+        rows, then the old rows, with a reason for each. What is rehearsed is not counted as ``rows``.
         """
         before = self.base(base)
-        weights, faults = (yield from self._trained(before, rows)) if rows else (before, {})
+        weights: Weights = before
+        found: Faults = {}
+        beside = 0
+        if rows:
+            labels = yield from self._labelled(before, drawn_rows(self._common_rows, labelled, seed))
+            weights, found = yield from self._trained(before, [*rows, *old_rows], labels)
+            beside = len(old_rows) - sum(place >= len(rows) for place in found)
+            beside += rows_in(labels) if labels else 0
+        faults = {place: reason for place, reason in found.items() if place < len(rows)}
         own_faults: Faults = {}
         if own_rows:
             own_faults = yield from measuring_faults(self._task, own_rows, self._attempts(weights))
-            own_rows = _without(own_faults, own_rows)
-        taught = _without(faults, rows)
-        ruined = (yield from self.ruin(before, weights, taught, own_rows)) if taught else None
-        written = yield from self._written(weights if ruined is None else before, own_rows, target)
-        named = {**faults, **{len(rows) + place: reason for place, reason in own_faults.items()}}
+        sound, taught = _without(own_faults, own_rows), _without(faults, rows)
+        ruined = (yield from self.ruin(before, weights, taught, sound)) if taught else None
+        written = yield from self._written(weights if ruined is None else before, sound, target)
+        named = {
+            **faults,
+            **{len(rows) + place: reason for place, reason in own_faults.items()},
+            **{len(own_rows) + place: reason for place, reason in found.items() if place >= len(rows)},
+        }
         return {
             **written,
             "rows": len(taught),
+            "rehearsed": beside,
             "faults": [{"place": place, "reason": named[place]} for place in sorted(named)],
             "ruined_value": ruined,
         }
@@ -270,9 +294,9 @@ class TrainerCommands:
     def _with_own_layers(self, weights: Weights, own: Weights) -> list[Array]:
         return completed(shared_part(weights, self._layout.personal), own, self._layout.personal)
 
-    def _trained(self, weights: Weights, rows: Sequence[Row]) -> Steps[tuple[Weights, Faults]]:
+    def _trained(self, weights: Weights, rows: Sequence[Row], beside: Sequence[Tree]) -> Steps[tuple[Weights, Faults]]:
         """Train on these rows; if that fails, on those that do not spoil it. Return the weights and the others."""
-        attempts = self._attempts(weights)
+        attempts = replace(self._attempts(weights), beside=beside)
         outcome = yield from attempts.outcome(rows)
         if not isinstance(outcome, Exception):
             return outcome, {}
@@ -281,6 +305,13 @@ class TrainerCommands:
         if isinstance(again, Exception):  # it is not the rows
             raise outcome
         return again, faults
+
+    def _labelled(self, weights: Weights, rows: Sequence[Row]) -> Steps[Sequence[Tree]]:
+        """Return the arrays of these rows, with what these weights say of them as targets; none if they cannot."""
+        if not rows:
+            return ()
+        arrays = self._task.arrays(rows)
+        return with_labels(self._metric, arrays, (yield Predict(weights, arrays[0])))
 
     def _attempts(self, weights: Weights) -> _Attempts:
         return _Attempts(self._task, weights, self._specs, self._layout)
@@ -341,6 +372,8 @@ class _Attempts:
     weights: Weights
     specs: Sequence[TensorSpec]
     layout: Layout
+    beside: Sequence[Tree] = ()
+    """Arrays that each training takes, too."""
 
     def answers(self, inputs: Any) -> Steps[Any]:
         """Predict."""
@@ -358,7 +391,7 @@ class _Attempts:
     def outcome(self, rows: Sequence[Row]) -> Steps[Weights | Exception]:
         """Train on these rows; return the weights, or what the training has raised."""
         try:
-            trained: Weights = yield Train(self.weights, *self.task.arrays(rows))
+            trained: Weights = yield Train(self.weights, *joined(self.task.arrays(rows), self.beside))
             return _usable(trained, self.specs, self.layout)
         except MemoryError:  # says nothing of the rows
             raise

@@ -83,6 +83,11 @@ class SimulatedCart:
         return bool(self._store.held_out_rows(1))
 
     @property
+    def set_aside_numbers(self) -> list[int]:
+        """The numbers of its rows that are set aside."""
+        return self._store.set_aside_numbers
+
+    @property
     def round_start(self) -> list[Array] | None:
         """The weights at the start of the round that has made the newest version by a mix; None if none has."""
         found = self._store.versions(3)
@@ -102,6 +107,7 @@ class SimulatedCart:
         rows: Sequence[Json],
         round_start: Sequence[Array] | None,
         known: Sequence[str],
+        set_aside: Sequence[int],
     ) -> None:
         """Take over the newest version of an earlier part of this run, and what had come by then."""
         # What the round before has trained is not needed any more: only that it has.
@@ -109,7 +115,7 @@ class SimulatedCart:
             replace(version, number=version.number - age, origin=Origin.LOCAL, file_name=f"earlier-{age}")
             for age in (2, 1)
         ]
-        self._store.go_on_from([*earlier, version] if round_start is not None else [version], rows)
+        self._store.go_on_from([*earlier, version] if round_start is not None else [version], rows, set_aside)
         self._files.write(self._versions.path_of(version), weights)
         if round_start is not None:
             self._files.write(self._versions.path_of(earlier[0]), round_start)

@@ -91,6 +91,10 @@ class SimulatedFleet:
         """Return what each cart remembers of models that it has mixed."""
         return [cart.known for cart in self._carts]
 
+    def set_aside(self) -> list[list[int]]:
+        """Return the numbers of each cart's rows that are set aside."""
+        return [cart.set_aside_numbers for cart in self._carts]
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return what attacks keep from one round to the next, and what momentum needs of the last round."""
         stale = self._stale_attacks()
@@ -106,12 +110,13 @@ class SimulatedFleet:
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
         known: Sequence[Sequence[str]],
+        set_aside: Sequence[Sequence[int]],
     ) -> None:
         """Take over the models of an earlier part of this run, and what had come by then."""
         for cart, version, weights in zip(self._carts, versions, models["cart"], strict=True):
             (start,) = models.get(f"start-{cart.number}", (None,))
-            marks = known[cart.number] if known else ()
-            cart.go_on_from(version, weights, came.get(cart.number, ()), start, marks)
+            marks, numbers = known[cart.number], set_aside[cart.number]
+            cart.go_on_from(version, weights, came.get(cart.number, ()), start, marks, numbers)
         for number, attack in self._stale_attacks().items():
             (attack.first,) = models.get(f"stale-{number}", (None,))
 

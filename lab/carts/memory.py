@@ -23,7 +23,9 @@ class MemoryStore:
     """What learning needs of a store (``LearningStore``), without a disk: rows, versions, and the newest round."""
 
     def __init__(self) -> None:
-        self._row_count = 0
+        # All that have come: eight bytes each, since a row is an object of the run's pool.
+        self._rows: list[Json] = []
+        self._gone: set[int] = set()
         self._waiting: deque[StoredRow] = deque()
         self._held_out: deque[StoredRow] = deque(maxlen=HELD_OUT_KEPT)
         self._versions: list[ModelVersion] = []
@@ -31,22 +33,29 @@ class MemoryStore:
 
     def add_rows(self, rows: Sequence[Json]) -> list[Json]:
         """Add rows that wait; return those that are not held out."""
-        added = [StoredRow(number, row, is_held_out(number)) for number, row in enumerate(rows, self._row_count + 1)]
-        self._row_count += len(added)
+        added = [StoredRow(number, row, is_held_out(number)) for number, row in enumerate(rows, len(self._rows) + 1)]
+        self._rows += rows
         self._waiting += added
         return [stored.row for stored in added if not stored.held_out]
 
     def row_count(self) -> int:
         """Return the number of rows, spent or not."""
-        return self._row_count
+        return len(self._rows)
 
-    def go_on_from(self, versions: Sequence[ModelVersion], rows: Sequence[Json]) -> None:
+    @property
+    def set_aside_numbers(self) -> list[int]:
+        """The numbers of the rows that are set aside."""
+        return sorted(self._gone)
+
+    def go_on_from(self, versions: Sequence[ModelVersion], rows: Sequence[Json], set_aside: Sequence[int]) -> None:
         """Make these the only versions, and these the rows that had come by then; the newest has spent its own."""
         trained_to = versions[-1].trained_to
-        numbered = ((number, row, is_held_out(number)) for number, row in enumerate(rows, 1))
-        # Most rows of earlier rounds are spent, and never asked for again.
+        self._rows, self._gone = list(rows), set(set_aside)
+        numbered = (
+            (number, row, is_held_out(number)) for number, row in enumerate(rows, 1) if number not in self._gone
+        )
+        # Of the spent rows only those that are held out are asked for as a whole.
         self._waiting += (StoredRow(*one) for one in numbered if one[2] or one[0] > trained_to)
-        self._row_count = len(rows)
         self._versions = list(versions)
         self._spend(trained_to)
 
@@ -62,15 +71,23 @@ class MemoryStore:
         """Return the newest held-out rows that are not waiting, newest first."""
         return list(self._held_out)[::-1][:limit]
 
+    def spent_rows(self, numbers: Sequence[int]) -> list[StoredRow]:
+        """Return those of the rows with these numbers that are spent, oldest first."""
+        version = self.current_version()
+        spent_to = version.trained_to if version else 0
+        found = sorted(number for number in numbers if 0 < number <= spent_to and number not in self._gone)
+        return [StoredRow(number, self._rows[number - 1], is_held_out(number)) for number in found]
+
     def set_aside(self, rows: Sequence[SetAsideRow]) -> None:
-        """Forget rows that spoil a training."""
-        gone = {row.sequence for row in rows}
-        self._waiting = deque(stored for stored in self._waiting if stored.sequence not in gone)
-        self._held_out = deque((stored for stored in self._held_out if stored.sequence not in gone), HELD_OUT_KEPT)
+        """Give out rows that spoil a training no more."""
+        self._gone |= {row.sequence for row in rows}
+        self._waiting = deque(stored for stored in self._waiting if stored.sequence not in self._gone)
+        held_out = (stored for stored in self._held_out if stored.sequence not in self._gone)
+        self._held_out = deque(held_out, HELD_OUT_KEPT)
 
     def add_version(self, version: ModelVersion) -> None:
         """Keep a version, and spend its rows."""
-        check_follows(version, self.current_version(), self._row_count)
+        check_follows(version, self.current_version(), self.row_count())
         self._versions.append(version)
         self._spend(version.trained_to)
 
@@ -83,7 +100,7 @@ class MemoryStore:
         return self._versions[::-1][:limit]
 
     def forget_model(self) -> None:
-        """Refuse: spent rows are not kept, so they could not wait again."""
+        """Refuse: no run forgets its models."""
         raise NotImplementedError
 
     def prune(self, versions: int, rounds: int) -> None:

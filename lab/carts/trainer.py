@@ -9,11 +9,13 @@ from cart_common.process.json_values import Json
 from child_cart.model.codec import CodecError
 from child_cart.model.task import Row
 from child_cart.model.trainer import (
+    NO_REHEARSAL,
     EpochReport,
     Initial,
     Judged,
     MixingRule,
     Offered,
+    Rehearsal,
     Score,
     Stored,
     Trained,
@@ -49,10 +51,17 @@ class LabTrainer:
         return Trained(**await self._result(self._commands.start(base.named(), own_rows, str(target))))
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        rehearsal: Rehearsal = NO_REHEARSAL,
     ) -> Trained:
-        """Train on these rows."""
-        return Trained(**await self._result(self._commands.train(base.named(), rows, own_rows, str(target))))
+        """Train on these rows, with a rehearsal beside them."""
+        steps = self._commands.train(base.named(), rows, own_rows, str(target), **rehearsal.named())
+        return Trained(**await self._result(steps))
 
     async def score(self, base: Stored, payload: Path) -> Score:
         """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""

@@ -120,6 +120,10 @@ class Baseline(ABC):
         """Return nothing."""
         return []
 
+    def set_aside(self) -> list[list[int]]:
+        """Return nothing."""
+        return []
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return nothing."""
         return {}
@@ -130,6 +134,7 @@ class Baseline(ABC):
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
         known: Sequence[Sequence[str]],
+        set_aside: Sequence[Sequence[int]],
     ) -> None:
         """Take over the models of an earlier part of this run."""
         self._models = list(models["cart"])

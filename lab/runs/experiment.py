@@ -109,8 +109,9 @@ class Experiment:
     def state(self) -> RunState:
         """Return where the run is, between two rounds."""
         models = {"cart": self._method.weights(), **self._references.models(), **self._method.remembered()}
+        method = self._method
         return RunState(
-            self.rounds_done, self._method.virtual_s(), self._method.versions(), models, self._method.known()
+            self.rounds_done, method.virtual_s(), method.versions(), method.known(), method.set_aside(), models
         )
 
     def close(self) -> None:
@@ -126,7 +127,7 @@ class Experiment:
         for number in range(1, state.rounds_done + 1):
             for cart, rows in self._rows_of(number).items():
                 came.setdefault(cart, []).extend(rows)
-        self._method.go_on_from(state.versions, state.models, came, state.known)
+        self._method.go_on_from(state.versions, state.models, came, state.known, state.set_aside)
         self._references.go_on_from(state.models)
         self.rounds_done = state.rounds_done
 

@@ -22,15 +22,17 @@ class RunState:
         rounds_done: rounds that have ended.
         virtual_s: the virtual time.
         versions: the newest version of each cart.
+        known: what each cart remembers of the models that have taken part in its mixes.
+        set_aside: the numbers of the rows that are set aside, of each cart.
         models: weights by who has them: ``cart`` one each, ``alone`` one an honest cart, ``all_data`` one.
     """
 
     rounds_done: int
     virtual_s: float
     versions: Sequence[ModelVersion]
+    known: Sequence[Sequence[str]]
+    set_aside: Sequence[Sequence[int]]
     models: Mapping[str, Sequence[Weights]]
-    known: Sequence[Sequence[str]] = ()
-    """What each cart remembers of the models that have taken part in its mixes; nothing where a method keeps none."""
 
     def fits(self, carts: int, specs: Sequence[TensorSpec]) -> bool:
         """Tell whether it is of this many carts, whose models have these arrays."""
@@ -38,7 +40,7 @@ class RunState:
         return (
             len(self.models.get("cart", ())) == carts
             and len(self.versions) in (0, carts)
-            and len(self.known) in (0, carts)
+            and len(self.known) == len(self.set_aside) == len(self.versions)
             and len(self.models.get("all_data", ())) == 1
             and all(specs_of(weights) == tuple(specs) for weights in models)
         )
@@ -55,6 +57,7 @@ class RunState:
             "virtual_s": self.virtual_s,
             "known": self.known,
             "versions": [asdict(version) for version in self.versions],
+            "set_aside": self.set_aside,
         }
         with replacing(path, PUBLIC) as partial, open(partial, "wb") as file:
             np.savez(file, head=np.array(json.dumps(head)), **arrays)  # type: ignore[arg-type]
@@ -87,4 +90,12 @@ class RunState:
                         raise ValueError(f"the array {name} is in a wrong place")
         models = {owner: [list(weights) for weights in zip(*arrays, strict=True)] for owner, arrays in stacked.items()}
         versions = [version_of(body) for body in head["versions"]]
-        return cls(int(head["rounds_done"]), float(head["virtual_s"]), versions, models, head.get("known", ()))
+        set_aside = [list(map(int, numbers)) for numbers in head["set_aside"]]
+        return cls(
+            int(head["rounds_done"]),
+            float(head["virtual_s"]),
+            versions,
+            [list(map(str, marks)) for marks in head["known"]],
+            set_aside,
+            models,
+        )

@@ -383,3 +383,28 @@ def test_a_row_that_is_set_aside_keeps_its_first_reason(reopen):
     store = reopen()
     store.clear()
     assert (store.set_aside_count(), store.set_aside_rows(9)) == (0, [])
+
+
+def test_spent_rows_are_given_again_by_their_numbers(reopen):
+    store = reopen()
+    store.record_rows("b", rows(12))
+    store.record_sale(SALE, rows(3, start=12))
+    store.record_sale(replace(SALE, sale_id="empty"), [])
+    store.record_rows("c", rows(9, start=15))
+    store.add_version(version(0))
+    assert store.spent_rows([1, 2]) == [], "none is spent yet"
+    store.add_version(version(1, trained_to=22))
+    store.set_aside([aside(7)])
+    store = reopen()
+    found = store.spent_rows([22, 2, 7, 10, 13, 15, 16, 0, 23, 24, 99])
+    assert [(one.sequence, one.row["n"], one.held_out) for one in found] == [
+        (number, number - 1, number == 10) for number in (2, 10, 13, 15, 16, 22)
+    ]
+    assert [(one.sale_id, one.sold_at) for one in found[1:5]] == [
+        ("", 0.0),
+        ("sale-1", 1.5),
+        ("sale-1", 1.5),
+        ("", 0.0),
+    ]
+    assert store.spent_rows([]) == []
+    assert [one.sequence for one in store.spent_rows(range(1, 40_001))] == [n for n in range(1, 23) if n != 7]

@@ -29,6 +29,7 @@ CASES = [
     {**HARD, "hostile": "0.2:sign-flip", "topology": "ring"},
     {"method": "fedavg", "churn": 0.2},
     {"topology": "exponential", "rows": 7},
+    {"rehearsal": "labels", "rehearsal_rows": 9, "churn": 0.2},
 ]
 
 

@@ -128,6 +128,7 @@ def test_both_stores_tell_the_same_after_any_rounds(tmp_path_factory, steps):
             given += count
             assert kept.waiting_rows(1000) == memory.waiting_rows(1000)
             assert kept.held_out_rows(7) == memory.held_out_rows(7)
+            assert kept.spent_rows(range(0, 99, 3)) == memory.spent_rows(range(0, 99, 3))
             assert kept.versions(9) == memory.versions(9)
             assert kept.waiting_count() == memory.waiting_count()
     finally:
@@ -139,7 +140,12 @@ def test_a_simulated_cart_goes_on_with_what_it_had_not_spent():
     whole.add_rows(rows(37))
     whole.add_version(version(0, 0))
     whole.add_version(version(1, 31))
-    later.go_on_from([version(1, 31)], rows(37))
+    whole.set_aside([SetAsideRow(number, {}, "wrong", 1.0) for number in (4, 20, 33)])
+    later.go_on_from([version(1, 31)], rows(37), whole.set_aside_numbers)
+    numbers = range(1, 38)
+    assert [one.sequence for one in whole.spent_rows(numbers)] == [n for n in range(1, 32) if n not in (4, 20)]
+    assert later.spent_rows(numbers) == whole.spent_rows(numbers)
+    assert later.set_aside_numbers == whole.set_aside_numbers
     assert later.waiting_rows(99) == whole.waiting_rows(99)
     assert later.held_out_rows(99) == whole.held_out_rows(99)
     assert later.current_version() == whole.current_version()

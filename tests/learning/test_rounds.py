@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,12 @@ from support.bridges.in_process import Bridge, running_bridge, until
 from support.carts.fake_trainer import FakeTrainer
 from support.carts.light_task import LightTask
 from support.carts.node import SIGNATURE, Node, model_of, running
+from support.processes.mongod import Mongod, need_mongod
 
 from cart_common.wire.messages import Role
 from child_cart.cart import build
 from child_cart.config import CartSettings
-from child_cart.db.records import Origin, Outcome, RoundRecord, Sale
+from child_cart.db.records import Origin, Outcome, RoundRecord, Sale, SetAsideRow
 from child_cart.learning.activity import Stage
 from child_cart.learning.collection import KnownModels
 from child_cart.model.trainer import Judged, Trained, TrainerError
@@ -149,6 +150,86 @@ async def test_rows_that_spoil_a_training_are_set_aside_and_never_come_back(lear
         await until(lambda: learner.ended(1))
         assert not [row for row in learner.trainer.trained_on if "bad" in row]
         assert learner.last_round().rows == 21
+
+
+@pytest.mark.parametrize("backend", ["embedded", "mongodb"])
+async def test_a_training_takes_rows_of_earlier_rounds_again_and_spends_none_twice(
+    bridge: Bridge, tmp_path: Path, backend: str
+) -> None:
+    with ExitStack() as stack:
+        store = {}
+        if backend == "mongodb":
+            need_mongod()
+            store = {"store": stack.enter_context(Mongod(tmp_path / "mongod")).url("cart")}
+        learner = Learner(bridge.url, tmp_path, rehearsal_rows=7, sharing="off", **store)
+        stack.callback(learner.close)
+        trainer = learner.trainer
+        async with running(learner):
+            async with learner.learning():
+                await until(lambda: learner.activity.stage is Stage.SERVING)
+                for number in (1, 2):
+                    learner.add_rows(20)
+                    await until(lambda number=number: learner.ended(number))
+                assert trainer.rehearsed[0] == [], "nothing is old yet"
+                assert [row["n"] for row in trainer.trained_on] == [n for n in range(1, 41) if n % 10]
+                # One that spoils the next training, though none before.
+                learner.store.set_aside([SetAsideRow(3, {"n": 3}, "it is bad", 1.0)])
+                trainer.failing = {"train"}
+                learner.add_rows(20)
+                await until(lambda: learner.ended(3))
+            trainer.failing = set()
+            async with learner.learning():  # a cart that was stopped before the commit point
+                await until(lambda: learner.ended(4))
+        assert len(trainer.rehearsed[1]) == len(trainer.rehearsed[2]) == 7
+        assert {row["n"] for row in trainer.rehearsed[1]} <= {n for n in range(1, 21) if n % 10}
+        assert {row["n"] for row in trainer.rehearsed[2]} <= {n for n in range(1, 41) if n % 10 and n != 3}
+        assert [row["n"] for row in trainer.trained_on] == [n for n in range(1, 61) if n % 10], "each once"
+        assert [learner.last_round().rows, learner.versions.newest.samples] == [18, 5 + 54]
+        assert learner.versions.newest.trained_to == 60
+
+
+async def test_an_old_row_that_spoils_a_training_is_set_aside(learner: Learner, bridge: Bridge, tmp_path: Path) -> None:
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+        rows = [entry.row for entry in learner.store.spent_rows([4])]
+        assert rows == [{"n": 4}]
+        learner.trainer.bad_old = {4}
+        learner.add_rows(10)
+        await until(lambda: learner.ended(2))
+        assert [(row.sequence, row.reason) for row in learner.store.set_aside_rows(9)] == [(4, "it is bad")]
+        assert learner.last_round().rows == 9
+        learner.add_rows(10)
+        await until(lambda: learner.ended(3))
+    assert 4 in [row["n"] for row in learner.trainer.rehearsed[1]]
+    assert 4 not in [row["n"] for row in learner.trainer.rehearsed[2]]
+
+
+async def test_labels_are_asked_for_instead_of_old_rows_and_no_more_than_the_model_has_learned_from(
+    bridge: Bridge, tmp_path: Path
+) -> None:
+    learner = Learner(bridge.url, tmp_path, rehearsal="labels", rehearsal_rows=20, sharing="off")
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        for number in (1, 2):
+            learner.add_rows(20)
+            await until(lambda number=number: learner.ended(number))
+    assert learner.trainer.rehearsed == [[], []]
+    assert learner.trainer.labelled == [5, 20], "five starter rows"
+    learner.close()
+
+
+async def test_no_row_is_taken_again_where_that_is_off(bridge: Bridge, tmp_path: Path) -> None:
+    learner = Learner(bridge.url, tmp_path, rehearsal_rows=0, sharing="off")
+    async with running(learner), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        for number in (1, 2):
+            learner.add_rows(20)
+            await until(lambda number=number: learner.ended(number))
+    assert learner.trainer.rehearsed == [[], []]
+    assert learner.trainer.labelled == [0, 0]
+    learner.close()
 
 
 async def test_one_long_bill_begins_no_round(bridge: Bridge, tmp_path: Path) -> None:

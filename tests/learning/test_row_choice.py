@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from child_cart.db.records import StoredRow
-from child_cart.learning.row_choice import ALWAYS_TAKEN, chosen_rows, judging_rows
+from child_cart.learning.row_choice import (
+    ALWAYS_TAKEN,
+    chosen_rows,
+    judging_rows,
+    rehearsal_numbers,
+    rehearsed_rows,
+)
 
 DATASET = 100
 DAY_S = 86_400
@@ -162,3 +168,47 @@ def test_no_day_and_no_sale_judges_more_than_its_share(
 
 def by_sequence(rows: list[StoredRow]) -> list[int]:
     return [row.sequence for row in rows]
+
+
+@given(st.integers(0, 5000), st.integers(0, 300))
+def test_rows_of_which_some_are_rehearsed_are_spent_and_not_held_out(spent_to: int, most: int) -> None:
+    numbers = rehearsal_numbers(spent_to, most)
+    assert numbers == sorted(set(numbers)) == rehearsal_numbers(spent_to, most)
+    assert all(0 < number <= spent_to and number % 10 for number in numbers)
+    assert min(most, spent_to - spent_to // 10) <= len(numbers) <= 4 * most
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", *"abcdefgh"]), st.integers(0, 3), st.integers(1, 40)), max_size=60),
+    st.integers(0, 200),
+    st.integers(0, 99),
+)
+def test_no_sale_is_rehearsed_more_than_its_share(sales: list[tuple[str, int, int]], most: int, seed: int) -> None:
+    candidates = rows_of(*sales)
+    taken = rehearsed_rows(candidates, most, seed)
+    assert taken == [row for row in candidates if row in taken] == rehearsed_rows(candidates, most, seed)
+    assert len(taken) <= most
+    share = max(1, -(-min(most, len(candidates)) // 10))
+    assert all(count <= share for sale_id, count in by_sale(taken).items() if sale_id)
+    from_programs = sum(not row.sale_id for row in candidates)
+    assert len(taken) >= min(most, from_programs)
+
+
+def test_all_past_times_are_rehearsed_alike() -> None:
+    taken: Counter[int] = Counter()
+    rounds = range(2000, 2400)
+    for spent_to in rounds:
+        past = rows_of(("", 0, spent_to))
+        candidates = [past[number - 1] for number in rehearsal_numbers(spent_to, 40)]
+        taken.update((row.sequence - 1) // 200 for row in rehearsed_rows(candidates, 40, spent_to))
+    first_ten = [taken[block] / len(rounds) for block in range(10)]
+    assert max(first_ten) < 1.25 * min(first_ten)
+    assert sum(taken.values()) == 40 * len(rounds)
+
+
+def test_a_flood_of_a_day_is_rehearsed_as_a_day() -> None:
+    honest = [(f"s{number}", 1 + number // 10, 3) for number in range(90)]
+    flood = [(f"f{number}", 20, 4) for number in range(300)]
+    taken = by_sale(rehearsed_rows(rows_of(*honest, *flood), 100, seed=1))
+    assert sum(taken.values()) == 100
+    assert sum(count for sale_id, count in taken.items() if sale_id.startswith("f")) == 10

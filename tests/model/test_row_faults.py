@@ -88,9 +88,9 @@ def train(tmp_path):
     steps = TrainerCommands(Points(), Partition(), None, 50, learner.weights(), ClassAccuracy(), Layout(), DISK)
     base = learner.carried_out(steps.initialise(str(tmp_path / "0.h5")))
 
-    def trained(rows, own_rows=()):
+    def trained(rows, own_rows=(), old_rows=()):
         named = {"path": str(tmp_path / "0.h5"), "digest": base["digest"]}
-        result = learner.carried_out(steps.train(named, rows, list(own_rows), str(tmp_path / "1.h5")))
+        result = learner.carried_out(steps.train(named, rows, list(own_rows), str(tmp_path / "1.h5"), old_rows))
         return result["rows"], {fault["place"]: fault["reason"] for fault in result["faults"]}
 
     trained.learner = learner
@@ -168,6 +168,14 @@ def test_a_row_that_cannot_measure_is_left_out_too(train):
         24: "its label is 5; the model has outputs for 0 to 1",
         27: "the model's answer to it is not finite: it may hold an extreme number",
     }
+
+
+def test_an_old_row_that_spoils_a_training_is_left_out_and_counted_as_none(train):
+    rows, own = [*points(4), {"z": 1}, *points(5)], [*points(2), {"z": 1}]
+    kept, faults = train(rows, own, [*points(3), {"x": [0.1, 0.2], "y": 5}])
+    assert kept == 9
+    assert faults.keys() == {4, 10 + 2, 10 + 3 + 3}
+    assert faults[16] == "its label is 5; the model has outputs for 0 to 1"
 
 
 def test_memory_that_runs_out_is_not_the_rows(train):

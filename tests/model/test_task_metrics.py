@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from child_cart.model.arrays import joined
 from child_cart.model.metric import ACCURACY, Metric, MetricDirection
+from child_cart.model.rehearsal import drawn_rows, with_labels
 from child_cart.model.task import KerasTask
 from child_cart.model.task_metrics import BinaryAccuracy, ClassAccuracy, MeanAbsoluteError, TaskMetric, metric_of
 
@@ -90,3 +92,52 @@ def test_words_have_name_value_and_unit():
 def test_a_metric_comes_back_from_json():
     assert Metric.of(ACCURACY.as_json()) == ACCURACY
     assert isinstance(MeanAbsoluteError(), TaskMetric)
+
+
+@pytest.mark.parametrize("targets", [RIGHT, RIGHT.reshape(-1, 1), np.eye(2, dtype=np.float32)[RIGHT]])
+def test_labels_of_classes_are_what_the_model_says_in_the_form_of_the_targets(targets):
+    labels = ClassAccuracy().labels(SCORES, targets)
+    assert (labels.shape, labels.dtype) == (targets.shape, targets.dtype)
+    assert ClassAccuracy().value(SCORES, labels) == 1.0
+    steps = ClassAccuracy().labels(SCORES.reshape(2, 2, 2), RIGHT.reshape(2, 2))
+    assert steps.tolist() == [[1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(("targets", "no"), [([1, 0, 0], 0), ([[1.0], [0.0], [0.0]], 0), ([1, -1, -1], -1)])
+def test_labels_of_one_unit_are_its_answers(targets, no):
+    labels = BinaryAccuracy().labels(np.array([[0.9], [0.6], [0.1]]), np.array(targets))
+    assert labels.ravel().tolist() == [1, 1, no]
+    assert labels.shape == np.shape(targets)
+
+
+def test_labels_of_numbers_are_the_numbers():
+    labels = MeanAbsoluteError().labels(np.array([[2.5], [1.0]], np.float32), np.array([1, 4.0]))
+    assert labels.tolist() == [2.5, 1.0]
+
+
+def test_a_metric_of_ones_own_gives_no_labels_unless_it_says_how():
+    class Own(ClassAccuracy):
+        labels = TaskMetric.labels
+
+    assert Own().labels(SCORES, RIGHT) is None
+    arrays = (SCORES, RIGHT, np.ones(4))
+    assert with_labels(Own(), arrays, SCORES) == ()
+    assert with_labels(ClassAccuracy(), (SCORES, (RIGHT, RIGHT)), (SCORES, SCORES)) == (), "of several outputs"
+    inputs, labels, weights = with_labels(ClassAccuracy(), (SCORES, {"out": RIGHT}, arrays[2]), [SCORES])
+    assert (inputs is SCORES, labels["out"].tolist(), weights is arrays[2]) == (True, [1, 0, 1, 0], True)
+
+
+def test_rows_of_both_are_joined_in_any_form():
+    first, second = ({"a": SCORES, "b": SCORES[:, 0]}, RIGHT), ({"a": SCORES[:2], "b": SCORES[:2, 0]}, RIGHT[:2])
+    inputs, targets = joined(first, second)
+    assert (inputs["a"].shape, inputs["b"].shape, targets.tolist()) == ((6, 2), (6,), [1, 0, 0, 0, 1, 0])
+    assert joined(first, ()) is first
+
+
+@pytest.mark.parametrize("most", [0, 3, 99])
+def test_rows_to_label_are_drawn_by_the_seed(most):
+    rows = [{"n": n} for n in range(20)]
+    drawn = drawn_rows(rows, most, 7)
+    assert drawn == drawn_rows(rows, most, 7)
+    assert len({row["n"] for row in drawn}) == len(drawn) == min(most, 20)
+    assert most != 3 or drawn != drawn_rows(rows, most, 8)

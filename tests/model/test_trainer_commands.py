@@ -85,6 +85,44 @@ def test_a_training_is_written_measured_and_summarised(base, tmp_path):
     assert not np.array_equal(written[0], START[0])
 
 
+def test_old_rows_are_trained_on_and_counted_as_none(base, tmp_path):
+    steps = commands().train(base, ROWS[:20], ROWS[:5], str(tmp_path / "1.h5"), ROWS[20:])
+    wanted = next(steps)
+    steps.close()
+    assert len(wanted.inputs) == len(ROWS)
+    result, _ = carried_out(commands().train(base, ROWS[:20], ROWS[:5], str(tmp_path / "1.h5"), ROWS[20:]))
+    assert (result["rows"], result["faults"]) == (20, [])
+    result, kinds = carried_out(commands().train(base, [], [], str(tmp_path / "2.h5"), ROWS))
+    assert Train not in kinds, "without new rows there is nothing to train on"
+
+
+def test_labels_of_the_old_model_are_trained_on_beside_the_rows_and_counted_as_none(base, tmp_path):
+    target = str(tmp_path / "1.h5")
+    steps = commands().train(base, ROWS[:20], [], target, labelled=7, seed=3)
+    asked = next(steps)
+    assert isinstance(asked, Predict)
+    LEARNER.set_weights(START)
+    says = np.eye(3, dtype=np.float32)[[2] * 7]
+    wanted = steps.send(says)
+    steps.close()
+    assert np.array_equal(wanted.inputs[20:], asked.inputs)
+    assert wanted.targets[20:].tolist() == [2] * 7, "not their own labels"
+    assert wanted.targets[:20].tolist() == TASK.arrays(ROWS[:20])[1].tolist()
+    result, _ = carried_out(commands().train(base, ROWS[:20], [], target, labelled=7, seed=3))
+    assert (result["rows"], result["rehearsed"], result["faults"]) == (20, 7, [])
+
+
+def test_a_metric_that_gives_no_labels_rehearses_none(base, tmp_path):
+    class Own(TaskMetric):
+        metric = Metric("distance", "", MetricDirection.LOWER)
+
+        def losses(self, predictions, targets):
+            return np.zeros(len(targets))
+
+    result, _ = carried_out(commands(metric=Own()).train(base, ROWS[:20], [], str(tmp_path / "1.h5"), labelled=7))
+    assert (result["rows"], result["rehearsed"]) == (20, 0)
+
+
 def test_a_training_without_rows_trains_nothing(base, tmp_path):
     result, kinds = carried_out(commands().train(base, [], [], str(tmp_path / "1.h5")))
     assert kinds == [Predict, Summarise]

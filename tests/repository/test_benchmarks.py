@@ -42,6 +42,7 @@ SMALL = {
     "footprint": "--rows 200 --threads 1 --rest 0",
     "laboratory": "--carts 10 --rounds 2",
     "personal_layers": "--carts 3 --rounds 2 --seeds 1",
+    "drift": "--carts 4 --rounds 2 --seeds 1 --rehearsal 30",
 }
 
 

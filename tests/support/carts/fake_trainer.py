@@ -7,12 +7,14 @@ import hashlib
 from pathlib import Path
 
 from child_cart.model.trainer import (
+    NO_REHEARSAL,
     Epoch,
     EpochReport,
     Initial,
     Judged,
     MixingRule,
     Offered,
+    Rehearsal,
     Row,
     Score,
     Stored,
@@ -33,6 +35,9 @@ class FakeTrainer:
         self.leaving_out: set[float] = set()
         self.keeping_own = False
         self.ruining = False
+        self.rehearsed: list[list[Row]] = []
+        self.labelled: list[int] = []
+        self.bad_old: set[int] = set()
         self.failing: set[str] = set()
         self.hold = asyncio.Event()
         self.hold.set()
@@ -48,11 +53,21 @@ class FakeTrainer:
         return Trained(self._write(target, 0.3), 0.3, {}, rows=5)
 
     async def train(
-        self, base: Stored, rows: list[Row], own_rows: list[Row], target: Path, report: EpochReport
+        self,
+        base: Stored,
+        rows: list[Row],
+        own_rows: list[Row],
+        target: Path,
+        report: EpochReport,
+        rehearsal: Rehearsal = NO_REHEARSAL,
     ) -> Trained:
         report(Epoch(1, 2, 0.5))
         await self._begin("train")
         places = [place for place, row in enumerate([*rows, *own_rows]) if "bad" in row]
+        before = len(rows) + len(own_rows)
+        places += [before + place for place, row in enumerate(rehearsal.old_rows) if row["n"] in self.bad_old]
+        self.rehearsed.append(list(rehearsal.old_rows))
+        self.labelled.append(rehearsal.labelled)
         faults = [{"place": place, "reason": "it is bad"} for place in places]
         kept = [row for row in rows if "bad" not in row]
         self.trained_on += kept
@@ -60,7 +75,14 @@ class FakeTrainer:
             before = float(base.path.read_text())
             return Trained(self._write(target, before), before, {}, len(kept), faults=faults, ruined_value=0.01)
         accuracy = min(float(base.path.read_text()) + 0.1, 1.0)
-        return Trained(self._write(target, accuracy), accuracy, {}, rows=len(kept), faults=faults)
+        return Trained(
+            self._write(target, accuracy),
+            accuracy,
+            {},
+            rows=len(kept),
+            rehearsed=len(rehearsal.old_rows),
+            faults=faults,
+        )
 
     async def score(self, base: Stored, payload: Path) -> Score:
         await self._begin("score")
