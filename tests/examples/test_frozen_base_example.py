@@ -3,9 +3,8 @@
 import pytest
 
 from child_cart.model.aggregation import average
-from child_cart.model.codec import encode
 from child_cart.model.partition import Partition
-from child_cart.model.precision import halved
+from child_cart.model.precision import Precision, payload_of
 from child_cart.model.task import TaskError
 from child_cart.model.trainer_commands import model_signature
 from examples.frozen_base import FrozenBase
@@ -26,7 +25,7 @@ def test_two_carts_learn_what_the_base_has_never_seen_and_send_the_head_alone(ta
     learner = task.build_learner()
     start = learner.weights()
     assert [array.shape for array in start] == [(WIDTH, 5), (5,)]
-    assert len(encode(halved(start))) < task.path.stat().st_size / 30
+    assert len(payload_of(start, Precision.HALF)) < task.path.stat().st_size / 30
     inputs, targets = task.arrays(task.test_rows())
 
     def value(weights):
