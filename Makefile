@@ -40,7 +40,7 @@ lint: .venv/test.stamp
 	$(BIN)/lint-imports
 
 bench: .venv/test.stamp
-	@for name in averaging precision messages sealing relay transfer lines slow_receivers hostile_members hostile_peers latency round idle store store_timeout csv_rows watching pages hostile_shoppers footprint large_model dht laboratory drift lab_against_carts lab_against_flower; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in averaging precision messages sealing relay transfer lines slow_receivers hostile_members hostile_peers latency round idle store store_timeout csv_rows watching pages hostile_shoppers footprint large_model dht laboratory drift personal_layers lab_against_carts lab_against_flower learning hostile_learning; do echo; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 audit:
 	@sh .ci/audit

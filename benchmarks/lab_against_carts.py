@@ -82,7 +82,14 @@ def real(config: RunConfig, measurer: Measurer, cluster_size: int, folder: Path)
         _, port = stack.enter_context(bridge_process())
         flags = ["--task", lab.task, "--starter-rows", "0", "--dataset-size", "10000"]
         flags += ["--cluster-size", str(cluster_size), "--trainer-idle-s", "3600", "--give-again-s", "0"]
-        flags += ["--weighting", lab.aggregator, "--answer-timeout-s", "120", "--join-wait-s", "60"]
+        flags += [
+            "--aggregator",
+            config.cart_settings(cluster_size).aggregator,
+            "--answer-timeout-s",
+            "120",
+            "--join-wait-s",
+            "60",
+        ]
         folders = [folder / f"cart-{number}" for number in range(lab.carts)]
         carts = [stack.enter_context(MeasuredCart(one, *flags, bridge=f"ws://127.0.0.1:{port}")) for one in folders]
         for cart in carts:

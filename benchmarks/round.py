@@ -40,6 +40,10 @@ def collects_from(peers: int) -> dict[str, int]:
     return {"cluster_size": peers, "min_peers": peers, "cluster_wait_s": 60}
 
 
+RECEIVED = ("ACCEPTED", "KNOWN_ALREADY", "LEFT_OUT")
+"""Reasons of verdicts on models that have come whole; a peer may give the version before, if it has not trained yet."""
+
+
 class RoundCart(MeasuredCart):
     """A cart whose rounds the benchmark starts, one row each."""
 
@@ -102,9 +106,9 @@ def timing_of(record: dict[str, Any], transfers: Sequence[dict[str, Any]], peers
     """Return the timing of a round.
 
     Raises:
-        RuntimeError: if the round did not average with all its peers.
+        RuntimeError: if the round did not average, or did not receive the models of all its peers.
     """
-    if record["outcome"] != "AGGREGATED" or any(entry["reason"] != "ACCEPTED" for entry in record["verdicts"]):
+    if record["outcome"] != "AGGREGATED" or any(entry["reason"] not in RECEIVED for entry in record["verdicts"]):
         raise RuntimeError(f"a round failed: {record}")
     phases = record["phase_s"]
     last = [entry for entry in transfers if entry["direction"] == "IN"][:peers]
@@ -149,7 +153,8 @@ def all_collect(carts: list[RoundCart]) -> list[Timing]:
 
 def timed(carts: list[RoundCart], peers: int) -> list[Timing]:
     """Start a round of each of these carts, and return the timing of each."""
-    for cart in carts:
+    # The first cart has the models of all others already: it begins last, when these have new ones.
+    for cart in reversed(carts):
         cart.start_round()
     return [timing_of(cart.ended_round(), cart.ask("GET", "/api/status")["transfers"], peers) for cart in carts]
 

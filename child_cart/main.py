@@ -25,6 +25,7 @@ from cart_common.wire.fleet_key import Secret, as_text, bridge_token, new_key
 from child_cart import command_line
 from child_cart.cart import Cart, build
 from child_cart.config import CartSettings, check
+from child_cart.model.aggregation.registry import check_loads
 from child_cart.model.task import Task, load_task
 
 __all__ = ["mainFunc"]
@@ -112,6 +113,7 @@ def run(settings: CartSettings) -> None:
     raise_malloc_thresholds()
     raise_open_file_limit()
     task = load_task(settings.task)
+    check_loads(settings.aggregator)
     folder = claimed(Path(settings.data_dir), "cart", DATA_NAMES)
     with folder as held, asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(settings, task, held))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from cart_common.process.settings import SettingError, option
+from child_cart.config import CartSettings
 
-MOST_CLUSTER: Final = 3
+MOST_CLUSTER: Final = CartSettings.cluster_size
 SELLING_TASK: Final = "shopping"
 """The task whose rows are sold as bills; the rows of other tasks are sent as they are."""
 
@@ -56,16 +57,10 @@ def check(settings: DemoSettings) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings of a task's carts: starter rows, rows per round, and how models are accepted and weighted."""
+    """The settings of a task's carts: starter rows and rows per round. All others are those that users get."""
 
     starter_rows: int
     dataset_size: int
-    # Uniform, because all carts have seen the same number of rows, and a cart that has just trained on its own few
-    # months or digits, and has partly forgotten the others, contributes the most. Weighting by accuracy reduces exactly
-    # this contribution (digits after 5 rounds: 0.842 to 0.882 from cart to cart; uniform: 0.892 on all). For the same
-    # reason a cart accepts models that are far less accurate than its own.
-    weighting: str = "uniform"
-    accept_backward: float = 75.0
 
 
 # Measured with 4 carts. A partition of digits has about 350 rows. After 200 starter rows the models know their own

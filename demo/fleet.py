@@ -113,8 +113,6 @@ def cart_arguments(settings: DemoSettings, plan: Plan, number: int, folder: Path
         "dataset-size": plan.dataset_size,
         "cluster-size": min(settings.carts - 1, MOST_CLUSTER),
         "min-peers": 1,
-        "weighting": plan.weighting,
-        "accept-backward": plan.accept_backward,
     }
     if settings.data:
         flags["data"] = starter_file(folder, number)

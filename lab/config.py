@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from cart_common.process.settings import SettingError, field_named, option, option_of, parse_value
 from child_cart.config import CartSettings, check
-from child_cart.model.aggregation.registry import DEFAULT_RULE, RULES
 
 METHODS: Final = ("carts", "fedavg", "dpsgd", "epidemic")
 HOSTILE_KINDS: Final = (
@@ -22,7 +21,13 @@ HOSTILE_KINDS: Final = (
     "stale",
     "nan",
     "sleeper",
+    "sleeper-2",
+    "sleeper-5",
+    "sleeper-10",
+    "sleeper-100",
+    "sleeper-1000",
     "alie",
+    "absent",
 )
 """The names of the attacks in ``lab.conditions``, of which settings know nothing else."""
 ENGINES: Final = ("auto", "vectorised", "one-by-one", "ray")
@@ -43,9 +48,9 @@ class LabSettings:
         "divides its starter rows), or auto: iid with --data, else own",
     )
     topology: str = option(
-        "clusters:3", "whom a cart asks in a round: clusters:N (N at random), ring, full, exponential"
+        f"clusters:{CartSettings.cluster_size}",
+        "whom a cart asks in a round: clusters:N (N at random), ring, full, exponential",
     )
-    aggregator: str = option(DEFAULT_RULE, "how a cart weighs the models that it averages", choices=tuple(RULES))
     method: str = option(
         "carts",
         "how they learn together: carts, as real carts do, or for comparison fedavg, dpsgd or epidemic",
@@ -74,8 +79,8 @@ SHOWN: Final = ("ray_address", "tensorboard", "mlflow")
 """The settings that change where a run is computed or shown, not what comes out."""
 PLACES: Final = ("engine", *SHOWN)
 """The settings with which a run may go on elsewhere."""
-# Set from the lab's own: rows, topology and aggregator.
-_DERIVED: Final = ("dataset_size", "cluster_size", "weighting")
+# Set from the lab's own: rows and topology.
+_DERIVED: Final = ("dataset_size", "cluster_size")
 _OWN: Final = tuple(fields(LabSettings))
 CART: Final = tuple(entry for entry in LEARNING if entry.name not in _DERIVED)
 """The settings of a cart that a run has by their own names."""
@@ -165,8 +170,7 @@ class RunConfig:
         values = {
             "dataset_size": self.lab.rows,
             "cluster_size": cluster_size,
-            "weighting": self.lab.aggregator,
-            # What a cart has averaged, what it had trained before, and what it trained that from: a hostile one sends
+            # What a cart has mixed, what it had trained before, and what it trained that from: a hostile one sends
             # what its attack makes of the two last ones.
             "keep_versions": 3,
             "keep_rounds": 1,

@@ -41,6 +41,8 @@ class Option:
     """True for several values, separated by commas; the flag may also be given several times."""
     secret: bool = False
     """True if a value may hold a password, which is never shown."""
+    formerly: str = ""
+    """The name that it had in an earlier version, under which it can still be given."""
     check: Callable[[Any], str | None] | None = None
     """Takes the value and returns None, or what it must be instead, as words that complete "it must be …"."""
 
@@ -116,6 +118,12 @@ def check_values(settings: Any, prefix: str) -> None:
             raise SettingError(f"{name} is {value!r}; it must be {must_be}.")
 
 
+def _names(entry: Field[Any]) -> list[str]:
+    """Return the name of a setting, and the one that it had in an earlier version, if it had another."""
+    formerly = option_of(entry).formerly
+    return [entry.name, formerly] if formerly else [entry.name]
+
+
 def _range_words(declared: Option) -> str:
     low, high = (None if bound is None else f"{bound:.16g}" for bound in (declared.minimum, declared.maximum))
     if low is not None and high is not None:
@@ -157,7 +165,7 @@ class CommandLine(argparse.ArgumentParser):
                 f"{declared.help} (default: {default})".replace("%", "%%") if entry in in_help else argparse.SUPPRESS
             )
             self.add_argument(
-                flag_name(entry.name),
+                *map(flag_name, _names(entry)),
                 action="append" if declared.listed else "store",
                 metavar="|".join(declared.choices) or str(entry.type).upper(),
                 help=words,
@@ -186,12 +194,13 @@ class CommandLine(argparse.ArgumentParser):
         values: dict[str, Any] = {}
         for entry in self._declared:
             assert entry.default is not MISSING
-            variable = variable_name(self._prefix, entry.name)
+            variables = [variable_name(self._prefix, name) for name in _names(entry)]
+            variable = next((name for name in variables if environ.get(name, "") != ""), None)
             if hasattr(given, entry.name):
                 typed = getattr(given, entry.name)
                 text = ",".join(typed) if option_of(entry).listed else typed
                 values[entry.name] = parse_value(entry, text, flag_name(entry.name))
-            elif environ.get(variable, "") != "":
+            elif variable is not None:
                 values[entry.name] = parse_value(entry, environ[variable], variable)
         return given, values
 

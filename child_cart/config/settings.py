@@ -11,7 +11,7 @@ from cart_common.process.settings import SettingError, check_values, option
 from cart_common.wire.records import is_bridge_url
 
 from ..db.ownership import is_mongodb, is_store
-from ..model.aggregation.registry import DEFAULT_RULE, RULES
+from ..model.aggregation.registry import DEFAULT_AGGREGATOR, NAMES, check_aggregator
 from ..model.partition import Partition
 from ..network.bridge_selection import MOST_BRIDGES
 from ..transfers.limits import ExchangeLimits
@@ -181,7 +181,7 @@ class CartSettings:
         learning=True,
     )
     cluster_size: int = option(
-        3, "peers to ask for their models in a round", minimum=1, maximum=256, live=True, learning=True
+        6, "peers to ask for their models in a round", minimum=1, maximum=256, live=True, learning=True
     )
     min_peers: int = option(1, "peers without which a round waits", minimum=1, maximum=256, live=True, learning=True)
     accept_backward: float = option(
@@ -200,8 +200,21 @@ class CartSettings:
         live=True,
         learning=True,
     )
-    weighting: str = option(
-        DEFAULT_RULE, "what models are weighted by in the average", choices=tuple(RULES), live=True, learning=True
+    aggregator: str = option(
+        DEFAULT_AGGREGATOR,
+        f"how received models are mixed with the cart's own: {NAMES}",
+        formerly="weighting",
+        live=True,
+        learning=True,
+        check=check_aggregator,
+    )
+    momentum: float = option(
+        0.7,
+        "part of what the last round has changed that is added to the next mix (SlowMo); 0 for none",
+        minimum=0,
+        maximum=0.95,
+        live=True,
+        learning=True,
     )
     cluster_wait_s: float = option(
         60.0,
@@ -212,7 +225,9 @@ class CartSettings:
         learning=True,
     )
     # Two at least: where the newest file is damaged, the one before takes its place.
-    keep_versions: int = option(5, "weights files to keep, the newest ones", minimum=2, maximum=10_000, live=True)
+    keep_versions: int = option(
+        5, "weights files to keep, the newest ones; momentum keeps 3", minimum=2, maximum=10_000, live=True
+    )
     keep_rounds: int = option(
         1000, "records of rounds to keep, with those of their versions", minimum=1, maximum=1_000_000, live=True
     )
@@ -226,7 +241,7 @@ class CartSettings:
     tell_samples: str = option(
         "off",
         "whether peers are told on how many rows a model was trained, sealed, as the largest power of two in it; with "
-        "weighting samples it counts at most as their own",
+        "the aggregator samples it counts at most as their own",
         choices=("on", "off"),
         live=True,
         learning=True,

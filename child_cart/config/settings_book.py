@@ -53,6 +53,9 @@ class SettingsBook:
             raise SettingError(f"{name} can only be set when the cart starts.")
         with self._lock:
             changes = self._store.settings()
+            formerly = option_of(entry).formerly
+            if formerly and changes.pop(formerly, None) is not None:
+                self._store.put_setting(formerly, None)
             changes.pop(name, None)
             if value is not None:
                 changes[name] = str(parse_value(entry, value, name))
@@ -86,9 +89,12 @@ class SettingsBook:
         ]
 
     def _with_changes(self, changes: dict[str, str]) -> CartSettings:
-        known = {entry.name: entry for entry in fields(CartSettings)}
-        # A change kept by another version of the program may name a setting that is gone.
-        parsed = {name: parse_value(known[name], text, name) for name, text in changes.items() if name in known}
+        # A change kept by another version of the program may name a setting that is gone, or has another name now.
+        parsed = {}
+        for entry in fields(CartSettings):
+            text = changes.get(entry.name, changes.get(option_of(entry).formerly))
+            if text is not None:
+                parsed[entry.name] = parse_value(entry, text, entry.name)
         return replace(self._start, **parsed)
 
     def _at_start(self, changes: dict[str, str]) -> CartSettings:

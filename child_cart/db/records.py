@@ -123,6 +123,7 @@ class Outcome(StrEnum):
     """How a round ended."""
 
     AGGREGATED = "AGGREGATED"
+    KEPT_OWN = "KEPT_OWN"
     NONE_ACCEPTED = "NONE_ACCEPTED"
     NOT_ENOUGH_PEERS = "NOT_ENOUGH_PEERS"
     BRIDGE_AWAY = "BRIDGE_AWAY"
@@ -159,12 +160,15 @@ class RoundRecord:
     verdicts: tuple[Verdict, ...] = ()
     new_version: int | None = None
     new_value: float | None = None
+    """Of the mix; where the cart kept its own, there is no new version, and this is what it did not take."""
     phase_s: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     sentence: str = ""
     ended_at: float | None = None
     metric: Json = field(default_factory=lambda: dict(ACCURACY))
     """Name, unit and direction of the values."""
+    ruined_value: float | None = None
+    """After the training, if that ruined the model; the model from before it is then the local version."""
 
 
 def is_id(value: object) -> TypeGuard[str]:

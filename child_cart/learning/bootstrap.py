@@ -113,19 +113,25 @@ class Bootstrap:
         if not self._sharing.is_on:
             self._activity.note("Starting without peers: sharing is paused.")
             return
-        collection = Collection(self._peers, self._trainer, lambda _: VerdictReason.ACCEPTED, self._note)
+        base = self._versions.stored()
+        collection = Collection(self._peers, self._trainer, base, (), lambda _: VerdictReason.ACCEPTED, self._note)
         try:
             async with asyncio.timeout(self._book.current.join_wait_s):
                 await self._wait_attached()
             self._sharing.become(Role.KERNEL)
             await collection.ask(await self._peers.find_cluster(self._book.current.cluster_size, minimum=1))
-            if collection.accepted:
-                metric = Metric.of(self._versions.newest.metric)
-                best = max(collection.accepted, key=lambda model: metric.weight(model.value))
+            metric = Metric.of(self._versions.newest.metric)
+            for model in sorted(collection.accepted, key=lambda model: -metric.weight(model.value)):
                 target = self._versions.new_target()
-                adopted = await self._trainer.adopt(best.path, [], target)
-                version = await in_thread(self._versions.add, Origin.JOINED, target, adopted)
-                self._activity.note(f"Took over a peer's model, {metric.words(version.value)}.")
+                judged = await self._trainer.adopt(base, model.path, target)
+                if judged.trained is not None:
+                    version = await in_thread(self._versions.add, Origin.JOINED, target, judged.trained)
+                    self._activity.note(f"Took over a peer's model, {metric.words(version.value)}.")
+                    break
+                self._activity.note(
+                    f"The model of cart {model.peer[:8]} is worse than an untrained one and is not taken over: "
+                    f"{metric.words(judged.own_value)} → {metric.figure(judged.value)}."
+                )
         except (TimeoutError, NotEnoughPeers, TransferError) as reason:
             self._activity.note(f"Starting without peers: {str(reason) or 'no bridge has taken this cart in yet.'}")
         finally:
@@ -157,6 +163,12 @@ def check_folder(versions: Versions, task: Task, settings: CartSettings, folder:
         raise SettingError(
             f"The data folder {folder} holds a model of the task {current.task!r}, not {task.name!r}. "
             "Give this task a folder of its own with --data-dir (CART_DATA_DIR)."
+        )
+    if versions.has_other_personal_layers(getattr(task, "personal_layers", ())):
+        raise SettingError(
+            f"The data folder {folder} holds a model with other personal layers than the task {task.name!r} has now. "
+            "Name those again, or forget the model with the command reset and learn anew: sales and rows are kept, "
+            "and all rows wait again."
         )
     if settings.data and (current is None or current.origin in BEFORE_STARTER):
         check_file(task, Path(settings.data))

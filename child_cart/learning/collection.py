@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,29 +12,58 @@ from typing import Final
 from cart_common.wire.messages import Code
 
 from ..db.records import Verdict
-from ..model.trainer import Score, Trainer
+from ..model.trainer import Offered, Score, Stored, Trainer
 from ..model.verdict import VerdictReason
 from ..transfers.assembly import TransferError
 from ..transfers.incoming import Received
 from ..transfers.peer_discovery import FoundCluster, Peer, Peers
 
+MOST_KNOWN: Final = 4096
+KNOWN_CHARS: Final = 16
 # These codes say nothing about a peer's model: its link, its bridge or this cart's own link was lost.
 BROKEN: Final = (Code.LINK_LOST, Code.PEER_LEFT)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A received model that takes part.
+    """A received model that may take part in the mix.
 
     Attributes:
+        peer: id of its cart.
         path: its payload file.
-        value: measured on this cart; None if it was not.
-        samples: rows that it was trained on, as its peer says; None if it does not.
+        digest: of its bytes.
+        value: on the common evaluation rows; None if the task has none.
+        samples: rows that its peer claims; None if it claims none.
     """
 
+    peer: str
     path: Path
+    digest: str
     value: float | None
     samples: int | None
+
+    def offered(self) -> Offered:
+        """Return it as a trainer takes it."""
+        return Offered(self.path, self.samples)
+
+
+class KnownModels:
+    """The models that have taken part in mixes: one that a peer gives again, as it is, teaches nothing new."""
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, digest: object) -> bool:
+        return isinstance(digest, str) and digest[:KNOWN_CHARS] in self._digests
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
+
+    def add(self, digest: str) -> None:
+        """Know a model from now on; of very many the oldest are forgotten."""
+        self._digests[digest[:KNOWN_CHARS]] = None
+        if len(self._digests) > MOST_KNOWN:
+            self._digests.popitem(last=False)
 
 
 class Collection:
@@ -42,6 +72,8 @@ class Collection:
     Args:
         peers: fetches models.
         trainer: checks and scores them.
+        base: the own model, which they are compared with, and from which they get their personal arrays.
+        known: models that are not taken again.
         judge: decides by the measured value; None if there is none.
         on_verdict: gets each verdict at once.
     """
@@ -50,14 +82,19 @@ class Collection:
         self,
         peers: Peers,
         trainer: Trainer,
+        base: Stored,
+        known: Container[str],
         judge: Callable[[float | None], VerdictReason],
         on_verdict: Callable[[Verdict], Awaitable[None]],
     ) -> None:
         self._peers = peers
         self._trainer = trainer
+        self._base = base
+        self._known = known
         self._judge = judge
         self._on_verdict = on_verdict
         self.accepted: list[Accepted] = []
+        self._taken: set[str] = set()
         self._lost = 0
 
     @property
@@ -95,14 +132,28 @@ class Collection:
             return
         reason = None
         try:
-            score = await self._trainer.score(received.path)
-            reason = score.reason or self._judge(score.value)
+            score = await self._score(received)
+            reason = score.reason or self._judged(score, received)
             await self._on_verdict(_verdict(peer.cart_id, received, score, reason))
         finally:
             if reason is VerdictReason.ACCEPTED:
-                self.accepted.append(Accepted(received.path, score.value, received.offer.samples))
+                offer = received.offer
+                self.accepted.append(Accepted(peer.cart_id, received.path, offer.digest, score.value, offer.samples))
             else:
                 received.path.unlink(missing_ok=True)
+
+    async def _score(self, received: Received) -> Score:
+        if received.offer.digest in self._known:
+            return Score(reason=VerdictReason.KNOWN_ALREADY)
+        return await self._trainer.score(self._base, received.path)
+
+    def _judged(self, score: Score, received: Received) -> VerdictReason:
+        if received.offer.digest in self._taken:
+            return VerdictReason.KNOWN_ALREADY
+        reason = self._judge(score.value)
+        if reason is VerdictReason.ACCEPTED:
+            self._taken.add(received.offer.digest)
+        return reason
 
     def close(self) -> None:
         """Remove the files of the accepted models: they are averaged, or not needed any more."""
@@ -120,6 +171,9 @@ SENTENCES = {
     ),
     VerdictReason.NOT_FINITE: "It holds or predicts numbers that are infinite or none at all.",
     VerdictReason.HUGE_WEIGHTS: "It holds weights far beyond what training gives.",
+    VerdictReason.OUT_OF_PROPORTION: "It has units far larger than any of this cart's model.",
+    VerdictReason.KNOWN_ALREADY: "The very same model has taken part before, or comes from another cart, too.",
+    VerdictReason.LEFT_OUT: "The mix is better without it.",
 }
 
 

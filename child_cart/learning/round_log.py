@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from ..db.store import LearningStore
 from ..model.metric import Metric
 from ..model.verdict import VerdictReason
 from .activity import Activity
+from .collection import SENTENCES
 
 
 class RoundLog:
@@ -97,6 +98,20 @@ class RoundLog:
         measured = "" if verdict.value is None else f" at {metric.words(verdict.value)}"
         word = "accepted" if verdict.reason == VerdictReason.ACCEPTED else f"dropped ({verdict.reason})"
         self._activity.note(f"Model of cart {verdict.peer[:8]} {word}{measured}: {verdict.sentence}")
+
+    async def leave_out(self, peers: Collection[str]) -> None:
+        """Change the verdicts on accepted models of these peers: they took no part in the mix."""
+        if not peers:
+            return
+        verdicts = [
+            replace(verdict, reason=VerdictReason.LEFT_OUT, sentence=SENTENCES[VerdictReason.LEFT_OUT])
+            if verdict.peer in peers and verdict.reason == VerdictReason.ACCEPTED
+            else verdict
+            for verdict in self.present.verdicts
+        ]
+        await self.save(verdicts=tuple(verdicts))
+        self.verdicts[str(VerdictReason.ACCEPTED)] -= len(peers)
+        self.verdicts[str(VerdictReason.LEFT_OUT)] += len(peers)
 
     async def end(self, outcome: Outcome, sentence: str) -> None:
         """Save how the round has ended."""

@@ -17,22 +17,20 @@ from cart_common.process.tasks import in_thread
 from cart_common.wire.messages import Role
 
 from ..config import SettingsBook
-from ..db.records import ModelVersion, Origin, Outcome, SetAsideRow, StoredRow
+from ..db.records import Origin, Outcome, SetAsideRow, StoredRow
 from ..db.store import LearningStore
-from ..model.aggregation.base import ModelFacts
-from ..model.aggregation.registry import RULES
 from ..model.metric import Metric
-from ..model.trainer import Rehearsal, Trainer, TrainerError
+from ..model.trainer import MixingRule, Rehearsal, Trainer, TrainerError
 from ..model.verdict import AcceptWindow
 from ..transfers.assembly import TransferError
 from ..transfers.bridge_requests import NotEnoughPeers
 from ..transfers.peer_discovery import FoundCluster, Peers
 from .activity import Activity, Stage, listed
-from .collection import Accepted, Collection
+from .collection import Accepted, Collection, KnownModels
 from .round_log import RoundLog
 from .row_choice import chosen_rows, judging_rows, rehearsal_numbers, rehearsed_rows
 from .sharing import Sharing
-from .versions import Versions, measured_words
+from .versions import FILES_FOR_MOMENTUM, Versions, measured_words
 
 OWN_EVALUATION_ROWS: Final = 200
 HELD_OUT_READ: Final = 2000
@@ -63,6 +61,7 @@ class Rounds:
 
     Attributes:
         log: the record of the present round, and counts of the earlier ones.
+        known: models that have taken part in its mixes.
         sharing: what the cart is to its peers.
         wake: set it when rows have come or settings have changed.
     """
@@ -85,6 +84,7 @@ class Rounds:
         self._activity = activity
         self._retry = Backoff(RETRY_FIRST_S, FAILED_CAP_S)
         self._train_now = False
+        self.known = KnownModels()
         self.sharing = sharing
         self.log = RoundLog(store, activity)
         self.wake = asyncio.Event()
@@ -130,10 +130,9 @@ class Rounds:
             if self.log.present.local_version is None:
                 await self._train()
             self._check_sharing()
-            own_rows = await self._judging()
             collection = self._collection()
             await self._collect(collection)
-            await self._average(collection.accepted, own_rows)
+            await self._mix(collection.accepted)
         except _NoCluster as none:
             await self.log.end(none.outcome, str(none))
         except TrainerError as error:
@@ -146,7 +145,8 @@ class Rounds:
             self.sharing.become(Role.SHELL)
             self._activity.move_to(Stage.SERVING)
         settings = self._book.current
-        await in_thread(self._versions.remove_old, settings.keep_versions, settings.keep_rounds)
+        files = max(settings.keep_versions, FILES_FOR_MOMENTUM if settings.momentum else 0)
+        await in_thread(self._versions.remove_old, files, settings.keep_rounds)
         return self.log.present.outcome
 
     async def _train(self) -> None:
@@ -175,8 +175,19 @@ class Rounds:
         self._activity.note(
             f"Trained on {trained.rows} rows{left_out}{again}: version {version.number}, {measured_words(version)}."
         )
+        if trained.ruined_value is not None:
+            metric = Metric.of(version.metric)
+            self._activity.note(
+                f"The training is not kept: it ruined the model, {metric.words(version.value)} → "
+                f"{metric.figure(trained.ruined_value)}. Version {version.number} is the model from before it; the "
+                f"{trained.rows} rows are spent."
+            )
         await self.log.save(
-            local_version=version.number, local_value=version.value, metric=version.metric, rows=trained.rows
+            local_version=version.number,
+            local_value=version.value,
+            metric=version.metric,
+            rows=trained.rows,
+            ruined_value=trained.ruined_value,
         )
 
     async def _rehearsed(self) -> tuple[list[StoredRow], int]:
@@ -222,33 +233,48 @@ class Rounds:
                 return
             self._activity.note("The link broke before any peer had answered.")
 
-    async def _average(self, accepted: list[Accepted], own_rows: list[Json]) -> None:
+    async def _mix(self, accepted: list[Accepted]) -> None:
         asked = len(self.log.present.verdicts)
         if not accepted:
             await self.log.end(Outcome.NONE_ACCEPTED, f"None of the {asked} models that were asked for was accepted.")
             return
         self._activity.move_to(Stage.AVERAGING)
-        target = self._versions.new_target()
-        base = self._versions.newest
+        target, base, settings = self._versions.new_target(), self._versions.newest, self._book.current
         metric = Metric.of(base.metric)
-        own_share, shares = shares_of(self._book.current.weighting, base, accepted)
-        received = [(model.path, share) for model, share in zip(accepted, shares, strict=True)]
+        earlier = await in_thread(self._versions.last_starts) if settings.momentum else None
+        rule = MixingRule(settings.aggregator, settings.momentum, earlier)
+        offered = [model.offered() for model in accepted]
         with self.log.timed("averaging"):
-            trained = await self._trainer.average(self._versions.stored(), own_share, received, own_rows, target)
-            version = await in_thread(
-                self._versions.add, Origin.AGGREGATED, target, trained, round_number=self.log.present.number
+            own_rows = await self._judging()
+            judged = await self._trainer.mix(self._versions.stored(), base.samples, offered, own_rows, target, rule)
+        left_out = {accepted[place].peer for place in judged.left_out}
+        await self.log.leave_out(left_out)
+        if judged.trained is None:
+            await self.log.save(new_value=judged.value)
+            await self.log.end(
+                Outcome.KEPT_OWN,
+                f"The mix with {len(accepted) - len(left_out)} of {asked} peers is worse than the cart's own model "
+                f"and is not kept: {metric.words(judged.own_value)} → {metric.figure(judged.value)}.",
             )
+            return
+        version = await in_thread(
+            self._versions.add, Origin.AGGREGATED, target, judged.trained, round_number=self.log.present.number
+        )
+        for model in accepted:
+            if model.peer not in left_out:
+                self.known.add(model.digest)
         await self.log.save(new_version=version.number, new_value=version.value, metric=version.metric)
         await self.log.end(
             Outcome.AGGREGATED,
-            f"Averaged with {len(accepted)} of {asked} peers: version {version.number}, "
+            f"Averaged with {len(accepted) - len(left_out)} of {asked} peers: version {version.number}, "
             f"{measured_words(base)} → {metric.figure(version.value)}.",
         )
 
     def _collection(self) -> Collection:
         settings, base = self._book.current, self._versions.newest
         window = AcceptWindow(settings.accept_backward, settings.accept_forward, Metric.of(base.metric))
-        return Collection(self._peers, self._trainer, partial(window.judge, base.value), self.log.add_verdict)
+        judge = partial(window.judge, base.value)
+        return Collection(self._peers, self._trainer, self._versions.stored(), self.known, judge, self.log.add_verdict)
 
     async def _find_cluster(self) -> FoundCluster:
         """Ask for a cluster until there is one, or until ``cluster_wait_s`` is over."""
@@ -299,18 +325,3 @@ class Rounds:
         waiting = await in_thread(self._store.waiting_rows, settings.max_round_rows)
         enough = len(chosen_rows(waiting, settings.dataset_size)) >= settings.dataset_size
         return enough or len(waiting) == settings.max_round_rows
-
-
-def shares_of(weighting: str, base: ModelVersion, accepted: list[Accepted]) -> tuple[float, list[float]]:
-    """Return the share of the cart's own model and those of the accepted ones, by the rule of this name.
-
-    Models that were not measured count alike.
-    """
-    metric = Metric.of(base.metric)
-    is_measured = all(model.value is not None for model in accepted)
-
-    def facts(model: ModelVersion | Accepted) -> ModelFacts:
-        return ModelFacts(metric.weight(model.value) if is_measured else 1.0, model.samples)
-
-    own_share, *shares = RULES[weighting].shares(facts(base), [facts(model) for model in accepted])
-    return own_share, shares

@@ -17,8 +17,10 @@ from cart_common.process.tasks import in_thread
 
 from ..db.records import ModelVersion, Origin
 from ..db.store import LearningStore, StoreError
+from ..model.arrays import bytes_of
 from ..model.metric import Metric
 from ..model.model_files import DISK, ModelFiles
+from ..model.personal_layers import personal_in, sent_part
 from ..model.precision import BITS, Precision, chosen, payload_of
 from ..model.trainer import Initial, Stored, Trained
 from ..model.weights_file import WeightsError
@@ -29,6 +31,9 @@ log = logging.getLogger("cart.versions")
 
 MOST_REPAIRED: Final = 10_000
 MOST_VERSIONS_OF_A_ROUND: Final = 2
+VERSIONS_OF_TWO_ROUNDS: Final = 4
+FILES_FOR_MOMENTUM: Final = 3
+"""The newest files that the next round needs: what it starts from, and at the end of these the round before's start."""
 EVERYTHING: Final = 1_000_000
 # More than a weights file has: the pickle, and what lies between the arrays.
 ENCODING_SPARE_BYTES: Final = 2 * 1024 * 1024
@@ -129,7 +134,23 @@ class Versions:
 
     def stored(self) -> Stored:
         """Return the weights file of the newest version."""
-        return Stored(self.path_of(self.newest), self.newest.digest)
+        return self.stored_of(self.newest)
+
+    def stored_of(self, version: ModelVersion) -> Stored:
+        """Return the weights file of a version."""
+        return Stored(self.path_of(version), version.digest)
+
+    def last_starts(self) -> tuple[Stored, Stored] | None:
+        """Return the models at the start of this round and of the one before; None if that one made no mix.
+
+        The newest version is the one that this round has trained.
+        """
+        found = self._store.versions(VERSIONS_OF_TWO_ROUNDS)
+        if [version.origin for version in found[:3]] != [Origin.LOCAL, Origin.AGGREGATED, Origin.LOCAL]:
+            return None
+        if len(found) < VERSIONS_OF_TWO_ROUNDS or found[1].round_number != found[2].round_number:
+            return None
+        return self.stored_of(found[1]), self.stored_of(found[3])
 
     def most_encoded_bytes(self) -> int:
         """Return the largest size of an encoded model of this signature: its arrays are as large as the own ones."""
@@ -151,10 +172,21 @@ class Versions:
             if precision is self._precision:  # all versions have the same shapes
                 return len(offerable.payload)
         try:
-            file_bytes = self._files.size_bytes(self.path_of(version))
+            arrays = self._files.arrays(self.path_of(version))
         except OSError:
             return 0
-        return file_bytes * BITS[self._precision] // BITS[Precision.FULL]
+        full_bytes = bytes_of([one.spec for one in arrays if not one.personal_layer])
+        return full_bytes * BITS[self._precision] // BITS[Precision.FULL]
+
+    def has_other_personal_layers(self, names: Collection[str]) -> bool:
+        """Return whether the newest version keeps other layers to this cart than these."""
+        if self._current is None:
+            return False
+        try:
+            stored = self._files.arrays(self.path_of(self._current))
+        except OSError:  # a damaged file is found, and named, elsewhere
+            return False
+        return set(personal_in(stored).values()) != set(names)
 
     def new_target(self) -> Path:
         """Return where to write the weights of the next version."""
@@ -265,7 +297,8 @@ class Versions:
         self._current = version
 
     def _encoded(self, version: ModelVersion, stored: Stored, precision: Precision) -> Offerable:
-        payload = payload_of(self._files.read(stored.path, stored.digest), precision)
+        sent = sent_part(self._files.read(stored.path, stored.digest), self._files.arrays(stored.path))
+        payload = payload_of(sent, precision)
         return Offerable(
             payload=payload,
             digest=blake3(payload).hexdigest(),

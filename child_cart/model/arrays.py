@@ -24,6 +24,14 @@ class TensorSpec:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class StoredArray:
+    """What a weights file says of one array: what it is, and the personal layer that it is of; empty if it is sent."""
+
+    spec: TensorSpec
+    personal_layer: str = ""
+
+
 def fit(weights: Weights, expected: Sequence[TensorSpec]) -> bool:
     """Return whether the arrays have the expected shapes, and the expected dtypes hold their numbers exactly."""
     found = specs_of(weights)

@@ -6,7 +6,7 @@ models and data sets, ``Model.fit`` spends most of its time on callbacks and ite
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .arrays import Array, Tree, Weights, mapped, rows_in
-from .keras_layout import KerasLayout, array_of
+from .keras_layout import KerasLayout
 from .keras_metric import default_metric, name_in_export
 from .learner import EpochCallback, ExportError, epoch_orders, row_weights
 from .tflite_file import tflite_bytes
@@ -32,6 +32,7 @@ class KerasLearner:
         seed: of the order of the rows: a training depends on weights, rows and seed alone.
         unit: of the targets, for errors; empty if it is not known.
         class_weight: how much rows of a class count, as in ``Model.fit``; None for all alike.
+        personal_layers: the names of layers whose arrays are never sent.
 
     Attributes:
         metric: how the predictions are measured where the task does not say.
@@ -46,10 +47,11 @@ class KerasLearner:
         seed: int,
         unit: str = "",
         class_weight: Mapping[int, float] | None = None,
+        personal_layers: Sequence[str] = (),
     ) -> None:
         self._model = model
         self.metric = default_metric(model, unit)
-        self._variables = KerasLayout.of(model)
+        self._variables = KerasLayout.of(model, personal_layers)
         self.layout = self._variables.layout
         self._epochs = epochs
         self._batch_size = batch_size
@@ -63,12 +65,12 @@ class KerasLearner:
         self._answers = tf.function(lambda inputs: self._model(inputs, training=False), reduce_retracing=True)
 
     def weights(self) -> list[Array]:
-        """Return copies of the weights that carts exchange."""
-        return [array_of(variable) for variable in self._variables.travelling]
+        """Return copies of the weights that a training changes."""
+        return self._variables.weights()
 
     def set_weights(self, weights: Weights) -> None:
         """Replace the weights by others of the same shapes."""
-        for variable, array in zip(self._variables.travelling, weights, strict=True):
+        for variable, array in zip(self._variables.learned, weights, strict=True):
             variable.assign(array)
 
     def train(self, inputs: Tree, targets: Tree, report: EpochCallback, sample_weights: Array | None = None) -> None:

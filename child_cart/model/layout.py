@@ -1,8 +1,9 @@
-"""Which arrays of a model travel between carts, and what they are. Plain values."""
+"""What the arrays of a learner are, and which of them stay with their cart. Plain values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,9 @@ class Layout:
             normalisation. They may be as large as what they measure.
         base: a digest of what the model computes with and never sends: frozen arrays and preprocessing. Empty for a
             model without either.
+        personal: the places of arrays that are trained and kept, and never sent, with the name of the layer of each.
     """
 
     statistics: frozenset[int] = frozenset()
     base: str = ""
+    personal: Mapping[int, str] = field(default_factory=dict)

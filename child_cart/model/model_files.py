@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
 from . import codec
-from .arrays import Array, Weights
-from .weights_file import check_weights_file, read_weights, write_weights
+from .arrays import Array, StoredArray, Weights
+from .weights_file import NOTHING, check_weights_file, read_weights, stored_arrays, write_weights
 
 
 class ModelFiles(Protocol):
@@ -27,8 +28,11 @@ class ModelFiles(Protocol):
     def size_bytes(self, path: Path) -> int:
         """Return the size of a weights file; raises ``OSError`` if it is not there."""
 
-    def write(self, path: Path, weights: Weights) -> str:
-        """Write a weights file, whole or not at all; return its digest."""
+    def arrays(self, path: Path) -> list[StoredArray]:
+        """Return what a weights file holds, in order; raises ``OSError`` if it is none."""
+
+    def write(self, path: Path, weights: Weights, personal: Mapping[int, str] = NOTHING) -> str:
+        """Write a weights file, whole or not at all; return its digest. Arrays of personal places are never sent."""
 
     def read(self, path: Path, digest: str) -> list[Array]:
         """Return the arrays of a weights file; raises ``WeightsError`` if it is not the one of this digest."""
@@ -59,9 +63,13 @@ class DiskFiles:
         """Return the size of a weights file; raises ``OSError`` if it is not there."""
         return path.stat().st_size
 
-    def write(self, path: Path, weights: Weights) -> str:
-        """Write a weights file, whole or not at all; return its digest."""
-        return write_weights(path, weights)
+    def arrays(self, path: Path) -> list[StoredArray]:
+        """Return what a weights file holds, in order; raises ``OSError`` if it is none."""
+        return stored_arrays(path)
+
+    def write(self, path: Path, weights: Weights, personal: Mapping[int, str] = NOTHING) -> str:
+        """Write a weights file, whole or not at all; return its digest. Arrays of personal places are never sent."""
+        return write_weights(path, weights, personal)
 
     def read(self, path: Path, digest: str) -> list[Array]:
         """Return the arrays of a weights file; raises ``WeightsError`` if it is not the one of this digest."""

@@ -24,6 +24,9 @@ from .trainer import (
     Epoch,
     EpochReport,
     Initial,
+    Judged,
+    MixingRule,
+    Offered,
     PayloadRefused,
     Rehearsal,
     Score,
@@ -107,30 +110,37 @@ class ProcessTrainer:
         arguments = {"base": base.named(), "rows": rows, "own_rows": own_rows, "target": str(target)}
         return Trained(**await self._call("train", {**arguments, **rehearsal.named()}, report))
 
-    async def score(self, payload: Path) -> Score:
-        """Check and measure a received payload."""
+    async def score(self, base: Stored, payload: Path) -> Score:
+        """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""
         try:
-            answer = await self._call("score", {"path": str(payload)})
+            answer = await self._call("score", {"base": base.named(), "path": str(payload)})
         except PayloadRefused:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
         return Score.of(answer)
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
-        """Make a received payload a weights file."""
-        arguments = {"path": str(payload), "own_rows": own_rows, "target": str(target)}
-        return Trained(**await self._call("adopt", arguments))
+    async def adopt(self, base: Stored, payload: Path, target: Path) -> Judged:
+        """Make a received payload a weights file, unless it is worse than the base."""
+        arguments = {"base": base.named(), "path": str(payload), "target": str(target)}
+        return Judged.of(await self._call("adopt", arguments))
 
-    async def average(
-        self, base: Stored, share: float, received: list[tuple[Path, float]], own_rows: list[Row], target: Path
-    ) -> Trained:
-        """Average the base with received payloads, weighted by their shares."""
+    async def mix(
+        self,
+        base: Stored,
+        samples: int,
+        received: list[Offered],
+        own_rows: list[Row],
+        target: Path,
+        rule: MixingRule,
+    ) -> Judged:
+        """Mix the base, which was trained on so many rows, with received payloads, and write what is not worse."""
         arguments = {
-            "base": {**base.named(), "share": share},
-            "received": [{"path": str(path), "share": part} for path, part in received],
+            "base": {**base.named(), "samples": samples},
+            "received": [one.named() for one in received],
             "own_rows": own_rows,
             "target": str(target),
+            **rule.named(),
         }
-        return Trained(**await self._call("average", arguments))
+        return Judged.of(await self._call("mix", arguments))
 
     async def export(self, base: Stored, kind: str, target: Path) -> None:
         """Write the model in a format that other programs read."""

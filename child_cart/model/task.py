@@ -111,6 +111,7 @@ class KerasTask:
         class_weight: how much rows of a class count in a training, as in ``Model.fit``; None for all alike.
         unit: of the targets where they are numbers, as pages show it; empty if it has none.
         metric: how models are measured; None to let the model's loss and output decide.
+        personal_layers: the names of layers that each cart trains for itself: their arrays are never sent.
     """
 
     name = ""
@@ -123,6 +124,7 @@ class KerasTask:
     class_weight: Mapping[int, float] | None = None
     unit = ""
     metric: TaskMetric | None = None
+    personal_layers: Sequence[str] = ()
 
     def build_model(self) -> Any:
         """Return a compiled ``keras.Model``."""
@@ -141,7 +143,9 @@ class KerasTask:
             )
         if not model.built:
             model = built(model, self.sample_inputs())
-        return KerasLearner(model, self.epochs, self.batch_size, self.seed, self.unit, self.class_weight)
+        return KerasLearner(
+            model, self.epochs, self.batch_size, self.seed, self.unit, self.class_weight, self.personal_layers
+        )
 
     def sample_inputs(self) -> Tree:
         """Return inputs of the form that ``arrays`` gives, for a model without an ``Input``.

@@ -63,6 +63,8 @@ class Trained:
     """The ``place`` and ``reason`` of each row that is left out, counted over the rows, the own and the old ones."""
     left_out: Sequence[str] = ()
     """Starter rows that are left out, as words."""
+    ruined_value: float | None = None
+    """The value after a training that was not kept, because it ruined the model: this is the model before it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,66 @@ class Score:
     def of(cls, answer: Json) -> Score:
         """Return the score in a trainer's answer."""
         return cls(answer.get("value"), VerdictReason(answer["reason"]) if "reason" in answer else None)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A received payload that may take part in a mix, and the samples that its peer tells; None if it tells none."""
+
+    path: Path
+    samples: int | None
+
+    def named(self) -> Json:
+        """Return it as the commands of a trainer name it."""
+        return {"path": str(self.path), "samples": self.samples}
+
+
+@dataclass(frozen=True)
+class MixingRule:
+    """How models are mixed.
+
+    Attributes:
+        aggregator: the name of one.
+        momentum: part of the change of the round before that is added.
+        earlier: the models at the start of this round and of the one before; None for no momentum.
+    """
+
+    aggregator: str
+    momentum: float = 0.0
+    earlier: tuple[Stored, Stored] | None = None
+
+    def named(self) -> Json:
+        """Return it as the commands of a trainer name it."""
+        earlier = [one.named() for one in self.earlier] if self.earlier else None
+        return {"aggregator": self.aggregator, "momentum": self.momentum, "earlier": earlier}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a mix, or a model to be adopted, has come to.
+
+    Attributes:
+        trained: the weights file that was written; None if it was worse, and the own model is kept.
+        value: of the mix, on the judging rows, and
+        own_value: of the own model on the same rows; None without such rows.
+        left_out: places of the received models that took no part.
+    """
+
+    trained: Trained | None
+    value: float | None = None
+    own_value: float | None = None
+    left_out: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, answer: Json) -> Judged:
+        """Return what is in a trainer's answer."""
+        written = answer.get("written")
+        return cls(
+            Trained(**written) if written else None,
+            answer.get("value"),
+            answer.get("own_value"),
+            tuple(answer.get("left_out", ())),
+        )
 
 
 @dataclass(frozen=True)
@@ -115,10 +177,10 @@ EpochReport = Callable[[Epoch], None]
 
 
 class Trainer(Protocol):
-    """Trains, scores and averages. Each call raises ``TrainerError`` if it is not carried out.
+    """Trains, scores and mixes. Each call raises ``TrainerError`` if it is not carried out.
 
     Models are measured on the task's common evaluation rows. Only where a task has none, the cart's own versions are
-    measured on ``own_rows``, its held-out ones, for its pages alone: received models are then not measured.
+    measured on ``own_rows``, its held-out ones: received models are then not measured.
     """
 
     @property
@@ -142,16 +204,22 @@ class Trainer(Protocol):
     ) -> Trained:
         """Train on these rows, with a rehearsal beside them."""
 
-    async def score(self, payload: Path) -> Score:
-        """Check and measure a received payload."""
+    async def score(self, base: Stored, payload: Path) -> Score:
+        """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
-        """Make a received payload a weights file."""
+    async def adopt(self, base: Stored, payload: Path, target: Path) -> Judged:
+        """Make a received payload a weights file, unless it is worse than the base."""
 
-    async def average(
-        self, base: Stored, share: float, received: list[tuple[Path, float]], own_rows: list[Row], target: Path
-    ) -> Trained:
-        """Average the base with received payloads, weighted by their shares."""
+    async def mix(
+        self,
+        base: Stored,
+        samples: int,
+        received: list[Offered],
+        own_rows: list[Row],
+        target: Path,
+        rule: MixingRule,
+    ) -> Judged:
+        """Mix the base, which was trained on so many rows, with received payloads, and write what is not worse."""
 
     async def export(self, base: Stored, kind: str, target: Path) -> None:
         """Write the model in a format that other programs read."""

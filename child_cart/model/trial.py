@@ -12,13 +12,17 @@ from typing import Final, Protocol
 
 from cart_common.process.json_values import Json
 
+from .aggregation.registry import DEFAULT_AGGREGATOR
 from .arrays import TensorSpec, specs_of
 from .failure_words import OUT_OF_MEMORY, failure_sentence
+from .personal_layers import sent_part
 from .precision import Precision, payload_of
 from .task import Row, Task, TaskError
-from .weights_file import read_weights
+from .trainer import MixingRule
+from .weights_file import read_weights, stored_arrays
 
 TRIED_ROWS: Final = 32
+TRIED_RULE: Final = MixingRule(DEFAULT_AGGREGATOR)
 
 CarryOut = Callable[[str, Json], Json]
 
@@ -48,7 +52,7 @@ class TrialReport:
     tried_s: float = 0.0
 
 
-class Commands(Protocol):
+class CommandRunner(Protocol):
     """What carries out the commands of a trainer."""
 
     def carry_out(self, name: str, arguments: Json, report: Callable[[Json], None]) -> Json:
@@ -56,9 +60,9 @@ class Commands(Protocol):
 
 
 def try_task(
-    commands: Commands, rows: Sequence[Row], trainings: int = 1, export_kinds: Sequence[str] = ()
+    commands: CommandRunner, rows: Sequence[Row], trainings: int = 1, export_kinds: Sequence[str] = ()
 ) -> TrialReport:
-    """Train, measure, summarise, send, receive, average and export a task's model.
+    """Train, measure, summarise, send, receive, mix and export a task's model.
 
     Args:
         commands: of a trainer with this task.
@@ -87,13 +91,16 @@ def try_task(
         with _part("send and receive its model"):
             weights = read_weights(first, report.result["digest"])
             report.weights = specs_of(weights)
+            sent = sent_part(weights, stored_arrays(first))
             for precision in Precision:
-                (folder / precision).write_bytes(payload_of(weights, precision))
+                (folder / precision).write_bytes(payload_of(sent, precision))
                 report.sent_bytes[precision] = (folder / precision).stat().st_size
             received = str(folder / Precision.HALF)
-            report.dropped = carry_out("score", path=received).get("reason", "")
-            share = {"path": received, "share": 0.5}
-            carry_out("average", base={**base, "share": 0.5}, received=[share], own_rows=own, target=str(folder / "2"))
+            report.dropped = carry_out("score", base=base, path=received).get("reason", "")
+            offer = {"path": received, "samples": None}
+            own_model = {**base, "samples": len(rows)}
+            given = {"received": [offer], "own_rows": own, "target": str(folder / "2"), **TRIED_RULE.named()}
+            carry_out("mix", base=own_model, **given)
         report.tried_s = time.perf_counter() - began
         for kind in export_kinds:
             target, started = folder / f"model.{kind}", time.perf_counter()

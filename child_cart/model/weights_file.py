@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,10 +16,13 @@ import numpy as np
 from cart_common.process.atomic_files import replacing
 from cart_common.process.os_errors import error_words
 
-from .arrays import Array, Weights
+from .arrays import Array, StoredArray, TensorSpec, Weights
 
 GROUP: Final = "weights"
+PERSONAL_LAYER: Final = "personal_layer"
+"""The attribute of an array that is never sent: the name of its layer."""
 MAX_ARRAYS: Final = 10_000
+NOTHING: Final[Mapping[int, str]] = {}
 _NAME: Final = re.compile(r"[0-9]{4,6}")
 _SYSTEM_ERROR: Final = re.compile(r"errno = ([0-9]+)")
 
@@ -28,8 +31,13 @@ class WeightsError(Exception):
     """A weights file cannot be used."""
 
 
-def write_weights(path: Path, weights: Weights) -> str:
+def write_weights(path: Path, weights: Weights, personal: Mapping[int, str] = NOTHING) -> str:
     """Write the arrays in order; return the file's SHA-256 digest in hexadecimal. Durable when it returns.
+
+    Args:
+        path: of the file.
+        weights: the arrays.
+        personal: the places of those that are never sent, with the name of the layer of each.
 
     Raises:
         OSError: if the disk does not take it; an earlier file of this name then stays as it was.
@@ -39,7 +47,9 @@ def write_weights(path: Path, weights: Weights) -> str:
             with h5py.File(partial, "w") as file:
                 group = file.create_group(GROUP)
                 for place, array in enumerate(weights):
-                    group.create_dataset(f"{place:04d}", data=array)
+                    dataset = group.create_dataset(f"{place:04d}", data=array)
+                    if place in personal:
+                        dataset.attrs[PERSONAL_LAYER] = personal[place]
         except (OSError, RuntimeError) as error:  # the latter when a full disk is noticed only at the file's end
             raise _system_error(error, path) from None
         with open(partial, "rb") as written:
@@ -54,6 +64,23 @@ def read_weights(path: Path, digest: str) -> list[Array]:
     """
     with _opened(path, digest) as datasets:
         return [np.asarray(dataset) for dataset in datasets]
+
+
+def stored_arrays(path: Path) -> list[StoredArray]:
+    """Return what a weights file holds, in order, without reading it or its digest.
+
+    Raises:
+        OSError: if it is no weights file.
+    """
+    try:
+        with h5py.File(path, "r") as content:
+            datasets = [content[GROUP][name] for name in sorted(content[GROUP])]
+            return [
+                StoredArray(TensorSpec(one.dtype.str, one.shape), str(one.attrs.get(PERSONAL_LAYER, "")))
+                for one in datasets
+            ]
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise OSError(f"{path} is no weights file: {error}") from None
 
 
 def check_weights_file(path: Path, digest: str) -> None:

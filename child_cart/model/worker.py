@@ -20,10 +20,11 @@ from typing import IO
 
 from cart_common.process.json_values import Json
 
-from .arrays import Weights
+from .arrays import Tree, Weights
 from .failure_words import OUT_OF_MEMORY, failure_sentence
 from .layout import Layout
 from .learner import EpochCallback
+from .mixing import PredictAll
 from .model_description import describe
 from .model_files import DISK
 from .partition import Partition
@@ -89,9 +90,8 @@ class Worker:
             self._held = None
 
     def _compute(self, wanted: Computation, report: Report) -> object:
-        if wanted.weights is not self._held:
-            self._learner.set_weights(wanted.weights)
-            self._held = wanted.weights
+        if not isinstance(wanted, PredictAll):
+            self._hold(wanted.weights)
         match wanted:
             case Train(inputs=inputs, targets=targets, sample_weights=sample_weights):
                 more = {} if sample_weights is None else {"sample_weights": sample_weights}
@@ -100,8 +100,19 @@ class Worker:
                 return self._held
             case Predict(inputs=inputs):
                 return self._learner.predict(inputs)
+            case PredictAll(models=models, inputs=inputs):
+                return [self._predicted(weights, inputs) for weights in models]
             case Summarise():
                 return plain_json(self._task.summary(self._learner.predict))
+
+    def _predicted(self, weights: Weights, inputs: Tree) -> Tree:
+        self._hold(weights)
+        return self._learner.predict(inputs)
+
+    def _hold(self, weights: Weights) -> None:
+        if weights is not self._held:
+            self._learner.set_weights(weights)
+            self._held = weights
 
     def _export(self, base: Json, kind: str, target: str) -> Json:
         """Write the base model to the target as ``keras`` or ``tflite``."""

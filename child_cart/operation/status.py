@@ -190,7 +190,7 @@ def failed_in_a_row(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
     for record in rounds:
         if record.outcome is None:
             continue
-        if record.outcome in (Outcome.AGGREGATED, Outcome.SHARING_PAUSED):
+        if record.outcome in (Outcome.AGGREGATED, Outcome.KEPT_OWN, Outcome.SHARING_PAUSED):
             break
         failed.append(record)
     return failed

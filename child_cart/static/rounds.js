@@ -40,7 +40,8 @@ function fill(node, round, now) {
   say(node.querySelector(".sentence"), round.sentence);
   say(node.querySelector(".own"), ownWords(round));
   node.querySelector(".scroll").hidden = round.verdicts.length === 0;
-  keyed(node.querySelector("tbody"), round.verdicts, (verdict) => verdict.peer, (verdict) => makeVerdict(verdict, round.metric), () => {});
+  const key = (verdict) => `${verdict.peer} ${verdict.reason}`;
+  keyed(node.querySelector("tbody"), round.verdicts, key, (verdict) => makeVerdict(verdict, round.metric), () => {});
   keyed(node.querySelector("dl"), PHASES.filter((phase) => phase in round.phase_s), (phase) => phase,
     (phase) => el("div", {}, el("dt", { className: "soft" }, phase), el("dd", { className: "number" })),
     (entry, phase) => say(entry.lastElementChild, duration(round.phase_s[phase])));
@@ -51,6 +52,10 @@ function ownWords(round) {
   const parts = [];
   if (round.local_version !== null)
     parts.push(`Own model: version ${round.local_version}, ${measured(round.local_value, round.metric)}, from ${many(round.rows, "row")}`);
+  if (round.ruined_value !== null && round.ruined_value !== undefined)
+    parts.push(`training not kept, it ruined the model: ${measured(round.ruined_value, round.metric)}`);
+  if (round.new_version === null && round.new_value !== null)
+    parts.push(`average not kept: ${measured(round.new_value, round.metric)}`);
   if (round.new_version !== null)
     parts.push(`average: version ${round.new_version}${round.new_value === null ? "" : `, ${measured(round.new_value, round.metric)}`}`);
   if (round.cluster_id) parts.push(`cluster ${shortId(round.cluster_id)}`);

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from child_cart.model.arrays import Array, Weights
 from child_cart.model.layout import Layout
+from child_cart.model.mixing import PredictAll
 from child_cart.model.task_metrics import TaskMetric
 from child_cart.model.trainer_commands import Predict, Train
 
@@ -47,14 +48,21 @@ class Computing:
         self._engine = engine
         self._trainings: list[tuple[Train, asyncio.Future[Weights]]] = []
         self._predictions: list[tuple[Predict, asyncio.Future[Array]]] = []
+        self._series: list[tuple[PredictAll, asyncio.Future[list[Array]]]] = []
 
-    def result(self, wanted: Train | Predict) -> asyncio.Future[Weights] | asyncio.Future[Array]:
+    def result(
+        self, wanted: Train | Predict | PredictAll
+    ) -> asyncio.Future[Weights] | asyncio.Future[Array] | asyncio.Future[list[Array]]:
         """Return a future that gets the result when everything else waits."""
         loop = asyncio.get_running_loop()
         if isinstance(wanted, Train):
             new_weights: asyncio.Future[Weights] = loop.create_future()
             self._trainings.append((wanted, new_weights))
             return new_weights
+        if isinstance(wanted, PredictAll):
+            all_scores: asyncio.Future[list[Array]] = loop.create_future()
+            self._series.append((wanted, all_scores))
+            return all_scores
         scores: asyncio.Future[Array] = loop.create_future()
         self._predictions.append((wanted, scores))
         return scores
@@ -63,9 +71,11 @@ class Computing:
         """Compute everything that is wanted now; return whether there was anything."""
         trainings, self._trainings = self._trainings, []
         predictions, self._predictions = self._predictions, []
+        series, self._series = self._series, []
         self._train([(wanted, future) for wanted, future in trainings if not future.done()])
         self._predict([(wanted, future) for wanted, future in predictions if not future.done()])
-        return bool(trainings or predictions)
+        self._predict_all([(wanted, future) for wanted, future in series if not future.done()])
+        return bool(trainings or predictions or series)
 
     def _train(self, wanted: Sequence[tuple[Train, asyncio.Future[Weights]]]) -> None:
         try:
@@ -77,24 +87,43 @@ class Computing:
             future.set_result(weights)
 
     def _predict(self, wanted: Sequence[tuple[Predict, asyncio.Future[Array]]]) -> None:
-        # A model that many carts have received is measured once on the rows that they share.
-        distinct: dict[tuple[int, ...], Predict] = {}
-        for one, _ in wanted:
-            distinct.setdefault(_key(one), one)
         try:
-            scores = self._engine.predict(list(distinct.values())) if distinct else []
+            scores = self._scores([one for one, _ in wanted])
         except Exception as error:
             _fail([future for _, future in wanted], error)
             return
-        found = dict(zip(distinct, scores, strict=True))
-        for one, future in wanted:
-            future.set_result(found[_key(one)])
+        for (_, future), found in zip(wanted, scores, strict=True):
+            future.set_result(found)
+
+    def _predict_all(self, wanted: Sequence[tuple[PredictAll, asyncio.Future[list[Array]]]]) -> None:
+        """Predict with the models of all, where they are there; with those that are made on the way cart by cart.
+
+        Mixes are made to be measured, and forgotten. So many carts have no more of them in memory than one has.
+        """
+        there = [(one, future) for one, future in wanted if isinstance(one.models, list)]
+        made = [(one, future) for one, future in wanted if not isinstance(one.models, list)]
+        for series in (there, *([one] for one in made)):
+            try:
+                found = iter(self._scores([Predict(model, one.inputs) for one, _ in series for model in one.models]))
+            except Exception as error:
+                _fail([future for _, future in series], error)
+                continue
+            for one, future in series:
+                future.set_result([next(found) for _ in range(len(one.models))])
+
+    def _scores(self, wanted: Sequence[Predict]) -> list[Array]:
+        # A model that many carts have received is measured once on the rows that they share.
+        distinct: dict[tuple[int, ...], Predict] = {}
+        for one in wanted:
+            distinct.setdefault(_key(one), one)
+        found = dict(zip(distinct, self._engine.predict(list(distinct.values())) if distinct else [], strict=True))
+        return [found[_key(one)] for one in wanted]
 
 
 def _key(wanted: Predict) -> tuple[int, ...]:
     return (id(wanted.inputs), *map(id, wanted.weights))
 
 
-def _fail(futures: Sequence[asyncio.Future[Weights]] | Sequence[asyncio.Future[Array]], error: Exception) -> None:
+def _fail(futures: Sequence[asyncio.Future[Any]], error: Exception) -> None:
     for future in futures:
         future.set_exception(error)

@@ -25,7 +25,7 @@ from ..conditions.topology import Topology
 from ..config import RunConfig
 from .cart import SimulatedCart
 from .computing import Computing, Engine
-from .hostile import HostileGiver
+from .hostile import HostileCommands, HostileGiver
 from .memory import MemoryFiles
 from .method import CartEnd, MethodRound
 from .relay import MemoryRelay
@@ -61,9 +61,10 @@ class SimulatedFleet:
         self._attacks = attacks
         self._seed = lab.seed
         self._metric, self._layout = engine.metric, engine.layout
+        self._has_momentum = config.cart_settings(1).momentum > 0
         self._computing = Computing(engine)
         start = engine.start()
-        self._files = MemoryFiles(specs_of(start))
+        self._files = MemoryFiles(specs_of(start), self._layout.personal)
         self._relay = MemoryRelay(topology, self._files, lab.seed, lab.loss, lab.delay)
         self._givers: list[HostileGiver] = []
         self._has_common_rows = bool(task.evaluation_rows())
@@ -90,21 +91,33 @@ class SimulatedFleet:
         """Return the numbers of each cart's rows that are set aside."""
         return [cart.set_aside_numbers for cart in self._carts]
 
+    def known(self) -> list[list[str]]:
+        """Return what each cart remembers of models that it has mixed."""
+        return [cart.known for cart in self._carts]
+
     def remembered(self) -> dict[str, list[Weights]]:
-        """Return what attacks keep from one round to the next."""
+        """Return what attacks keep from one round to the next, and what momentum needs of the last round."""
         stale = self._stale_attacks()
-        return {f"stale-{cart}": [attack.first] for cart, attack in stale.items() if attack.first is not None}
+        models = {f"stale-{cart}": [attack.first] for cart, attack in stale.items() if attack.first is not None}
+        if self._has_momentum:
+            starts = {cart.number: cart.round_start for cart in self._carts}
+            models |= {f"start-{number}": [start] for number, start in starts.items() if start is not None}
+        return models
 
     def go_on_from(
         self,
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        known: Sequence[Sequence[str]],
         set_aside: Sequence[Sequence[int]],
     ) -> None:
-        """Take over the models of an earlier part of this run, and the rows that had come by then."""
-        for cart, version, weights, numbers in zip(self._carts, versions, models["cart"], set_aside, strict=True):
-            cart.go_on_from(version, weights, came.get(cart.number, ()), numbers)
+        """Take over the models of an earlier part of this run, and what had come by then."""
+        for cart, version, weights in zip(self._carts, versions, models["cart"], strict=True):
+            (start,) = models.get(f"start-{cart.number}", (None,))
+            marks = known[cart.number] if known else ()
+            numbers = set_aside[cart.number] if set_aside else ()
+            cart.go_on_from(version, weights, came.get(cart.number, ()), start, marks, numbers)
         for number, attack in self._stale_attacks().items():
             (attack.first,) = models.get(f"stale-{number}", (None,))
 
@@ -121,20 +134,27 @@ class SimulatedFleet:
                 f"--min-peers is {settings.min_peers}, but with --topology {config.lab.topology} each of "
                 f"{config.lab.carts:,} carts asks {most}: a round could never have enough peers."
             )
-        commands = TrainerCommands(self._task, Partition(), None, 0, start, self._metric, self._layout, self._files)
-        trainer = LabTrainer(commands, self._computing)
+        given = (self._task, Partition(), None, 0, start, self._metric, self._layout, self._files)
+        honest = LabTrainer(TrainerCommands(*given), self._computing)
+        hostile = LabTrainer(HostileCommands(*given), self._computing)
         carts = [
-            SimulatedCart(number, settings, self._files, self._relay, trainer) for number in range(config.lab.carts)
+            SimulatedCart(
+                number,
+                settings,
+                self._files,
+                self._relay,
+                hostile if number in self._attacks else honest,
+            )
+            for number in range(config.lab.carts)
         ]
-        initial = Initial(
-            "", model_signature(self._task.name, start, self._layout.base), 0, self._metric.metric.as_json()
-        )
+        signature = model_signature(self._task.name, start, self._layout)
+        initial = Initial("", signature, 0, self._metric.metric.as_json())
         for cart in carts:
             cart.begin(self._task.name, initial, start)
             give: Give = cart.sharing.offer
             if cart.number in self._attacks:
                 attack, precision = self._attacks[cart.number], Precision(settings.wire_precision)
-                giver = HostileGiver(cart, attack, self._honest_weights, precision, self._seed)
+                giver = HostileGiver(cart, attack, self._honest_weights, precision, self._seed, self._layout.personal)
                 self._givers.append(giver)
                 give = giver.offer
             self._relay.attach(cart.cart_id, give)

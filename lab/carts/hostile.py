@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -10,13 +10,24 @@ import numpy as np
 from blake3 import blake3
 
 from child_cart.model.arrays import Weights
+from child_cart.model.personal_layers import shared_part
 from child_cart.model.precision import Precision, payload_of
+from child_cart.model.trainer_commands import Steps, TrainerCommands
 from child_cart.transfers.outgoing import Offerable
 
 from ..conditions.attacks import Attack, Sight
 from .cart import SimulatedCart
 
 SENDING: Final = 302
+
+
+class HostileCommands(TrainerCommands):
+    """The commands of a hostile cart: it keeps what its rows have taught it, whatever that did to the model."""
+
+    def ruin(self, *_: object) -> Steps[float | None]:
+        """Call no training a ruin."""
+        yield from ()
+        return None
 
 
 class HostileGiver:
@@ -28,6 +39,7 @@ class HostileGiver:
         honest: gives the current weights of the honest carts.
         precision: how precisely models are sent.
         seed: of this run.
+        personal: the places of the arrays that are never sent.
     """
 
     def __init__(
@@ -37,12 +49,14 @@ class HostileGiver:
         honest: Callable[[], Iterable[Weights]],
         precision: Precision,
         seed: int,
+        personal: Collection[int] = (),
     ) -> None:
         self._cart = cart
         self._attack = attack
         self._honest = honest
         self._precision = precision
         self._seed = seed
+        self._personal = personal
         self._made: tuple[int, bytes, str] | None = None
 
     async def offer(self, codecs: tuple[str, ...]) -> Offerable | None:
@@ -55,7 +69,8 @@ class HostileGiver:
         if self._made is None or self._made[0] != version:
             random = np.random.default_rng([self._seed, SENDING, version, self._cart.number])
             sight = Sight(start, self._honest(), random)
-            payload = payload_of(self._attack.weights(trained, sight), self._precision)
+            sent = shared_part(self._attack.weights(trained, sight), self._personal)
+            payload = payload_of(sent, self._precision)
             self._made = version, payload, blake3(payload).hexdigest()
         _, payload, digest = self._made
         return replace(given, payload=payload, digest=digest)

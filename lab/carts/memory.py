@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -11,9 +11,10 @@ from typing import Final
 from cart_common.process.json_values import Json
 from child_cart.db.records import ModelVersion, RoundRecord, SetAsideRow, StoredRow
 from child_cart.db.store import check_follows, is_held_out
-from child_cart.model.arrays import Array, TensorSpec, Weights, widened
+from child_cart.model.arrays import Array, StoredArray, TensorSpec, Weights, widened
 from child_cart.model.codec import decode
-from child_cart.model.weights_file import WeightsError
+from child_cart.model.personal_layers import shared_part
+from child_cart.model.weights_file import NOTHING, WeightsError
 
 HELD_OUT_KEPT: Final = 1000
 
@@ -46,16 +47,17 @@ class MemoryStore:
         """The numbers of the rows that are set aside."""
         return sorted(self._gone)
 
-    def go_on_from(self, version: ModelVersion, rows: Sequence[Json], set_aside: Sequence[int]) -> None:
-        """Make this the only version, and these the rows that had come by then; it has spent its own of them."""
+    def go_on_from(self, versions: Sequence[ModelVersion], rows: Sequence[Json], set_aside: Sequence[int]) -> None:
+        """Make these the only versions, and these the rows that had come by then; the newest has spent its own."""
+        trained_to = versions[-1].trained_to
         self._rows, self._gone = list(rows), set(set_aside)
         numbered = (
             (number, row, is_held_out(number)) for number, row in enumerate(rows, 1) if number not in self._gone
         )
         # Of the spent rows only those that are held out are asked for as a whole.
-        self._waiting += (StoredRow(*one) for one in numbered if one[2] or one[0] > version.trained_to)
-        self._versions = [version]
-        self._spend(version.trained_to)
+        self._waiting += (StoredRow(*one) for one in numbered if one[2] or one[0] > trained_to)
+        self._versions = list(versions)
+        self._spend(trained_to)
 
     def waiting_count(self) -> int:
         """Return the number of rows that wait."""
@@ -133,10 +135,12 @@ class MemoryFiles:
 
     Args:
         specs: of the task's model, whose dtypes the arrays of a payload get.
+        personal: the places of the arrays that are never sent, with their layers, the same for all models of a run.
     """
 
-    def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        self._specs = specs
+    def __init__(self, specs: Sequence[TensorSpec], personal: Mapping[int, str] = NOTHING) -> None:
+        self._arrays = [StoredArray(spec, personal.get(place, "")) for place, spec in enumerate(specs)]
+        self._sent_specs = shared_part(specs, personal)
         self._weights: dict[Path, dict[str, list[Array]]] = {}
         self._payloads: dict[Path, str] = {}
         self._bytes: dict[str, bytes] = {}
@@ -169,7 +173,11 @@ class MemoryFiles:
         """Return the bytes of the arrays."""
         return sum(array.nbytes for array in self._found(path))
 
-    def write(self, path: Path, weights: Weights) -> str:
+    def arrays(self, path: Path) -> list[StoredArray]:
+        """Return what each model of the run is."""
+        return self._arrays
+
+    def write(self, path: Path, weights: Weights, personal: Mapping[int, str] = NOTHING) -> str:
         """Keep the arrays, which nobody changes any more; the digest is that of the path."""
         self._weights[path.parent][path.name] = list(weights)
         return _digest(path)
@@ -186,7 +194,7 @@ class MemoryFiles:
         """Return the arrays of a payload, in the dtypes of the task's model where they fit."""
         digest = self._payloads[path]
         if digest not in self._decoded:
-            self._decoded[digest] = widened(decode(self._bytes[digest], most_bytes), self._specs)
+            self._decoded[digest] = widened(decode(self._bytes[digest], most_bytes), self._sent_specs)
         return self._decoded[digest]
 
     def _found(self, path: Path) -> list[Array]:

@@ -61,6 +61,9 @@ class Method(Protocol):
     def set_aside(self) -> list[list[int]]:
         """Return the numbers of each cart's rows that are set aside; none where a method sets none aside."""
 
+    def known(self) -> list[list[str]]:
+        """Return what each cart remembers of models that it has mixed; none where a method keeps nothing."""
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return further models that the next rounds depend on, by who has them."""
 
@@ -69,9 +72,10 @@ class Method(Protocol):
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        known: Sequence[Sequence[str]],
         set_aside: Sequence[Sequence[int]],
     ) -> None:
-        """Take over the models of an earlier part of this run, and the rows that had come by then."""
+        """Take over the models of an earlier part of this run, and what had come by then."""
 
     def close(self) -> None:
         """End all carts."""

@@ -8,7 +8,19 @@ from typing import Any
 from cart_common.process.json_values import Json
 from child_cart.model.codec import CodecError
 from child_cart.model.task import Row
-from child_cart.model.trainer import NO_REHEARSAL, EpochReport, Initial, Rehearsal, Score, Stored, Trained, TrainerError
+from child_cart.model.trainer import (
+    NO_REHEARSAL,
+    EpochReport,
+    Initial,
+    Judged,
+    MixingRule,
+    Offered,
+    Rehearsal,
+    Score,
+    Stored,
+    Trained,
+    TrainerError,
+)
 from child_cart.model.trainer_commands import Steps, Summarise, TrainerCommands
 from child_cart.model.verdict import VerdictReason
 from child_cart.model.weights_file import WeightsError
@@ -51,25 +63,31 @@ class LabTrainer:
         steps = self._commands.train(base.named(), rows, own_rows, str(target), **rehearsal.named())
         return Trained(**await self._result(steps))
 
-    async def score(self, payload: Path) -> Score:
-        """Check and measure a received payload."""
+    async def score(self, base: Stored, payload: Path) -> Score:
+        """Check a received payload beside the base model, and measure it on the common evaluation rows, if any."""
         try:
-            answer = await self._result(self._commands.score(str(payload)))
+            answer = await self._result(self._commands.score(base.named(), str(payload)))
         except CodecError:
             return Score(reason=VerdictReason.BAD_PAYLOAD)
         return Score.of(answer)
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
-        """Make a received payload a weights file."""
-        return Trained(**await self._result(self._commands.adopt(str(payload), own_rows, str(target))))
+    async def adopt(self, base: Stored, payload: Path, target: Path) -> Judged:
+        """Make a received payload a weights file, unless it is worse than the base."""
+        return Judged.of(await self._result(self._commands.adopt(base.named(), str(payload), str(target))))
 
-    async def average(
-        self, base: Stored, share: float, received: list[tuple[Path, float]], own_rows: list[Row], target: Path
-    ) -> Trained:
-        """Average the base with received payloads, weighted by their shares."""
-        models = [{"path": str(path), "share": part} for path, part in received]
-        steps = self._commands.average({**base.named(), "share": share}, models, own_rows, str(target))
-        return Trained(**await self._result(steps))
+    async def mix(
+        self,
+        base: Stored,
+        samples: int,
+        received: list[Offered],
+        own_rows: list[Row],
+        target: Path,
+        rule: MixingRule,
+    ) -> Judged:
+        """Mix the base, which was trained on so many rows, with received payloads, and write what is not worse."""
+        models = [one.named() for one in received]
+        named = {**base.named(), "samples": samples}
+        return Judged.of(await self._result(self._commands.mix(named, models, own_rows, str(target), **rule.named())))
 
     async def export(self, base: Stored, kind: str, target: Path) -> None:
         """Refuse: nobody exports from a simulated cart."""

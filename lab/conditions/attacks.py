@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -127,11 +128,17 @@ class Sleeper(Attack):
 
     A few hidden units get huge incoming weights and outgoing ones of zero. Alone they change little; in an average they
     meet the outgoing weights of other models.
+
+    Args:
+        ratio: norm of a unit's incoming weights, as a multiple of the largest of the layer; None for weights of 1e5.
     """
+
+    def __init__(self, ratio: float | None = None) -> None:
+        self._ratio = ratio
 
     def weights(self, own: Weights, sight: Sight) -> list[Array]:
         """Return the model with sleeping units in its last hidden layer; raises ``SettingError`` without such one."""
-        return with_sleepers(own)
+        return with_sleepers(own, self._ratio)
 
 
 class LittleIsEnough(Attack):
@@ -146,6 +153,10 @@ class LittleIsEnough(Attack):
         return just_inside(own, sight.honest)
 
 
+class Absent(Attack):
+    """Take no part: what honest carts reach without the hostile ones, to compare with."""
+
+
 KINDS: Final[dict[str, Callable[[], Attack]]] = {
     "sign-flip": SignFlip,
     "sign-flip-10": lambda: SignFlip(10.0),
@@ -155,7 +166,9 @@ KINDS: Final[dict[str, Callable[[], Attack]]] = {
     "stale": Stale,
     "nan": NotANumber,
     "sleeper": Sleeper,
+    **{f"sleeper-{ratio}": partial(Sleeper, ratio) for ratio in (2, 5, 10, 100, 1000)},
     "alie": LittleIsEnough,
+    "absent": Absent,
 }
 
 

@@ -37,10 +37,14 @@ def noise_like(array: Array, random: np.random.Generator) -> Array:
     return noise * (np.linalg.norm(array.astype(np.float64)) / (np.linalg.norm(noise) or 1.0))
 
 
-def with_sleepers(own: Weights) -> list[Array]:
+def with_sleepers(own: Weights, ratio: float | None = None) -> list[Array]:
     """Return the weights with huge incoming and no outgoing weights of a few units of the last hidden layer.
 
     These are the units with the smallest outgoing weights: at most 8, and at most a quarter of the layer.
+
+    Args:
+        own: the weights.
+        ratio: norm of the incoming weights as a multiple of the layer's largest; None for weights of 1e5.
 
     Raises:
         SettingError: if the model has no hidden layer.
@@ -53,7 +57,11 @@ def with_sleepers(own: Weights) -> list[Array]:
     incoming, outgoing = layers[-1]
     sizes = np.abs(outgoing).sum(axis=(*range(outgoing.ndim - 2), -1))
     units = np.argsort(sizes, kind="stable")[: max(1, min(SLEEPING_UNITS, len(sizes) // 4))]
-    incoming[..., units] = min(HUGE, float(np.finfo(incoming.dtype).max) / 8)
+    huge = HUGE
+    if ratio is not None:
+        columns = incoming.reshape(-1, incoming.shape[-1]).astype(np.float64)
+        huge = ratio * float(np.linalg.norm(columns, axis=0).max()) / len(columns) ** 0.5
+    incoming[..., units] = min(huge, float(np.finfo(incoming.dtype).max) / 8)
     outgoing[..., units, :] = 0
     return sent
 

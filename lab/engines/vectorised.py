@@ -84,8 +84,8 @@ class Vectorised:
             if any(variable.dtype == "float64" for variable in model.variables):
                 raise CannotVectorise("the model computes in double precision")
             model.optimizer.build(model.trainable_variables)
-            variables = KerasLayout.of(model)
-            program = _Program(model, variables.travelling, task.epochs, task.batch_size, task.seed)
+            variables = KerasLayout.of(model, task.personal_layers)
+            program = _Program(model, variables.learned, task.epochs, task.batch_size, task.seed)
         except CannotVectorise:
             raise
         except Exception as error:  # the model's code is the user's, and may need TensorFlow
@@ -168,10 +168,10 @@ class Vectorised:
 class _Program:
     """A training and a prediction of one model, as functions of arrays that JAX can compile."""
 
-    def __init__(self, model: Any, travelling: Sequence[Any], epochs: int, batch_size: int, seed: int) -> None:
+    def __init__(self, model: Any, learned: Sequence[Any], epochs: int, batch_size: int, seed: int) -> None:
         self._model = model
-        self._dtypes = [variable.dtype for variable in travelling]
-        self._carried = [_carried(variable) for variable in travelling]
+        self._dtypes = [variable.dtype for variable in learned]
+        self._carried = [_carried(variable) for variable in learned]
         self._epochs = epochs
         self._batch_size = batch_size
         self._seed = seed
@@ -179,7 +179,7 @@ class _Program:
         self._fresh_others = [variable.value for variable in model.non_trainable_variables]
         places = {id(variable): (0, place) for place, variable in enumerate(model.trainable_variables)}
         places |= {id(variable): (1, place) for place, variable in enumerate(model.non_trainable_variables)}
-        self._places = [places[id(variable)] for variable in travelling]
+        self._places = [places[id(variable)] for variable in learned]
 
     def train(self, weights: list[Any], inputs: Any, targets: Any, counts: Any) -> list[Any]:
         """Return the weights after a training as ``KerasLearner`` makes it."""

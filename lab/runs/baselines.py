@@ -16,6 +16,7 @@ from child_cart.db.records import ModelVersion, Outcome
 from child_cart.model.aggregation import average
 from child_cart.model.arrays import Weights, bytes_of, specs_of, widened
 from child_cart.model.codec import decode
+from child_cart.model.personal_layers import completed, shared_part
 from child_cart.model.precision import Precision, payload_of
 from child_cart.model.task import Row, Task
 from child_cart.model.trainer_commands import Train
@@ -27,7 +28,7 @@ from ..conditions.topology import Topology
 from ..config import CART, RunConfig
 
 SENDING: Final = 801
-UNKNOWN: Final = ("aggregator", *(entry.name for entry in CART if entry.name != "wire_precision"))
+UNKNOWN: Final = tuple(entry.name for entry in CART if entry.name != "wire_precision")
 """The settings of a cart that no baseline has: each has shares of its own, and takes every model at once."""
 
 
@@ -71,9 +72,11 @@ class Baseline(ABC):
         trained = dict(zip(there, self._engine.train(wanted), strict=True))
         sent = {cart: self._as_received(weights) for cart, weights in trained.items()}
         mixed = self.mixed(trained, sent, {cart: len(given) for cart, given in trained_on.items()}, number)
-        payload_bytes = len(payload_of(self._models[0], self._precision))
+        personal = self._engine.layout.personal
+        payload_bytes = len(payload_of(shared_part(self._models[0], personal), self._precision))
         for cart, (weights, _) in mixed.items():
-            self._models[cart] = weights
+            own = trained.get(cart, self._models[cart])
+            self._models[cart] = completed(shared_part(weights, personal), own, personal)
         ends = {
             cart: CartEnd(
                 outcome=str(Outcome.AGGREGATED),
@@ -117,6 +120,10 @@ class Baseline(ABC):
         """Return nothing."""
         return []
 
+    def known(self) -> list[list[str]]:
+        """Return nothing."""
+        return []
+
     def remembered(self) -> dict[str, list[Weights]]:
         """Return nothing."""
         return {}
@@ -126,6 +133,7 @@ class Baseline(ABC):
         versions: Sequence[ModelVersion],
         models: Mapping[str, Sequence[Weights]],
         came: Mapping[int, Sequence[Row]],
+        known: Sequence[Sequence[str]],
         set_aside: Sequence[Sequence[int]],
     ) -> None:
         """Take over the models of an earlier part of this run."""

@@ -18,7 +18,7 @@ from child_cart.model.task import Row, Task, load_task
 
 from ..carts.fleet import SimulatedFleet, try_attacks
 from ..carts.method import AWAY, Method, MethodRound
-from ..conditions.attacks import hostile_of
+from ..conditions.attacks import Absent, hostile_of
 from ..conditions.data import data_of
 from ..conditions.topology import topology_of
 from ..config import RunConfig
@@ -110,7 +110,9 @@ class Experiment:
         """Return where the run is, between two rounds."""
         models = {"cart": self._method.weights(), **self._references.models(), **self._method.remembered()}
         method = self._method
-        return RunState(self.rounds_done, method.virtual_s(), method.versions(), method.set_aside(), models)
+        return RunState(
+            self.rounds_done, method.virtual_s(), method.versions(), models, method.known(), method.set_aside()
+        )
 
     def close(self) -> None:
         """End all carts, and the engine."""
@@ -125,7 +127,7 @@ class Experiment:
         for number in range(1, state.rounds_done + 1):
             for cart, rows in self._rows_of(number).items():
                 came.setdefault(cart, []).extend(rows)
-        self._method.go_on_from(state.versions, state.models, came, state.set_aside)
+        self._method.go_on_from(state.versions, state.models, came, state.known, state.set_aside)
         self._references.go_on_from(state.models)
         self.rounds_done = state.rounds_done
 
@@ -136,9 +138,9 @@ class Experiment:
         away = set(draws.permutation(lab.carts)[: min(round(lab.churn * lab.carts), lab.carts - 2)].tolist())
         rows = {}
         for cart in range(lab.carts):
-            if cart not in away:
+            attack = self._attacks.get(cart)
+            if cart not in away and not isinstance(attack, Absent):
                 given = self.data.rows_of(cart, round_number)
-                attack = self._attacks.get(cart)
                 rows[cart] = list(attack.rows(given, self._task)) if attack else given
         return rows
 

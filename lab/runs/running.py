@@ -148,5 +148,5 @@ def summary_of(config: RunConfig, points: list[CurvePoint], experiment: Experime
 def _title(config: RunConfig) -> str:
     lab = config.lab
     hostile = f", hostile {lab.hostile}" if lab.hostile else ""
-    learning = f"averaged by {lab.aggregator}" if lab.method == "carts" else lab.method
+    learning = f"mixed by {config.values()['aggregator']}" if lab.method == "carts" else lab.method
     return f"{lab.task}, {lab.carts:,} carts, partition {lab.partition}, {lab.topology}, {learning}{hostile}"

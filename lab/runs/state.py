@@ -22,15 +22,17 @@ class RunState:
         rounds_done: rounds that have ended.
         virtual_s: the virtual time.
         versions: the newest version of each cart.
-        set_aside: the numbers of the rows that are set aside, of each cart.
         models: weights by who has them: ``cart`` one each, ``alone`` one an honest cart, ``all_data`` one.
     """
 
     rounds_done: int
     virtual_s: float
     versions: Sequence[ModelVersion]
-    set_aside: Sequence[Sequence[int]]
     models: Mapping[str, Sequence[Weights]]
+    known: Sequence[Sequence[str]] = ()
+    """What each cart remembers of the models that have taken part in its mixes; nothing where a method keeps none."""
+    set_aside: Sequence[Sequence[int]] = ()
+    """The numbers of each cart's rows that are set aside; nothing where a method sets none aside."""
 
     def fits(self, carts: int, specs: Sequence[TensorSpec]) -> bool:
         """Tell whether it is of this many carts, whose models have these arrays."""
@@ -38,7 +40,7 @@ class RunState:
         return (
             len(self.models.get("cart", ())) == carts
             and len(self.versions) in (0, carts)
-            and len(self.set_aside) == len(self.versions)
+            and all(len(of) in (0, carts) for of in (self.known, self.set_aside))
             and len(self.models.get("all_data", ())) == 1
             and all(specs_of(weights) == tuple(specs) for weights in models)
         )
@@ -53,6 +55,7 @@ class RunState:
         head = {
             "rounds_done": self.rounds_done,
             "virtual_s": self.virtual_s,
+            "known": self.known,
             "versions": [asdict(version) for version in self.versions],
             "set_aside": self.set_aside,
         }
@@ -87,5 +90,5 @@ class RunState:
                         raise ValueError(f"the array {name} is in a wrong place")
         models = {owner: [list(weights) for weights in zip(*arrays, strict=True)] for owner, arrays in stacked.items()}
         versions = [version_of(body) for body in head["versions"]]
-        set_aside = [list(map(int, numbers)) for numbers in head["set_aside"]]
-        return cls(int(head["rounds_done"]), float(head["virtual_s"]), versions, set_aside, models)
+        of_carts = head.get("known", ()), head.get("set_aside", ())
+        return cls(int(head["rounds_done"]), float(head["virtual_s"]), versions, models, *of_carts)

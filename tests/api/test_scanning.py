@@ -221,4 +221,5 @@ def test_what_may_take_seconds_is_not_answered_by_the_threads_of_the_shop(shown:
         *("GET /api/rounds", "GET /api/rounds.csv", "GET /api/rounds.json", "GET /api/versions", "GET /api/figures"),
         *("GET /api/exports/<any(h5, keras, tflite):kind>", "GET /metrics", "GET /admin/labels", "POST /api/rows"),
         *("GET /api/catalogue.csv", "POST /api/catalogue.csv", "GET /api/camera/frame"),
+        *("GET /api/rows/set-aside", "GET /api/rows/set-aside.csv"),
     }

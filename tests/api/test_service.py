@@ -36,7 +36,7 @@ def test_a_cart_without_a_model_says_so(shown: Shown) -> None:
     assert status["stage"] == "PREPARING"
     assert status["role"] == "SHELL"
     assert status["model"] is status["round"] is status["epoch"] is status["trainer_process"] is None
-    assert status["rows"] == {"waiting": 0, "dataset_size": 100, "total": 0}
+    assert status["rows"] == {"waiting": 0, "dataset_size": 100, "total": 0, "set_aside": 0}
     assert status["link"] | {"since": 0} == {
         "state": "WAITING",
         "url": "ws://127.0.0.1:9",
@@ -122,7 +122,7 @@ def test_items_come_with_the_words_for_categories_and_shoppers(shown: Shown) -> 
     assert len(answer["items"]) == 24
     assert asdict(RYE_BREAD) in answer["items"]
     assert answer["categories"]["3"] == "Fruit & vegetables"
-    assert sorted(answer["shoppers"]) == ["0", "1"]
+    assert sorted(answer["shoppers"]) == ["0", "1", "2"]
     assert answer["max_amount"] == 999
 
 
@@ -419,8 +419,8 @@ def test_a_live_setting_is_changed_at_once_and_taken_back(shown: Shown) -> None:
         ("dataset_size", {"value": True}, "dataset_size is True; it must be"),
         ("dataset_size", {"value": [1]}, "dataset_size is [1]; it must be"),
         ("accept_backward", {"value": "nan"}, "accept_backward is 'nan'; it must be"),
-        ("weighting", {"value": "luck"}, "weighting is 'luck'; it must be one of accuracy, samples, uniform."),
-        ("min_peers", {"value": 9}, "min_peers is 9, but cluster_size is 3: a round could never have enough peers."),
+        ("aggregator", {"value": "luck"}, "--aggregator (CART_AGGREGATOR) is 'luck'; it must be one of subset, "),
+        ("min_peers", {"value": 9}, "min_peers is 9, but cluster_size is 6: a round could never have enough peers."),
         ("port", {"value": 80}, "port can only be set when the cart starts."),
         ("colour", {"value": 1}, "There is no setting named 'colour'."),
         ("__class__", {"value": 1}, "There is no setting named '__class__'."),

@@ -48,7 +48,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["--max-round-rows", "5"], "rows would come in faster"),
         (["--trainer-memory-bytes", "1000"], "is 1000; it must be at least 67108864, in which a process can start"),
         (["--min-peers", "9"], "a round could never have enough peers"),
-        (["--weighting", "luck"], "it must be one of accuracy, samples, uniform"),
+        (["--aggregator", "luck"], "it must be one of subset, uniform, accuracy"),
+        (["--weighting", "luck"], "it must be one of subset, uniform, accuracy"),
+        (["--aggregator", "no.such:Thing"], "The aggregator 'no.such:Thing' cannot be loaded"),
         (["--data-dir", "/dev/null/x"], "cannot be used"),
         (
             ["--camera", "ftp://host/x"],
@@ -145,7 +147,7 @@ def test_settings_changed_on_the_page_and_a_reset_hold_over_a_restart(tmp_path: 
         cart.stop()
         cart.start()
         wait_for(lambda: cart.status().get("stage") == "SERVING")
-        assert cart.status()["rows"] == {"waiting": 0, "dataset_size": 20, "total": 30}
+        assert cart.status()["rows"] == {"waiting": 0, "dataset_size": 20, "total": 30, "set_aside": 0}
         first = cart.status()["model"]
         cart.post("/api/reset", {"confirm": "reset"})
         wait_for(lambda: cart.status()["rounds_ended"] == 1 and cart.status()["model"] != first)

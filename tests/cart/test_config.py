@@ -31,7 +31,7 @@ def test_a_change_holds_is_kept_and_can_be_taken_back(store) -> None:
     described = {entry["name"]: entry for entry in again.describe()}
     assert described["accept_backward"]["changed"]
     assert not described["dataset_size"]["changed"]
-    assert described["weighting"]["choices"] == ["accuracy", "samples", "uniform"]
+    assert described["sharing"]["choices"] == ["on", "off"]
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_a_change_holds_is_kept_and_can_be_taken_back(store) -> None:
         ("dataset_size", "0", "dataset_size is '0'; it must be a whole number from 1"),
         ("dataset_size", True, "dataset_size is True"),
         ("dataset_size", [1], "dataset_size is"),
-        ("weighting", "luck", "must be one of"),
-        ("weighting", 5, "must be a text"),
+        ("aggregator", "luck", "must be one of"),
+        ("aggregator", 5, "must be a text"),
         ("accept_forward", "inf", "must be a number from 0 to 100"),
         ("port", "80", "can only be set when the cart starts"),
         ("nothing", "1", "no setting named 'nothing'"),
-        ("min_peers", 4, "could never have enough peers"),
+        ("min_peers", 7, "could never have enough peers"),
         ("cluster_size", "0", "cluster_size is '0'"),
     ],
 )
@@ -60,6 +60,13 @@ def test_what_does_not_do_changes_nothing(store, name, value, sentence) -> None:
 def test_a_kept_change_of_another_program_version_is_passed_over(store) -> None:
     store.put_setting("gone", "1")
     assert SettingsBook(CartSettings(), store).current == CartSettings()
+
+
+def test_a_kept_change_counts_under_the_name_that_its_setting_had_before(store) -> None:
+    store.put_setting("weighting", "samples")
+    assert SettingsBook(CartSettings(), store).current.aggregator == "samples"
+    SettingsBook(CartSettings(), store).change("aggregator", "median")
+    assert SettingsBook(CartSettings(), store).current.aggregator == "median"
 
 
 def test_kept_changes_that_do_not_fit_a_new_start_are_passed_over(store, caplog) -> None:

@@ -52,7 +52,7 @@ def test_carts_with_another_base_do_not_average(task, tmp_path):
         other.build_learner()
     make(other.path, WIDTH // 2)
     signatures = [
-        model_signature("one", [array[:1] for array in learner.weights()], learner.layout.base)
+        model_signature("one", [array[:1] for array in learner.weights()], learner.layout)
         for learner in (task.build_learner(), task.build_learner(), other.build_learner())
     ]
     assert signatures[0] == signatures[1] != signatures[2]

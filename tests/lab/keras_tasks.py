@@ -55,3 +55,19 @@ class WrongShape(Plain):
 class NoBuild(Plain):
     def build_model(self):
         raise ZeroDivisionError("no luck")
+
+
+class PersonalHead(Plain):
+    personal_layers = ("head",)
+
+    def build_model(self):
+        import keras
+
+        layers = [keras.layers.Dense(4, "relu", name="body"), keras.layers.Dense(CLASSES, "softmax", name="head")]
+        made = keras.Sequential([keras.Input((2,)), *layers])
+        made.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+        return made
+
+
+class WrongPersonal(PersonalHead):
+    personal_layers = ("hed",)

@@ -174,7 +174,7 @@ def test_what_a_baseline_does_not_know_is_told(changes):
 @pytest.mark.parametrize("name", BASELINES)
 def test_settings_that_a_baseline_would_ignore_are_told(name):
     topology = "ring" if name == "dpsgd" else "full"
-    with pytest.raises(SettingError, match="would ignore --aggregator, --accept-backward: leave it out"):
+    with pytest.raises(SettingError, match="would ignore --accept-backward, --aggregator: leave it out"):
         method_of(name, topology, aggregator="uniform", accept_backward=0.2)
     defaults = {key: value for key, value in RunConfig().values().items() if key not in ("method", "topology", "carts")}
     method_of(name, topology, **{**defaults, "wire_precision": "full"})

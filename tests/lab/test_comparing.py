@@ -102,7 +102,7 @@ def test_a_sweep_has_each_combination_with_each_seed_from_the_first_on(tmp_path)
         "accept_backward": ["0.1"],
     }
     runs = planned(base, varied, 2, tmp_path)
-    found = [(run.config.lab.aggregator, run.config.lab.hostile, run.config.lab.seed) for run in runs]
+    found = [(run.config.learning["aggregator"], run.config.lab.hostile, run.config.lab.seed) for run in runs]
     attack = "0.25:sign-flip"
     assert found == [
         *(("uniform", "", 7), ("uniform", "", 8), ("uniform", attack, 7), ("uniform", attack, 8)),

@@ -86,7 +86,7 @@ def as_received(weights):
     return [np.asarray(array, np.float32) for array in as_sent(weights, Precision.HALF)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "absent"])  # an absent cart gives nothing
 def test_a_peer_receives_what_the_attack_makes_of_the_trained_model(monkeypatch, kind):
     run = Run(monkeypatch, kind)
     attack = KINDS[kind]()

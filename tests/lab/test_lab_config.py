@@ -39,7 +39,7 @@ def test_a_configuration_comes_back_from_toml(values):
 def test_each_learning_setting_of_a_cart_is_one_of_a_run():
     shown = {entry.name for entry in fields(RunFlags)}
     assert {"accept_backward", "accept_forward", "wire_precision"} <= shown
-    derived = {"dataset_size", "cluster_size", "weighting"}
+    derived = {"dataset_size", "cluster_size"}
     assert {entry.name for entry in LEARNING} - derived == shown - {entry.name for entry in fields(LabSettings)}
 
 

@@ -67,11 +67,12 @@ def test_the_same_seed_gives_the_same_run_and_so_does_one_that_was_stopped(tmp_p
 
 
 class SometimesNotANumber(SoftmaxRegression):
-    """Has a training that fails, for some rows: about one in six, also after the rows of the next round have come."""
+    """Fails from about one in three of all weights, with whatever rows of one round; not with those of two."""
 
     def train(self, inputs, targets, report):
+        fails = len(inputs) <= 20 and int(np.abs(self._weights[0]).sum() * 1000) % 3 == 1
         super().train(inputs, targets, report)
-        if int(np.abs(inputs).sum() * 1000) % 6 == 0:
+        if fails:
             self._weights[0][:] = np.nan
 
 

@@ -141,7 +141,7 @@ def test_a_simulated_cart_goes_on_with_what_it_had_not_spent():
     whole.add_version(version(0, 0))
     whole.add_version(version(1, 31))
     whole.set_aside([SetAsideRow(number, {}, "wrong", 1.0) for number in (4, 20, 33)])
-    later.go_on_from(version(1, 31), rows(37), whole.set_aside_numbers)
+    later.go_on_from([version(1, 31)], rows(37), whole.set_aside_numbers)
     numbers = range(1, 38)
     assert [one.sequence for one in whole.spent_rows(numbers)] == [n for n in range(1, 32) if n not in (4, 20)]
     assert later.spent_rows(numbers) == whole.spent_rows(numbers)

@@ -50,7 +50,7 @@ async def test_a_cart_with_the_model_that_its_task_had_earlier_says_so_and_learn
         learning.cancel()
         await asyncio.wait([learning])
         task.kept_by = {SIGNATURE: "other-task"}  # as after an upgrade
-        trainer.failing = {"train", "start", "average", "score"}  # nothing of it may be tried
+        trainer.failing = {"train", "start", "mix", "score", "adopt"}  # nothing of it may be tried
         learning = asyncio.create_task(parts.learning.lifecycle.run())
         await until(lambda: bool(activity.trouble))
         assert "Start the cart with --task other-task to go on with it" in activity.trouble

@@ -18,11 +18,10 @@ from support.processes.mongod import Mongod, need_mongod
 from cart_common.wire.messages import Role
 from child_cart.cart import build
 from child_cart.config import CartSettings
-from child_cart.db.records import ModelVersion, Origin, Outcome, RoundRecord, Sale, SetAsideRow
+from child_cart.db.records import Origin, Outcome, RoundRecord, Sale, SetAsideRow
 from child_cart.learning.activity import Stage
-from child_cart.learning.collection import Accepted
-from child_cart.learning.rounds import shares_of
-from child_cart.model.trainer import Trained, TrainerError
+from child_cart.learning.collection import KnownModels
+from child_cart.model.trainer import Judged, Trained, TrainerError
 from child_cart.network.handshake import Standing
 from child_cart.network.link_state import LinkState
 from child_cart.transfers.outgoing import Offerable
@@ -359,7 +358,7 @@ async def test_a_link_that_breaks_before_any_answer_costs_no_round(
     assert [verdict.reason for verdict in record.verdicts] == ["ACCEPTED"]
 
 
-@pytest.mark.parametrize("command", ["train", "score", "average"])
+@pytest.mark.parametrize("command", ["train", "score", "mix"])
 async def test_a_failing_trainer_costs_the_round_and_no_rows(
     bridge: Bridge, learner: Learner, tmp_path: Path, command: str
 ) -> None:
@@ -458,19 +457,83 @@ async def test_preparing_is_tried_again_until_the_trainer_works(learner: Learner
         await until(lambda: learner.activity.stage is Stage.SERVING)
 
 
-def version(accuracy: float, samples: int) -> ModelVersion:
-    return ModelVersion(1, "task", Origin.LOCAL, "f", "d", "s", accuracy, samples, 0, 0, 0.0)
+async def test_a_mix_that_is_worse_is_not_kept_and_the_round_says_so(
+    bridge: Bridge, learner: Learner, tmp_path
+) -> None:
+    learner.trainer.keeping_own = True
+    async with running(learner, *peers(bridge, tmp_path, "0.2", "0.3")), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+    last = learner.last_round()
+    assert last.outcome is Outcome.KEPT_OWN
+    assert (last.new_version, last.new_value < last.local_value) == (None, True)
+    assert f"{last.local_value:.3f} → {last.new_value:.3f}" in last.sentence
+    assert learner.versions.newest.origin is Origin.LOCAL
 
 
-@pytest.mark.parametrize(
-    ("weighting", "own", "others"),
-    [("accuracy", 0.5, [0.2, 0.0]), ("samples", 30.0, [10.0, 0.0]), ("uniform", 1.0, [1.0, 1.0])],
-)
-def test_what_models_are_weighted_by(weighting, own, others) -> None:
-    accepted = [Accepted(Path("a"), 0.2, 10), Accepted(Path("b"), 0.0, 0)]
-    assert shares_of(weighting, version(0.5, 30), accepted) == (own, others)
-    if weighting != "uniform":
-        assert shares_of(weighting, version(0.0, 0), accepted[1:]) == (1.0, [1.0])
+async def test_a_training_that_ruins_the_model_is_not_kept_and_its_rows_are_spent(bridge, learner, tmp_path) -> None:
+    learner.trainer.ruining = True
+    async with running(learner, *peers(bridge, tmp_path, "0.4")), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        before = learner.versions.newest.value
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+    last = learner.last_round()
+    assert (last.local_value, last.ruined_value, last.outcome) == (before, 0.01, Outcome.AGGREGATED)
+    assert learner.store.waiting_count() == 0
+    assert any("The training is not kept" in event.text for event in learner.activity.events())
+
+
+async def test_a_model_that_the_mix_leaves_out_is_named(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
+    learner.trainer.leaving_out = {0.35}
+    given = peers(bridge, tmp_path, "0.5", "0.35")
+    async with running(learner, *given), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+    last = learner.last_round()
+    assert {one.peer: one.reason for one in last.verdicts} == {given[0].id: "ACCEPTED", given[1].id: "LEFT_OUT"}
+    assert "Averaged with 1 of 2 peers" in last.sentence
+    assert (learner.rounds.log.verdicts["ACCEPTED"], learner.rounds.log.verdicts["LEFT_OUT"]) == (1, 1)
+
+
+async def test_a_stale_copy_counts_once(bridge: Bridge, learner: Learner, tmp_path: Path) -> None:
+    async with running(learner, *peers(bridge, tmp_path, "0.5", "0.5")), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+        first = learner.last_round()
+        learner.add_rows(10)
+        await until(lambda: learner.ended(2))
+    assert sorted(one.reason for one in first.verdicts) == ["ACCEPTED", "KNOWN_ALREADY"]
+    assert {one.reason for one in learner.last_round().verdicts} == {"KNOWN_ALREADY"}
+
+
+async def test_momentum_has_the_starts_of_two_rounds(bridge: Bridge, tmp_path: Path) -> None:
+    learner = Learner(bridge.url, tmp_path, momentum=0.5, keep_versions=2)
+    given = peers(bridge, tmp_path, "0.5")
+    async with running(learner, *given), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        starts = [learner.versions.stored()]
+        for number in (1, 2, 3):
+            learner.rounds.known = KnownModels()
+            learner.add_rows(10)
+            await until(lambda number=number: learner.ended(number) and learner.activity.stage is Stage.SERVING)
+            starts.append(learner.versions.stored())
+    learner.close()
+    assert [rule.earlier for rule in learner.trainer.rules] == [None, (starts[1], starts[0]), (starts[2], starts[1])]
+
+
+async def test_a_new_cart_takes_over_no_model_that_is_worse_than_none(bridge, learner, tmp_path, monkeypatch) -> None:
+    async def refuse(*_: object) -> Judged:
+        return Judged(None, 0.05, 0.1)
+
+    monkeypatch.setattr(learner.trainer, "adopt", refuse)
+    async with running(learner, *peers(bridge, tmp_path, "0.5")), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+    assert [version.origin for version in learner.store.versions(9)] == [Origin.STARTER, Origin.INITIAL]
+    assert any("is not taken over" in event.text for event in learner.activity.events())
 
 
 async def test_a_peer_that_asks_during_a_training_gets_its_result(learner: Learner) -> None:
@@ -498,10 +561,6 @@ async def test_a_search_for_peers_ends_when_the_setting_allows_fewer(bridge: Bri
         await until(lambda: learner.ended(1))
     assert learner.last_round().outcome is Outcome.AGGREGATED
     learner.store.close()
-
-
-def test_no_claim_of_samples_outweighs_the_own_model() -> None:
-    assert shares_of("samples", version(0.5, 30), [Accepted(Path("a"), 0.2, 2**53 - 1)]) == (30.0, [30.0])
 
 
 async def test_a_failure_does_not_hide_that_the_cart_is_stopping(

@@ -13,15 +13,17 @@ from support.carts.node import Node
 from support.carts.node import running as peer_running
 from support.processes.programs import BridgeProcess, CartProcess, get, running, wait_for
 
+from cart_common.process.settings import SettingError
 from child_cart.config import CartSettings, SettingsBook
 from child_cart.db.records import Origin
 from child_cart.db.sqlite import SqliteStore
+from child_cart.learning.bootstrap import check_folder
 from child_cart.learning.sharing import Sharing
 from child_cart.learning.versions import Versions
 from child_cart.model import codec
 from child_cart.model.precision import CODECS, Precision
 from child_cart.model.trainer import Initial, Trained
-from child_cart.model.weights_file import write_weights
+from child_cart.model.weights_file import stored_arrays, write_weights
 
 WEIGHTS = [np.linspace(-1, 1, 1000, dtype=np.float32).reshape(-1, 2), np.full(3, 1e6, np.float32)]
 FIRST_DTYPE = {Precision.HALF: "float16"}  # quantised ones are read as float32
@@ -111,6 +113,39 @@ def trained_on(folder: Path, rows: int, precision: Precision = Precision.HALF) -
     versions.add_initial("task", first, Initial(write_weights(first, WEIGHTS), "ab" * 16, 0))
     versions.add(Origin.STARTER, second, Trained(write_weights(second, WEIGHTS), 0.5, {}, rows))
     return store, versions
+
+
+@pytest.mark.parametrize("precision", Precision)
+async def test_personal_arrays_are_stored_and_backed_up_and_never_given(tmp_path: Path, precision: Precision) -> None:
+    store = SqliteStore(tmp_path / "cart.db")
+    versions = Versions(store, tmp_path / "models", precision)
+    weights = [np.ones((500, 100), np.float32), np.linspace(0, 1, 90_000, dtype=np.float32).reshape(-1, 100)]
+    first, second = versions.new_target(), versions.new_target()
+    personal = {0: "head"}
+    versions.add_initial("task", first, Initial(write_weights(first, weights, personal), "ab" * 16, 0))
+    estimated = versions.sent_bytes()
+    versions.add(Origin.STARTER, second, Trained(write_weights(second, weights, personal), 0.5, {}, 10))
+    offered = await versions.offerable(READS)
+    assert offered is not None
+    (sent,) = codec.decode(offered.payload, ROOM_BYTES)
+    assert sent == pytest.approx(weights[1], abs=ERROR[precision])
+    assert len(offered.payload) == pytest.approx(estimated, rel=0.05)
+    for names, is_refused in ((("head",), False), ((), True), (("body",), True), (("head", "body"), True)):
+        assert versions.has_other_personal_layers(names) is is_refused
+    backup = versions.forget(tmp_path / "backups")
+    kept = stored_arrays(backup / "models" / second.name)
+    assert [one.personal_layer for one in kept] == ["head", ""]
+    store.close()
+
+
+def test_a_folder_of_a_model_with_other_personal_layers_is_refused(tmp_path: Path) -> None:
+    store, versions = trained_on(tmp_path, 10)
+    task = SimpleNamespace(name="task")
+    check_folder(versions, task, CartSettings(), tmp_path)
+    task.personal_layers = ("head",)
+    with pytest.raises(SettingError, match="holds a model with other personal layers than the task 'task' has now"):
+        check_folder(versions, task, CartSettings(), tmp_path)
+    store.close()
 
 
 @pytest.mark.parametrize("precision", Precision)

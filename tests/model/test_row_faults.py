@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from child_cart.model.layout import Layout
+from child_cart.model.mixing import PredictAll
 from child_cart.model.model_files import DISK
 from child_cart.model.partition import Partition
 from child_cart.model.row_faults import ALONE_TRIES, MOST_TRIES
@@ -46,6 +47,8 @@ class Learner:
                 return {}
             case Predict(weights=weights, inputs=inputs):
                 return self._scores(weights, inputs)
+            case PredictAll(models=models, inputs=inputs):
+                return [self._scores(weights, inputs) for weights in models]
             case Train(weights=weights, inputs=inputs, targets=targets):
                 self.trainings += 1
                 if words := self.fails_on(inputs, targets):

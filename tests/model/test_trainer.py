@@ -22,7 +22,7 @@ from child_cart.model.partition import Partition
 from child_cart.model.precision import Precision, payload_of
 from child_cart.model.process_trainer import ProcessTrainer, TrainerSetup
 from child_cart.model.task import load_task
-from child_cart.model.trainer import Initial, Stored, TrainerDied, TrainerError
+from child_cart.model.trainer import Initial, MixingRule, Offered, Stored, TrainerDied, TrainerError
 from child_cart.model.trainer_commands import model_signature
 from child_cart.model.verdict import VerdictReason
 from child_cart.model.weights_file import read_weights, write_weights
@@ -69,17 +69,19 @@ async def test_from_starting_weights_to_an_average(trainer: ProcessTrainer, tmp_
     assert trained.value > 0.5
     payload = tmp_path / "payload"
     payload.write_bytes(codec.encode(read_weights(tmp_path / "2.h5", trained.digest)))
-    score = await trainer.score(payload)
+    score = await trainer.score(one, payload)
     assert score.value == trained.value
-    merged = await trainer.average(one, 1.0, [(payload, 3.0)], [], tmp_path / "3.h5")
+    judged = await trainer.mix(one, 50, [Offered(payload, 200)], [], tmp_path / "3.h5", MixingRule("uniform"))
+    merged = judged.trained
+    assert judged.value == merged.value
     for before, other, after in zip(
         read_weights(one.path, one.digest),
         read_weights(tmp_path / "2.h5", trained.digest),
         read_weights(tmp_path / "3.h5", merged.digest),
         strict=True,
     ):
-        assert np.allclose(after, (before + 3 * other) / 4, atol=1e-6)
-    adopted = await trainer.adopt(payload, [], tmp_path / "4.h5")
+        assert np.allclose(after, (before + other) / 2, atol=1e-6)
+    adopted = (await trainer.adopt(base, payload, tmp_path / "4.h5")).trained
     assert read_weights(tmp_path / "4.h5", adopted.digest)[0].shape == (2, 3)
 
 
@@ -91,9 +93,10 @@ async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
     whole = read_weights(tmp_path / "1.h5", trained.digest)
     payload = tmp_path / "payload"
     payload.write_bytes(payload_of(whole, Precision.HALF))
-    assert (await trainer.score(payload)).value == pytest.approx(trained.value, abs=0.02)
-    adopted = await trainer.adopt(payload, [], tmp_path / "2.h5")
-    merged = await trainer.average(base, 0.0, [(payload, 1.0)], [], tmp_path / "3.h5")
+    assert (await trainer.score(base, payload)).value == pytest.approx(trained.value, abs=0.02)
+    adopted = (await trainer.adopt(base, payload, tmp_path / "2.h5")).trained
+    one = Stored(tmp_path / "1.h5", trained.digest)
+    merged = (await trainer.mix(one, 9, [Offered(payload, 9)], [], tmp_path / "3.h5", MixingRule("uniform"))).trained
     for name, digest in (("2.h5", adopted.digest), ("3.h5", merged.digest)):
         for before, after in zip(whole, read_weights(tmp_path / name, digest), strict=True):
             assert after.dtype == np.float32
@@ -112,9 +115,10 @@ async def test_a_model_in_half_precision_is_scored_adopted_and_averaged(
     ],
 )
 async def test_hostile_models_get_a_reason(trainer: ProcessTrainer, tmp_path: Path, weights, reason) -> None:
+    _, base = await initial(trainer, tmp_path)
     payload = tmp_path / "payload"
     payload.write_bytes(b"hostile bytes" if weights is None else codec.encode(weights))
-    assert (await trainer.score(payload)).reason is reason
+    assert (await trainer.score(base, payload)).reason is reason
     assert (await trainer.initialise(tmp_path / "0.h5")).parameters == 9  # it goes on
 
 
@@ -238,8 +242,9 @@ async def test_a_task_that_cannot_be_built_is_told(tmp_path: Path) -> None:
 
 async def test_an_idle_trainer_ends_after_a_refused_payload_too(tmp_path: Path) -> None:
     trainer = ProcessTrainer(setup(tmp_path, idle_s=0.05))
+    _, base = await initial(trainer, tmp_path)
     (tmp_path / "payload").write_bytes(b"hostile bytes")
-    assert (await trainer.score(tmp_path / "payload")).reason is VerdictReason.BAD_PAYLOAD
+    assert (await trainer.score(base, tmp_path / "payload")).reason is VerdictReason.BAD_PAYLOAD
     await until(lambda: trainer.process_id is None)
     await trainer.close()
 

@@ -10,6 +10,7 @@ from child_cart.model.arrays import specs_of
 from child_cart.model.codec import CodecError, encode
 from child_cart.model.layout import Layout
 from child_cart.model.metric import Metric, MetricDirection
+from child_cart.model.mixing import PredictAll
 from child_cart.model.model_files import DISK
 from child_cart.model.partition import Partition
 from child_cart.model.precision import Precision, as_sent
@@ -38,8 +39,11 @@ def carried_out(steps):
         while True:
             wanted = steps.send(result)
             kinds.append(type(wanted))
-            LEARNER.set_weights(wanted.weights)
+            if not isinstance(wanted, PredictAll):
+                LEARNER.set_weights(wanted.weights)
             match wanted:
+                case PredictAll(models=models, inputs=inputs):
+                    result = [scores_of(weights, inputs) for weights in models]
                 case Train(inputs=inputs, targets=targets):
                     LEARNER.train(inputs, targets, lambda *_: None)
                     result = LEARNER.weights()
@@ -49,6 +53,11 @@ def carried_out(steps):
                     result = {"made": "summary"}
     except StopIteration as end:
         return end.value, kinds
+
+
+def scores_of(weights, inputs):
+    LEARNER.set_weights(weights)
+    return LEARNER.predict(inputs)
 
 
 @pytest.fixture
@@ -67,7 +76,8 @@ def put(path: Path, weights):
 
 def test_a_training_is_written_measured_and_summarised(base, tmp_path):
     result, kinds = carried_out(commands().train(base, ROWS, ROWS[:5], str(tmp_path / "1.h5")))
-    assert kinds == [Train, Predict, Predict, Summarise]  # own rows are checked; the common ones alone measure
+    # Own rows are checked; then: is it a ruin, and how good is it, by the common ones alone.
+    assert kinds == [Train, Predict, PredictAll, Predict, Summarise]
     assert result["metric"] == {"name": "accuracy", "unit": "fraction", "direction": "higher"}
     assert (result["rows"], result["summary"]) == (40, {"made": "summary"})
     assert result["value"] > 0.6
@@ -127,9 +137,9 @@ def test_the_start_trains_on_no_more_starter_rows_than_its_limit(base, tmp_path)
     assert result["rows"] == 3
 
 
-def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
+def test_a_received_model_is_scored_in_the_dtypes_of_the_task(base, tmp_path):
     path = put(tmp_path / "one", as_sent(START, Precision.HALF))
-    result, kinds = carried_out(commands().score(path))
+    result, kinds = carried_out(commands().score(base, path))
     assert kinds == [Predict]
     assert 0 <= result["value"] <= 1
 
@@ -144,32 +154,81 @@ def test_a_received_model_is_scored_in_the_dtypes_of_the_task(tmp_path):
         ([np.full(array.shape, 1 << 60) for array in START], "WRONG_SHAPE"),
     ],
 )
-def test_a_bad_model_is_named_and_never_computed_with(tmp_path, weights, reason):
-    result, kinds = carried_out(commands().score(put(tmp_path / "one", weights)))
+def test_a_bad_model_is_named_and_never_computed_with(base, tmp_path, weights, reason):
+    result, kinds = carried_out(commands().score(base, put(tmp_path / "one", weights)))
     assert (result, kinds) == ({"reason": reason}, [])
 
 
-def test_a_payload_of_other_bytes_is_an_error(tmp_path):
+def test_a_payload_of_other_bytes_is_an_error(base, tmp_path):
     (tmp_path / "one").write_bytes(b"nothing")
     with pytest.raises(CodecError):
-        carried_out(commands().score(str(tmp_path / "one")))
+        carried_out(commands().score(base, str(tmp_path / "one")))
 
 
-def test_an_average_is_that_of_the_shares(base, tmp_path):
-    other = [array + 4 for array in START]
-    received = [{"path": put(tmp_path / "one", other), "share": 3.0}]
-    steps = commands().average({**base, "share": 1.0}, received, [], str(tmp_path / "2.h5"))
-    result, kinds = carried_out(steps)
-    assert kinds == [Predict, Summarise]
-    assert np.allclose(read_weights(tmp_path / "2.h5", result["digest"])[0], START[0] + 3)
+def mixed(base, tmp_path, others, aggregator="uniform", task_commands=None, earlier=None, **changes):
+    received = [{"path": put(tmp_path / f"{place}", other), "samples": None} for place, other in enumerate(others)]
+    given = {"momentum": 0.0, "earlier": earlier, **changes}
+    steps = (task_commands or commands()).mix(
+        {**base, "samples": 10}, received, [], str(tmp_path / "2.h5"), aggregator, **given
+    )
+    return carried_out(steps)
 
 
-def test_an_adopted_model_is_written_as_the_tasks(tmp_path):
+def test_a_mix_that_is_not_worse_is_written(base, tmp_path):
+    other = [array + 0.5 for array in START]
+    result, _ = mixed(base, tmp_path, [other])
+    assert np.allclose(read_weights(tmp_path / "2.h5", result["written"]["digest"])[0], START[0] + 0.25)
+    assert result["left_out"] == []
+
+
+def test_a_mix_that_is_worse_is_not_written(base, tmp_path):
+    good, _ = carried_out(commands().train(base, ROWS * 5, [], str(tmp_path / "1.h5")))
+    trained = {"path": str(tmp_path / "1.h5"), "digest": good["digest"]}
+    flipped = [-array for array in read_weights(tmp_path / "1.h5", good["digest"])]
+    result, _ = mixed(trained, tmp_path, [flipped, [1.01 * array for array in flipped]])
+    assert "written" not in result
+    assert result["value"] < result["own_value"]
+    assert not (tmp_path / "2.h5").exists()
+
+
+def test_momentum_goes_on_in_the_direction_of_the_round_before(base, tmp_path):
+    step = [np.array(array) + 0.25 for array in START]
+    carried_out(commands().adopt(base, put(tmp_path / "step", step), str(tmp_path / "1.h5")))
+    stepped = {"path": str(tmp_path / "1.h5"), "digest": DISK.write(tmp_path / "1.h5", step)}
+    result, _ = mixed(stepped, tmp_path, [step], momentum=0.5, earlier=[stepped, base])
+    written = read_weights(tmp_path / "2.h5", result["written"]["digest"])
+    assert np.allclose(written[0], step[0] + 0.5 * (step[0] - START[0]))
+
+
+def test_an_adopted_model_is_written_as_the_tasks(base, tmp_path):
     path = put(tmp_path / "one", as_sent([array + 1 for array in START], Precision.HALF))
-    result, _ = carried_out(commands().adopt(path, [], str(tmp_path / "3.h5")))
-    written = read_weights(tmp_path / "3.h5", result["digest"])
+    result, _ = carried_out(commands().adopt(base, path, str(tmp_path / "3.h5")))
+    written = read_weights(tmp_path / "3.h5", result["written"]["digest"])
     assert specs_of(written) == specs_of(START)
     assert np.allclose(written[0], 1)
+
+
+def test_a_model_that_is_worse_than_the_own_one_is_not_adopted(base, tmp_path):
+    good, _ = carried_out(commands().train(base, ROWS * 5, [], str(tmp_path / "1.h5")))
+    trained = {"path": str(tmp_path / "1.h5"), "digest": good["digest"]}
+    flipped = [-array for array in read_weights(tmp_path / "1.h5", good["digest"])]
+    result, _ = carried_out(commands().adopt(trained, put(tmp_path / "one", flipped), str(tmp_path / "3.h5")))
+    assert result["value"] < result["own_value"]
+    assert "written" not in result
+
+
+def test_a_flood_of_wrong_rows_is_not_kept_and_an_honest_training_is(base, tmp_path):
+    good, _ = carried_out(commands().train(base, ROWS * 5, [], str(tmp_path / "1.h5")))
+    trained = {"path": str(tmp_path / "1.h5"), "digest": good["digest"]}
+    assert good["ruined_value"] is None
+    wrong = [{**row, "third": (row["third"] + 1) % 3} for row in ROWS * 5]
+    result, _ = carried_out(commands().train(trained, wrong, [], str(tmp_path / "2.h5")))
+    assert result["ruined_value"] < result["value"] == good["value"]
+    kept = read_weights(tmp_path / "2.h5", result["digest"])
+    assert all(map(np.array_equal, kept, read_weights(tmp_path / "1.h5", good["digest"])))
+    one_class = [row for row in ROWS if row["third"] == 1]
+    honest, _ = carried_out(commands().train(trained, one_class * 20, [], str(tmp_path / "3.h5")))
+    assert honest["ruined_value"] is None
 
 
 def test_weights_that_a_training_has_spoilt_are_never_written(base, tmp_path):
@@ -197,9 +256,9 @@ def test_without_common_rows_own_versions_are_measured_on_own_rows_and_received_
 ):
     monkeypatch.setattr(TASK, "evaluation_rows", list)
     result, kinds = carried_out(commands().train(base, ROWS, ROWS[:5], str(tmp_path / "1.h5")))
-    assert kinds == [Train, Predict, Predict, Summarise]  # they are checked, and measure
+    assert kinds == [Train, Predict, PredictAll, Predict, Summarise]  # they are checked, and measure
     assert result["value"] > 0.6
-    score, kinds = carried_out(commands().score(put(tmp_path / "one", START)))
+    score, kinds = carried_out(commands().score(base, put(tmp_path / "one", START)))
     assert (score, kinds) == ({"value": None}, [])
 
 
@@ -220,7 +279,7 @@ class Squares(TaskMetric):
 
 def test_a_model_whose_predictions_cannot_be_measured_is_dropped_and_never_kept(base, tmp_path):
     own = commands(metric=Squares())
-    result, _ = carried_out(own.score(put(tmp_path / "one", START)))
+    result, _ = carried_out(own.score(base, put(tmp_path / "one", START)))
     assert result == {"reason": "NOT_FINITE"}
     with pytest.raises(WeightsError, match="squared error is inf"):
         carried_out(own.train(base, [], [], str(tmp_path / "1.h5")))

@@ -171,7 +171,7 @@ def test_a_model_without_an_input_is_built_for_the_rows_of_the_task():
 
 
 def signature(learner):
-    return model_signature("task", learner.weights(), learner.layout.base)
+    return model_signature("task", learner.weights(), learner.layout)
 
 
 def frozen(kernel):

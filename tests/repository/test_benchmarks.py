@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = re.search(r"for name in ([a-z_ ]+); do", (ROOT / "Makefile").read_text())[1].split()
 SMALL = {
     "averaging": "",
+    "learning": "--carts 3 --rounds 1 --seeds 1",
+    "hostile_learning": "--carts 4 --rounds 1 --seeds 1 --attacks nan",
     "messages": "",
     "precision": "--repeats 1",
     "sealing": "",
@@ -40,6 +42,7 @@ SMALL = {
     "footprint": "--rows 200 --threads 1 --rest 0",
     "laboratory": "--carts 10 --rounds 2",
     "drift": "--carts 4 --rounds 2 --seeds 1 --rehearsal 30",
+    "personal_layers": "--carts 3 --rounds 2 --seeds 1",
 }
 
 

@@ -1,15 +1,23 @@
-"""Weight models by what they reach on this cart: their accuracy, or the inverse of their error."""
+"""Average models by what they reach on this cart, as Chen et al. weigh models (2020, "FOCUS")."""
 
 from __future__ import annotations
 
-from .base import AggregationRule, ModelFacts
+from collections.abc import Sequence
+
+from .base import Aggregator, Contribution, Measuring, Mix
+from .weighted_average import average
 
 
-class AccuracyRule(AggregationRule):
-    """The better a model, the larger its share."""
+class Accuracy(Aggregator):
+    """The better a model on the common evaluation rows, the larger its share; what a peer claims does not count.
 
-    name = "accuracy"
+    The share is the fraction that the task's metric says, or the inverse of its error.
+    """
 
-    def weight(self, model: ModelFacts, own: ModelFacts) -> float:
-        """Return the model's accuracy, or the inverse of its error."""
-        return model.quality
+    measures = True
+
+    def mix(self, own: Contribution, received: Sequence[Contribution]) -> Measuring:
+        """Measure all models, and return their average; while none gets anything right, all get the same share."""
+        models = [own.weights, *(model.weights for model in received)]
+        weights = [quality.weight for quality in (yield models)]
+        return Mix(average(models, weights if sum(weights) > 0 else [1.0] * len(models)))

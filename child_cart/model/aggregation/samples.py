@@ -1,20 +1,17 @@
-"""Weight models by the number of rows that they were trained on (FedAvg, McMahan et al. 2017)."""
+"""Average models by the number of rows that they were trained on (FedAvg, McMahan et al., 2017)."""
 
 from __future__ import annotations
 
-from .base import AggregationRule, ModelFacts
+from .base import Contribution, SharesAggregator
 
 
-class SamplesRule(AggregationRule):
-    """The more rows a model has learned from, the larger its share, up to that of the own model.
+class Samples(SharesAggregator):
+    """The more rows a model has learned from, the larger its share.
 
-    What a sender tells of its rows cannot be checked: it counts at most as the cart's own, and so does a model whose
-    sender tells nothing.
+    A peer's count cannot be checked: it counts for at most as much as one's own, and so does a peer that tells none.
     """
 
-    name = "samples"
-
-    def weight(self, model: ModelFacts, own: ModelFacts) -> float:
+    def weight(self, model: Contribution, own: Contribution) -> float:
         """Return the model's samples, limited by the own model's."""
-        most = own.samples or 0
-        return float(most if model.samples is None else min(model.samples, most))
+        most = max(own.samples or 0, 1)
+        return float(most if model.samples is None else max(0, min(model.samples, most)))

@@ -1,15 +1,13 @@
-"""Weight all models alike."""
+"""Average all models with the same share, as gossip averaging does (Boyd et al., 2006)."""
 
 from __future__ import annotations
 
-from .base import AggregationRule, ModelFacts
+from .base import Contribution, SharesAggregator
 
 
-class UniformRule(AggregationRule):
+class Uniform(SharesAggregator):
     """Every model gets the same share."""
 
-    name = "uniform"
-
-    def weight(self, model: ModelFacts, own: ModelFacts) -> float:
+    def weight(self, model: Contribution, own: Contribution) -> float:
         """Return 1."""
         return 1.0

@@ -11,6 +11,9 @@ from child_cart.model.trainer import (
     Epoch,
     EpochReport,
     Initial,
+    Judged,
+    MixingRule,
+    Offered,
     Rehearsal,
     Row,
     Score,
@@ -31,7 +34,10 @@ class FakeTrainer:
         self.rehearsed: list[list[Row]] = []
         self.labelled: list[int] = []
         self.bad_old: set[int] = set()
-        self.averages: list[list[float]] = []
+        self.rules: list[MixingRule] = []
+        self.leaving_out: set[float] = set()
+        self.keeping_own = False
+        self.ruining = False
         self.failing: set[str] = set()
         self.hold = asyncio.Event()
         self.hold.set()
@@ -65,6 +71,9 @@ class FakeTrainer:
         faults = [{"place": place, "reason": "it is bad"} for place in places]
         kept = [row for row in rows if "bad" not in row]
         self.trained_on += kept
+        if self.ruining:
+            before = float(base.path.read_text())
+            return Trained(self._write(target, before), before, {}, len(kept), faults=faults, ruined_value=0.01)
         accuracy = min(float(base.path.read_text()) + 0.1, 1.0)
         return Trained(
             self._write(target, accuracy),
@@ -75,24 +84,29 @@ class FakeTrainer:
             faults=faults,
         )
 
-    async def score(self, payload: Path) -> Score:
+    async def score(self, base: Stored, payload: Path) -> Score:
         await self._begin("score")
         text = payload.read_text()
         return Score(reason=VerdictReason(text)) if text.isupper() else Score(float(text))
 
-    async def adopt(self, payload: Path, own_rows: list[Row], target: Path) -> Trained:
+    async def adopt(self, base: Stored, payload: Path, target: Path) -> Judged:
         await self._begin("adopt")
-        accuracy = float(payload.read_text())
-        return Trained(self._write(target, accuracy), accuracy, {})
+        accuracy, own = float(payload.read_text()), float(base.path.read_text())
+        return Judged(Trained(self._write(target, accuracy), accuracy, {}) if accuracy >= own else None, accuracy, own)
 
-    async def average(
-        self, base: Stored, share: float, received: list[tuple[Path, float]], own_rows: list[Row], target: Path
-    ) -> Trained:
-        await self._begin("average")
-        self.averages.append([share, *(part for _, part in received)])
-        values = [float(base.path.read_text()), *(float(path.read_text()) for path, _ in received)]
+    async def mix(
+        self, base: Stored, samples: int, received: list[Offered], own_rows: list[Row], target: Path, rule: MixingRule
+    ) -> Judged:
+        await self._begin("mix")
+        self.rules.append(rule)
+        own = float(base.path.read_text())
+        given = [float(one.path.read_text()) for one in received]
+        left_out = tuple(place for place, value in enumerate(given) if value in self.leaving_out)
+        values = [own, *(value for value in given if value not in self.leaving_out)]
         mean = sum(values) / len(values)
-        return Trained(self._write(target, mean), mean, {})
+        if self.keeping_own:
+            return Judged(None, mean, own, left_out)
+        return Judged(Trained(self._write(target, mean), mean, {}), mean, own, left_out)
 
     async def export(self, base: Stored, kind: str, target: Path) -> None:
         await self._begin("export")
