@@ -51,6 +51,9 @@ def main() -> None:
         "--rehearsal", default="90", metavar="N,N", help="rows that are rehearsed (default: %(default)s)"
     )
     parser.add_argument("--seeds", type=int, default=3, help="seeds, from 0 (default: %(default)s)")
+    parser.add_argument(
+        "--momentum", type=float, default=RunConfig().values()["momentum"], help="of carts (default: %(default)s)"
+    )
     given = parser.parse_args()
     for carts in map(int, given.carts.split(",")):
 
@@ -59,14 +62,14 @@ def main() -> None:
             return [ended(**{**same, "partition": "months", "seed": seed, **values}) for seed in range(given.seeds)]
 
         print(f"{f'{carts} carts':<26} {'mean':>12} {'worst':>7} {'run s':>8}", flush=True)
-        without = runs(rehearsal_rows=0)
+        without = runs(rehearsal_rows=0, momentum=given.momentum)
         print(line("alone", without, "alone", "alone_worst"))
         print(line("one model on all data", without, "all_data"))
         print(line("carts without rehearsal", without, "federated", "federated_worst"))
         print(line("FedAvg", runs(method="fedavg"), "federated", "federated_worst"), flush=True)
         for rows in map(int, given.rehearsal.split(",")):
             for kind, words in (("rows", "old rows"), ("labels", "labelled rows")):
-                found = runs(rehearsal=kind, rehearsal_rows=rows)
+                found = runs(rehearsal=kind, rehearsal_rows=rows, momentum=given.momentum)
                 print(line(f"carts with {rows} {words}", found, "federated", "federated_worst"), flush=True)
         print(line("one model, months mixed", runs(partition="iid"), "all_data"), flush=True)
 
