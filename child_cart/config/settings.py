@@ -209,7 +209,7 @@ class CartSettings:
         check=check_aggregator,
     )
     momentum: float = option(
-        0.7,
+        0.5,
         "part of what the last round has changed that is added to the next mix (SlowMo); 0 for none",
         minimum=0,
         maximum=0.95,
