@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.processes.fleet import Fleet
-from support.processes.programs import running, wait_for
+from support.processes.programs import HELD, givers, running, wait_for
 
 BRIDGES, CARTS = 3, 12
 ROWS = 20
@@ -32,11 +32,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def test_a_cluster_reaches_over_bridges(fleet: Fleet) -> None:
     wait_for(lambda: sum(bridge.carts() for bridge in fleet.bridges) == CARTS, what="each cart being attached once")
     kernel = fleet.carts[0]
+    before = kernel.rounds_ended()  # more than none where this test is run again with the same fleet
     kernel.feed()
-    wait_for(kernel.rounds_ended, what="the round ending")
-    (record,) = kernel.rounds()
+    wait_for(lambda: kernel.rounds_ended() > before, what="the round ending")
+    record, *earlier = kernel.rounds()
+    assert len(earlier) == before
     assert record["outcome"] == "AGGREGATED", record
-    assert [verdict["reason"] for verdict in record["verdicts"]] == ["ACCEPTED"] * PEERS
+    assert len(set(givers(record))) == len(record["verdicts"]) == PEERS, record
     at_home = {cart.status()["cart_id"] for cart in fleet.carts if cart.attached_to() == kernel.attached_to()}
     assert {verdict["peer"] for verdict in record["verdicts"]} - at_home
     wait_for(lambda: sum(bridge.carts() for bridge in fleet.bridges) == CARTS, what="the visits being over")
@@ -55,7 +57,7 @@ def test_a_killed_bridge_costs_no_round_and_its_carts_are_soon_elsewhere(fleet: 
     assert sum(bridge.carts() for bridge in others) >= CARTS
     for cart, ended in zip(fleet.carts, before, strict=True):
         wait_for(lambda cart=cart, ended=ended: cart.rounds_ended() > ended and cart.is_ready(), 120, "a round ending")
-    assert set(fleet.outcomes()) == {"AGGREGATED"}
+    assert set(fleet.outcomes()) <= set(HELD)
     dead.start()
     fleet.let_bridges_meet()
 
@@ -76,8 +78,8 @@ def test_all_bridges_are_restarted_one_by_one_and_no_round_fails(fleet: Fleet) -
             wait_for(lambda cart=cart, ended=ended: cart.rounds_ended() > ended and cart.is_ready(), 120, "a round")
         fleet.let_bridges_meet()
     outcomes = fleet.outcomes()
-    assert set(outcomes) == {"AGGREGATED"}
-    assert outcomes["AGGREGATED"] >= (BRIDGES + 1) * CARTS
+    assert set(outcomes) <= set(HELD)
+    assert outcomes.total() >= (BRIDGES + 1) * CARTS
     for bridge in fleet.bridges:
         assert "Traceback" not in bridge.log
     for cart in fleet.carts:

@@ -34,7 +34,7 @@ ROWS = 20
 PEERS = 4
 # The cart's own defaults: what is measured here is what an operator gets.
 AS_SHIPPED = ("--reconnect-first-s", "0.5", "--reconnect-cap-s", "15")
-FINE = ("AGGREGATED", "INTERRUPTED")
+FINE = ("AGGREGATED", "KEPT_OWN", "INTERRUPTED")
 
 
 class Garbage(threading.Thread):

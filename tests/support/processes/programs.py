@@ -19,6 +19,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 LIGHT_TASK = "tests.support.carts.light_task:LightTask"
+CAME = ("ACCEPTED", "LEFT_OUT", "KNOWN_ALREADY")
+"""Reasons of verdicts on models that came whole and are well; which of them a mix takes is not the line's doing."""
+HELD = ("AGGREGATED", "KEPT_OWN")
+"""Outcomes of rounds in which models came and were mixed, whether or not the mix was better than the own model."""
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -160,6 +164,11 @@ def running(*programs: RestartableProcess) -> Iterator[None]:
         for program in programs:
             if program.process.poll() is None:
                 program.kill()
+
+
+def givers(record: dict[str, Any]) -> list[str]:
+    """Return the peers whose models came whole in a round, from its record."""
+    return [verdict["peer"] for verdict in record["verdicts"] if verdict["reason"] in CAME and verdict["payload_bytes"]]
 
 
 def process_ids_below(parent: int) -> list[int]:
