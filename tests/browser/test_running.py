@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 DATASET_SIZE = 12
 ROWS = Shopping().starter_rows(Partition(1, 1))
 ANYTHING = ("--accept-backward", "100", "--accept-forward", "100")
+UNMEASURED = "tests.support.carts.light_shopping:UnmeasuredShopping"
 
 
 @pytest.fixture(scope="module")
 def fleet(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopFleet]:
     """A fleet of this file's own: its cart starts a round every twelve rows and trains slowly."""
     size = ("--dataset-size", str(DATASET_SIZE), *ANYTHING)
-    with running_shop_fleet(tmp_path_factory.mktemp("run"), *size, peers=2, LIGHT_TASK_EPOCH_S="0.4") as running:
+    folder = tmp_path_factory.mktemp("run")
+    with running_shop_fleet(folder, *size, peers=2, task=UNMEASURED, LIGHT_TASK_EPOCH_S="0.4") as running:
         yield running
 
 
@@ -130,14 +132,14 @@ def test_a_setting_is_changed_refused_and_taken_back(admin: Page, fleet: ShopFle
         admin.get_by_role("button", name="Save cluster_size").click()
         expect(admin.locator("#error-cluster_size")).to_contain_text(sentence)
         expect(field).to_have_attribute("aria-invalid", "true")
-        assert now() == 3
+        assert now() == 6
     field.fill("2")
     field.press("Enter")
     expect(admin.get_by_role("button", name="Take the change of cluster_size back")).to_be_visible()
     assert now() == 2
     admin.get_by_role("button", name="Take the change of cluster_size back").click()
-    expect(field).to_have_value("3")
-    assert now() == 3
+    expect(field).to_have_value("6")
+    assert now() == 6
 
 
 def test_the_bridges_that_the_cart_knows_are_listed(admin: Page, fleet: ShopFleet) -> None:
