@@ -251,10 +251,13 @@ class Rounds:
         await self.log.leave_out(left_out)
         if judged.trained is None:
             await self.log.save(new_value=judged.value)
+            taken = len(accepted) - len(left_out)
             await self.log.end(
                 Outcome.KEPT_OWN,
-                f"The mix with {len(accepted) - len(left_out)} of {asked} peers is worse than the cart's own model "
-                f"and is not kept: {metric.words(judged.own_value)} → {metric.figure(judged.value)}.",
+                f"The mix with {taken} of {asked} peers is not kept: by its losses on the same rows it is worse than "
+                f"the cart's own model ({metric.words(judged.own_value)} → {metric.figure(judged.value)})."
+                if taken
+                else f"The cart's own model is better than a mix with any of the {asked} peers.",
             )
             return
         version = await in_thread(

@@ -87,7 +87,7 @@ class Kept:
     """What mixing has led to.
 
     Attributes:
-        weights: the new weights, or None if the cart keeps its own.
+        weights: the new weights, or None if the cart keeps its own, which also is so where no model took part.
         left_out: places of the received models that took no part.
         mix: what the judging rows say of the mix, and
         own: of the own model; None without such rows.
@@ -130,6 +130,9 @@ def mixed(
         aggregator = load_aggregator(WITHOUT_MEASURING)
     mix = yield from _mix_of(aggregator, own, bounded, common)
     left_out = tuple(sorted({*refused, *(places[place] for place in mix.left_out)}))
+    if len(left_out) == len(received):
+        (alone,) = (yield from judge.measured([own.weights])) if judge is not None else (None,)
+        return Kept(None, left_out, None, alone)
     candidates = [mix.weights]
     if earlier is not None and momentum > 0:
         candidates.insert(0, with_momentum(mix.weights, *earlier, momentum))

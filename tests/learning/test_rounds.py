@@ -472,6 +472,17 @@ async def test_a_mix_that_is_worse_is_not_kept_and_the_round_says_so(
     assert learner.versions.newest.origin is Origin.LOCAL
 
 
+async def test_a_round_in_which_no_model_takes_part_keeps_the_own_one(bridge, learner, tmp_path) -> None:
+    learner.trainer.keeping_own, learner.trainer.leaving_out = True, {0.2, 0.3}
+    async with running(learner, *peers(bridge, tmp_path, "0.2", "0.3")), learner.learning():
+        await until(lambda: learner.activity.stage is Stage.SERVING)
+        learner.add_rows(10)
+        await until(lambda: learner.ended(1))
+    last = learner.last_round()
+    assert (last.outcome, last.new_version) == (Outcome.KEPT_OWN, None)
+    assert last.sentence == "The cart's own model is better than a mix with any of the 2 peers."
+
+
 async def test_a_training_that_ruins_the_model_is_not_kept_and_its_rows_are_spent(bridge, learner, tmp_path) -> None:
     learner.trainer.ruining = True
     async with running(learner, *peers(bridge, tmp_path, "0.4")), learner.learning():

@@ -83,6 +83,11 @@ def test_without_any_rows_the_mix_is_kept_and_nothing_is_measured():
     assert found.weights is not None
 
 
+def test_where_no_received_model_takes_part_the_own_one_is_kept():
+    found = kept(GOOD, [WRONG, WRONG], COMMON, "subset", earlier=(POOR, WRONG), momentum=0.5)
+    assert (found.weights, found.left_out, found.mix, found.own.value) == (None, (0, 1), None, 1.0)
+
+
 def test_momentum_that_makes_the_mix_worse_is_left_out():
     found = kept(GOOD, [GOOD], COMMON, earlier=(WRONG, GOOD), momentum=0.9)
     assert np.allclose(found.weights[0], GOOD[0])
