@@ -106,9 +106,11 @@ def timing_of(record: dict[str, Any], transfers: Sequence[dict[str, Any]], peers
     """Return the timing of a round.
 
     Raises:
-        RuntimeError: if the round did not average, or did not receive the models of all its peers.
+        RuntimeError: if the round did not mix models, or did not receive the models of all its peers.
     """
-    if record["outcome"] != "AGGREGATED" or any(entry["reason"] not in RECEIVED for entry in record["verdicts"]):
+    if record["outcome"] not in ("AGGREGATED", "KEPT_OWN") or any(
+        entry["reason"] not in RECEIVED for entry in record["verdicts"]
+    ):
         raise RuntimeError(f"a round failed: {record}")
     phases = record["phase_s"]
     last = [entry for entry in transfers if entry["direction"] == "IN"][:peers]

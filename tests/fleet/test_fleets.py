@@ -37,7 +37,7 @@ def test_a_cluster_reaches_over_bridges(fleet: Fleet) -> None:
     wait_for(lambda: kernel.rounds_ended() > before, what="the round ending")
     record, *earlier = kernel.rounds()
     assert len(earlier) == before
-    assert record["outcome"] == "AGGREGATED", record
+    assert record["outcome"] in HELD, record
     assert len(set(givers(record))) == len(record["verdicts"]) == PEERS, record
     at_home = {cart.status()["cart_id"] for cart in fleet.carts if cart.attached_to() == kernel.attached_to()}
     assert {verdict["peer"] for verdict in record["verdicts"]} - at_home

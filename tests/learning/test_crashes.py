@@ -114,7 +114,9 @@ def test_a_fleet_learns_and_stops_cleanly(fleet) -> None:
         assert bridge.stop() == 0
     for fed in carts:
         store = SqliteStore(fed.cart.data / "cart.db")
-        assert [record.outcome for record in store.rounds(9)] == [Outcome.AGGREGATED] * 2
+        records = store.rounds(9)
+        assert len(records) == 2
+        assert {record.outcome for record in records} <= {Outcome.AGGREGATED, Outcome.KEPT_OWN}
         store.close()
 
 
