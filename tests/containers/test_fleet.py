@@ -226,7 +226,8 @@ class TestWithFilesOfTheOperators:
         for name, address in (("bridge", "parent_cart"), ("cart", "127.0.0.1")):
             for made, ending in zip(authority.vouch(address), ("pem", "key"), strict=True):
                 (files / f"{name}.{ending}").write_bytes(Path(made).read_bytes())
-        (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(), re.DOTALL)
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-model.md").read_text(), re.DOTALL)
+        source = next(block for block in blocks if "class Machines(" in block)
         (files / "machines.py").write_text(source)
         (files / "machines.csv").write_text("heat,noise,load,fails\n" + "0.7,0.2,0.9,1\n0.1,0.2,0.3,0\n" * 20)
         return {

@@ -44,7 +44,8 @@ class Run:
         self.engine = RecordingEngine(ThreeLayers)
         self.received = {}
         self._spy(monkeypatch)
-        config = config_of(carts=2, rows=20, rounds=ROUNDS, topology="full", hostile=f"0.5:{kind}")
+        # No rows are rehearsed, so that a training is known by its rows.
+        config = config_of(carts=2, rows=20, rounds=ROUNDS, topology="full", hostile=f"0.5:{kind}", rehearsal_rows="0")
         self.seed = config.lab.seed
         with Experiment(config, None, ThreeLayerTask()) as experiment, np.errstate(all="ignore"):
             results = list(experiment.rounds())
