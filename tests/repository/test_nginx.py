@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.networks.certificates import Authority
-from support.processes.programs import ROOT, BridgeProcess, CartProcess, free_port, running, wait_for
+from support.processes.programs import HELD, ROOT, BridgeProcess, CartProcess, free_port, running, wait_for
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 PHOTO_BYTES = 3_000_000
@@ -85,7 +85,7 @@ def test_carts_share_and_pages_are_served_through_nginx(tmp_path: Path) -> None:
         (record,) = wait_for(
             lambda: [entry for entry in cart.get("/api/rounds")["rounds"] if entry["outcome"]][:1], what="a round"
         )
-        assert record["outcome"] == "AGGREGATED", record
+        assert record["outcome"] in HELD, record
 
         status, headers, page = ask(at["cart"], "GET", "/login")
         assert status == 200
