@@ -249,9 +249,9 @@ class Rounds:
             judged = await self._trainer.mix(self._versions.stored(), base.samples, offered, own_rows, target, rule)
         left_out = {accepted[place].peer for place in judged.left_out}
         await self.log.leave_out(left_out)
+        taken = len(accepted) - len(left_out)
         if judged.trained is None:
             await self.log.save(new_value=judged.value)
-            taken = len(accepted) - len(left_out)
             await self.log.end(
                 Outcome.KEPT_OWN,
                 f"The mix with {taken} of {asked} peers is not kept: by its losses on the same rows it is worse than "
@@ -269,7 +269,7 @@ class Rounds:
         await self.log.save(new_version=version.number, new_value=version.value, metric=version.metric)
         await self.log.end(
             Outcome.AGGREGATED,
-            f"Averaged with {len(accepted) - len(left_out)} of {asked} peers: version {version.number}, "
+            f"Averaged with {taken} of {asked} peers: version {version.number}, "
             f"{measured_words(base)} → {metric.figure(version.value)}.",
         )
 

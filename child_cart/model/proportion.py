@@ -75,13 +75,16 @@ def out_of_step(received: Sequence[Weights], own: Weights, statistics: Set[int] 
     for number, tensors in enumerate(zip(own, *received, strict=True)):
         if number in statistics:
             continue
-        for axis, most in (
-            ((-1, MOST_CHANGE), (-2, MOST_CHANGE)) if tensors[0].ndim > 1 else ((-1, MOST_VECTOR_CHANGE),)
-        ):
+        for axis, most in _limits(tensors[0], MOST_CHANGE, MOST_VECTOR_CHANGE):
             changes = [_largest_change(tensor, tensors[0], axis) for tensor in tensors[1:]]
             usual = _lower_median(changes)
             found |= {place for place, change in enumerate(changes) if usual > 0 and change > most * usual}
     return frozenset(found)
+
+
+def _limits(array: Array, of_units: float, of_elements: float) -> tuple[tuple[int, float], ...]:
+    """Return the axes along which an array has units, with the limit of each; a vector's units are its elements."""
+    return ((-1, of_units), (-2, of_units)) if array.ndim > 1 else ((-1, of_elements),)
 
 
 def _largest_change(array: Array, own: Array, axis: int) -> float:
@@ -93,7 +96,7 @@ def _largest_change(array: Array, own: Array, axis: int) -> float:
 def _bounded(arrays: list[Array], own: Array, scale: float) -> list[Array]:
     if own.dtype.kind != "f" or own.size == 0 or own.ndim == 0:
         return arrays
-    for axis, ratio in ((-1, MOST_RATIO), (-2, MOST_RATIO)) if own.ndim > 1 else ((-1, MOST_VECTOR_RATIO),):
+    for axis, ratio in _limits(own, MOST_RATIO, MOST_VECTOR_RATIO):
         norms = [_unit_norms(array, axis) for array in arrays]
         most = ratio * max(_reference(own, axis, scale), _lower_median([float(found.max()) for found in norms]))
         arrays = [

@@ -78,11 +78,6 @@ class SimulatedCart:
         return newest.number, self.weights, self.weights
 
     @property
-    def has_held_out_rows(self) -> bool:
-        """Whether it has rows of its own on which it measures models."""
-        return bool(self._store.held_out_rows(1))
-
-    @property
     def set_aside_numbers(self) -> list[int]:
         """The numbers of its rows that are set aside."""
         return self._store.set_aside_numbers

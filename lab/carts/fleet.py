@@ -67,7 +67,6 @@ class SimulatedFleet:
         self._files = MemoryFiles(specs_of(start), self._layout.personal)
         self._relay = MemoryRelay(topology, self._files, lab.seed, lab.loss, lab.delay)
         self._givers: list[HostileGiver] = []
-        self._has_common_rows = bool(task.evaluation_rows())
         self._carts = self._built(config, topology.size, start)
         self._loop = VirtualLoop(self._computing.flush, start_s)
 
@@ -179,7 +178,7 @@ class SimulatedFleet:
         finally:
             await _cancelled(running.values())  # those that are left when one has met an error
         took_s = loop.time() - started_s
-        ends = {cart: self._end_of(cart, running[cart].result()) for cart in rows}
+        ends = {cart: _end_of(running[cart].result()) for cart in rows}
         self._end_round()
         return MethodRound(took_s, trained_on, ends)
 
@@ -190,21 +189,6 @@ class SimulatedFleet:
             giver.end_round()
         for cart in self._carts:
             cart.end_round()
-
-    def _end_of(self, cart: int, record: RoundRecord) -> CartEnd:
-        reasons = [verdict.reason for verdict in record.verdicts]
-        # A cart without rows to measure on calls every model 0 accurate.
-        has_measured = self._has_common_rows or self._carts[cart].has_held_out_rows
-        return CartEnd(
-            outcome=str(record.outcome),
-            rows=record.rows,
-            local_value=record.local_value if has_measured else None,
-            new_value=record.new_value if has_measured else None,
-            asked=len(reasons),
-            accepted=reasons.count(VerdictReason.ACCEPTED),
-            dropped={str(reason): reasons.count(reason) for reason in reasons if reason != VerdictReason.ACCEPTED},
-            received_bytes=sum(verdict.payload_bytes or 0 for verdict in record.verdicts),
-        )
 
 
 def try_attacks(attacks: Mapping[int, Attack], task: Task, start: Weights, rows: Sequence[Row]) -> None:
@@ -219,3 +203,17 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _end_of(record: RoundRecord) -> CartEnd:
+    reasons = [verdict.reason for verdict in record.verdicts]
+    return CartEnd(
+        outcome=str(record.outcome),
+        rows=record.rows,
+        local_value=record.local_value,
+        new_value=record.new_value,
+        asked=len(reasons),
+        accepted=reasons.count(VerdictReason.ACCEPTED),
+        dropped={str(reason): reasons.count(reason) for reason in reasons if reason != VerdictReason.ACCEPTED},
+        received_bytes=sum(verdict.payload_bytes or 0 for verdict in record.verdicts),
+    )
